@@ -1,0 +1,1 @@
+"""Controlled semantic-segmentation studies."""

@@ -1,0 +1,75 @@
+"""What a trained network costs: time, memory, parameters, operations, latency; measured, never estimated."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from segstudy.models import predict_logits
+
+WARM_UP, REPEATS = 3, 15
+
+
+def measure_cost(
+    model: nn.Module, network: nn.Module, input_size: int, epochs: Sequence[dict[str, Any]], fabric: Fabric
+) -> dict[str, Any]:
+    """Cost of one run.
+
+    Parameters
+    ----------
+    model
+        The network as it runs: on its device, at its precision.
+    network
+        The bare network, whose parameters and operations are counted.
+    input_size
+        Height and width of its input, pixels.
+    epochs
+        Records of ``metrics.jsonl``; empty for an imported checkpoint, whose training was not seen.
+    fabric
+        Names device and precision.
+
+    Returns
+    -------
+    dict
+        ``seconds_per_epoch`` (median; the split that chooses the epoch not counted), ``images_per_s`` (median,
+        training), ``peak_memory_mb`` (training; GPU, else process), ``parameters`` (millions), ``gflops`` (one image
+        forward, a multiply-add being two), ``latency_ms`` (one image forward, median) and how they were measured.
+
+    """
+    image = torch.zeros(1, 3, input_size, input_size, device=fabric.device).contiguous(memory_format=torch.channels_last)
+    network.eval()
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            predict_logits(network, image)
+        times = [_timed(model, image) for _ in range(WARM_UP + REPEATS)][WARM_UP:]
+    return {
+        "seconds_per_epoch": _median(epochs, "seconds"),
+        "images_per_s": _median(epochs, "images_per_s"),
+        "data_share": sum(e["data_seconds"] for e in epochs) / sum(e["seconds"] for e in epochs) if epochs else None,
+        "peak_memory_mb": max((e["memory_mb"] for e in epochs), default=None),
+        "memory_of": "GPU" if fabric.device.type == "cuda" else "process",
+        "parameters": sum(p.numel() for p in network.parameters()) / 1e6,
+        "gflops": counter.get_total_flops() / 1e9,
+        "latency_ms": statistics.median(times) * 1e3,
+        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "precision": fabric._precision.precision,
+    }
+
+
+def _timed(model: nn.Module, image: torch.Tensor) -> float:
+    started = time.perf_counter()
+    predict_logits(model, image)
+    if image.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _median(epochs: Sequence[dict[str, Any]], key: str) -> float | None:
+    return statistics.median(e[key] for e in epochs) if epochs else None

@@ -1,0 +1,271 @@
+"""Datasets as plain data: samples, splits, decoding, and the roles that splits play in a study.
+
+Array letters: ``h`` height, ``w`` width, ``c`` colour channel. Labels are ``uint8`` class indices; 255 is ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from segstudy.errors import DataError, listing
+
+IGNORE = 255
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, order=True)
+class Sample:
+    """One image with its mask.
+
+    ``id`` is unique within a dataset and never changes with the place where the dataset lies.
+    """
+
+    id: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples by split, and how a sample's mask becomes labels.
+
+    ``classes[k]`` and ``palette[k]`` (RGB, 0-255) belong to label ``k``; a network for the dataset has
+    ``len(classes)`` outputs. ``labels_of`` returns labels at the mask's own size, ``uint8`` (h, w), each below
+    ``len(classes)`` or 255, and raises :class:`~segstudy.errors.DataError` for any other value.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    splits: Mapping[str, tuple[Sample, ...]]
+    labels_of: Callable[[Sample], Labels]
+    notes: tuple[str, ...] = ()
+
+    def samples(self, split: str) -> tuple[Sample, ...]:
+        """Samples of ``split``; ``"all"`` gives every split's, in the order of the splits."""
+        if split == "all":
+            return tuple(sample for part in self.splits.values() for sample in part)
+        if split not in self.splits:
+            raise DataError(f"dataset '{self.name}' has no split '{split}'; it has {listing(self.splits)}")
+        return self.splits[split]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which split trains, which chooses the epoch, and which is reported."""
+
+    train: str
+    select: str
+    report: str
+
+
+def train_test_indices(count: int, test_fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split ``range(count)`` as scikit-learn's ``train_test_split(test_size=test_fraction, random_state=seed)``.
+
+    Returns the training and the test indices, each in scikit-learn's (shuffled) order. NumPy keeps the legacy
+    generator's stream fixed for ever, so the split depends on no library version.
+
+    Source: scikit-learn, ``ShuffleSplit``; compared index for index in the tests.
+
+    >>> train_test_indices(5, 0.2, 42)[1].tolist()
+    [1]
+    """
+    num_test = math.ceil(test_fraction * count)
+    if not 0 < num_test < count:
+        raise DataError(f"{count} samples cannot be divided with a test fraction of {test_fraction}: one part is empty")
+    order = np.random.RandomState(seed).permutation(count)
+    return order[num_test:], order[:num_test]
+
+
+def divide(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Divide ``samples`` into (kept, set aside), the latter being ``fraction`` of them."""
+    kept, aside = train_test_indices(len(samples), fraction, seed)
+    return tuple(samples[i] for i in kept), tuple(samples[i] for i in aside)
+
+
+def assign_roles(
+    dataset: Dataset, protocol: str, report: str | None, holdout_fraction: float, split_seed: int
+) -> tuple[Dataset, Roles]:
+    """Say who trains, who chooses the epoch and who is reported, carving a ``holdout`` from train where needed.
+
+    Under ``paper`` the reported split also chooses the epoch, as the review did. Under ``held-out`` the epoch is
+    chosen on the dataset's own ``val`` if that is not the reported split, else on ``holdout``: ``holdout_fraction``
+    of ``train``, taken with ``split_seed``, the same for every run.
+    """
+    reported = report or next((name for name in ("test", "val") if name in dataset.splits), None)
+    if reported is None or "train" not in dataset.splits:
+        raise DataError(
+            f"dataset '{dataset.name}' has the splits {listing(dataset.splits) or 'none'}; "
+            "training needs 'train' and one of 'test' or 'val' to report"
+        )
+    dataset.samples(reported)
+    if protocol == "paper":
+        return dataset, Roles("train", reported, reported)
+    if "val" in dataset.splits and reported != "val":
+        return dataset, Roles("train", "val", reported)
+    kept, aside = divide(dataset.splits["train"], holdout_fraction, split_seed)
+    splits = {**dataset.splits, "train": kept, "holdout": aside}
+    return replace(dataset, splits=splits), Roles("train", "holdout", reported)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode ``path`` completely; a missing, foreign or truncated file is a :class:`DataError` that names it."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise DataError(f"{path}: the file is missing") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image that Pillow can read") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: the image cannot be decoded ({error}); copy it anew from its source") from None
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Decode an image as 8-bit RGB. Images of 16 bits or floats are refused: cutting them to 8 bits is a choice."""
+    image = open_image(path)
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{path}: mode '{image.mode}' has more than 8 bits a channel; convert it to 8-bit RGB first")
+    return image.convert("RGB")
+
+
+def read_grey(path: Path, *, indices: bool = True) -> NDArray[np.uint8]:
+    """Decode a mask to one ``uint8`` channel (h, w).
+
+    With ``indices`` the values are class indices: a palette's indices stay as they are and a coloured mask is an error,
+    since its brightness means nothing. Without, they are brightness: colours and palettes become luminance.
+    """
+    image = open_image(path)
+    if image.mode == "L" or (image.mode == "P" and indices):
+        return np.asarray(image, dtype=np.uint8)
+    if image.mode.startswith(("I", "F")):
+        return _whole_8_bit(path, np.asarray(image))
+    if image.mode == "1":
+        return np.asarray(image.convert("L"), dtype=np.uint8)
+    rgb = np.asarray(image.convert("RGBA"))[..., :3]  # by way of RGBA, since Pillow warns of palettes with transparency
+    if (rgb == rgb[..., :1]).all():
+        return rgb[..., 0]
+    if indices:
+        raise DataError(
+            f"{path}: the mask is coloured (mode '{image.mode}'); convert it to one channel of class indices"
+        )
+    return np.asarray(Image.fromarray(rgb).convert("L"))
+
+
+def _whole_8_bit(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Take 16-bit, 32-bit and floating-point masks only where nothing is lost."""
+    numbers = values.astype(np.float64)
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 255 and (numbers % 1 == 0).all()):
+        raise DataError(
+            f"{path}: mask values go from {numbers.min():g} to {numbers.max():g}; "
+            "masks hold whole numbers from 0 to 255"
+        )
+    return values.astype(np.uint8)
+
+
+def threshold_labels(sample: Sample) -> Labels:
+    """Foreground where a two-class mask is above 127; JPEG noise around 0 and 255 does no harm.
+
+    A mask that is not black and yet nowhere above 127, such as one of the indices 0 and 1, is an error: it would
+    pass for an image without foreground.
+    """
+    values = read_grey(sample.mask, indices=False)
+    if values.size and 0 < values.max() <= 127:
+        raise DataError(
+            f"{sample.mask}: no pixel is above 127 although values reach {values.max()}; this reader expects 0 for "
+            "background and 255 for foreground (for masks of class indices use the reader 'folder')"
+        )
+    return (values > 127).astype(np.uint8)
+
+
+def index_labels(sample: Sample, num_classes: int, ignored: Sequence[int] = ()) -> Labels:
+    """Class indices as stored; ``ignored`` values and 255 become 255, any other value past the classes is an error.
+
+    A two-class mask that holds only 0 and 255 is read as background and foreground.
+    """
+    values = read_grey(sample.mask)
+    present = np.unique(values)
+    if num_classes == 2 and 255 in present and set(present.tolist()) <= {0, 255} and not ignored:
+        return np.equal(values, 255).astype(np.uint8)
+    table = np.full(256, IGNORE, np.uint8)
+    table[:num_classes] = np.arange(num_classes)
+    table[list(ignored)] = IGNORE
+    wrong = [int(v) for v in present if v >= num_classes and v != IGNORE and v not in ignored]
+    if wrong:
+        raise DataError(
+            f"{sample.mask}: values {listing(wrong)} lie outside the {num_classes} classes 0-{num_classes - 1}; "
+            f"set num_classes to {max(wrong) + 1} or more, or name them under ignore_values (255 is always ignored)"
+        )
+    return table[values]
+
+
+def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
+    """Image (RGB) and labels (h, w) at their own, equal, size."""
+    image = read_rgb(sample.image)
+    labels = dataset.labels_of(sample)
+    if (image.height, image.width) != labels.shape:
+        raise DataError(
+            f"{sample.image}: the image is {image.width}x{image.height} but its mask {sample.mask.name} is "
+            f"{labels.shape[1]}x{labels.shape[0]}; they must have the same size"
+        )
+    return image, labels
+
+
+def list_images(folder: Path) -> dict[str, Path]:
+    """Images directly in ``folder`` by stem, sorted by name; two images with one stem are an error."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):  # paths sort without case on Windows
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise DataError(f"{folder}: '{found[path.stem].name}' and '{path.name}' differ only in their suffix")
+        found[path.stem] = path
+    if not found:
+        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def pair_by_stem(images: Path, masks: Path, prefix: str = "") -> tuple[Sample, ...]:
+    """Pair two folders' files by stem; an image without a mask, or the reverse, is an error that names it."""
+    image_files, mask_files = list_images(images), list_images(masks)
+    problems = []
+    if lone := [path.name for stem, path in image_files.items() if stem not in mask_files]:
+        problems.append(f"{len(lone)} images have no mask in {masks}: {listing(lone, 5)}")
+    if lone := [path.name for stem, path in mask_files.items() if stem not in image_files]:
+        problems.append(f"{len(lone)} masks have no image in {images}: {listing(lone, 5)}")
+    if problems:
+        raise DataError("\n".join(problems) + "\nAdd the missing files or move the lone ones away.")
+    return tuple(Sample(prefix + stem, path, mask_files[stem]) for stem, path in image_files.items())
+
+
+def file_digest(path: Path, memo: dict[str, str]) -> str:
+    """Content hash of a file; ``memo`` remembers it by path, size and time of change."""
+    try:
+        stat = path.stat()
+        key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+        if key not in memo:
+            memo[key] = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    return memo[key]
+
+
+def fingerprint(samples: Iterable[Sample], memo: dict[str, str]) -> str:
+    """Hash of the samples' ids and file contents, in order: equal exactly when the data are."""
+    total = hashlib.blake2b(digest_size=8)
+    for sample in samples:
+        for part in (sample.id, file_digest(sample.image, memo), file_digest(sample.mask, memo)):
+            total.update(part.encode() + b"\0")
+    return total.hexdigest()

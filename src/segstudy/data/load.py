@@ -1,0 +1,99 @@
+"""From a study's ``data`` entry to a :class:`~segstudy.data.core.Dataset`: find the folder, call the reader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from segstudy.data import cityscapes, folder, kvasir, supervisely, synthetic
+from segstudy.data.core import Dataset, Roles, assign_roles
+from segstudy.errors import DataError
+from segstudy.spec import Data, Protocol
+
+DATA_VARIABLE = "SEGSTUDY_DATA"
+
+
+def find_path(given: str, what: str, data_root: Path | None, study_folder: str) -> Path:
+    """Find a file or folder that a study names.
+
+    An absolute path is taken as it is. A relative one is looked for in ``data_root`` (``--data``), in the folder
+    that the environment variable ``SEGSTUDY_DATA`` names, beside the study file, and in the current folder.
+
+    Raises
+    ------
+    DataError
+        With every place that was looked at.
+
+    """
+    path = Path(given).expanduser()
+    roots = [data_root, os.environ.get(DATA_VARIABLE), study_folder, Path.cwd()]
+    places = [path] if path.is_absolute() else list(dict.fromkeys(Path(root) / path for root in roots if root))
+    for place in places:
+        if place.exists():
+            return place.resolve()
+    looked = "\n".join(f"  {place}" for place in places)
+    raise DataError(
+        f"{what}: '{given}' was not found; looked at\n{looked}\n"
+        f"Say where datasets lie with --data DIR or the environment variable {DATA_VARIABLE}, or correct the path."
+    )
+
+
+def load_dataset(
+    name: str, data: Data, protocol: Protocol, data_root: Path | None, study_folder: str, drawn: Path
+) -> tuple[Dataset, Roles]:
+    """Read a dataset and give its splits their roles; synthetic scenes are drawn below ``drawn`` first.
+
+    Raises
+    ------
+    DataError
+        Naming the dataset, what is wrong with it, and where.
+
+    """
+    if data.synthetic is None:
+        root = find_path(data.root, f"data.{name}.root", data_root, study_folder)
+    else:
+        root = drawn / data.root
+        settings = data.synthetic.model_dump(exclude_none=True)
+        write_synthetic(name, data.reader, root, settings)
+    dataset = READERS[data.reader](name, root, data)
+    report = data.report
+    return assign_roles(dataset, protocol, report, data.holdout_fraction, data.split_seed)
+
+
+def write_synthetic(name: str, reader: str, root: Path, settings: dict[str, Any]) -> None:
+    """Draw the scenes of one dataset, unless they are there."""
+    if reader not in synthetic.SCENES:
+        raise DataError(f"data.{name}.synthetic: no scenes are drawn in the layout of '{reader}'")
+    settings["size"] = tuple(settings["size"])
+    try:
+        synthetic.SCENES[reader](root, **settings)
+    except TypeError as error:
+        raise DataError(f"data.{name}.synthetic: {error}") from None
+
+
+def _cityscapes(name: str, root: Path, data: Data) -> Dataset:
+    return cityscapes.read(name, root, num_classes=data.num_classes or 19)
+
+
+def _kvasir(name: str, root: Path, data: Data) -> Dataset:
+    return kvasir.read(name, root, test_fraction=data.test_fraction, split_seed=data.split_seed)
+
+
+def _supervisely(name: str, root: Path, data: Data) -> Dataset:
+    return supervisely.read(name, root, test_fraction=data.test_fraction, split_seed=data.split_seed)
+
+
+def _folder(name: str, root: Path, data: Data) -> Dataset:
+    return folder.read(
+        name,
+        root,
+        classes=data.classes,
+        num_classes=data.num_classes,
+        ignore_values=data.ignore_values,
+        test_fraction=data.test_fraction,
+        split_seed=data.split_seed,
+    )
+
+
+READERS = {"cityscapes": _cityscapes, "kvasir": _kvasir, "supervisely": _supervisely, "folder": _folder}

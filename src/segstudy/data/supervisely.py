@@ -1,0 +1,294 @@
+"""Supervisely: the Person dataset's mirror with a table of files, and Supervisely's own project format.
+
+Layout (a), the review's: ``df.csv`` with the columns ``images`` and ``masks``, paths relative to
+``supervisely_person_clean_2667_img/supervisely_person_clean_2667_img/`` (or that folder once, or the root). Masks are
+PNG, 0 and 255. The table's rows, in file order, are divided 80/20; other columns are not looked at.
+
+Layout (b), a project: ``meta.json`` and, for each dataset of the project, ``<dataset>/img/<image>`` with
+``<dataset>/ann/<image>.json`` (once ``<image without suffix>.json``). Objects are bitmaps or polygons, drawn in
+order, later ones over earlier.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from segstudy.data.core import IGNORE, Dataset, Labels, Sample, divide, list_images, threshold_labels
+from segstudy.data.folder import MAX_CLASSES, default_palette
+from segstudy.errors import DataError, listing, nearest
+
+INNER = "supervisely_person_clean_2667_img"
+PERSON = ("background", "person")
+IGNORED_TITLES = ("neutral", "ignore")
+MAX_PIXELS = 100_000_000
+MAX_PNG_BYTES = 64 * 2**20  # one bitmap inflated; a 100-megapixel mask of noise takes 12 MB
+
+
+def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int = 42) -> Dataset:
+    """Read Supervisely Person's mirror or a Supervisely project, divided into ``train`` and ``test``.
+
+    In a project whose class titles all contain "person" the classes are background and person; else they are
+    background and the titles in the order of ``meta.json``. Objects titled neutral or ignore are ignored pixels.
+
+    Parameters
+    ----------
+    name
+        What the study calls the dataset.
+    root
+        The folder that holds ``df.csv`` or ``meta.json``, or the one above it.
+    test_fraction, split_seed
+        As ``test_size`` and ``random_state`` of scikit-learn's ``train_test_split``, over the rows of ``df.csv`` or
+        over the project's datasets and images sorted by name.
+
+    Raises
+    ------
+    DataError
+        If files are missing, the table or a JSON file is malformed, or a path leads out of the root.
+    """
+    start = _find(root)
+    if start.name == "df.csv":
+        samples = _csv_samples(start)
+        splits = _divided(samples, test_fraction, split_seed)
+        return Dataset(name, PERSON, default_palette(2), splits, threshold_labels)
+    classes, label_of, palette = _read_classes(start)
+    splits = _divided(_project_samples(start.parent), test_fraction, split_seed)
+    return Dataset(name, classes, palette, splits, partial(annotation_labels, label_of=label_of))
+
+
+def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
+    """Labels drawn from an annotation file; ``label_of`` gives each class title's label.
+
+    Raises
+    ------
+    DataError
+        Naming the file and the object, if the annotation is malformed or names an unknown class or shape.
+    """
+    path = sample.mask
+    annotation = _load_json(path)
+    try:
+        width, height = annotation["size"]["width"], annotation["size"]["height"]
+        objects = list(annotation["objects"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: a Supervisely annotation has 'size' and 'objects' ({_reason(error)})") from None
+    if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
+        raise DataError(f"{path}: the size {width!r} x {height!r} is not that of an image")
+    canvas = Image.new("L", (width, height), 0)
+    for number, thing in enumerate(objects, 1):
+        try:
+            _draw(canvas, thing, label_of)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            raise DataError(f"{path}: object {number} is malformed ({_reason(error)})") from None
+    return np.asarray(canvas, dtype=np.uint8)
+
+
+def _divided(samples: Sequence[Sample], test_fraction: float, split_seed: int) -> dict[str, tuple[Sample, ...]]:
+    train, test = divide(samples, test_fraction, split_seed)
+    return {"train": train, "test": test}
+
+
+def _find(root: Path) -> Path:
+    """The ``df.csv`` or ``meta.json`` to start from, in ``root`` or in exactly one folder below it."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
+        starts = [start for folder in folders if (start := _start(folder))]
+        if len(starts) > 1:
+            names = listing(start.relative_to(root) for start in starts)
+            raise DataError(f"{root}: holds several datasets ({names}); name the folder of one as root")
+        if starts:
+            return starts[0]
+    raise DataError(
+        f"{root}: expected df.csv (the Supervisely Person mirror) or meta.json (a Supervisely project) "
+        "here or in exactly one folder below"
+    )
+
+
+def _start(folder: Path) -> Path | None:
+    return next((folder / name for name in ("df.csv", "meta.json") if (folder / name).is_file()), None)
+
+
+# Layout (a): a table of files.
+
+
+def _csv_samples(table: Path) -> tuple[Sample, ...]:
+    """Samples in the order of the rows; every missing or repeated file is reported at once."""
+    rows = _csv_rows(table)
+    outer = table.parent
+    bases = [base for base in (outer / INNER / INNER, outer / INNER, outer) if base.is_dir()]
+    base = next((base for base in bases if any((base / image).is_file() for image, _ in rows)), bases[0])
+    samples = [Sample(_sample_id(image), base / image, base / mask) for image, mask in rows]
+    files = [path for sample in samples for path in (sample.image, sample.mask)]
+    problems = []
+    if missing := [str(path.relative_to(base)) for path in files if not path.is_file()]:
+        problems.append(f"{len(missing)} files that it names are missing in {base}: {listing(missing, 20)}")
+    ids = [sample.id for sample in samples]
+    if len(set(ids)) < len(ids):
+        # The same image in two rows could stand in train and in test.
+        repeated = sorted({sample_id for sample_id in ids if ids.count(sample_id) > 1})
+        problems.append(f"images in more than one row: {listing(repeated, 20)}")
+    if problems:
+        raise DataError(f"{table}: " + "\n".join(problems))
+    return tuple(samples)
+
+
+def _sample_id(image: str) -> str:
+    return PurePosixPath(image).with_suffix("").as_posix().removeprefix("images/")
+
+
+def _csv_rows(table: Path) -> list[tuple[str, str]]:
+    """The columns ``images`` and ``masks``, as relative paths with forward slashes."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read as CSV ({error})") from None
+    if absent := {"images", "masks"} - set(columns):
+        raise DataError(f"{table}: lacks the column {listing(sorted(absent))}; it has {listing(columns) or 'none'}")
+    if not rows:
+        raise DataError(f"{table}: has no rows")
+    pairs = []
+    for number, row in enumerate(rows, 1):
+        if not row["images"] or not row["masks"]:
+            raise DataError(f"{table}: row {number} names no image or no mask")
+        pairs.append((_inside(row["images"], table, number), _inside(row["masks"], table, number)))
+    return pairs
+
+
+def _inside(given: str, table: Path, number: int) -> str:
+    """Refuse paths out of the dataset's folder: a table from elsewhere must not say which files are opened."""
+    path = PurePosixPath(given.strip().replace("\\", "/"))
+    if path.is_absolute() or PureWindowsPath(given).drive or ".." in path.parts or "\0" in given:
+        raise DataError(f"{table}: row {number}: '{given}' leads out of the dataset's folder")
+    return path.as_posix()
+
+
+# Layout (b): a project.
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: the file is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def _read_classes(meta: Path) -> tuple[tuple[str, ...], dict[str, int], tuple[tuple[int, int, int], ...]]:
+    """Classes, the label of each title, and the palette, from ``meta.json``."""
+    content = _load_json(meta)
+    try:
+        entries = [(str(entry["title"]), str(entry.get("color", ""))) for entry in content["classes"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{meta}: expected 'classes', each with a 'title' ({_reason(error)})") from None
+    titles = [title for title, _ in entries]
+    if len(set(titles)) < len(titles):
+        raise DataError(f"{meta}: two classes have the same title; titles are {listing(titles)}")
+    label_of = {title: IGNORE for title in titles if title.lower() in IGNORED_TITLES}
+    label_of |= {title: 0 for title in titles if title.lower() == "background"}
+    shown = [(title, color) for title, color in entries if title not in label_of]
+    if not shown:
+        raise DataError(f"{meta}: names no class to segment; titles are {listing(titles) or 'none'}")
+    if all("person" in title.lower() for title, _ in shown):
+        return PERSON, label_of | {title: 1 for title, _ in shown}, default_palette(2)
+    if len(shown) >= MAX_CLASSES:
+        raise DataError(f"{meta}: {len(shown)} classes; at most {MAX_CLASSES - 1} and the background can be told apart")
+    default = default_palette(len(shown) + 1)
+    palette = [default[0]] + [_rgb(color) or default[k] for k, (_, color) in enumerate(shown, 1)]
+    label_of |= {title: k for k, (title, _) in enumerate(shown, 1)}
+    return ("background", *(title for title, _ in shown)), label_of, tuple(palette)
+
+
+def _rgb(color: str) -> tuple[int, int, int] | None:
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", color):
+        return None
+    red, green, blue = bytes.fromhex(color[1:])
+    return red, green, blue
+
+
+def _project_samples(root: Path) -> tuple[Sample, ...]:
+    folders = sorted((path.parent for path in root.glob("*/img") if path.is_dir()), key=lambda path: path.name)
+    if not folders:
+        raise DataError(f"{root}: holds meta.json but no <dataset>/img folder beside it")
+    samples, problems = [], []
+    for folder in folders:
+        images = list_images(folder / "img")
+        annotations = {path.name for path in (folder / "ann").glob("*.json") if not path.name.startswith(".")}
+        for stem, image in images.items():
+            names = (f"{image.name}.json", f"{stem}.json")  # the second is the format's older way
+            found = next((name for name in names if name in annotations), None)
+            if found is None:
+                problems.append(f"{folder.name}/img/{image.name} has no annotation {folder.name}/ann/{names[0]}")
+            else:
+                annotations.remove(found)
+                samples.append(Sample(f"{folder.name}/{stem}", image, folder / "ann" / found))
+        problems += [f"{folder.name}/ann/{name} has no image" for name in sorted(annotations)]
+    if problems:
+        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise DataError(f"{root}:\n" + "\n".join(problems[:20]) + more)
+    return tuple(samples)
+
+
+def _draw(canvas: Image.Image, thing: Mapping[str, Any], label_of: Mapping[str, int]) -> None:
+    """Draw one object's label; ``ValueError`` and its kin say what is malformed."""
+    title = thing["classTitle"]
+    if title not in label_of:
+        raise ValueError(f"class '{title}' is not in meta.json{nearest(str(title), label_of)}")
+    # The older format has 'type' for 'geometryType'.
+    shape = thing.get("geometryType") or thing.get("type") or ("bitmap" if thing.get("bitmap") else "polygon")
+    if shape == "bitmap":
+        stencil, origin = _bitmap(thing["bitmap"], canvas.size)
+    elif shape == "polygon":
+        stencil, origin = _polygon(thing["points"], canvas.size), (0, 0)
+    else:
+        raise ValueError(f"the shape '{shape}' covers no pixels that are known; convert it to bitmap or polygon")
+    canvas.paste(label_of[title], (*origin, origin[0] + stencil.width, origin[1] + stencil.height), stencil)
+
+
+def _polygon(points: Mapping[str, Any], size: tuple[int, int]) -> Image.Image:
+    stencil = Image.new("1", size)
+    draw = ImageDraw.Draw(stencil)
+    rings = [points["exterior"], *points.get("interior", [])]
+    for number, ring in enumerate(rings):
+        corners = [(float(x), float(y)) for x, y in ring]
+        if len(corners) < 3 or not np.isfinite(corners).all() or np.abs(corners).max() > MAX_PIXELS:
+            raise ValueError("a polygon needs three or more points, near the image")
+        draw.polygon(corners, fill=int(number == 0))
+    return stencil
+
+
+def _bitmap(bitmap: Mapping[str, Any], size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+    """Stencil and origin (left, top) from base64 of zlib of a PNG; set where opaque, or not 0 without transparency."""
+    left, top = (int(part) for part in bitmap["origin"])
+    inflate = zlib.decompressobj()
+    try:
+        png = inflate.decompress(base64.b64decode(bitmap["data"], validate=True), MAX_PNG_BYTES)
+        if not inflate.eof:
+            raise ValueError("the bitmap's data are cut off, or inflate beyond any sane size")
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            if image.width > size[0] or image.height > size[1]:
+                raise ValueError(f"its bitmap of {image.width}x{image.height} is larger than the image")
+            opaque = "A" in image.getbands() or "transparency" in image.info
+            values = np.asarray(image.convert("RGBA"))
+    except (zlib.error, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the bitmap cannot be decoded: {error}") from None
+    is_set = values[..., 3] > 0 if opaque else values[..., :3].any(axis=-1)
+    return Image.fromarray(is_set), (left, top)
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

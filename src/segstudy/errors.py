@@ -1,0 +1,42 @@
+"""What can go wrong through no fault of this package: every such error is one plain message."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SegstudyError(Exception):
+    """A fault in what was given: says what was given, what is allowed, where, and what to do.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """
+
+
+class SpecError(SegstudyError):
+    """The study file is wrong; lists every problem with its line and key."""
+
+
+class DataError(SegstudyError):
+    """A dataset folder, an image or a mask is missing, unreadable or inconsistent."""
+
+
+class WeightsError(SegstudyError):
+    """Weights or a checkpoint cannot be found, downloaded or matched to the network."""
+
+
+class StoreError(SegstudyError):
+    """The output folder is locked, damaged, or holds results of other settings."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the allowed name closest to ``name``, else ``""``."""
+    matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+def listing(items: Iterable[object], limit: int = 8) -> str:
+    """Join ``items`` with commas, naming at most ``limit`` of them and counting the rest."""
+    texts = [str(item) for item in items]
+    more = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")

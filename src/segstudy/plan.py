@@ -1,0 +1,131 @@
+"""From a study to its runs: experiments x seeds, what each is compared with, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segstudy.errors import SpecError, listing, nearest
+from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, resolve
+
+# Raised whenever the same configuration would give other numbers than before.
+RESULT_VERSION = 1
+
+BUDGET = ("recipe.epochs", "recipe.batch_size", "recipe.schedule", "recipe.loss")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an experiment differs from its base, found by comparing the resolved configurations of both.
+
+    ``changes`` maps each dotted key to (base's value, own value).
+    """
+
+    base: str
+    changes: dict[str, tuple[Any, Any]]
+
+    @property
+    def confounded(self) -> bool:
+        """Whether more than one thing differs, so that no difference can be put down to one of them."""
+        return len(self.changes) > 1
+
+    @property
+    def variant(self) -> str:
+        """What differs, as ``encoder=resnet101``."""
+        return ", ".join(f"{key.split('.', 1)[1]}={after}" for key, (_, after) in self.changes.items())
+
+    @property
+    def kind(self) -> str:
+        """``ablation`` or ``hyperparameter`` (the paper's section 2.3), or ``confounded``."""
+        return "confounded" if self.confounded else factor_kind(next(iter(self.changes)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment under one seed."""
+
+    config: Config
+    seed: int
+    comparison: Comparison | None
+    crosses: tuple[CrossEvaluation, ...]
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name."""
+        return self.config.experiment
+
+    @property
+    def name(self) -> str:
+        """``experiment/seed42``: how people name the run."""
+        return f"{self.experiment}/seed{self.seed}"
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that the study file says about this run's result; where data lie does not count."""
+        values = {**self.config.values(), "seed": self.seed, "result_version": RESULT_VERSION}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, baselines before what is compared with them, in the file's order."""
+
+    study: Study
+    runs: tuple[Run, ...]
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of the experiments in the plan, each once."""
+        return list(dict.fromkeys(run.experiment for run in self.runs))
+
+    def first(self, experiment: str) -> Run:
+        """The first run of ``experiment``."""
+        return next(run for run in self.runs if run.experiment == experiment)
+
+    def select(self, only: Sequence[str] = (), seed: int | None = None) -> Plan:
+        """The part of the plan that ``--only`` and ``--seed`` ask for; unknown names are errors."""
+        known = self.experiments
+        for name in only:
+            if name not in known:
+                raise SpecError(f"--only {name}: no such experiment{nearest(name, known)}; there are {listing(known, 20)}")
+        if seed is not None and seed not in self.study.seeds:
+            raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.seeds)}")
+        chosen = [r for r in self.runs if (not only or r.experiment in only) and seed in (None, r.seed)]
+        return Plan(self.study, tuple(chosen))
+
+
+def make_plan(study: Study) -> Plan:
+    """Resolve every experiment and compare each variant with its base; the order is the file's."""
+    runs = []
+    for name, experiment in study.experiments.items():
+        config = resolve(study, name)
+        comparison = compare_configs(study, experiment.base, config) if experiment.base else None
+        crosses = tuple(cross for cross in study.cross_evaluations if cross.experiment == name)
+        runs += [Run(config, seed, comparison, crosses) for seed in study.seeds]
+    return Plan(study, tuple(runs))
+
+
+def compare_configs(study: Study, base: str, config: Config) -> Comparison:
+    """Everything in which ``config`` differs from its base, from the resolved values, whatever the file says."""
+    before, after = resolve(study, base).values(), config.values()
+    return Comparison(base, {key: (before[key], after[key]) for key in after if after[key] != before[key]})
+
+
+def unequal_budgets(plan: Plan) -> list[str]:
+    """Experiments whose training budget differs from the study's recipe, in words.
+
+    The budget is what the paper's section 3.5 keeps identical: optimiser, schedule, loss, epochs and batch size
+    (with the same data, the same number of iterations).
+    """
+    shared = plan.study.recipe.model_dump()
+    lines = []
+    for name in plan.experiments:
+        own = plan.first(name).config.recipe.model_dump()
+        keys = [key.split(".")[1] for key in BUDGET] + ["optimizer"]
+        differing = [f"{key} {own[key]} (study: {shared[key]})" for key in keys if own[key] != shared[key]]
+        if differing:
+            lines.append(f"{name}: {', '.join(differing)}")
+    return lines

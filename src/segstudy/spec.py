@@ -1,0 +1,443 @@
+"""The study file as frozen, typed data; everything that is wrong with it is reported at once, with line and key."""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from segstudy.errors import SpecError, listing, nearest
+
+Path_ = tuple[str | int, ...]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Protocol = Literal["held-out", "paper"]
+
+# The paper's section 2.3: an ablation changes the architecture or a core component, a hyper-parameter a setting.
+ABLATIONS = ("model.arch", "model.encoder", "model.weights")
+HYPERPARAMETERS = ("model.output_stride",)  # and everything under recipe
+
+
+class Frozen(BaseModel):
+    """Base of all parts of a study: immutable, no unknown keys, no silent conversion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Synthetic(Frozen):
+    """Procedural scenes to draw when the dataset's folder is to be made, not found."""
+
+    num_images: PositiveInt | None = None
+    num_train: PositiveInt | None = None
+    num_val: PositiveInt | None = None
+    size: list[PositiveInt] = Field(min_length=2, max_length=2)
+    seed: int = Field(0, ge=0)
+
+
+class Data(Frozen):
+    """Where a dataset lies, how it is read and how it is split."""
+
+    reader: Literal["cityscapes", "kvasir", "supervisely", "folder"]
+    root: str = Field(min_length=1)
+    num_classes: int | None = Field(None, ge=2, le=255)
+    classes: list[str] | None = Field(None, min_length=2, max_length=255)
+    ignore_values: list[Annotated[int, Field(ge=0, le=255)]] = []
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    split_seed: int = Field(42, ge=0, lt=2**32)
+    holdout_fraction: float = Field(0.1, gt=0, lt=1)
+    report: str | None = None
+    synthetic: Synthetic | None = None
+
+
+class Model(Frozen):
+    """Any network that segmentation-models-pytorch builds.
+
+    ``weights`` of the encoder: ``imagenet`` (downloaded on first use), ``packaged`` (ImageNet weights from an
+    installed package), ``none`` (random), or a ``.pth`` or ``.safetensors`` file.
+    """
+
+    arch: str
+    encoder: str = "resnet50"
+    weights: str = "imagenet"
+    output_stride: Literal[8, 16] | None = None
+
+
+class Optimizer(Frozen):
+    """Optimiser and its constants; ``momentum`` is SGD's."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: PositiveFloat = 1e-4
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+
+class Recipe(Frozen):
+    """Everything about training that experiments share; the defaults are the review's."""
+
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 16
+    input_size: int = Field(256, ge=32, le=4096)
+    optimizer: Optimizer = Optimizer()
+    schedule: Literal["cosine", "constant", "poly"] = "cosine"
+    loss: Literal["cross_entropy", "dice", "focal"] = "cross_entropy"
+    augment: Literal["none"] = "none"
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    deterministic: bool = False
+
+
+class Experiment(Frozen):
+    """A baseline (``data`` and ``model``), or ``base`` plus the one thing that it changes."""
+
+    data: str | None = None
+    model: Model | None = None
+    base: str | None = None
+    change: dict[str, Any] | None = None
+    confounded: bool = False
+
+
+class CrossEvaluation(Frozen):
+    """A trained experiment scored on another dataset; ``map`` says which of its classes means which there."""
+
+    experiment: str
+    on: str
+    map: dict[str, str] = {}
+    split: str | None = None
+
+
+class Study(Frozen):
+    """One study file. ``source`` and ``lines`` say where each key stands, for messages."""
+
+    name: Name
+    title: str = ""
+    protocol: Protocol = "held-out"
+    data: dict[Name, Data] = Field(min_length=1)
+    recipe: Recipe = Recipe()
+    experiments: dict[Name, Experiment] = Field(min_length=1)
+    cross_evaluations: list[CrossEvaluation] = []
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
+    source: str = Field("", exclude=True)
+    folder: str = Field("", exclude=True)
+
+
+@dataclass(frozen=True)
+class Config:
+    """An experiment with its base and change carried out: all that determines its result but the seed."""
+
+    experiment: str
+    dataset: str
+    data: Data
+    model: Model
+    recipe: Recipe
+    protocol: Protocol
+
+    @property
+    def resolution(self) -> Literal["input", "native"]:
+        """Where scores are taken: the network's input size under ``paper``, each image's own size otherwise."""
+        return "input" if self.protocol == "paper" else "native"
+
+    def values(self) -> dict[str, Any]:
+        """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
+        tree = {"model": self.model.model_dump(), "recipe": self.recipe.model_dump(), "protocol": self.protocol}
+        tree["data"] = {"name": self.dataset, **self.data.model_dump(exclude={"root"})}
+        return flatten(tree)
+
+
+@dataclass
+class Problems:
+    """Collects problems of one study file, each with the line of its key."""
+
+    source: str
+    lines: Mapping[Path_, int] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
+
+    def add(self, path: Path_, message: str) -> None:
+        """Note ``message`` at the line of ``path``, or of the nearest key above it that has one."""
+        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+        place = f"{self.source}:{line}" if line else self.source
+        self.found.append(f"{place}: {'.'.join(map(str, path)) or 'study'}: {message}")
+
+    def stop(self) -> None:
+        """Raise all problems together, if there are any."""
+        if self.found:
+            raise SpecError("\n".join(self.found))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to dotted keys; lists stay values.
+
+    >>> flatten({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + str(key)] = value
+    return flat
+
+
+def packaged_studies() -> dict[str, Path]:
+    """Studies that come with the package, by name."""
+    folder = Path(str(resources.files("segstudy") / "studies"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> Study:
+    """Read a study file, or a study that comes with the package by its name.
+
+    Parameters
+    ----------
+    study
+        Path of a YAML file, or a name such as ``review`` or ``demo``.
+    settings
+        ``key=value`` strings that replace values of the file, checked like the file: ``recipe.epochs=10``.
+
+    Raises
+    ------
+    SpecError
+        Naming every problem with its line and key.
+
+    """
+    packaged = packaged_studies()
+    path = packaged.get(str(study), Path(study))
+    if not path.is_file():
+        hint = nearest(str(study), packaged)
+        raise SpecError(f"{study}: no such file, and no study of that name comes with segstudy ({listing(packaged)}){hint}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    folder = "" if str(study) in packaged else str(path.resolve().parent)
+    return parse_study(text, source=path.name if folder == "" else str(study), folder=folder, settings=settings)
+
+
+def parse_study(text: str, source: str = "study", folder: str = "", settings: Iterable[str] = ()) -> Study:
+    """Check the YAML ``text`` of a study; raises :class:`SpecError` with every problem in it."""
+    tree, lines = parse_yaml(text, source)
+    problems = Problems(source, lines)
+    for setting in settings:
+        apply_setting(tree, setting, problems)
+    problems.stop()
+    try:
+        study = Study.model_validate({**tree, "source": source, "folder": folder})
+    except ValidationError as error:
+        for detail in error.errors():
+            path = tuple(part for part in detail["loc"] if part != "[key]")
+            problems.add(path, explain(dict(detail), path))
+        problems.stop()
+        raise
+    check_references(study, problems)
+    problems.stop()
+    return study
+
+
+def parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Path_, int]]:
+    """YAML 1.2 text -> plain data, and the line (from 1) of every key."""
+    try:
+        tree = YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source}:{mark.line + 1}" if mark else source
+        raise SpecError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(tree, CommentedMap):
+        raise SpecError(f"{source}: a study is a mapping of keys to values (name, data, recipe, experiments ...)")
+    lines: dict[Path_, int] = {}
+    return plain(tree, (), lines), lines
+
+
+def plain(node: Any, path: Path_, lines: dict[Path_, int]) -> Any:
+    """Round-trip YAML nodes to plain Python values, noting each key's line in ``lines``."""
+    if isinstance(node, CommentedMap):
+        for key in node:
+            lines[(*path, str(key))] = node.lc.key(key)[0] + 1
+        return {str(key): plain(value, (*path, str(key)), lines) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        for index in range(len(node)):
+            lines[(*path, index)] = node.lc.item(index)[0] + 1
+        return [plain(value, (*path, index), lines) for index, value in enumerate(node)]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:
+    """Carry out one ``key=value`` in ``tree``; the value is read as YAML."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        problems.found.append(f"--set {setting}: write it as key=value, for example recipe.epochs=10")
+        return
+    target, parts = tree, key.split(".")
+    for part in parts[:-1]:
+        if not isinstance(target.setdefault(part, {}), dict):
+            problems.found.append(f"--set {setting}: '{part}' holds a value, not keys")
+            return
+        target = target[part]
+    try:
+        target[parts[-1]] = plain(YAML(typ="rt").load(text), (), {})
+    except YAMLError:
+        problems.found.append(f"--set {setting}: '{text}' is not a YAML value")
+
+
+def explain(detail: Mapping[str, Any], path: Path_) -> str:
+    """One of pydantic's findings in plain words, with the nearest right name for a wrong one."""
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        allowed = fields_at(path[:-1])
+        return f"unknown key{nearest(str(path[-1]), allowed)}; known here: {listing(allowed, 20)}"
+    if kind == "missing":
+        return "is required"
+    if kind == "literal_error":
+        return f"is '{given}', must be {detail['ctx']['expected']}{nearest(str(given), detail['ctx']['expected'].split(chr(39)))}"
+    if kind == "string_pattern_mismatch":
+        return f"the name '{given}' may hold only letters, digits, '.', '_' and '-', and starts with a letter or digit"
+    shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
+    return str(detail["msg"]).replace("Input should", "should") + shown
+
+
+def fields_at(path: Path_) -> list[str]:
+    """Keys allowed in the mapping at ``path``."""
+    model: Any = Study
+    for part in path:
+        hint = typing.get_type_hints(model)[part] if isinstance(model, type) and issubclass(model, Frozen) else None
+        model = inner_model(hint) if hint is not None else model[1]
+    if isinstance(model, tuple):
+        return []
+    return [name for name in model.model_fields if name not in ("source", "folder")]
+
+
+def inner_model(hint: Any) -> Any:
+    """The model behind a type: itself, or ``("entry", model)`` for a mapping or list of models."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (dict, list):
+        return ("entry", args[-1])
+    if origin in (typing.Union, types.UnionType):
+        return next(arg for arg in args if arg is not type(None))
+    return hint
+
+
+def check_references(study: Study, problems: Problems) -> None:
+    """Names that point nowhere, unfinished experiments, second changes, repeated seeds."""
+    for name, experiment in study.experiments.items():
+        check_experiment(study, name, experiment, problems)
+    if len(set(study.seeds)) < len(study.seeds):
+        problems.add(("seeds",), f"a seed is named twice: {study.seeds}")
+    seen: set[tuple[str, str, str | None]] = set()
+    for index, cross in enumerate(study.cross_evaluations):
+        at: Path_ = ("cross_evaluations", index)
+        if cross.experiment not in study.experiments:
+            hint = nearest(cross.experiment, study.experiments)
+            problems.add((*at, "experiment"), f"no experiment is named '{cross.experiment}'{hint}")
+        if cross.on not in study.data:
+            problems.add((*at, "on"), f"no dataset is named '{cross.on}'{nearest(cross.on, study.data)}")
+        if (key := (cross.experiment, cross.on, cross.split)) in seen:
+            problems.add(at, "the same cross-evaluation stands here twice")
+        seen.add(key)
+
+
+def check_experiment(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
+    """One experiment: a whole baseline, or a base that exists plus one change that can be carried out."""
+    at: Path_ = ("experiments", name)
+    if experiment.base is None:
+        missing = [key for key in ("data", "model") if getattr(experiment, key) is None]
+        if missing:
+            problems.add(at, f"needs {' and '.join(missing)}, or base and change")
+        if experiment.change is not None:
+            problems.add((*at, "change"), "needs a base to change")
+        if experiment.data is not None and experiment.data not in study.data:
+            problems.add((*at, "data"), f"no dataset is named '{experiment.data}'{nearest(experiment.data, study.data)}")
+        return
+    if experiment.data is not None or experiment.model is not None:
+        problems.add(at, "has a base, so data and model come from there; put what differs under change")
+    if experiment.base not in study.experiments:
+        problems.add((*at, "base"), f"no experiment is named '{experiment.base}'{nearest(experiment.base, study.experiments)}")
+    elif name in (chain := base_chain(study, name)):
+        problems.add((*at, "base"), f"leads back to itself: {' -> '.join([name, *chain])}")
+    else:
+        check_change(study, name, experiment, problems)
+
+
+def base_chain(study: Study, name: str) -> list[str]:
+    """Names from ``name``'s base upwards, ending at a baseline, an unknown name, or the first repeat."""
+    chain: list[str] = []
+    current = study.experiments[name].base
+    while current is not None:
+        chain.append(current)
+        if current == name or chain.count(current) > 1 or current not in study.experiments:
+            break
+        current = study.experiments[current].base
+    return chain
+
+
+def check_change(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
+    """The change: present, single unless declared, of known keys, valid values that really differ."""
+    at: Path_ = ("experiments", name, "change")
+    if not experiment.change:
+        problems.add(at[:-1], "has a base but no change; say what differs, as in change: {model.encoder: resnet101}")
+        return
+    chain = base_chain(study, name)
+    if any(base not in study.experiments for base in chain) or chain[-1] in chain[:-1]:
+        return  # reported where the broken base stands
+    base = study.experiments[chain[-1]]
+    if base.model is None or base.data not in study.data:
+        return
+    before = resolve(study, experiment.base or "").values()
+    for key in experiment.change:
+        if key not in before or not key.startswith(("model.", "recipe.")):
+            allowed = [k for k in before if k.startswith(("model.", "recipe."))]
+            problems.add((*at, key), f"cannot be changed{nearest(key, allowed)}; keys: {listing(allowed, 30)}")
+            return
+    try:
+        after = resolve(study, name).values()
+    except ValidationError as error:
+        for detail in error.errors():
+            path = next((k for k in experiment.change if k.endswith(str(detail["loc"][-1]))), "")
+            problems.add((*at, path), explain(dict(detail), detail["loc"]))
+        return
+    changed = [key for key in after if after[key] != before[key]]
+    if not changed:
+        problems.add(at, f"changes nothing: {listing(experiment.change)} already has this value in '{experiment.base}'")
+    if len(changed) > 1 and not experiment.confounded:
+        problems.add(
+            at,
+            f"changes {len(changed)} things ({listing(changed)}), so no difference could be put down to one of them; "
+            "change one, or declare it with confounded: true",
+        )
+
+
+def resolve(study: Study, name: str) -> Config:
+    """Carry out base and change of experiment ``name``; raises pydantic's error for values that are not allowed."""
+    experiment = study.experiments[name]
+    if experiment.base is None:
+        assert experiment.data is not None and experiment.model is not None
+        data = study.data[experiment.data]
+        return Config(name, experiment.data, data, experiment.model, study.recipe, study.protocol)
+    base = resolve(study, experiment.base)
+    trees: dict[str, Any] = {"model": base.model.model_dump(), "recipe": base.recipe.model_dump()}
+    for key, value in (experiment.change or {}).items():
+        *parents, last = key.split(".")
+        target = trees
+        for part in parents:
+            target = target[part]
+        target[last] = value
+    model, recipe = Model.model_validate(trees["model"]), Recipe.model_validate(trees["recipe"])
+    return Config(name, base.dataset, base.data, model, recipe, base.protocol)
+
+
+def factor_kind(key: str) -> Literal["ablation", "hyperparameter"]:
+    """The paper's word for a change of ``key``.
+
+    >>> factor_kind("model.encoder"), factor_kind("model.output_stride")
+    ('ablation', 'hyperparameter')
+    """
+    return "ablation" if key in ABLATIONS else "hyperparameter"

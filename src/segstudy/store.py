@@ -1,0 +1,365 @@
+"""The output folder of a study: the only module that knows its paths, and the only state there is.
+
+Every file is written under a temporary name and renamed, so a reader sees it whole or not at all. What has been
+done is read off the files, never noted elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from segstudy.errors import StoreError, listing
+
+State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
+SUMS = "SHA256SUMS"
+VOLATILE = {SUMS, "lock", ".lock"}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure."""
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or choose another place with --out"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write plain data as block-style YAML, whole or not at all."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yaml.dump(value, file)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_yaml` wrote; a damaged file is a :class:`StoreError` that names it."""
+    try:
+        value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        assert isinstance(value, dict)
+        return value
+    except Exception as error:
+        raise StoreError(f"{path}: cannot be read back ({type(error).__name__}); move the run's folder away") from None
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a damaged file is a :class:`StoreError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read back ({error}); delete it and run again") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    """Write arrays and their description to one compressed ``.npz``."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, meta=np.array(json.dumps(meta)), **dict(arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`write_arrays` wrote: arrays and description."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, json.loads(str(arrays.pop("meta")))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({error})") from None
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as ``sha256sum`` prints it."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def write_sums(folder: Path) -> None:
+    """List the SHA-256 of every file below ``folder`` in its ``SHA256SUMS``, as ``sha256sum`` does."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in VOLATILE and p.suffix != ".tmp")
+    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_text(folder / SUMS, "".join(lines))
+
+
+def verify(path: Path) -> tuple[int, list[str]]:
+    """Check files against the ``SHA256SUMS`` that lie with them.
+
+    Parameters
+    ----------
+    path
+        An archive (``.zip``), a run's folder, or any folder above such.
+
+    Returns
+    -------
+    tuple
+        Number of files whose sums agree, and a line for each problem.
+
+    """
+    if path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            return _verify([n for n in names if Path(n).name == SUMS], archive.open, names.__contains__)
+    if not path.is_dir():
+        raise StoreError(f"{path}: no such folder, nor a zip archive; give a run, a study's output folder or an archive")
+    sums = [p.relative_to(path).as_posix() for p in sorted(path.rglob(SUMS))]
+    return _verify(sums, lambda name: (path / name).open("rb"), lambda name: (path / name).is_file())
+
+
+def _verify(
+    sums: list[str], open_file: Callable[[str], IO[bytes]], exists: Callable[[str], bool]
+) -> tuple[int, list[str]]:
+    if not sums:
+        raise StoreError(f"no {SUMS} found, so there is nothing to check against")
+    good, problems = 0, []
+    for listed in sorted(sums):
+        with open_file(listed) as file:
+            lines = file.read().decode(errors="replace").splitlines()
+        for line in lines:
+            digest, _, name = line.partition("  ")
+            member = (Path(listed).parent / name).as_posix()
+            if len(digest) != 64 or not name or ".." in Path(name).parts or Path(name).is_absolute():
+                problems.append(f"{listed}: '{line}' is not a line of sha256sum")
+            elif not exists(member):
+                problems.append(f"{member}: missing")
+            else:
+                with open_file(member) as file:
+                    same = hashlib.file_digest(file, "sha256").hexdigest() == digest  # type: ignore[arg-type]
+                good += same
+                problems += [] if same else [f"{member}: changed since its sum was taken"]
+    return good, problems
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and state of one run: ``runs/<experiment>/seed<k>``."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """What the run is: resolved configuration, identity, environment."""
+        return self.path / "run.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """A line of JSON per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to go on after the last whole epoch; gone once training has ended."""
+        return self.path / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the chosen epoch; there once training has ended."""
+        return self.path / "best.safetensors"
+
+    @property
+    def cost(self) -> Path:
+        """Time, memory, parameters, operations."""
+        return self.path / "cost.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt stopped, if it did."""
+        return self.path / "failure.txt"
+
+    def best_of_epoch(self, epoch: int) -> Path:
+        """Weights of the best epoch so far, while training goes on."""
+        return self.path / f"best-epoch{epoch}.safetensors"
+
+    def evaluation(self, dataset: str, split: str) -> Path:
+        """Counts on ``split`` of ``dataset``."""
+        return self.path / "evaluations" / f"{dataset}-{split}.npz"
+
+    def predictions(self, dataset: str, split: str) -> Path:
+        """Folder of predicted masks on ``split`` of ``dataset``."""
+        return self.path / "predictions" / f"{dataset}-{split}"
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Epoch records so far; a line cut off by a crash is left out."""
+        records: list[dict[str, Any]] = []
+        if self.metrics.is_file():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    records.append(json.loads(line))
+        return records
+
+    def state(self, identity: str, evaluations: list[tuple[str, str]]) -> State:
+        """Where the run stands, read off its files."""
+        if not self.config.is_file():
+            return "running" if self.locked() else "missing"
+        if self.locked():
+            return "running"
+        if read_yaml(self.config).get("identity") != identity:
+            return "stale"
+        if self.failure.is_file():
+            return "failed"
+        if not self.best.is_file():
+            return "partial"
+        whole = all(self.evaluation(*names).is_file() for names in evaluations)
+        return "done" if whole and (self.path / SUMS).is_file() else "trained"
+
+    def locked(self) -> bool:
+        """Whether a living process works on this run."""
+        if not (self.path / "lock").is_file():
+            return False
+        try:
+            with FileLock(self.path / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process; the system lets go of it however the process ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path / "lock", timeout=0):
+                yield
+        except Timeout:
+            raise StoreError(f"{self.path}: another process is working on this run; wait for it or stop it") from None
+        except PermissionError as error:
+            raise StoreError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from None
+
+    def set_aside(self) -> Path:
+        """Move the run's folder to a free name beside it, so that nothing is lost, and return that name."""
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.old{number}")).exists():
+            number += 1
+        self.path.rename(aside)
+        return aside
+
+
+@dataclass(frozen=True)
+class Store:
+    """The output folder of one study."""
+
+    root: Path
+
+    def run(self, experiment: str, seed: int) -> RunFolder:
+        """Folder of one run."""
+        return RunFolder(self.root / "runs" / experiment / f"seed{seed}")
+
+    @property
+    def cache(self) -> Path:
+        """Decoded and resized images."""
+        return self.root / "cache"
+
+    @property
+    def data(self) -> Path:
+        """Synthetic datasets that this study draws for itself."""
+        return self.root / "data"
+
+    @property
+    def report(self) -> Path:
+        """Tables, figures, the page."""
+        return self.root / "report"
+
+    @property
+    def results(self) -> Path:
+        """Every number in long form."""
+        return self.report / "results.csv"
+
+    @property
+    def page(self) -> Path:
+        """The report's HTML page."""
+        return self.report / "index.html"
+
+    def archive(self, name: str) -> Path:
+        """The study packed into one file."""
+        return self.root / f"{name}-archive.zip"
+
+    def prepare(self, study: Mapping[str, Any]) -> None:
+        """Make the folder, refusing one that belongs to something else, and write the study into it."""
+        note = self.root / "study.yaml"
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"{self.root}: is a file; choose a folder with --out")
+        if self.root.is_dir() and not note.is_file():
+            foreign = sorted(p.name for p in self.root.iterdir() if p.name not in ("data", "cache"))
+            if foreign:
+                raise StoreError(
+                    f"{self.root}: exists and is not a study's output (it holds {listing(foreign, 4)}); choose another --out"
+                )
+        if note.is_file() and (other := read_yaml(note).get("name")) != study["name"]:
+            raise StoreError(f"{self.root}: holds the study '{other}', not '{study['name']}'; choose another --out")
+        write_yaml(note, dict(study))
+
+    def read_memo(self) -> dict[str, str]:
+        """Content hashes of files seen before."""
+        path = self.cache / "fingerprints.json"
+        try:
+            return dict(json.loads(path.read_text())) if path.is_file() else {}
+        except ValueError:
+            return {}
+
+    def write_memo(self, memo: Mapping[str, str]) -> None:
+        """Remember content hashes for the next call."""
+        write_text(self.cache / "fingerprints.json", json.dumps(memo))
+
+
+@contextlib.contextmanager
+def building(folder: Path) -> Iterator[Path | None]:
+    """Build ``folder`` once among any number of processes.
+
+    Yields a temporary folder to fill, renamed to ``folder`` on success and removed on failure, or None when
+    ``folder`` is already there (perhaps because another process has just built it).
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if folder.is_dir():
+                yield None
+                return
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+            try:
+                yield temporary
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be built ({error.strerror or error}); make room or choose another --out") from None

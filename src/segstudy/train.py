@@ -1,0 +1,264 @@
+"""Train one network under one recipe: a loop in time order, resumable after any epoch.
+
+Array letters: ``n`` image, ``c`` colour channel, ``h`` height, ``w`` width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psutil
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.types import Optimizable
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from segstudy import measures
+from segstudy.data.batches import batches, divide_order, epoch_order
+from segstudy.data.cache import CachedSplit
+from segstudy.data.core import IGNORE
+from segstudy.errors import SegstudyError, StoreError
+from segstudy.evaluate import count_split
+from segstudy.models import import_smp, load_network, predict_logits
+from segstudy.progress import Progress
+from segstudy.spec import Optimizer, Recipe
+from segstudy.store import RunFolder, replacing, write_bytes, write_text
+
+Precision = Literal["bf16-mixed", "32-true"]
+
+
+def choose_precision(precision: str, device: torch.device) -> Precision:
+    """``auto`` takes bf16 where the processor or GPU computes in it, float32 elsewhere."""
+    if precision == "auto":
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        on_cpu = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return "bf16-mixed" if on_gpu or on_cpu else "32-true"
+    return "bf16-mixed" if precision == "bf16" else "32-true"
+
+
+def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
+    """One device, a GPU if there is one, at the recipe's precision."""
+    device = Fabric(accelerator=accelerator, devices=1).device
+    return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(recipe.precision, device))
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of giving it back to the system.
+
+    A training step on the CPU frees and takes the same hundreds of megabytes again; without this a fifth of the time
+    goes into the kernel clearing the same pages (bench/train.py measures it). Elsewhere than on glibc, nothing happens.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def make_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser in its fused form."""
+    parameters, common = network.parameters(), {"lr": optimizer.lr, "weight_decay": optimizer.weight_decay}
+    if optimizer.name == "sgd":
+        return torch.optim.SGD(parameters, momentum=optimizer.momentum, fused=True, **common)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer.name]
+    return kind(parameters, fused=True, **common)
+
+
+def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
+    """Share of the base learning rate in ``epoch`` (from 0) of ``epochs``.
+
+    ``cosine`` falls to 0 over the planned epochs, stepped once an epoch (Loshchilov and Hutter, SGDR, 2017);
+    ``poly`` is the 0.9th power of what remains (Chen et al., DeepLab, 2017).
+
+    >>> rate_factor("cosine", 5, 10)
+    0.5
+    """
+    done = epoch / epochs
+    return {"cosine": (1 + math.cos(math.pi * done)) / 2, "poly": (1 - done) ** 0.9, "constant": 1.0}[schedule]
+
+
+def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The recipe's loss of logits (n, c, h, w) and labels (n, h, w); pixels of 255 do not count."""
+    if name == "cross_entropy":
+        return nn.CrossEntropyLoss(ignore_index=IGNORE)
+    losses = import_smp().losses
+    kind = {"dice": losses.DiceLoss, "focal": losses.FocalLoss}[name]
+    loss: Callable[[Tensor, Tensor], Tensor] = kind(mode="multiclass", ignore_index=IGNORE)
+    return loss
+
+
+@dataclass
+class Progressed:
+    """How far training has come: whole epochs done, and the best of them so far."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = -1.0
+
+
+def train(
+    network: nn.Module,
+    fit: CachedSplit,
+    select: CachedSplit,
+    recipe: Recipe,
+    seed: int,
+    folder: RunFolder,
+    fabric: Fabric,
+    progress: Progress,
+) -> None:
+    """Train ``network`` on ``fit``, choose the epoch with the best mIoU on ``select``, leave its weights in ``folder``.
+
+    Goes on after the last whole epoch if ``folder`` holds one; then the numbers are the same as without the
+    interruption, because order and random draws follow from seed and epoch alone.
+
+    Raises
+    ------
+    SegstudyError
+        When the loss is no longer a number.
+
+    """
+    network = network.to(fabric.device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(recipe.optimizer, network)
+    at = _resume(folder, network, optimizer)
+    model, stepper = fabric.setup(network, optimizer)
+    loss_of = make_loss(recipe.loss)
+    with _determinism(recipe.deterministic):
+        for epoch in range(at.epoch, recipe.epochs):
+            rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(1_000_003 * seed + epoch)  # dropout
+            progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit))
+            spent = _one_epoch(model, stepper, fit, recipe.batch_size, seed, epoch, loss_of, fabric, progress)
+            if not math.isfinite(spent["loss"]):
+                raise SegstudyError(
+                    f"{folder.path.name} of {folder.path.parent.name}: the loss is {spent['loss']} in epoch {epoch + 1}; "
+                    "lower recipe.optimizer.lr, or set recipe.precision: float32"
+                )
+            counts = count_split(model, select, fabric.device, "input")
+            score = float(measures.mean_iou(measures.merge(counts)))
+            at.epoch = epoch + 1
+            if score > at.best_score:
+                at.best_epoch, at.best_score = at.epoch, score
+                _save_weights(network, folder, at)
+            record = {"epoch": at.epoch, **spent, "lr": rate, "select_miou": score, "memory_mb": peak_memory_mb()}
+            _save_progress(network, optimizer, folder, at, record)
+            progress.say(
+                f"  epoch {at.epoch}/{recipe.epochs}  loss {spent['loss']:.4f}  mIoU {score:.4f}"
+                f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
+            )
+    os.replace(folder.best_of_epoch(at.best_epoch), folder.best)
+    folder.last.unlink(missing_ok=True)
+
+
+def _one_epoch(
+    model: nn.Module,
+    stepper: Optimizable,
+    fit: CachedSplit,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    fabric: Fabric,
+    progress: Progress,
+) -> dict[str, float]:
+    """Every image once, in the epoch's own order: mean loss, seconds waiting for data, seconds in all, images/s."""
+    model.train()
+    total = torch.zeros((), dtype=torch.float64, device=fabric.device)
+    started, waited = time.perf_counter(), 0.0
+    feed = batches(fit, divide_order(epoch_order(len(fit), seed, epoch), batch_size), fabric.device)
+    while True:
+        asked = time.perf_counter()
+        batch = next(feed, None)
+        waited += time.perf_counter() - asked
+        if batch is None:
+            break
+        images, labels = batch
+        loss = loss_of(predict_logits(model, images), labels)
+        stepper.zero_grad()  # type: ignore[attr-defined]
+        fabric.backward(loss)
+        stepper.step()
+        total += loss.detach().double() * len(images)
+        progress.advance(len(images))
+    mean = float(total) / len(fit)  # waits for the device
+    seconds = time.perf_counter() - started
+    return {
+        "loss": mean,
+        "seconds": seconds,
+        "data_seconds": waited,
+        "compute_seconds": seconds - waited,
+        "images_per_s": len(fit) / seconds,
+    }
+
+
+def _save_weights(network: nn.Module, folder: RunFolder, at: Progressed) -> None:
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    note = {"epoch": str(at.best_epoch), "select_miou": repr(at.best_score)}
+    write_bytes(folder.best_of_epoch(at.best_epoch), safetensors_bytes(state, metadata=note))
+
+
+def _save_progress(
+    network: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder, at: Progressed, record: dict[str, Any]
+) -> None:
+    """Record the epoch, then the state to go on from; weights of former best epochs go last, when nothing needs them."""
+    kept = [r for r in folder.read_metrics() if r["epoch"] < at.epoch]
+    write_text(folder.metrics, "".join(json.dumps(r) + "\n" for r in [*kept, record]))
+    with replacing(folder.last) as temporary:
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "at": vars(at)}
+        torch.save(state, temporary)
+    for path in folder.path.glob("best-epoch*.safetensors"):
+        if path != folder.best_of_epoch(at.best_epoch):
+            path.unlink()
+
+
+def _resume(folder: RunFolder, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progressed:
+    if not folder.last.is_file():
+        return Progressed()
+    try:
+        state = torch.load(folder.last, map_location="cpu", weights_only=True)
+        at = Progressed(**state["at"])
+    except Exception as error:
+        # A checkpoint is renamed into place whole, so damage comes from outside and can have any form.
+        raise StoreError(f"{folder.last}: is damaged ({type(error).__name__}); delete it to train this run anew") from None
+    load_network(network, state["network"], str(folder.last))
+    optimizer.load_state_dict(state["optimizer"])
+    return at
+
+
+@contextlib.contextmanager
+def _determinism(wanted: bool) -> Any:
+    """Let torch refuse operations that may differ from run to run, for the length of one training."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def reset_peak_memory() -> None:
+    """Begin to measure peak memory anew: the GPU's, else this process's where the system allows it."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # resets VmHWM; see proc(5)
+
+
+def peak_memory_mb() -> float:
+    """Peak memory in MB (10^6 bytes): allocated on the GPU, else resident in this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+    return float(psutil.Process().memory_info().rss) / 1e6
