@@ -88,11 +88,6 @@ class Workshop:
         return found
 
 
-def evaluation_names(workshop: Workshop, run: Run) -> list[tuple[str, str]]:
-    """(dataset, split) of each evaluation of ``run``."""
-    return [(evaluation.dataset, evaluation.split) for evaluation in workshop.evaluations(run)]
-
-
 def preflight(workshop: Workshop, plan: Plan) -> None:
     """Find everything that would stop a run before the first one starts, and report it all together.
 
@@ -158,7 +153,7 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False) -> list[str]:
     for number, run in enumerate(plan.runs, 1):
         folder = store.run(run.experiment, run.seed)
         progress.prefix = f"[{number}/{len(plan.runs)}] {run.name}  "
-        if folder.state(run.identity, evaluation_names(workshop, run)) == "done":
+        if folder.state(run.identity, run.scored_on) == "done":
             progress.say(f"[{number}/{len(plan.runs)}] {run.name}: done before")
             continue
         progress.say(f"[{number}/{len(plan.runs)}] {run.name}")
@@ -188,7 +183,7 @@ def _clear_stale(workshop: Workshop, plan: Plan, replace: bool) -> None:
     stale = []
     for run in plan.runs:
         folder = workshop.store.run(run.experiment, run.seed)
-        state = folder.state(run.identity, evaluation_names(workshop, run))
+        state = folder.state(run.identity, run.scored_on)
         if state == "stale":
             stale.append((run, folder))
         elif state == "failed":

@@ -63,6 +63,12 @@ class Run:
         return f"{self.experiment}/seed{self.seed}"
 
     @property
+    def scored_on(self) -> tuple[tuple[str, str | None], ...]:
+        """(dataset, split) of every evaluation, the run's own dataset first; split None is the one reported there."""
+        own = (self.config.dataset, self.config.data.report)
+        return (own, *((cross.on, cross.split) for cross in self.crosses))
+
+    @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
         values = {**self.config.values(), "seed": self.seed, "result_version": RESULT_VERSION}

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -27,7 +27,8 @@ from segstudy.errors import StoreError, listing
 
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
 SUMS = "SHA256SUMS"
-VOLATILE = {SUMS, "lock", ".lock"}
+VOLATILE = {SUMS, "lock"}
+REPORTABLE = ("test", "val")  # the split that a dataset is reported on, unless the study names one
 
 
 @contextlib.contextmanager
@@ -229,7 +230,12 @@ class RunFolder:
                     records.append(json.loads(line))
         return records
 
-    def state(self, identity: str, evaluations: list[tuple[str, str]]) -> State:
+    def find_evaluation(self, dataset: str, split: str | None) -> Path | None:
+        """Counts on ``dataset``, of ``split`` or else of whichever split is reported there; None if there are none."""
+        paths = [self.evaluation(dataset, name) for name in ([split] if split else REPORTABLE)]
+        return next((path for path in paths if path.is_file()), None)
+
+    def state(self, identity: str, scored_on: Iterable[tuple[str, str | None]]) -> State:
         """Where the run stands, read off its files."""
         if not self.config.is_file():
             return "running" if self.locked() else "missing"
@@ -241,7 +247,7 @@ class RunFolder:
             return "failed"
         if not self.best.is_file():
             return "partial"
-        whole = all(self.evaluation(*names).is_file() for names in evaluations)
+        whole = all(self.find_evaluation(*names) for names in scored_on)
         return "done" if whole and (self.path / SUMS).is_file() else "trained"
 
     def locked(self) -> bool:

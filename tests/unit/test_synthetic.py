@@ -194,3 +194,20 @@ def test_bad_counts_and_sizes_are_refused(tmp_path: Path) -> None:
         synthetic.write_cityscapes(tmp_path / "city", num_train=1, num_val=0)
     with pytest.raises(DataError, match="size is 8x8"):
         synthetic.write_kvasir(tmp_path / "polyps", num_images=1, size=(8, 8))
+    with pytest.raises(DataError, match="seed is -1"):
+        synthetic.write_supervisely(tmp_path / "people", num_images=1, seed=-1)
+
+
+def test_losing_a_race_to_the_same_set_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synthetic.write_supervisely(tmp_path / "winner", **SMALL["supervisely"])
+    draw, calls = synthetic.person_scene, []
+
+    def draw_while_another_finishes(*args: Any) -> Any:
+        if not calls:
+            (tmp_path / "winner").rename(tmp_path / "people")
+        calls.append(args)
+        return draw(*args)
+
+    monkeypatch.setattr(synthetic, "person_scene", draw_while_another_finishes)
+    synthetic.write_supervisely(tmp_path / "people", **SMALL["supervisely"])
+    assert [p.name for p in tmp_path.iterdir()] == ["people"]

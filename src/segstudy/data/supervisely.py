@@ -171,8 +171,8 @@ def _csv_rows(table: Path) -> list[tuple[str, str]]:
 def _inside(given: str, table: Path, number: int) -> str:
     """Refuse paths out of the dataset's folder: a table from elsewhere must not say which files are opened."""
     path = PurePosixPath(given.strip().replace("\\", "/"))
-    if path.is_absolute() or PureWindowsPath(given).drive or ".." in path.parts or "\0" in given:
-        raise DataError(f"{table}: row {number}: '{given}' leads out of the dataset's folder")
+    if path.is_absolute() or PureWindowsPath(given).drive or ".." in path.parts or "\0" in given or not path.name:
+        raise DataError(f"{table}: row {number}: {given!r} is no file inside the dataset's folder")
     return path.as_posix()
 
 

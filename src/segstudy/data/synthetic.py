@@ -926,7 +926,7 @@ def polyp_scene(rng: Rng, size: tuple[int, int] = (320, 288)) -> tuple[Bytes, By
     return result, ((mask > 0) & (view > 0.5)).astype(np.uint8)
 
 
-def _distance(across: Floats, down: Floats) -> Floats:
+def _distance(across: npt.NDArray[Any], down: npt.NDArray[Any]) -> Floats:
     return np.asarray(np.sqrt(across * across + down * down), np.float32)  # np.hypot takes five times as long
 
 
@@ -935,7 +935,7 @@ def _blob(rng: Rng, across: Floats, down: Floats, size: tuple[int, int], radius:
     x, y = size[0] * rng.uniform(0.2, 0.8), size[1] * rng.uniform(0.2, 0.8)
     angle, flat = rng.uniform(0, math.pi), rng.uniform(0.6, 1.0)
     dx, dy = (across - np.float32(x)) / np.float32(radius), (down - np.float32(y)) / np.float32(radius)
-    along: Floats = dx * np.float32(math.cos(angle)) + dy * np.float32(math.sin(angle))
+    along = dx * np.float32(math.cos(angle)) + dy * np.float32(math.sin(angle))
     aside = (dy * np.float32(math.cos(angle)) - dx * np.float32(math.sin(angle))) / np.float32(flat)
     return _distance(along, aside)
 
@@ -1146,8 +1146,8 @@ def _panels(canvas: _Canvas, rng: Rng) -> None:
 def _make_once(root: Path, settings: dict[str, Any], fill: Callable[[Path], None]) -> None:
     """Build a dataset beside its final place and rename it there, unless it is there already."""
     wanted = json.dumps(settings | {"version": VERSION}, indent=2) + "\n"
+    marker = root / MARKER
     if root.exists():
-        marker = root / MARKER
         found = marker.read_text(encoding="utf-8") if marker.is_file() else None
         if found == wanted:
             return
@@ -1162,12 +1162,18 @@ def _make_once(root: Path, settings: dict[str, Any], fill: Callable[[Path], None
         draft.mkdir(parents=True)
         fill(draft)
         (draft / MARKER).write_text(wanted, encoding="utf-8")
-        draft.rename(root)
+        try:
+            draft.rename(root)
+        except OSError:  # another process was first; that is well if it made the same set
+            if not marker.is_file() or marker.read_text(encoding="utf-8") != wanted:
+                raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _check(counts: dict[str, int], size: tuple[int, int]) -> None:
+def _check(counts: dict[str, int], size: tuple[int, int], seed: int) -> None:
+    if seed < 0:
+        raise DataError(f"seed is {seed}; a seed is a whole number from 0 up.")
     for name, count in counts.items():
         if count < 1:
             raise DataError(f"{name} is {count}; a synthetic set needs at least 1 image in each split.")
@@ -1196,9 +1202,9 @@ def write_cityscapes(
     Raises
     ------
     DataError
-        Where ``root`` holds anything else, or a count or size is too small.
+        Where ``root`` holds anything else, or a count, size or seed is too small.
     """
-    _check({"num_train": num_train, "num_val": num_val}, size)
+    _check({"num_train": num_train, "num_val": num_val}, size, seed)
 
     def fill(folder: Path) -> None:
         splits = (("train", TRAIN_CITIES, num_train, _STREET_TRAIN), ("val", VAL_CITIES, num_val, _STREET_VAL))
@@ -1231,9 +1237,9 @@ def write_kvasir(root: Path, *, num_images: int, size: tuple[int, int] = (320, 2
     Raises
     ------
     DataError
-        Where ``root`` holds anything else, or a count or size is too small.
+        Where ``root`` holds anything else, or a count, size or seed is too small.
     """
-    _check({"num_images": num_images}, size)
+    _check({"num_images": num_images}, size, seed)
 
     def fill(folder: Path) -> None:
         for index in range(num_images):
@@ -1257,7 +1263,7 @@ def _kvasir_name(rng: Rng, index: int) -> str:
 
 
 def write_supervisely(root: Path, *, num_images: int, size: tuple[int, int] = (240, 320), seed: int = 0) -> None:
-    """Write people in the layout of Supervisely Person; as in the mirror, ``df.csv`` names collages that do not exist.
+    """Write people in the layout of Supervisely Person; ``df.csv`` names collages that do not exist, as there.
 
     Parameters
     ----------
@@ -1273,9 +1279,9 @@ def write_supervisely(root: Path, *, num_images: int, size: tuple[int, int] = (2
     Raises
     ------
     DataError
-        Where ``root`` holds anything else, or a count or size is too small.
+        Where ``root`` holds anything else, or a count, size or seed is too small.
     """
-    _check({"num_images": num_images}, size)
+    _check({"num_images": num_images}, size, seed)
 
     def fill(folder: Path) -> None:
         inner = folder / "supervisely_person_clean_2667_img" / "supervisely_person_clean_2667_img"

@@ -65,12 +65,10 @@ def read_evaluations(store: Store, plan: Plan) -> list[Evaluated]:
         folder = store.run(run.experiment, run.seed)
         if not folder.config.is_file() or read_yaml(folder.config).get("identity") != run.identity:
             continue
-        wanted = [(run.config.dataset, None), *((cross.on, cross.split) for cross in run.crosses)]
-        for dataset, split in wanted:
-            for path in sorted((folder.path / "evaluations").glob(f"{dataset}-{split or '*'}.npz")):
+        for path in (folder.find_evaluation(*names) for names in run.scored_on):
+            if path is not None:
                 arrays, meta = read_arrays(path)
-                if meta["test_data"] == dataset:
-                    found.append(Evaluated(run, folder, arrays["confusion"], tuple(arrays["ids"].tolist()), meta))
+                found.append(Evaluated(run, folder, arrays["confusion"], tuple(arrays["ids"].tolist()), meta))
     return found
 
 

@@ -1,0 +1,84 @@
+"""Pack a study so that others can check it: checkpoints in segmentation-models-pytorch's format, counts, tables, pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+from segstudy.errors import StoreError
+from segstudy.models import build_network, load_network, read_state
+from segstudy.plan import Plan, Run
+from segstudy.store import SUMS, RunFolder, Store, read_yaml, replacing
+
+
+def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
+    """Write a run's network as ``config.json`` and ``model.safetensors`` into ``target``.
+
+    ``segmentation_models_pytorch.from_pretrained(target)`` loads it and gives the same logits.
+
+    Raises
+    ------
+    StoreError
+        When the run has no finished training.
+
+    """
+    if not folder.best.is_file():
+        raise StoreError(f"{run.name}: has no finished training to export; run it first")
+    classes = read_yaml(folder.config)["classes"]
+    bare = run.config.model.model_copy(update={"weights": "none"})
+    network = build_network(bare, len(classes), seed=0)
+    load_network(network, read_state(folder.best), str(folder.best))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.save_pretrained(target)  # type: ignore[operator]
+    return target
+
+
+def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
+    """Pack everything of ``plan`` that is done into one zip with a ``SHA256SUMS`` inside.
+
+    Returns
+    -------
+    tuple
+        The archive's path, and the names of runs that are not in it because they are not done.
+
+    Raises
+    ------
+    StoreError
+        When no run is done.
+
+    """
+    done = [run for run in plan.runs if store.run(run.experiment, run.seed).state(run.identity, run.scored_on) == "done"]
+    left_out = [run.name for run in plan.runs if run not in done]
+    if not done:
+        raise StoreError(f"{store.root}: no run of '{plan.study.name}' is done, so there is nothing to archive")
+    path = store.archive(plan.study.name)
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        sums: dict[str, str] = {}
+        for name in ("study.yaml", "environment.json"):
+            _add(archive, sums, store.root / name, name)
+        for file in sorted(p for p in store.report.rglob("*") if p.is_file()):
+            _add(archive, sums, file, f"report/{file.relative_to(store.report).as_posix()}")
+        for run in done:
+            _add_run(archive, sums, run, store.run(run.experiment, run.seed))
+        archive.writestr(SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    return path, left_out
+
+
+def _add_run(archive: zipfile.ZipFile, sums: dict[str, str], run: Run, folder: RunFolder) -> None:
+    base = f"runs/{run.experiment}/seed{run.seed}"
+    for file in sorted(p for p in folder.path.rglob("*") if p.is_file() and p.name not in (SUMS, "lock")):
+        if file != folder.best:
+            _add(archive, sums, file, f"{base}/{file.relative_to(folder.path).as_posix()}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in sorted(export_run(run, folder, Path(scratch)).iterdir()):
+            _add(archive, sums, file, f"{base}/model/{file.name}")
+
+
+def _add(archive: zipfile.ZipFile, sums: dict[str, str], file: Path, name: str) -> None:
+    content = file.read_bytes()
+    sums[name] = hashlib.sha256(content).hexdigest()
+    archive.writestr(name, content, compress_type=zipfile.ZIP_STORED if file.suffix in (".png", ".npz") else None)

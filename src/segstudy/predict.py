@@ -1,0 +1,105 @@
+"""Masks and overlays for new images, from a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from segstudy.data.batches import normalise
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Labels, read_rgb
+from segstudy.errors import DataError, listing
+from segstudy.evaluate import save_labels
+from segstudy.models import build_network, load_network, predict_logits, read_state
+from segstudy.plan import Run
+from segstudy.store import RunFolder, read_yaml
+from segstudy.train import make_fabric
+
+
+def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: Path) -> list[Path]:
+    """Write ``<name>.png`` (class indices with the dataset's palette) and ``<name>-overlay.jpg`` for every image.
+
+    Parameters
+    ----------
+    run, folder
+        A run whose training is finished.
+    inputs
+        Images, or folders of images.
+    target
+        Folder to write into.
+
+    Returns
+    -------
+    list of Path
+        The masks, at each image's own size.
+
+    Raises
+    ------
+    DataError
+        For a missing or unreadable image, before anything is written, and for two images of one name.
+
+    """
+    images = _find_images(inputs)
+    opened = [read_rgb(path) for path in images] if len(images) <= 32 else None
+    record = read_yaml(folder.config)
+    palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
+    dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
+    fabric = make_fabric(run.config.recipe)
+    network = build_network(run.config.model.model_copy(update={"weights": "none"}), len(dataset.classes), seed=0)
+    load_network(network, read_state(folder.best), str(folder.best))
+    model = fabric.setup(network.to(fabric.device, memory_format=torch.channels_last).eval())
+    written = []
+    for index, path in enumerate(images):
+        image = opened[index] if opened else read_rgb(path)
+        labels = predict_labels(model, image, run.config.recipe.input_size, fabric.device)
+        mask = target / f"{path.stem}.png"
+        save_labels(mask, labels, dataset)
+        overlay(image, labels, palette).save(target / f"{path.stem}-overlay.jpg", quality=92)
+        written.append(mask)
+    return written
+
+
+def predict_labels(model: nn.Module, image: Image.Image, input_size: int, device: torch.device) -> Labels:
+    """Labels (h, w) of one image at its own size: resized in as in training, logits brought back bilinearly."""
+    small = np.asarray(image.resize((input_size, input_size), Image.Resampling.BILINEAR))
+    with torch.inference_mode():
+        logits = predict_logits(model, normalise(torch.from_numpy(small.copy())[None].to(device)))
+        size = (image.height, image.width)
+        full = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+        return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+
+def overlay(image: Image.Image, labels: Labels, palette: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """The image with its classes' colours laid over it at half strength; a black class leaves the image as it is."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(palette)] = palette
+    painted = colours[labels]
+    strength = np.where(painted.any(axis=-1, keepdims=True), 0.5, 0.0)
+    return Image.fromarray((np.asarray(image) * (1 - strength) + painted * strength).astype(np.uint8))
+
+
+def _find_images(inputs: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise DataError(f"{path}: holds no images")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"{path}: no such image or folder")
+    stems = [path.stem for path in found]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise DataError(f"several images are named {listing(twice)}, so their masks would overwrite each other")
+    return found
+
+
+def _no_labels(sample: object) -> Labels:
+    raise AssertionError("new images have no masks")
