@@ -51,7 +51,9 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
         When no run is done.
 
     """
-    done = [run for run in plan.runs if store.run(run.experiment, run.seed).state(run.identity, run.scored_on) == "done"]
+    done = [
+        run for run in plan.runs if store.run(run.experiment, run.seed).state(run.identity, run.scored_on) == "done"
+    ]
     left_out = [run.name for run in plan.runs if run not in done]
     if not done:
         raise StoreError(f"{store.root}: no run of '{plan.study.name}' is done, so there is nothing to archive")

@@ -43,7 +43,9 @@ def measure_cost(
         forward, a multiply-add being two), ``latency_ms`` (one image forward, median) and how they were measured.
 
     """
-    image = torch.zeros(1, 3, input_size, input_size, device=fabric.device).contiguous(memory_format=torch.channels_last)
+    image = torch.zeros(1, 3, input_size, input_size, device=fabric.device).contiguous(
+        memory_format=torch.channels_last
+    )
     network.eval()
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
@@ -58,7 +60,9 @@ def measure_cost(
         "parameters": sum(p.numel() for p in network.parameters()) / 1e6,
         "gflops": counter.get_total_flops() / 1e9,
         "latency_ms": statistics.median(times) * 1e3,
-        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if fabric.device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads",
         "precision": fabric._precision.precision,
     }
 

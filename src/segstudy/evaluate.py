@@ -44,10 +44,14 @@ def class_table(source: tuple[str, ...], target: tuple[str, ...], mapping: Mappi
     """
     for name in mapping:
         if name not in source:
-            raise SpecError(f"map: the network has no class '{name}'{nearest(name, source)}; it has {listing(source, 20)}")
+            raise SpecError(
+                f"map: the network has no class '{name}'{nearest(name, source)}; it has {listing(source, 20)}"
+            )
     for name in mapping.values():
         if name not in target:
-            raise SpecError(f"map: the dataset has no class '{name}'{nearest(name, target)}; it has {listing(target, 20)}")
+            raise SpecError(
+                f"map: the dataset has no class '{name}'{nearest(name, target)}; it has {listing(target, 20)}"
+            )
     unmapped = [name for name in source if name not in mapping and name not in target]
     if unmapped:
         raise SpecError(f"map: say which class of {listing(target, 20)} is meant by {listing(unmapped, 20)}")

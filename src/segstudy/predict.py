@@ -15,7 +15,7 @@ from segstudy.data.batches import normalise
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Labels, read_rgb
 from segstudy.errors import DataError, listing
 from segstudy.evaluate import save_labels
-from segstudy.models import build_network, load_network, predict_logits, read_state
+from segstudy.models import build_network, load_network, place, predict_logits, read_state
 from segstudy.plan import Run
 from segstudy.store import RunFolder, read_yaml
 from segstudy.train import make_fabric
@@ -52,7 +52,7 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     fabric = make_fabric(run.config.recipe)
     network = build_network(run.config.model.model_copy(update={"weights": "none"}), len(dataset.classes), seed=0)
     load_network(network, read_state(folder.best), str(folder.best))
-    model = fabric.setup(network.to(fabric.device, memory_format=torch.channels_last).eval())
+    model = fabric.setup(place(network, fabric.device).eval())
     written = []
     for index, path in enumerate(images):
         image = opened[index] if opened else read_rgb(path)

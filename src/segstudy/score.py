@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +71,9 @@ def score_masks(
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(one, pairs))
     if problems := [item for item in found if isinstance(item, str)]:
-        raise DataError("\n".join(problems[:10]) + (f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""))
+        raise DataError(
+            "\n".join(problems[:10]) + (f"\n... and {len(problems) - 10} more" if len(problems) > 10 else "")
+        )
     names = tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
     return Scored(np.stack([item for item in found if not isinstance(item, str)]), tuple(p.id for p in pairs), names)
 
@@ -97,3 +103,60 @@ def _guess_classes(pairs: Sequence[Sample], ignore_values: Sequence[int]) -> int
         values |= set(np.unique(read_grey(pair.mask)).tolist()) | set(np.unique(read_grey(pair.image)).tolist())
     counted = values - {255, *ignore_values}
     return max(2, max(counted, default=0) + 1)
+
+
+def as_record(scored: Scored) -> dict[str, Any]:
+    """Every score of the whole set and of each class, and the rules they follow; undefined numbers are None."""
+    merged = measures.merge(scored.confusion)
+    support = measures.support(merged)
+    per_class = {measure.key: measure.function(merged) for measure in measures.PER_CLASS}
+    return {
+        "images": len(scored.ids),
+        "pixels": int(merged.sum()),
+        "level": "dataset",
+        "absent_classes": "left out of means",
+        "resolution": "native",
+        **{measure.key: _number(float(measure.function(merged))) for measure in measures.OVERALL},
+        "classes": [
+            {"class": name, "pixels": int(support[k]), **{key: _number(float(v[k])) for key, v in per_class.items()}}
+            for k, name in enumerate(scored.classes)
+        ],
+    }
+
+
+def as_text(scored: Scored) -> str:
+    """The same for people."""
+    record = as_record(scored)
+    width = max(len(name) for name in (*scored.classes, "class"))
+    lines = [f"{record['images']} images, {record['pixels']:,} pixels, scored at the masks' own size"]
+    lines += [f"{measure.label:20} {_shown(record[measure.key])}" for measure in measures.OVERALL]
+    lines.append(
+        f"\n{'class':{width}}  "
+        + "  ".join(f"{measure.label:>14}" for measure in measures.PER_CLASS)
+        + "     true pixels"
+    )
+    for row in record["classes"]:
+        values = "  ".join(f"{_shown(row[measure.key]):>14}" for measure in measures.PER_CLASS)
+        lines.append(f"{row['class']:{width}}  {values}  {row['pixels']:>14,}")
+    if any(row["pixels"] == 0 for row in record["classes"]):
+        lines.append("- : the class has no true pixel; it is left out of the means")
+    return "\n".join(lines)
+
+
+def image_csv(scored: Scored) -> str:
+    """Every image's scores as CSV, at full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *(measure.key for measure in measures.OVERALL)])
+    columns = [measure.function(scored.confusion) for measure in measures.OVERALL]
+    for index, name in enumerate(scored.ids):
+        writer.writerow([name, *(_number(float(column[index])) for column in columns)])
+    return text.getvalue()
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -212,7 +212,9 @@ def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> S
     path = packaged.get(str(study), Path(study))
     if not path.is_file():
         hint = nearest(str(study), packaged)
-        raise SpecError(f"{study}: no such file, and no study of that name comes with segstudy ({listing(packaged)}){hint}")
+        raise SpecError(
+            f"{study}: no such file, and no study of that name comes with segstudy ({listing(packaged)}){hint}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -311,9 +313,8 @@ def fields_at(path: Path_) -> list[str]:
     for part in path:
         hint = typing.get_type_hints(model)[part] if isinstance(model, type) and issubclass(model, Frozen) else None
         model = inner_model(hint) if hint is not None else model[1]
-    if isinstance(model, tuple):
-        return []
-    return [name for name in model.model_fields if name not in ("source", "folder")]
+    names = [] if isinstance(model, tuple) else list(model.model_fields)
+    return [name for name in names if name not in ("source", "folder")]
 
 
 def inner_model(hint: Any) -> Any:
@@ -355,12 +356,16 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
         if experiment.change is not None:
             problems.add((*at, "change"), "needs a base to change")
         if experiment.data is not None and experiment.data not in study.data:
-            problems.add((*at, "data"), f"no dataset is named '{experiment.data}'{nearest(experiment.data, study.data)}")
+            problems.add(
+                (*at, "data"), f"no dataset is named '{experiment.data}'{nearest(experiment.data, study.data)}"
+            )
         return
     if experiment.data is not None or experiment.model is not None:
         problems.add(at, "has a base, so data and model come from there; put what differs under change")
     if experiment.base not in study.experiments:
-        problems.add((*at, "base"), f"no experiment is named '{experiment.base}'{nearest(experiment.base, study.experiments)}")
+        problems.add(
+            (*at, "base"), f"no experiment is named '{experiment.base}'{nearest(experiment.base, study.experiments)}"
+        )
     elif name in (chain := base_chain(study, name)):
         problems.add((*at, "base"), f"leads back to itself: {' -> '.join([name, *chain])}")
     else:
@@ -426,7 +431,7 @@ def resolve(study: Study, name: str) -> Config:
     trees: dict[str, Any] = {"model": base.model.model_dump(), "recipe": base.recipe.model_dump()}
     for key, value in (experiment.change or {}).items():
         *parents, last = key.split(".")
-        target = trees
+        target: dict[str, Any] = trees
         for part in parents:
             target = target[part]
         target[last] = value

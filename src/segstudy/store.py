@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be written ({error.strerror or error}); make room or choose another place with --out"
@@ -144,7 +144,9 @@ def verify(path: Path) -> tuple[int, list[str]]:
             names = set(archive.namelist())
             return _verify([n for n in names if Path(n).name == SUMS], archive.open, names.__contains__)
     if not path.is_dir():
-        raise StoreError(f"{path}: no such folder, nor a zip archive; give a run, a study's output folder or an archive")
+        raise StoreError(
+            f"{path}: no such folder, nor a zip archive; give a run, a study's output folder or an archive"
+        )
     sums = [p.relative_to(path).as_posix() for p in sorted(path.rglob(SUMS))]
     return _verify(sums, lambda name: (path / name).open("rb"), lambda name: (path / name).is_file())
 
@@ -368,4 +370,6 @@ def building(folder: Path) -> Iterator[Path | None]:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be built ({error.strerror or error}); make room or choose another --out") from None
+        raise StoreError(
+            f"{folder}: cannot be built ({error.strerror or error}); make room or choose another --out"
+        ) from None

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import logging
 import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -28,7 +30,7 @@ from segstudy.data.cache import CachedSplit
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, StoreError
 from segstudy.evaluate import count_split
-from segstudy.models import import_smp, load_network, predict_logits
+from segstudy.models import import_smp, load_network, place, predict_logits
 from segstudy.progress import Progress
 from segstudy.spec import Optimizer, Recipe
 from segstudy.store import RunFolder, replacing, write_bytes, write_text
@@ -47,6 +49,7 @@ def choose_precision(precision: str, device: torch.device) -> Precision:
 
 def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
     """One device, a GPU if there is one, at the recipe's precision."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision of every run
     device = Fabric(accelerator=accelerator, devices=1).device
     return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(recipe.precision, device))
 
@@ -66,11 +69,12 @@ def keep_freed_memory() -> None:
 
 def make_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser in its fused form."""
-    parameters, common = network.parameters(), {"lr": optimizer.lr, "weight_decay": optimizer.weight_decay}
+    parameters, rate, decay = network.parameters(), optimizer.lr, optimizer.weight_decay
     if optimizer.name == "sgd":
-        return torch.optim.SGD(parameters, momentum=optimizer.momentum, fused=True, **common)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer.name]
-    return kind(parameters, fused=True, **common)
+        return torch.optim.SGD(parameters, rate, momentum=optimizer.momentum, weight_decay=decay, fused=True)
+    if optimizer.name == "adamw":
+        return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
+    return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
 
 
 def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
@@ -83,7 +87,9 @@ def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
     0.5
     """
     done = epoch / epochs
-    return {"cosine": (1 + math.cos(math.pi * done)) / 2, "poly": (1 - done) ** 0.9, "constant": 1.0}[schedule]
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    return float((1 - done) ** 0.9) if schedule == "poly" else 1.0
 
 
 def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -126,7 +132,7 @@ def train(
         When the loss is no longer a number.
 
     """
-    network = network.to(fabric.device, memory_format=torch.channels_last)
+    network = place(network, fabric.device)
     optimizer = make_optimizer(recipe.optimizer, network)
     at = _resume(folder, network, optimizer)
     model, stepper = fabric.setup(network, optimizer)
@@ -156,7 +162,7 @@ def train(
                 f"  epoch {at.epoch}/{recipe.epochs}  loss {spent['loss']:.4f}  mIoU {score:.4f}"
                 f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
             )
-    os.replace(folder.best_of_epoch(at.best_epoch), folder.best)
+    folder.best_of_epoch(at.best_epoch).replace(folder.best)
     folder.last.unlink(missing_ok=True)
 
 
@@ -228,7 +234,9 @@ def _resume(folder: RunFolder, network: nn.Module, optimizer: torch.optim.Optimi
         at = Progressed(**state["at"])
     except Exception as error:
         # A checkpoint is renamed into place whole, so damage comes from outside and can have any form.
-        raise StoreError(f"{folder.last}: is damaged ({type(error).__name__}); delete it to train this run anew") from None
+        raise StoreError(
+            f"{folder.last}: is damaged ({type(error).__name__}); delete it to train this run anew"
+        ) from None
     load_network(network, state["network"], str(folder.last))
     optimizer.load_state_dict(state["optimizer"])
     return at
@@ -251,7 +259,7 @@ def reset_peak_memory() -> None:
     """Begin to measure peak memory anew: the GPU's, else this process's where the system allows it."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+    with contextlib.suppress(OSError), Path("/proc/self/clear_refs").open("w") as file:
         file.write("5")  # resets VmHWM; see proc(5)
 
 
@@ -259,6 +267,6 @@ def peak_memory_mb() -> float:
     """Peak memory in MB (10^6 bytes): allocated on the GPU, else resident in this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as file:
+    with contextlib.suppress(OSError, StopIteration), Path("/proc/self/status").open() as file:
         return int(next(line for line in file if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
     return float(psutil.Process().memory_info().rss) / 1e6

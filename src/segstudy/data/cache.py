@@ -74,7 +74,9 @@ def open_cache(dataset: Dataset, split: str, size: int, store: Store, progress: 
     if not folder.is_dir():
         with building(folder) as temporary:
             if temporary is not None:
-                _build(dataset, samples, size, temporary, progress.task(f"Reading {dataset.name} {split}", len(samples)))
+                _build(
+                    dataset, samples, size, temporary, progress.task(f"Reading {dataset.name} {split}", len(samples))
+                )
     arrays = [np.load(folder / name, mmap_mode="r") for name in ("images.npy", "labels.npy")]
     return CachedSplit(dataset, split, samples, arrays[0], arrays[1], content)
 

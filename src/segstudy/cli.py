@@ -1,0 +1,348 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segstudy.errors import SegstudyError, SpecError, nearest
+
+if TYPE_CHECKING:
+    from segstudy.launch import Workshop
+    from segstudy.plan import Plan
+    from segstudy.progress import Progress
+    from segstudy.store import Store
+
+HELP = """Controlled semantic-segmentation studies: one study file in, a report whose numbers can be traced out.
+
+New here? Type  segstudy demo  - it runs a whole study in miniature, with nothing to download.
+Then look at your own data with  segstudy init FOLDER  and run the file that it writes.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyArg = Annotated[
+    str, typer.Argument(help="A study file, or the name of one that comes with segstudy: review, demo.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder; ./<study name> unless given.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Where datasets lie (also SEGSTUDY_DATA).")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only this experiment; may be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Only this one of the study's seeds.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value that replaces one of the file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Set runs of other settings aside and make them anew.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+def main() -> None:
+    """Entry point: a user's fault is one message and exit code 2, an interruption exit code 130."""
+    try:
+        app()
+    except SegstudyError as error:
+        print(f"segstudy: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("segstudy: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _plan(study: str, out: Path | None, settings: list[str] | None) -> tuple[Plan, Store]:
+    from segstudy.plan import make_plan
+    from segstudy.spec import load_study
+    from segstudy.store import Store
+
+    plan = make_plan(load_study(study, settings or ()))
+    return plan, Store((out or Path(plan.study.name)).resolve())
+
+
+def _workshop(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:
+    from segstudy.launch import Workshop
+
+    return Workshop(plan.study, store, data, progress)
+
+
+@app.command()
+def demo(out: Out = None, quiet: Quiet = False) -> None:
+    """Run the review in miniature on synthetic scenes; nothing is downloaded."""
+    run("demo", out=out, quiet=quiet)
+
+
+@app.command()
+def run(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    only: Only = None,
+    seed: Seed = None,
+    set_: Set = None,
+    replace: Replace = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do what is missing of a study, then write its report; call it again after any interruption."""
+    whole, store = _plan(study, out, set_)
+    part = whole.select(only or (), seed)
+    if dry_run:
+        _print_plan(part, store)
+        return
+    from segstudy.launch import execute
+    from segstudy.progress import showing
+    from segstudy.report.build import build_report
+
+    with showing(quiet) as progress:
+        failures = execute(_workshop(whole, store, data, progress), part, replace)
+    print(f"report: {_shown(build_report(store, whole))}")
+    if failures:
+        raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
+
+
+@app.command()
+def plan(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
+    """Show a study's runs: what each changes, where it stands, what it costs."""
+    whole, store = _plan(study, out, set_)
+    if as_json:
+        print(json.dumps(_run_rows(whole, store), indent=2))
+    else:
+        _print_plan(whole, store)
+
+
+@app.command()
+def status(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
+    """Count a study's runs by where they stand, and say what to do next."""
+    whole, store = _plan(study, out, set_)
+    rows = _run_rows(whole, store)
+    states = {
+        state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
+    }
+    if as_json:
+        print(json.dumps({"study": whole.study.name, "out": str(store.root), "states": states}, indent=2))
+        return
+    for state, names in states.items():
+        print(f"{state:8} {len(names):3}  {', '.join(names)}")
+    for row in rows:
+        if row["failure"]:
+            print(f"failed: {row['run']}: {row['failure']}")
+    unfinished = len(rows) - len(states.get("done", []))
+    print(f"next: segstudy run {study}" if unfinished else f"next: open {_shown(store.page)}")
+
+
+@app.command()
+def check(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask."""
+    from segstudy.check import check_datasets
+    from segstudy.launch import preflight
+    from segstudy.progress import showing
+
+    whole, store = _plan(study, out, set_)
+    problems: list[str] = []
+    with showing(quiet) as progress:
+        workshop = _workshop(whole, store, data, progress)
+        try:
+            preflight(workshop, whole)
+        except SegstudyError as error:
+            problems += str(error).split("\n")
+        cards, found = check_datasets(workshop, problems)
+    if as_json:
+        print(json.dumps({"problems": found, "datasets": cards}, indent=2))
+    else:
+        for card in cards:
+            print(f"{card['dataset']}: {card['splits']}; {len(card['classes'])} classes")
+            for name, share in card["pixel_share"].items():
+                print(f"  {name:16} {share:8.3%} of pixels")
+    if found:
+        raise SpecError("\n".join([f"{len(found)} problems:", *found]) if not as_json else f"{len(found)} problems")
+    print(f"nothing wrong found; next: segstudy run {study}", file=sys.stderr if as_json else sys.stdout)
+
+
+@app.command()
+def report(study: StudyArg, out: Out = None, set_: Set = None) -> None:
+    """Write tables, figures and the page anew from the counts on disk."""
+    from segstudy.report.build import build_report
+
+    whole, store = _plan(study, out, set_)
+    print(f"report: {_shown(build_report(store, whole))}")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of images and masks.")],
+    file: Annotated[Path, typer.Option("--file", help="The study file to write.")] = Path("study.yaml"),
+) -> None:
+    """Look at a folder of images and masks and write a commented study file for it."""
+    from segstudy.init import write_study_file
+
+    write_study_file(folder, file)
+    print(f"wrote {file}\nnext: segstudy check {file}")
+
+
+@app.command()
+def predict(
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="STUDY:EXPERIMENT, or STUDY:EXPERIMENT/seedN.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Out = None,
+    to: Annotated[Path, typer.Option("--to", help="Folder for masks and overlays.")] = Path("predictions"),
+    set_: Set = None,
+) -> None:
+    """Predict masks and overlays for new images with a finished run."""
+    from segstudy.errors import StoreError
+    from segstudy.predict import predict_images
+
+    study, _, rest = run_name.partition(":")
+    experiment, _, seed = rest.partition("/seed")
+    whole, store = _plan(study, out, set_)
+    if experiment not in whole.experiments:
+        raise SpecError(
+            f"RUN '{run_name}': write STUDY:EXPERIMENT; '{study}' has {', '.join(whole.experiments)}"
+            + nearest(experiment, whole.experiments)
+        )
+    if seed and not seed.isdigit():
+        raise SpecError(
+            f"RUN '{run_name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed{whole.study.seeds[0]}"
+        )
+    chosen = whole.select([experiment], int(seed) if seed else None).runs[0]
+    folder = store.run(chosen.experiment, chosen.seed)
+    if not folder.best.is_file():
+        raise StoreError(f"{chosen.name}: not trained yet in {store.root}; run the study first, or name its --out")
+    written = predict_images(chosen, folder, images, to)
+    print(f"wrote {len(written)} masks and overlays to {to}")
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of true masks of the same names.")],
+    num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
+    classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
+    ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score masks from any framework against true masks; no network, no study."""
+    from segstudy.score import as_record, as_text, image_csv, score_masks
+    from segstudy.store import write_text
+
+    names = [name.strip() for name in classes.split(",")] if classes else None
+    scored = score_masks(predictions, truth, num_classes, names, ignore or ())
+    print(json.dumps(as_record(scored), indent=2) if as_json else as_text(scored))
+    if out is not None:
+        write_text(out, image_csv(scored))
+
+
+@app.command()
+def archive(study: StudyArg, out: Out = None, set_: Set = None) -> None:
+    """Pack checkpoints, counts, tables and pictures into one zip with SHA-256 sums."""
+    from segstudy.archive import write_archive
+    from segstudy.report.build import build_report
+
+    whole, store = _plan(study, out, set_)
+    build_report(store, whole)
+    path, left_out = write_archive(store, whole)
+    print(f"wrote {_shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    for name in left_out:
+        print(f"not in it, because not done: {name}")
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="An archive, a study's output folder, or a run's folder.")],
+) -> None:
+    """Check every file against the SHA-256 sums that lie with it."""
+    from segstudy.errors import StoreError
+    from segstudy.store import verify as verify_sums
+
+    good, problems = verify_sums(path)
+    if problems:
+        raise StoreError("\n".join([f"{path}: {good} files agree, {len(problems)} do not:", *problems]))
+    print(f"{path}: all {good} files agree with their sums")
+
+
+@app.command("import")
+def import_(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A .pth or .safetensors file, such as the review's notebook writes.")
+    ],
+    study: Annotated[str, typer.Option("--study", help="The study that it belongs to.")],
+    experiment: Annotated[str, typer.Option("--experiment", help="The experiment that it is a run of.")],
+    seed: Seed = None,
+    out: Out = None,
+    data: DataDir = None,
+    set_: Set = None,
+) -> None:
+    """Take a checkpoint in as a trained run; 'segstudy run' then scores it."""
+    from segstudy.launch import import_checkpoint
+    from segstudy.progress import showing
+
+    whole, store = _plan(study, out, set_)
+    chosen = whole.select([experiment], seed).runs[0]
+    with showing() as progress:
+        import_checkpoint(_workshop(whole, store, data, progress), chosen, checkpoint)
+    print(f"imported as {chosen.name}\nnext: segstudy run {study} --only {experiment}")
+
+
+def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    from segstudy.store import read_json
+
+    rows = []
+    for each in plan.runs:
+        folder = store.run(each.experiment, each.seed)
+        state = folder.state(each.identity, each.scored_on)
+        cost = read_json(folder.cost) if folder.cost.is_file() else {}
+        rows.append(
+            {
+                "run": each.name,
+                "identity": each.identity,
+                "kind": each.comparison.kind if each.comparison else "baseline",
+                "base": each.comparison.base if each.comparison else None,
+                "variant": each.comparison.variant if each.comparison else "",
+                "state": state,
+                "epochs_done": len(folder.read_metrics()),
+                "epochs": each.config.recipe.epochs,
+                "seconds_per_epoch": cost.get("seconds_per_epoch"),
+                "failure": folder.failure.read_text().strip() if state == "failed" else None,
+            }
+        )
+    return rows
+
+
+def _print_plan(plan: Plan, store: Store) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from segstudy.plan import unequal_budgets
+
+    table = Table("run", "differs from its base in", "kind", "state", "epochs", "s/epoch", box=None)
+    for row in _run_rows(plan, store):
+        seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
+        epochs = f"{row['epochs_done']}/{row['epochs']}"
+        table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
+    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    print(f"protocol: {plan.study.protocol}; output: {_shown(store.root)}")
+    unequal = unequal_budgets(plan)
+    print(
+        "training budget: equal in every experiment"
+        if not unequal
+        else "training budget differs:\n  " + "\n  ".join(unequal)
+    )
+
+
+def _shown(path: Path) -> str:
+    """The path as a person would type it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,82 @@
+"""Look at a folder of images and masks and write a study file that a newcomer can read and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from segstudy.data import cityscapes, folder, kvasir, supervisely
+from segstudy.data.core import Dataset
+from segstudy.errors import DataError, SegstudyError, StoreError, listing
+from segstudy.store import write_text
+
+TEMPLATE = """\
+# A segstudy study: which of these choices makes the segmentation better, by how much?
+# Found in {root}: {found}
+# segstudy check {file}     finds everything that is wrong with the file and the data
+# segstudy run {file}       does what is missing and writes the report; call it again after any interruption
+name: {name}
+# held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
+protocol: held-out
+data:
+  {name}: {{reader: {reader}, root: {root}{options}}}
+# Everything about training that all experiments share. These values are a published review's defaults.
+recipe:
+  epochs: 50
+  batch_size: 16
+  input_size: 256
+  optimizer: {{name: adam, lr: 1.0e-4, weight_decay: 1.0e-4}}
+# Baselines, and variants that change one thing each; a second change in one variant is an error.
+# weights: imagenet downloads on first use; packaged needs no download (encoder tu-tf_efficientnet_lite0); none is random.
+experiments:
+  unet:            {{data: {name}, model: {{arch: unet, encoder: resnet50, weights: imagenet}}}}
+  unet-noimagenet: {{base: unet, change: {{model.weights: none}}}}
+  deeplabv3:       {{data: {name}, model: {{arch: deeplabv3, encoder: resnet50, weights: imagenet, output_stride: 8}}}}
+  deeplabv3-os16:  {{base: deeplabv3, change: {{model.output_stride: 16}}}}
+# One seed says nothing about chance; three are a start.
+seeds: [42]
+"""
+
+
+def write_study_file(root: Path, file: Path) -> None:
+    """Write a study file for the images and masks in ``root``.
+
+    Raises
+    ------
+    SegstudyError
+        When no reader understands the folder (with each reader's reason), or ``file`` exists.
+
+    """
+    if file.exists():
+        raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    reader, dataset = _recognise(root)
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in root.resolve().name.lower()).strip("._-") or "data"
+    splits = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
+    found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
+    options = f", num_classes: {len(dataset.classes)}" if reader == "folder" else ""
+    text = TEMPLATE.format(root=_quoted(root), found=found, file=file, name=name, reader=reader, options=options)
+    write_text(file, text)
+
+
+def _recognise(root: Path) -> tuple[str, Dataset]:
+    readers: dict[str, Callable[[str, Path], Dataset]] = {
+        "cityscapes": cityscapes.read,
+        "supervisely": supervisely.read,
+        "folder": folder.read,
+    }
+    if (root / "kavsir_bboxes.json").is_file() or "kvasir" in root.name.lower():
+        readers = {"kvasir": kvasir.read, **readers}
+    reasons = []
+    for reader, read in readers.items():
+        try:
+            return reader, read("data", root)
+        except SegstudyError as error:
+            reasons.append(f"as {reader}: {error}")
+    raise DataError(f"{root}: no reader understands this folder\n" + "\n".join(reasons))
+
+
+def _quoted(path: Path) -> str:
+    text = str(path.resolve())
+    return text if all(c.isalnum() or c in "/._-" for c in text) else "'" + text.replace("'", "''") + "'"
