@@ -327,12 +327,14 @@ def _print_plan(plan: Plan, store: Store) -> None:
 
     from segstudy.plan import unequal_budgets
 
-    table = Table("run", "differs from its base in", "kind", "state", "epochs", "s/epoch", box=None)
+    table = Table(box=None)
+    for heading in ("run", "differs from its base in", "kind", "state", "epochs", "s/epoch"):
+        table.add_column(heading, no_wrap=True)
     for row in _run_rows(plan, store):
         seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
         epochs = f"{row['epochs_done']}/{row['epochs']}"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
     print(f"protocol: {plan.study.protocol}; output: {_shown(store.root)}")
     unequal = unequal_budgets(plan)
     print(

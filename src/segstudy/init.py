@@ -19,6 +19,7 @@ name: {name}
 # held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
 protocol: held-out
 data:
+  # ignore_values: [11] leaves mask values out that are no class; classes: [background, ...] gives them names.
   {name}: {{reader: {reader}, root: {root}{options}}}
 # Everything about training that all experiments share. These values are a published review's defaults.
 recipe:

@@ -26,9 +26,7 @@ from segstudy.errors import SegstudyError, SpecError, StoreError, listing
 from segstudy.evaluate import class_table, count_split
 from segstudy.models import (
     build_network,
-    check_model,
     load_network,
-    packaged_weights,
     place,
     read_checkpoint,
     read_state,
@@ -111,6 +109,9 @@ class Workshop:
 def preflight(workshop: Workshop, plan: Plan) -> None:
     """Find everything that would stop a run before the first one starts, and report it all together.
 
+    Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
+    downloads them if that is asked for.
+
     Raises
     ------
     SegstudyError
@@ -129,12 +130,13 @@ def preflight(workshop: Workshop, plan: Plan) -> None:
         except SegstudyError as error:
             unreadable.add(name)
             note(error)
+    built = set()
     for run in plan.runs:
         try:
-            check_model(run.config.model)
-            workshop.weights_file(run.config.model)
-            if run.config.model.weights == "packaged":
-                packaged_weights(run.config.model.encoder)
+            if run.config.model not in built and not workshop.store.run(run.experiment, run.seed).best.is_file():
+                built.add(run.config.model)
+                workshop.progress.task(f"preparing {run.experiment}", 1)
+                build_network(run.config.model, 2, 0, workshop.weights_file(run.config.model))
             if not unreadable & {run.config.dataset, *(cross.on for cross in run.crosses)}:
                 workshop.evaluations(run)
                 check_batch(run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))

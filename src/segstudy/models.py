@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,7 +133,11 @@ def build_network(model: Model, num_classes: int, seed: int, weights_file: Path 
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        network: nn.Module = smp.create_model(**arguments, encoder_weights=None)
+        try:
+            network: nn.Module = smp.create_model(**arguments, encoder_weights=None)
+        except Exception as error:
+            # Each encoder refuses in its own way what it cannot do, such as dilation for an output stride.
+            raise SpecError(f"segmentation-models-pytorch cannot build {arguments}: {error}") from None
         if download:
             network.encoder = _downloaded_encoder(smp, model, arguments)
     if model.weights == "packaged":
@@ -147,6 +152,7 @@ def _downloaded_encoder(smp: ModuleType, model: Model, arguments: Mapping[str, A
         "Connect once so that they are cached, or give a file (weights: path/to/encoder.safetensors), or the packaged "
         f"weights (weights: packaged, encoders {listing(PACKAGED)}), or start at random (weights: none)."
     )
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else a line for each of its retries
     try:
         network: nn.Module = smp.create_model(**arguments, encoder_weights="imagenet")
     except KeyError as error:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from segstudy.errors import SpecError, listing, nearest
 
@@ -26,11 +26,24 @@ Protocol = Literal["held-out", "paper"]
 ABLATIONS = ("model.arch", "model.encoder", "model.weights")
 HYPERPARAMETERS = ("model.output_stride",)  # and everything under recipe
 
+MAX_ENTRIES = 100_000  # of a study file; aliases of aliases could ask for any number
+
+# pydantic's kinds of fault whose own words speak of Python
+WORDS = {
+    "string_type": "must be text; a number or date in quotes is text",
+    "dict_type": "must hold keys and values",
+    "model_type": "must hold keys and values",
+    "list_type": "must be a list, as in [1, 2]",
+    "bool_type": "must be true or false",
+}
+
 
 class Frozen(BaseModel):
-    """Base of all parts of a study: immutable, no unknown keys, no silent conversion."""
+    """Base of all parts of a study: immutable, no unknown keys, no silent conversion, no infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=(), populate_by_name=True
+    )
 
 
 class Synthetic(Frozen):
@@ -94,6 +107,13 @@ class Recipe(Frozen):
     deterministic: bool = False
 
 
+class Choices(Frozen):
+    """What an experiment may change."""
+
+    model: Model
+    recipe: Recipe
+
+
 class Experiment(Frozen):
     """A baseline (``data`` and ``model``), or ``base`` plus the one thing that it changes."""
 
@@ -114,7 +134,7 @@ class CrossEvaluation(Frozen):
 
 
 class Study(Frozen):
-    """One study file. ``source`` and ``lines`` say where each key stands, for messages."""
+    """One study file; ``folder`` is where it lies, empty for a study that comes with the package."""
 
     name: Name
     title: str = ""
@@ -124,8 +144,7 @@ class Study(Frozen):
     experiments: dict[Name, Experiment] = Field(min_length=1)
     cross_evaluations: list[CrossEvaluation] = []
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
-    source: str = Field("", exclude=True)
-    folder: str = Field("", exclude=True)
+    folder: str = Field("", exclude=True, alias="<folder>")  # no key of the file
 
 
 @dataclass(frozen=True)
@@ -153,16 +172,15 @@ class Config:
 
 @dataclass
 class Problems:
-    """Collects problems of one study file, each with the line of its key."""
+    """Collects problems of one study file, each with the place of its key: ``file:line``, or the ``--set`` it is from."""
 
     source: str
-    lines: Mapping[Path_, int] = field(default_factory=dict)
+    places: dict[Path_, str] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
 
     def add(self, path: Path_, message: str) -> None:
-        """Note ``message`` at the line of ``path``, or of the nearest key above it that has one."""
-        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
-        place = f"{self.source}:{line}" if line else self.source
+        """Note ``message`` at the place of ``path``, or of the nearest key above it that has one."""
+        place = next((self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places), self.source)
         self.found.append(f"{place}: {'.'.join(map(str, path)) or 'study'}: {message}")
 
     def stop(self) -> None:
@@ -210,85 +228,98 @@ def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> S
     """
     packaged = packaged_studies()
     path = packaged.get(str(study), Path(study))
-    if not path.is_file():
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
         hint = nearest(str(study), packaged)
         raise SpecError(
             f"{study}: no such file, and no study of that name comes with segstudy ({listing(packaged)}){hint}"
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{study}: cannot be read as UTF-8 text ({error})") from None
     folder = "" if str(study) in packaged else str(path.resolve().parent)
     return parse_study(text, source=path.name if folder == "" else str(study), folder=folder, settings=settings)
 
 
 def parse_study(text: str, source: str = "study", folder: str = "", settings: Iterable[str] = ()) -> Study:
     """Check the YAML ``text`` of a study; raises :class:`SpecError` with every problem in it."""
-    tree, lines = parse_yaml(text, source)
-    problems = Problems(source, lines)
+    problems = Problems(source)
+    tree = parse_yaml(text, (), problems)
+    problems.stop()
+    if not isinstance(tree, dict):
+        raise SpecError(f"{source}: a study is a mapping of keys to values (name, data, recipe, experiments ...)")
     for setting in settings:
         apply_setting(tree, setting, problems)
-    problems.stop()
     try:
-        study = Study.model_validate({**tree, "source": source, "folder": folder})
+        study = Study.model_validate({**tree, "<folder>": folder})
     except ValidationError as error:
         for detail in error.errors():
             path = tuple(part for part in detail["loc"] if part != "[key]")
             problems.add(path, explain(dict(detail), path))
-        problems.stop()
-        raise
-    check_references(study, problems)
+    else:
+        check_references(study, problems)
     problems.stop()
     return study
 
 
-def parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Path_, int]]:
-    """YAML 1.2 text -> plain data, and the line (from 1) of every key."""
+def parse_yaml(text: str, path: Path_, problems: Problems, setting: str = "") -> Any:
+    """YAML 1.2 text -> plain data for ``path`` of the study, noting places and faults in ``problems``."""
     try:
-        tree = YAML(typ="rt").load(text)
-    except YAMLError as error:
+        return plain(YAML(typ="rt").load(text), path, problems, setting)
+    except Exception as error:  # ruamel's own, and whatever "!!int x", 5,000 digits or 1,000 brackets make it raise
         mark = getattr(error, "problem_mark", None)
-        place = f"{source}:{mark.line + 1}" if mark else source
-        raise SpecError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(tree, CommentedMap):
-        raise SpecError(f"{source}: a study is a mapping of keys to values (name, data, recipe, experiments ...)")
-    lines: dict[Path_, int] = {}
-    return plain(tree, (), lines), lines
+        place = setting or (f"{problems.source}:{mark.line + 1}" if mark else problems.source)
+        problems.found.append(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}")
+        return None
 
 
-def plain(node: Any, path: Path_, lines: dict[Path_, int]) -> Any:
-    """Round-trip YAML nodes to plain Python values, noting each key's line in ``lines``."""
-    if isinstance(node, CommentedMap):
-        for key in node:
-            lines[(*path, str(key))] = node.lc.key(key)[0] + 1
-        return {str(key): plain(value, (*path, str(key)), lines) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        for index in range(len(node)):
-            lines[(*path, index)] = node.lc.item(index)[0] + 1
-        return [plain(value, (*path, index), lines) for index, value in enumerate(node)]
+def plain(node: Any, path: Path_, problems: Problems, setting: str = "") -> Any:
+    """Round-trip YAML nodes to plain Python values; what would be lost on the way is a problem."""
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if isinstance(node, TaggedScalar) and tag == "tag:yaml.org,2002:str":
+        return str(node.value)
+    if tag is not None:
+        problems.add(path, f"has the YAML tag '{tag}', which means nothing here; leave it out")
+    if isinstance(node, CommentedMap | CommentedSeq):
+        lines = node.lc.data or {}  # keys that come by a merge (<<) have no line
+        values = {}
+        for key, value in node.items() if isinstance(node, CommentedMap) else enumerate(node):
+            at = (*path, str(key) if isinstance(node, CommentedMap) else key)
+            if key in lines:
+                problems.places[at] = setting or f"{problems.source}:{lines[key][0] + 1}"
+            if isinstance(node, CommentedMap) and not isinstance(key, str):
+                problems.add(at, "a key must be text; put it in quotes")
+            if len(problems.places) > MAX_ENTRIES:
+                raise ValueError(f"more than {MAX_ENTRIES:,} keys and entries")
+            values[at[-1]] = plain(value, at, problems, setting)
+        return values if isinstance(node, CommentedMap) else list(values.values())
+    if isinstance(node, int) and abs(node) >= 2**63:
+        problems.add(path, "is a number beyond all bounds")
+        return 0
     for kind in (bool, int, float, str):
-        if isinstance(node, kind):
+        if isinstance(node, (bool, ScalarBoolean) if kind is bool else kind):
             return kind(node)
     return node
 
 
 def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:
-    """Carry out one ``key=value`` in ``tree``; the value is read as YAML."""
+    """Carry out one ``key=value`` in ``tree``; the value is read as YAML. What follows ``change.`` is one key."""
     key, equals, text = setting.partition("=")
-    if not equals or not key:
+    head, change, factor = key.partition(".change.")
+    parts = [*head.split("."), "change", factor] if change else key.split(".")
+    if not equals or not all(parts):
         problems.found.append(f"--set {setting}: write it as key=value, for example recipe.epochs=10")
         return
-    target, parts = tree, key.split(".")
+    target = tree
     for part in parts[:-1]:
         if not isinstance(target.setdefault(part, {}), dict):
             problems.found.append(f"--set {setting}: '{part}' holds a value, not keys")
             return
         target = target[part]
-    try:
-        target[parts[-1]] = plain(YAML(typ="rt").load(text), (), {})
-    except YAMLError:
-        problems.found.append(f"--set {setting}: '{text}' is not a YAML value")
+    path = tuple(parts)
+    problems.places = {at: place for at, place in problems.places.items() if at[: len(path)] != path}
+    problems.places[path] = f"--set {setting}"
+    target[parts[-1]] = parse_yaml(text, path, problems, f"--set {setting}")
 
 
 def explain(detail: Mapping[str, Any], path: Path_) -> str:
@@ -300,31 +331,25 @@ def explain(detail: Mapping[str, Any], path: Path_) -> str:
     if kind == "missing":
         return "is required"
     if kind == "literal_error":
-        return f"is '{given}', must be {detail['ctx']['expected']}{nearest(str(given), detail['ctx']['expected'].split(chr(39)))}"
+        expected = detail["ctx"]["expected"]
+        return f"is '{given}', must be {expected}{nearest(str(given), expected.split(chr(39))[1::2])}"
     if kind == "string_pattern_mismatch":
         return f"the name '{given}' may hold only letters, digits, '.', '_' and '-', and starts with a letter or digit"
-    shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
-    return str(detail["msg"]).replace("Input should", "should") + shown
+    if kind == "too_short" and not given:
+        return "must not be empty"
+    shown = "nothing" if given is None else "a list" if isinstance(given, list) else "keys and values"
+    shown = shown if given is None or isinstance(given, dict | list) else repr(given)
+    return f"{WORDS.get(kind) or str(detail['msg']).replace('Input should', 'should')} (given: {shown})"
 
 
 def fields_at(path: Path_) -> list[str]:
     """Keys allowed in the mapping at ``path``."""
-    model: Any = Study
-    for part in path:
-        hint = typing.get_type_hints(model)[part] if isinstance(model, type) and issubclass(model, Frozen) else None
-        model = inner_model(hint) if hint is not None else model[1]
-    names = [] if isinstance(model, tuple) else list(model.model_fields)
-    return [name for name in names if name not in ("source", "folder")]
-
-
-def inner_model(hint: Any) -> Any:
-    """The model behind a type: itself, or ``("entry", model)`` for a mapping or list of models."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (dict, list):
-        return ("entry", args[-1])
-    if origin in (typing.Union, types.UnionType):
-        return next(arg for arg in args if arg is not type(None))
-    return hint
+    hint: Any = Study
+    for part in path:  # a model's field, or an entry of a mapping or list
+        hint = hint.model_fields[part].annotation if isinstance(hint, type) else typing.get_args(hint)[-1]
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return [name for name in hint.model_fields if name != "folder"]
 
 
 def check_references(study: Study, problems: Problems) -> None:
@@ -396,18 +421,20 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
     base = study.experiments[chain[-1]]
     if base.model is None or base.data not in study.data:
         return
-    before = resolve(study, experiment.base or "").values()
-    for key in experiment.change:
-        if key not in before or not key.startswith(("model.", "recipe.")):
-            allowed = [k for k in before if k.startswith(("model.", "recipe."))]
+    allowed = changeable()
+    if unknown := [key for key in experiment.change if key not in allowed]:
+        for key in unknown:
             problems.add((*at, key), f"cannot be changed{nearest(key, allowed)}; keys: {listing(allowed, 30)}")
-            return
+        return
+    try:
+        before = resolve(study, experiment.base or "").values()
+    except (ValidationError, SpecError):
+        return  # reported where the base stands
     try:
         after = resolve(study, name).values()
     except ValidationError as error:
         for detail in error.errors():
-            path = next((k for k in experiment.change if k.endswith(str(detail["loc"][-1]))), "")
-            problems.add((*at, path), explain(dict(detail), detail["loc"]))
+            problems.add((*at, ".".join(map(str, detail["loc"]))), explain(dict(detail), detail["loc"]))
         return
     changed = [key for key in after if after[key] != before[key]]
     if not changed:
@@ -420,23 +447,28 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
         )
 
 
+def changeable() -> list[str]:
+    """Dotted keys that an experiment may change."""
+    return list(flatten(Choices(model=Model(arch="unet"), recipe=Recipe()).model_dump()))
+
+
 def resolve(study: Study, name: str) -> Config:
     """Carry out base and change of experiment ``name``; raises pydantic's error for values that are not allowed."""
-    experiment = study.experiments[name]
-    if experiment.base is None:
-        assert experiment.data is not None and experiment.model is not None
-        data = study.data[experiment.data]
-        return Config(name, experiment.data, data, experiment.model, study.recipe, study.protocol)
-    base = resolve(study, experiment.base)
-    trees: dict[str, Any] = {"model": base.model.model_dump(), "recipe": base.recipe.model_dump()}
-    for key, value in (experiment.change or {}).items():
-        *parents, last = key.split(".")
-        target: dict[str, Any] = trees
-        for part in parents:
-            target = target[part]
-        target[last] = value
-    model, recipe = Model.model_validate(trees["model"]), Recipe.model_validate(trees["recipe"])
-    return Config(name, base.dataset, base.data, model, recipe, base.protocol)
+    lineage = [name, *base_chain(study, name)]
+    root = study.experiments[lineage[-1]]
+    assert root.data is not None and root.model is not None
+    trees: dict[str, Any] = {"model": root.model.model_dump(), "recipe": study.recipe.model_dump()}
+    for each in reversed(lineage):
+        for key, value in (study.experiments[each].change or {}).items():
+            if key not in changeable():
+                raise SpecError(f"experiments.{each}.change: '{key}' cannot be changed")
+            *parents, last = key.split(".")
+            target = trees
+            for part in parents:
+                target = target[part]
+            target[last] = value
+    chosen = Choices.model_validate(trees)
+    return Config(name, root.data, study.data[root.data], chosen.model, chosen.recipe, study.protocol)
 
 
 def factor_kind(key: str) -> Literal["ablation", "hyperparameter"]:

@@ -13,6 +13,9 @@ import pytest
 from PIL import Image
 
 from segstudy.data import synthetic
+from segstudy.data.scenes.endoscopy import polyp_scene
+from segstudy.data.scenes.people import person_scene
+from segstudy.data.scenes.street import street_scene
 from segstudy.errors import DataError
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -120,7 +123,7 @@ def test_train_and_val_share_no_image(tmp_path: Path) -> None:
 def test_street_classes_are_lifelike() -> None:
     counts, appearances = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for index in range(60):
-        _, label_ids = synthetic.street_scene(np.random.default_rng([5, index]), (256, 128))
+        _, label_ids = street_scene(np.random.default_rng([5, index]), (256, 128))
         found = np.bincount(label_ids.ravel(), minlength=256)
         counts += found
         appearances += found > 0
@@ -136,11 +139,11 @@ def test_street_classes_are_lifelike() -> None:
 
 
 def test_person_share() -> None:
-    shares = [synthetic.person_scene(np.random.default_rng([5, i]), (120, 160))[1].mean() for i in range(40)]
+    shares = [person_scene(np.random.default_rng([5, i]), (120, 160))[1].mean() for i in range(40)]
     assert 0.2 < np.mean(shares) < 0.4
 
 
-@pytest.mark.parametrize("draw", [synthetic.street_scene, synthetic.polyp_scene, synthetic.person_scene])
+@pytest.mark.parametrize("draw", [street_scene, polyp_scene, person_scene])
 def test_scene_shapes(draw: Callable[..., tuple[np.ndarray, np.ndarray]]) -> None:
     image, labels = draw(np.random.default_rng(0), (90, 70))
     assert (image.shape, image.dtype) == ((70, 90, 3), np.uint8)
@@ -200,7 +203,7 @@ def test_bad_counts_and_sizes_are_refused(tmp_path: Path) -> None:
 
 def test_losing_a_race_to_the_same_set_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synthetic.write_supervisely(tmp_path / "winner", **SMALL["supervisely"])
-    draw, calls = synthetic.person_scene, []
+    draw, calls = person_scene, []
 
     def draw_while_another_finishes(*args: Any) -> Any:
         if not calls:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from segstudy.data import cityscapes, folder, kvasir, supervisely, synthetic
 from segstudy.data.core import Dataset, Roles, assign_roles
-from segstudy.errors import DataError
+from segstudy.errors import DataError, listing
 from segstudy.spec import Data, Protocol
 
 DATA_VARIABLE = "SEGSTUDY_DATA"
@@ -56,9 +57,8 @@ def load_dataset(
         root = drawn / data.root
         settings = data.synthetic.model_dump(exclude_none=True)
         write_synthetic(name, data.reader, root, settings)
-    dataset = READERS[data.reader](name, root, data)
-    report = data.report
-    return assign_roles(dataset, protocol, report, data.holdout_fraction, data.split_seed)
+    dataset = read_dataset(name, root, data)
+    return assign_roles(dataset, protocol, data.report, data.holdout_fraction, data.split_seed)
 
 
 def write_synthetic(name: str, reader: str, root: Path, settings: dict[str, Any]) -> None:
@@ -72,28 +72,20 @@ def write_synthetic(name: str, reader: str, root: Path, settings: dict[str, Any]
         raise DataError(f"data.{name}.synthetic: {error}") from None
 
 
-def _cityscapes(name: str, root: Path, data: Data) -> Dataset:
-    return cityscapes.read(name, root, num_classes=data.num_classes or 19)
+# reader -> (function, the entry's keys that it takes)
+READERS: dict[str, tuple[Callable[..., Dataset], tuple[str, ...]]] = {
+    "cityscapes": (cityscapes.read, ("num_classes",)),
+    "kvasir": (kvasir.read, ("test_fraction", "split_seed")),
+    "supervisely": (supervisely.read, ("test_fraction", "split_seed")),
+    "folder": (folder.read, ("classes", "num_classes", "ignore_values", "test_fraction", "split_seed")),
+}
+EVERY_READER = {"reader", "root", "report", "holdout_fraction", "split_seed", "synthetic"}
 
 
-def _kvasir(name: str, root: Path, data: Data) -> Dataset:
-    return kvasir.read(name, root, test_fraction=data.test_fraction, split_seed=data.split_seed)
-
-
-def _supervisely(name: str, root: Path, data: Data) -> Dataset:
-    return supervisely.read(name, root, test_fraction=data.test_fraction, split_seed=data.split_seed)
-
-
-def _folder(name: str, root: Path, data: Data) -> Dataset:
-    return folder.read(
-        name,
-        root,
-        classes=data.classes,
-        num_classes=data.num_classes,
-        ignore_values=data.ignore_values,
-        test_fraction=data.test_fraction,
-        split_seed=data.split_seed,
-    )
-
-
-READERS = {"cityscapes": _cityscapes, "kvasir": _kvasir, "supervisely": _supervisely, "folder": _folder}
+def read_dataset(name: str, root: Path, data: Data) -> Dataset:
+    """Call the entry's reader with the keys that the entry gives; a key that the reader does not take is an error."""
+    read, taken = READERS[data.reader]
+    given = data.model_fields_set - EVERY_READER
+    if foreign := sorted(given - set(taken)):
+        raise DataError(f"data.{name}: the reader '{data.reader}' takes {listing(taken)}, not {listing(foreign)}")
+    return read(name, root, **{key: getattr(data, key) for key in taken if key in data.model_fields_set})

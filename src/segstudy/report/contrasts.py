@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 from segstudy import measures
 from segstudy.measures import OVERALL
 from segstudy.plan import Comparison, Plan, Run
-from segstudy.report.results import Evaluated
+from segstudy.report.results import Evaluated, cost_frame, curves_frame, read_evaluations, results_frame
 from segstudy.spec import CrossEvaluation
 from segstudy.store import RunFolder, Store, read_yaml
 
@@ -32,6 +33,39 @@ FACTORS = {
     "model.output_stride": "OS",
     "recipe.input_size": "input size",
 }
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All that a report draws, computed once."""
+
+    plan: Plan
+    evaluations: list[Evaluated]
+    results: pd.DataFrame
+    runs: pd.DataFrame
+    scores: pd.DataFrame
+    comparison: pd.DataFrame
+    constants: pd.DataFrame
+    cost: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def collect_frames(store: Store, plan: Plan) -> Frames:
+    """Read what the store holds for the plan's runs."""
+    evaluations = read_evaluations(store, plan)
+    results, runs = results_frame(plan, evaluations), runs_frame(store, plan, evaluations)
+    scores = score_frame(results)
+    return Frames(
+        plan=plan,
+        evaluations=evaluations,
+        results=results,
+        runs=runs,
+        scores=scores,
+        comparison=comparison_frame(runs, scores),
+        constants=constants_frame(evaluations),
+        cost=cost_summary(current(cost_frame(store, plan), runs), runs),
+        curves=current(curves_frame(store, plan), runs),
+    )
 
 
 def runs_frame(store: Store, plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
@@ -139,8 +173,8 @@ def score_frame(results: pd.DataFrame) -> pd.DataFrame:
     """Dataset-level scores, a run on a split a row, a measure a column."""
     chosen = results[(results["level"] == "dataset") & (results["experiment"] != CONSTANT)]
     keys = ["experiment", "seed", "train_data", "test_data", "split", "selected_on", "resolution", "n"]
-    wide = chosen.pivot(index=keys, columns="measure", values="value").reset_index()
-    return wide.reindex(columns=[*keys, *MEASURES])
+    wide = chosen.pivot(index=keys, columns="measure", values="value").reset_index().reindex(columns=[*keys, *MEASURES])
+    return chosen[keys].drop_duplicates().merge(wide, on=keys)  # pivoting sorts; the study's order is kept
 
 
 def reported_frame(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

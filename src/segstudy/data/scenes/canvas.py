@@ -1,31 +1,73 @@
-HEAD
+"""The canvas that scenes are drawn on, with its colours, noise, textures and photographic development.
+
+Array conventions: images are HxWx3 in red, green, blue, ``float32`` radiance (about 0 to 255) while drawn and ``uint8``
+when developed; label maps are ``uint8`` HxW; noise and textures are ``float32`` HxW. A size is ``(width, height)`` and a
+point ``(column, row)``, both in final pixels; a colour is three whole numbers from 0 to 255.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Point = tuple[float, float]
+Size = tuple[int, int]
+Colour = tuple[int, int, int]
+Rng = np.random.Generator
+T = TypeVar("T")
+
+# Materials: a part's number chooses the texture laid over it once everything is drawn.
+PLAIN, CLOUDS, LEAVES, GRAIN, ROWS, COLUMNS, CHECK, STREAKS = range(8)
+_NUM_MATERIALS = 8
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Blend two colours; ``share`` of the second."""
-    keep = 1 - share
-    return round(a[0] * keep + b[0] * share), round(a[1] * keep + b[1] * share), round(a[2] * keep + b[2] * share)
+    red, green, blue = (round(p * (1 - share) + q * share) for p, q in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def lit(colour: Colour, gain: float) -> Colour:
+    """Lighten or darken a colour by a factor."""
     red, green, blue = (min(255, max(0, round(c * gain))) for c in colour)
     return red, green, blue
 
 
 def any_colour(rng: Rng, saturation: Point = (0.0, 0.7), value: Point = (0.2, 0.9)) -> Colour:
     """Draw a colour of any hue."""
-    red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
-    return round(255 * red), round(255 * green), round(255 * blue)
+    return _from_hsv(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
 
 
 def any_green(rng: Rng) -> Colour:
     """Draw a colour of leaves or grass, at times an autumnal or withered one."""
     hue = rng.uniform(0.18, 0.38) if rng.random() < 0.75 else rng.uniform(0.05, 0.17)
-    red, green, blue = colorsys.hsv_to_rgb(hue, rng.uniform(0.2, 0.65), rng.uniform(0.2, 0.6))
+    return _from_hsv(hue, rng.uniform(0.2, 0.65), rng.uniform(0.2, 0.6))
+
+
+def _from_hsv(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def noise(rng: Rng, size: tuple[int, int], *cells: float | tuple[float, float]) -> Floats:
+def any_material(rng: Rng) -> int:
+    """Draw the number of a material."""
+    return int(rng.integers(_NUM_MATERIALS))
+
+
+def pick(rng: Rng, choices: Sequence[T]) -> T:
+    """Draw one of several things, all as likely."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def noise(rng: Rng, size: Size, *cells: float | Point) -> Floats:
     """Sum octaves of smooth noise, each with cells of that many pixels; about -1 to 1, float32 HxW."""
     width, height = size
     total = np.zeros((height, width), np.float32)
@@ -38,8 +80,8 @@ def noise(rng: Rng, size: tuple[int, int], *cells: float | tuple[float, float]) 
     return total
 
 
-def _materials(rng: Rng, size: tuple[int, int], strength: float) -> npt.NDArray[np.float32]:
-    """Draw the textures of one scene, float32 (material, H, W), in grey levels."""
+def _textures(rng: Rng, size: Size, strength: float) -> Floats:
+    """Draw the texture of each material for one scene, float32 (material, H, W), in grey levels."""
     width, height = size
     rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
     fields = np.zeros((_NUM_MATERIALS, height, width), np.float32)
@@ -57,8 +99,24 @@ def _materials(rng: Rng, size: tuple[int, int], strength: float) -> npt.NDArray[
     return fields
 
 
-def develop(rng: Rng, image: Floats, *, blur: float, noise: float) -> Bytes:
-    """Turn radiance into a photograph: uneven light, white balance, contrast, focus, sensor noise."""
+def develop(rng: Rng, image: Floats, *, blur: float, grain: float) -> Bytes:
+    """Turn radiance into a photograph: uneven light, white balance, contrast, focus, sensor noise.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides light, balance, contrast and noise; advanced by the call.
+    image : float32, HxWx3
+        Radiance, about 0 to 255; changed in place.
+    blur : float
+        Radius in pixels.
+    grain : float
+        Standard deviation of the sensor noise, in grey levels.
+
+    Returns
+    -------
+    uint8, HxWx3
+    """
     height, width = image.shape[:2]
     image *= (1 + 0.13 * noise(rng, (width, height), width / 3))[..., None]
     gain = rng.uniform(0.72, 1.12) * rng.uniform(0.93, 1.07, 3).astype(np.float32)
@@ -67,9 +125,8 @@ def develop(rng: Rng, image: Floats, *, blur: float, noise: float) -> Bytes:
     picture = Image.fromarray(image.clip(0, 255).astype(np.uint8)).point(table.T.ravel().tolist())
     if blur > 0.3:
         picture = picture.filter(ImageFilter.BoxBlur(blur))
-    grain = np.frombuffer(rng.bytes(image.size), np.int8).reshape(image.shape) * np.float32(noise / 74)
-    grain += np.asarray(picture)
-    return grain.clip(0, 255).astype(np.uint8)
+    speckle = np.frombuffer(rng.bytes(image.size), np.int8).reshape(image.shape) * np.float32(grain / 74)
+    return np.asarray((speckle + np.asarray(picture)).clip(0, 255), np.uint8)
 
 
 class Canvas:
@@ -79,7 +136,8 @@ class Canvas:
     no label is decoration: it colours what lies there and leaves the labels alone.
     """
 
-    def __init__(self, size: tuple[int, int], backdrop: Image.Image, label: int, material: int = PLAIN) -> None:
+    def __init__(self, size: Size, backdrop: Image.Image, label: int, material: int = PLAIN) -> None:
+        """Stretch a backdrop over the whole, all of it of one label and material."""
         self.size = size
         double = (2 * size[0], 2 * size[1])
         self._picture = backdrop.resize(double, Image.Resampling.BILINEAR)
@@ -90,15 +148,16 @@ class Canvas:
         self._mark = ImageDraw.Draw(self._parts)
 
     def polygon(
-        self, points: Iterable[Point], colour: Colour, label: int | None = None, material: int = 0, alpha: float = 1.0
+        self,
+        points: Iterable[Point],
+        colour: Colour,
+        label: int | None = None,
+        material: int = PLAIN,
+        alpha: float = 1.0,
     ) -> None:
+        """Fill a polygon."""
         doubled = [(2 * x, 2 * y) for x, y in points]
-        if alpha < 1:
-            self._glaze.polygon(doubled, fill=(*colour, round(255 * alpha)))
-        else:
-            self._paint.polygon(doubled, fill=colour)
-        if label is not None:
-            self._mark.polygon(doubled, fill=label | material << 8)
+        self._fill(ImageDraw.ImageDraw.polygon, doubled, colour, label, material, alpha)
 
     def ellipse(
         self,
@@ -106,19 +165,32 @@ class Canvas:
         radii: Point,
         colour: Colour,
         label: int | None = None,
-        material: int = 0,
+        material: int = PLAIN,
         alpha: float = 1.0,
     ) -> None:
+        """Fill an upright ellipse."""
         (x, y), (rx, ry) = centre, radii
         box = (2 * (x - rx), 2 * (y - ry), 2 * (x + rx), 2 * (y + ry))
-        if alpha < 1:
-            self._glaze.ellipse(box, fill=(*colour, round(255 * alpha)))
-        else:
-            self._paint.ellipse(box, fill=colour)
-        if label is not None:
-            self._mark.ellipse(box, fill=label | material << 8)
+        self._fill(ImageDraw.ImageDraw.ellipse, box, colour, label, material, alpha)
 
-    def line(self, points: Sequence[Point], width: float, colour: Colour, label: int | None = None) -> None:
+    def _fill(
+        self,
+        shape: Callable[..., None],
+        outline: Sequence[Point] | tuple[float, ...],
+        colour: Colour,
+        label: int | None,
+        material: int,
+        alpha: float,
+    ) -> None:
+        if alpha < 1:
+            shape(self._glaze, outline, fill=(*colour, round(255 * alpha)))
+        else:
+            shape(self._paint, outline, fill=colour)
+        if label is not None:
+            shape(self._mark, outline, fill=label | material << 8)
+
+    def line(self, points: Iterable[Point], width: float, colour: Colour, label: int | None = None) -> None:
+        """Draw a line through points, ``width`` pixels wide."""
         doubled = [(2 * x, 2 * y) for x, y in points]
         width_px = max(2, round(2 * width))  # under two, a line could fall between the pixels that are kept
         self._paint.line(doubled, fill=colour, width=width_px)
@@ -126,13 +198,14 @@ class Canvas:
             self._mark.line(doubled, fill=label, width=width_px)
 
     def rectangle(
-        self, corner: Point, opposite: Point, colour: Colour, label: int | None = None, material: int = 0
+        self, corner: Point, opposite: Point, colour: Colour, label: int | None = None, material: int = PLAIN
     ) -> None:
+        """Fill an upright rectangle."""
         (x0, y0), (x1, y1) = corner, opposite
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour, label, material)
 
     def limb(
-        self, start: Point, end: Point, radii: Point, colour: Colour, label: int | None, material: int = 0
+        self, start: Point, end: Point, radii: Point, colour: Colour, label: int | None, material: int = PLAIN
     ) -> None:
         """Draw a tapering, rounded limb, lighter along its left upper side."""
         (x0, y0), (x1, y1), (r0, r1) = start, end, radii
@@ -152,9 +225,15 @@ class Canvas:
             if r0 < 1.5:  # too thin to show roundness
                 break
 
-    def finish(self, rng: Rng, *, strength: float, blur: float, noise: float) -> tuple[Bytes, Bytes]:
-        """Lay the textures on and develop; the image uint8 HxWx3 and the labels uint8 HxW."""
+    def finish(self, rng: Rng, *, strength: float, blur: float, grain: float) -> tuple[Bytes, Bytes]:
+        """Lay the textures on, ``strength`` grey levels of them, and develop.
+
+        Returns
+        -------
+        image : uint8, HxWx3
+        labels : uint8, HxW
+        """
         parts = np.asarray(self._parts)[::2, ::2]
-        texture = np.take_along_axis(_materials(rng, self.size, strength), (parts >> 8)[None], axis=0)[0]
+        texture = np.take_along_axis(_textures(rng, self.size, strength), (parts >> 8)[None], axis=0)[0]
         image = np.asarray(self._picture.reduce(2), np.float32) + texture[..., None]
-        return develop(rng, image, blur=blur, noise=noise), (parts & 255).astype(np.uint8)
+        return develop(rng, image, blur=blur, grain=grain), (parts & 255).astype(np.uint8)

@@ -1,7 +1,24 @@
-HEAD
+"""Colonoscopies: a folded wall with polyps and with much that merely resembles them, seen through an endoscope.
+
+Conventions: images are HxWx3, ``float32`` radiance (about 0 to 255) while drawn and ``uint8`` when developed; masks are
+``uint8`` HxW, 0 or 1 (polyp). All other arrays are ``float32`` HxW: ``columns`` and ``rows`` are pixel coordinates,
+``across`` and ``down`` the same bent by noise, ``relief`` heights in pixels, and ``depth`` the distance from the hollow
+of the bowel, in shares of the shorter side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from segstudy.data.scenes.canvas import Bytes, Floats, Rng, Size, develop, noise
 
 
-def polyp_scene(rng: Rng, size: tuple[int, int] = (320, 288)) -> tuple[Bytes, Bytes]:
+def polyp_scene(rng: Rng, size: Size = (320, 288)) -> tuple[Bytes, Bytes]:
     """Draw a colonoscopy with one to three polyps.
 
     Folds and polyps are one height field under one lamp, so a polyp shows by its shape before its colour.
@@ -26,30 +43,39 @@ def polyp_scene(rng: Rng, size: tuple[int, int] = (320, 288)) -> tuple[Bytes, By
     lumen = (width * rng.uniform(-0.1, 1.1), height * rng.uniform(-0.1, 1.1))
     depth = _distance(across - np.float32(lumen[0]), down - np.float32(lumen[1])) / np.float32(short)
     relief = _folds(rng, depth, short) + noise(rng, size, short / 5, short / 14) * np.float32(0.016 * short)
-    mask = np.zeros((height, width), np.float32)
-    for _ in range(rng.choice([1, 1, 1, 1, 2, 3])):
-        rho = _blob(rng, across, down, size, short * rng.uniform(0.11, 0.31))
-        dome = np.sqrt(np.clip(1 - rho * rho, 0, None))
-        relief += dome * np.sqrt(dome) * np.float32(short * rng.uniform(0.05, 0.14))
-        mask[rho < 1] = 1
-    for _ in range(rng.integers(0, 3)):  # swellings that are no polyps: low, without a rim
-        rho = _blob(rng, across, down, size, short * rng.uniform(0.1, 0.3))
-        relief += np.exp(-2 * rho * rho) * np.float32(short * rng.uniform(0.02, 0.08))
+    mask = _raise_polyps(rng, relief, across, down)
     image = _mucosa(rng, size, depth, mask)
     shade, gloss = _lamp(rng, relief, columns, rows)
     image *= shade[..., None]
     image += (gloss * rng.uniform(60, 230))[..., None]
     view = _endoscope_view(rng, size)
     image = _debris(rng, image) * view[..., None]
-    result = develop(rng, image, blur=rng.uniform(0.3, 1.2), noise=rng.uniform(0.8, 4))
+    result = develop(rng, image, blur=rng.uniform(0.3, 1.2), grain=rng.uniform(0.8, 4))
     return result, ((mask > 0) & (view > 0.5)).astype(np.uint8)
 
 
+def _raise_polyps(rng: Rng, relief: Floats, across: Floats, down: Floats) -> Floats:
+    """Raise polyps, and swellings that are none, from a height field in place; the polyps' mask, 0 or 1."""
+    height, width = relief.shape
+    size, short = (width, height), min(relief.shape)
+    mask = np.zeros_like(relief)
+    for _ in range(rng.choice([1, 1, 1, 1, 2, 3])):
+        rho = _blob(rng, across, down, size, short * rng.uniform(0.11, 0.31))
+        dome = np.sqrt(np.clip(1 - rho * rho, 0, None))
+        relief += dome * np.sqrt(dome) * np.float32(short * rng.uniform(0.05, 0.14))
+        mask[rho < 1] = 1
+    for _ in range(rng.integers(0, 3)):  # low, without a rim
+        rho = _blob(rng, across, down, size, short * rng.uniform(0.1, 0.3))
+        relief += np.exp(-2 * rho * rho) * np.float32(short * rng.uniform(0.02, 0.08))
+    return mask
+
+
 def _distance(across: npt.NDArray[Any], down: npt.NDArray[Any]) -> Floats:
+    """Measure from the origin."""
     return np.asarray(np.sqrt(across * across + down * down), np.float32)  # np.hypot takes five times as long
 
 
-def _blob(rng: Rng, across: Floats, down: Floats, size: tuple[int, int], radius: float) -> Floats:
+def _blob(rng: Rng, across: Floats, down: Floats, size: Size, radius: float) -> Floats:
     """Measure the distance from an irregular rounded outline's middle; 1 on the outline."""
     x, y = size[0] * rng.uniform(0.2, 0.8), size[1] * rng.uniform(0.2, 0.8)
     angle, flat = rng.uniform(0, math.pi), rng.uniform(0.6, 1.0)
@@ -66,7 +92,7 @@ def _folds(rng: Rng, depth: Floats, short: int) -> Floats:
     return np.asarray(ridges, np.float32)
 
 
-def _mucosa(rng: Rng, size: tuple[int, int], depth: Floats, mask: Floats) -> Floats:
+def _mucosa(rng: Rng, size: Size, depth: Floats, mask: Floats) -> Floats:
     """Colour the wall and, more or less alike, the polyps."""
     short = min(size)
     base = (rng.uniform(165, 240) * np.array([1, rng.uniform(0.38, 0.6), rng.uniform(0.3, 0.5)])).astype(np.float32)
@@ -83,7 +109,7 @@ def _mucosa(rng: Rng, size: tuple[int, int], depth: Floats, mask: Floats) -> Flo
     return np.asarray(image * np.maximum(hollow, soft / np.float32(255))[..., None], np.float32)
 
 
-def _vessels(rng: Rng, size: tuple[int, int]) -> Floats:
+def _vessels(rng: Rng, size: Size) -> Floats:
     """Draw branching vessels; 0 to 1."""
     layer = Image.new("L", size)
     draw = ImageDraw.Draw(layer)
@@ -94,9 +120,8 @@ def _vessels(rng: Rng, size: tuple[int, int]) -> Floats:
             x, y, angle, thick = branches.pop()
             turns = np.cumsum(rng.normal(0, 0.35, 9)) + angle
             xs, ys = x + np.cumsum(7 * np.cos(turns)), y + np.cumsum(7 * np.sin(turns))
-            draw.line(
-                [(x, y), *zip(xs.tolist(), ys.tolist(), strict=True)], fill=int(70 + 50 * thick), width=round(thick)
-            )
+            course = [(x, y), *zip(xs.tolist(), ys.tolist(), strict=True)]
+            draw.line(course, fill=int(70 + 50 * thick), width=round(thick))
             if thick > 1:
                 branches += [(xs[k], ys[k], turns[k] + s * 0.7, thick - 1) for k, s in ((4, 1), (8, -1))]
     return np.asarray(layer.filter(ImageFilter.BoxBlur(0.8)), np.float32) / np.float32(255)
@@ -137,7 +162,7 @@ def _debris(rng: Rng, image: Floats) -> Floats:
     return np.asarray(picture, np.float32)
 
 
-def _endoscope_view(rng: Rng, size: tuple[int, int]) -> Floats:
+def _endoscope_view(rng: Rng, size: Size) -> Floats:
     """Draw the black surround with its cut corners, and at times the box of the position display; 0 to 1."""
     width, height = size
     layer = Image.new("L", size)

@@ -1,9 +1,32 @@
-HEAD
+"""Clothed people in any pose, drawn on a canvas: pedestrians and riders in streets, sitters in portraits.
+
+Conventions: a point is ``(column, row)`` and a length a number of final pixels, both as on ``Canvas``; angles are
+radians from straight down, positive to the right. Nothing here makes an array: the canvas holds image and labels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from segstudy.data.scenes.canvas import PLAIN, Canvas, Colour, Point, Rng, any_colour, any_material, lit, mix, pick
+
+_SKINS: tuple[Colour, ...] = (
+    (244, 208, 177),
+    (229, 180, 143),
+    (198, 134, 96),
+    (150, 98, 66),
+    (104, 66, 46),
+    (72, 48, 36),
+)
+_HAIR: tuple[Colour, ...] = ((30, 24, 22), (62, 42, 30), (110, 76, 44), (190, 150, 92), (150, 146, 142), (120, 50, 30))
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Joint angles in radians from straight down, positive to the right; ``turn`` under 1 turns the stride away."""
+    """Joint angles, left then right, each relative to the joint above; ``turn`` under 1 turns the stride away."""
 
     lean: float
     thighs: Point
@@ -27,6 +50,7 @@ def standing(rng: Rng, raising: float) -> Pose:
 
 
 def riding(facing: int, turn: float) -> Pose:
+    """Sit on a bicycle that goes left (-1) or right (1)."""
     return Pose(
         lean=-0.45 * facing,
         thighs=(1.0 * facing, 0.45 * facing),
@@ -37,81 +61,90 @@ def riding(facing: int, turn: float) -> Pose:
     )
 
 
+@dataclass(frozen=True)
+class _Body:
+    """What the parts of one figure share; ``girth`` is the measure of all lengths, ``across`` that of the widths."""
+
+    canvas: Canvas
+    rng: Rng
+    label: int
+    pose: Pose
+    skin: Colour
+    girth: float
+    across: float
+
+    def step(self, start: Point, angle: float, length: float) -> Point:
+        """Go from one joint to the next; ``length`` is a share of the girth."""
+        across, down = math.sin(angle) * length * self.girth, math.cos(angle) * length * self.girth
+        return start[0] + across * self.pose.turn, start[1] + down
+
+
 def draw_figure(canvas: Canvas, rng: Rng, hip: Point, height: float, label: int, pose: Pose) -> None:
     """Draw a clothed person of ``height`` pixels with the hip at a point."""
-    skin = lit(_SKIN[rng.integers(len(_SKIN))], rng.uniform(0.85, 1.05))
+    skin = lit(pick(rng, _SKINS), rng.uniform(0.85, 1.05))
     top, trousers = any_colour(rng, value=(0.1, 0.95)), any_colour(rng, (0.0, 0.5), (0.08, 0.6))
-    fabric, cloth = (int(m) for m in rng.integers(_NUM_MATERIALS, size=2))
+    fabric, cloth = any_material(rng), any_material(rng)
     bulk, girth = rng.uniform(0.85, 1.25), height * rng.uniform(0.9, 1.1)
-
-    def step(start: Point, angle: float, length: float) -> Point:
-        return start[0] + math.sin(angle) * length * girth * pose.turn, start[1] + math.cos(angle) * length * girth
-
     across = (0.35 + 0.65 * pose.turn) * bulk * girth
-    neck = step(hip, math.pi + pose.lean, 0.31)
-    _legs(canvas, rng, hip, girth, label, pose, (trousers, cloth, skin))
-    shoulders = [(neck[0] + side * 0.098 * across, neck[1] + 0.042 * girth) for side in (-1, 1)]
+    body = _Body(canvas, rng, label, pose, skin, girth, across)
+
+    _legs(body, hip, trousers, cloth)
+    neck = body.step(hip, math.pi + pose.lean, 0.31)
+    left, right = ((neck[0] + side * 0.098 * across, neck[1] + 0.042 * girth) for side in (-1, 1))
     sleeve = top if rng.random() < 0.65 else skin
-    for index in (0, 1):
-        elbow = step(shoulders[index], pose.arms[index], 0.165)
-        hand = step(elbow, pose.arms[index] + pose.elbows[index], 0.15)
-        canvas.limb(elbow, hand, (0.03 * girth, 0.022 * girth), sleeve, label, fabric if sleeve == top else 0)
-        canvas.ellipse(hand, (0.026 * girth, 0.026 * girth), skin, label)
-        canvas.limb(shoulders[index], elbow, (0.036 * girth, 0.031 * girth), top, label, fabric)
-        if index == 0:  # the torso lies over one arm and under the other
-            _torso(canvas, hip, neck, (across, girth), top, label, fabric)
+    _arm(body, 0, left, top, fabric, sleeve)
+    _torso(body, hip, neck, top, fabric)  # over one arm and under the other
+    _arm(body, 1, right, top, fabric, sleeve)
     if rng.random() < 0.25:
         bag = (hip[0] + rng.choice([-1, 1]) * 0.13 * across, hip[1] - 0.05 * girth)
-        canvas.line([shoulders[0], bag], 0.015 * girth, (40, 34, 30), label)
+        canvas.line([left, bag], 0.015 * girth, (40, 34, 30), label)
         canvas.ellipse(bag, (0.07 * girth, 0.08 * girth), any_colour(rng), label)
-    _head(canvas, rng, neck, girth, skin, label, pose.lean)
+    _head(body, neck)
 
 
-def _legs(
-    canvas: Canvas,
-    rng: Rng,
-    hip: Point,
-    girth: float,
-    label: int,
-    pose: Pose,
-    clothes: tuple[Colour, int, Colour],
-) -> None:
-    trousers, cloth, skin = clothes
-    bare = rng.random() < 0.25
+def _arm(body: _Body, index: int, shoulder: Point, top: Colour, fabric: int, sleeve: Colour) -> None:
+    canvas, girth, label, pose = body.canvas, body.girth, body.label, body.pose
+    elbow = body.step(shoulder, pose.arms[index], 0.165)
+    hand = body.step(elbow, pose.arms[index] + pose.elbows[index], 0.15)
+    weave = fabric if sleeve == top else PLAIN
+    canvas.limb(elbow, hand, (0.03 * girth, 0.022 * girth), sleeve, label, weave)
+    canvas.ellipse(hand, (0.026 * girth, 0.026 * girth), body.skin, label)
+    canvas.limb(shoulder, elbow, (0.036 * girth, 0.031 * girth), top, label, fabric)
+
+
+def _legs(body: _Body, hip: Point, trousers: Colour, cloth: int) -> None:
+    canvas, rng, girth, label, pose = body.canvas, body.rng, body.girth, body.label, body.pose
+    x, y = hip
+    shin, weave = (body.skin, PLAIN) if rng.random() < 0.25 else (trousers, cloth)
     shoe = any_colour(rng, (0, 0.5), (0.05, 0.9))
     for index, side in ((0, -1), (1, 1)):
-        joint = (hip[0] + side * 0.045 * girth, hip[1])
-        knee = (
-            joint[0] + math.sin(pose.thighs[index]) * 0.24 * girth * pose.turn,
-            joint[1] + math.cos(pose.thighs[index]) * 0.24 * girth,
-        )
-        bend = pose.thighs[index] + pose.knees[index]
-        foot = (knee[0] + math.sin(bend) * 0.24 * girth * pose.turn, knee[1] + math.cos(bend) * 0.24 * girth)
-        shin = skin if bare else trousers
+        joint = (x + side * 0.045 * girth, y)
+        knee = body.step(joint, pose.thighs[index], 0.24)
+        foot = body.step(knee, pose.thighs[index] + pose.knees[index], 0.24)
         canvas.limb(foot, (foot[0] + side * 0.04 * girth, foot[1]), (0.03 * girth, 0.022 * girth), shoe, label)
-        canvas.limb(knee, foot, (0.045 * girth, 0.03 * girth), shin, label, 0 if bare else cloth)
+        canvas.limb(knee, foot, (0.045 * girth, 0.03 * girth), shin, label, weave)
         canvas.limb(joint, knee, (0.07 * girth, 0.05 * girth), trousers, label, cloth)
     if rng.random() < 0.2:  # a skirt or a long coat
-        x, y = hip
         hem = rng.uniform(0.12, 0.3) * girth
         skirt = [(x - 0.09 * girth, y - 0.06 * girth), (x + 0.09 * girth, y - 0.06 * girth)]
         canvas.polygon([*skirt, (x + 0.13 * girth, y + hem), (x - 0.13 * girth, y + hem)], trousers, label, cloth)
 
 
-def _torso(canvas: Canvas, hip: Point, neck: Point, spans: Point, colour: Colour, label: int, material: int) -> None:
-    across, girth = spans
+def _torso(body: _Body, hip: Point, neck: Point, colour: Colour, material: int) -> None:
+    across, girth = body.across, body.girth
     (hx, hy), (nx, ny) = hip, neck
-    for scale, shift, tone, mark in ((1.0, 0.0, lit(colour, 0.88), label), (0.6, -0.03, colour, None)):
-        shape = [(-0.035, nx, ny - 0.005 * girth), (-0.11, nx, ny + 0.025 * girth), (-0.125, nx, ny + 0.06 * girth)]
-        shape += [(-0.085, hx, hy - 0.08 * girth), (-0.1, hx, hy + 0.03 * girth)]
+    shape = [(-0.035, nx, ny - 0.005 * girth), (-0.11, nx, ny + 0.025 * girth), (-0.125, nx, ny + 0.06 * girth)]
+    shape += [(-0.085, hx, hy - 0.08 * girth), (-0.1, hx, hy + 0.03 * girth)]
+    for scale, shift, tone, mark in ((1.0, 0.0, lit(colour, 0.88), body.label), (0.6, -0.03, colour, None)):
         left = [(x + (dx * scale + shift) * across, y) for dx, x, y in shape]
         right = [(x + (-dx * scale + shift) * across, y) for dx, x, y in reversed(shape)]
-        canvas.polygon(left + right, tone, mark, material)
+        body.canvas.polygon(left + right, tone, mark, material)
 
 
-def _head(canvas: Canvas, rng: Rng, neck: Point, girth: float, skin: Colour, label: int, lean: float) -> None:
-    x, y = neck[0] - math.sin(lean) * 0.1 * girth, neck[1] - 0.095 * girth
-    hair, style = _HAIR[rng.integers(len(_HAIR))], rng.random()
+def _head(body: _Body, neck: Point) -> None:
+    canvas, rng, girth, label, skin = body.canvas, body.rng, body.girth, body.label, body.skin
+    x, y = neck[0] - math.sin(body.pose.lean) * 0.1 * girth, neck[1] - 0.095 * girth
+    hair, style = pick(rng, _HAIR), rng.random()
     rx, ry = 0.058 * girth, 0.076 * girth
     if style < 0.4:  # long hair hangs behind the neck
         canvas.limb((x, y), (x, y + 0.1 * girth), (rx * 1.15, rx * 1.1), hair, label)
@@ -123,12 +156,16 @@ def _head(canvas: Canvas, rng: Rng, neck: Point, girth: float, skin: Colour, lab
         hat = any_colour(rng)
         canvas.ellipse((x, y - 0.05 * girth), (rx * 1.2, ry * 0.55), hat, label)
         canvas.ellipse((x, y - 0.03 * girth), (rx * 1.5, ry * 0.16), lit(hat, 0.7), label)
-    if girth < 90:
-        return
+    if girth >= 90:  # large enough to show features
+        _face(body, (x, y), (rx, ry), hair)
+
+
+def _face(body: _Body, centre: Point, radii: Point, hair: Colour) -> None:
+    canvas, girth, skin = body.canvas, body.girth, body.skin
+    (x, y), (rx, ry) = centre, radii
     for side in (-1, 1):
         canvas.ellipse((x + side * 0.4 * rx, y), (0.13 * rx, 0.09 * ry), (40, 30, 28))
-        canvas.line(
-            [(x + side * 0.2 * rx, y - 0.2 * ry), (x + side * 0.6 * rx, y - 0.22 * ry)], 0.004 * girth, lit(hair, 0.8)
-        )
+        brow = [(x + side * 0.2 * rx, y - 0.2 * ry), (x + side * 0.6 * rx, y - 0.22 * ry)]
+        canvas.line(brow, 0.004 * girth, lit(hair, 0.8))
     canvas.line([(x, y + 0.1 * ry), (x - 0.1 * rx, y + 0.35 * ry)], 0.005 * girth, lit(skin, 0.75))
     canvas.ellipse((x, y + 0.58 * ry), (0.32 * rx, 0.07 * ry), mix(skin, (150, 40, 50), 0.55))

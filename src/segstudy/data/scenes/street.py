@@ -1,7 +1,72 @@
-HEAD
+"""Street scenes as a car's front camera sees them: the view, the ground, the frontages, and where all else is placed.
+
+Conventions: ``x, y, z`` are metres to the right, up and ahead of the camera; a side is 0 (left) or 1 (right) and its
+sign -1 or 1; points are ``(column, row)`` in final pixels. Images are ``uint8`` HxWx3, label maps ``uint8`` HxW of
+Cityscapes labelIds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from segstudy.data.scenes.canvas import (
+    CHECK,
+    CLOUDS,
+    GRAIN,
+    LEAVES,
+    PLAIN,
+    ROWS,
+    STREAKS,
+    Bytes,
+    Canvas,
+    Colour,
+    Point,
+    Rng,
+    Size,
+    any_colour,
+    any_green,
+    any_material,
+    lit,
+    mix,
+    pick,
+)
+from segstudy.data.scenes.street_objects import (
+    BICYCLE,
+    BORDER,
+    BUILDING,
+    CARS,
+    EGO,
+    FENCE,
+    GROUND,
+    LARGE_VEHICLES,
+    MOTORCYCLE,
+    OUT_OF_ROI,
+    ROAD,
+    SIDEWALK,
+    SKY,
+    TERRAIN,
+    VEGETATION,
+    WALL,
+    Street,
+    draw_clutter,
+    draw_crossing_vehicle,
+    draw_foliage,
+    draw_pedestrian,
+    draw_pole,
+    draw_tree,
+    draw_two_wheeler,
+    draw_vehicle,
+)
+
+Drawing = tuple[float, Callable[[], None]]  # a thing's distance, and the call that draws it
 
 
-def street_scene(rng: Rng, size: tuple[int, int] = (512, 256)) -> tuple[Bytes, Bytes]:
+def street_scene(rng: Rng, size: Size = (512, 256)) -> tuple[Bytes, Bytes]:
     """Draw a street as a car's front camera sees it.
 
     Parameters
@@ -16,12 +81,29 @@ def street_scene(rng: Rng, size: tuple[int, int] = (512, 256)) -> tuple[Bytes, B
     image : uint8, HxWx3
     label_ids : uint8, HxW, Cityscapes labelIds 0 to 33
     """
+    street = _empty_street(rng, size)
+    _horizon(street)
+    _ground(street)
+    for side in (0, 1):
+        _frontage(street, side)
+    things = [*_roadside(street, 0), *_roadside(street, 1), *_traffic(street)]
+    for _, draw in sorted(things, key=lambda thing: -thing[0]):  # the far before the near
+        draw()
+    _bonnet(street)
+    strength, blur, grain = rng.uniform(9, 20), rng.uniform(0, 0.7), rng.uniform(1, 6)
+    image, label_ids = street.canvas.finish(rng, strength=strength, blur=blur, grain=grain)
+    _void_margins(rng, label_ids)
+    return image, label_ids
+
+
+def _empty_street(rng: Rng, size: Size) -> Street:
+    """Choose camera, course and weather, beneath nothing but sky."""
     width, height = size
     zenith = mix(any_colour(rng, (0.0, 0.3), (0.4, 0.95)), (120, 165, 215), 0.7)
     haze = mix(zenith, (225, 222, 215), 0.7)
     ramp = np.linspace(0, 2, 48).clip(max=1)[:, None, None] ** 0.7
     sky = np.asarray(zenith) * (1 - ramp) + np.asarray(haze) * ramp
-    street = Street(
+    return Street(
         canvas=Canvas(size, Image.fromarray(sky.astype(np.uint8)), SKY, CLOUDS),
         rng=rng,
         vanishing=(width * rng.uniform(0.38, 0.62), height * rng.uniform(0.38, 0.46)),
@@ -31,18 +113,6 @@ def street_scene(rng: Rng, size: tuple[int, int] = (512, 256)) -> tuple[Bytes, B
         haze=haze,
         haze_m=rng.uniform(90, 400),
     )
-    _horizon(street)
-    _ground(street)
-    for side in (0, 1):
-        _frontage(street, side)
-    for _, draw in sorted(_traffic(street), key=lambda item: -item[0]):
-        draw()
-    _bonnet(street)
-    image, label_ids = street.canvas.finish(
-        rng, strength=rng.uniform(9, 20), blur=rng.uniform(0, 0.7), noise=rng.uniform(1, 6)
-    )
-    _void_margins(rng, label_ids)
-    return image, label_ids
 
 
 def _horizon(street: Street) -> None:
@@ -55,26 +125,27 @@ def _horizon(street: Street) -> None:
             street.frontal((x, x + width), (0, rng.uniform(6, 22)), z, colour, BUILDING, any_material(rng))
         else:
             for _ in range(6):
-                foliage(street, (x + rng.uniform(0, width), rng.uniform(2, 8), z), rng.uniform(2, 5), 5, any_green(rng))
+                place = (x + rng.uniform(0, width), rng.uniform(2, 8), z)
+                draw_foliage(street, place, rng.uniform(2, 5), 5, any_green(rng))
         x += width * 0.9
 
 
 def _ground(street: Street) -> None:
+    """Lay the ground, pavements, verges and the roadway."""
     rng, (left, right) = street.rng, street.edges
     asphalt = any_colour(rng, (0.0, 0.15), (0.28, 0.6))
     stone = mix(asphalt, any_colour(rng, (0.0, 0.3), (0.4, 0.75)), rng.uniform(0.3, 1.0))
     verge = any_green(rng) if rng.random() < 0.65 else None
     street.flat((-90, 90), (1.5, 110), mix(stone, street.haze, 0.2), GROUND, CLOUDS)
-    for side, edge in ((0, left), (1, right)):
+    for side, edge in enumerate(street.edges):
         sign = 2 * side - 1
         outer = edge + sign * street.pavements[side]
-        street.flat(
-            (edge, outer + sign * 3), (1.5, 110), stone, SIDEWALK, int(rng.choice([PLAIN, GRAIN, CHECK, CLOUDS]))
-        )
+        paving = pick(rng, (PLAIN, GRAIN, CHECK, CLOUDS))
+        street.flat((edge, outer + sign * 3), (1.5, 110), stone, SIDEWALK, paving)
         if verge and rng.random() < 0.7:
             inner = edge + sign * rng.uniform(0.3, 0.8) * street.pavements[side]
             street.flat((inner, outer + sign * 30), (1.5, 100), verge, TERRAIN, LEAVES)
-    street.flat((left, right), (1.5, 110), asphalt, ROAD, int(rng.choice([GRAIN, CLOUDS, STREAKS])))
+    street.flat((left, right), (1.5, 110), asphalt, ROAD, pick(rng, (GRAIN, CLOUDS, STREAKS)))
     street.flat((left, right), (30, 110), mix(asphalt, street.haze, 0.35), alpha=0.4)
     for edge in street.edges:
         street.flat((edge - 0.12, edge + 0.12), (1.5, 100), lit(stone, rng.choice([0.7, 1.25])))
@@ -116,8 +187,7 @@ def _frontage(street: Street, side: int) -> None:
     far = 100.0
     while far > 6:
         near = max(3.0, far - rng.uniform(7, 22))
-        kind = rng.random()
-        if kind < built:
+        if rng.random() < built:
             _house(street, line + sign * rng.uniform(0, 0.8), (near, far))
         else:
             _garden(street, line, sign, (near, far))
@@ -125,14 +195,14 @@ def _frontage(street: Street, side: int) -> None:
 
 
 def _house(street: Street, x: float, z: Point) -> None:
+    """Draw a house with its front along the street, at ``x`` and between two distances."""
     rng, (near, far) = street.rng, z
     height = rng.uniform(5, 19)
     middle = (near + far) / 2
     paint = street.tone(any_colour(rng, (0.0, 0.42), (0.25, 0.95)), middle)
     material = any_material(rng)
     if near > 12:  # the wall that faces the camera, where the next house stands lower or further back
-        depth = (x, x + math.copysign(12, x))
-        street.frontal(depth, (0, height), near, lit(paint, 0.8), BUILDING, material)
+        street.frontal((x, x + math.copysign(12, x)), (0, height), near, lit(paint, 0.8), BUILDING, material)
     street.upright(x, (0, height), z, paint, BUILDING, material)
     if not 0 < street.at(x, 0, far)[0] < street.canvas.size[0]:
         return  # out of sight
@@ -157,7 +227,7 @@ def _garden(street: Street, line: float, sign: int, z: Point) -> None:
     middle = (near + far) / 2
     for _ in range(rng.integers(2, 5)):
         place = (line + sign * rng.uniform(2, 6), rng.uniform(2.5, 6), rng.uniform(near + 2, far + 2))
-        foliage(street, place, rng.uniform(1.6, 3.6), 22, street.tone(any_green(rng), middle))
+        draw_foliage(street, place, rng.uniform(1.6, 3.6), 22, street.tone(any_green(rng), middle))
     kind = rng.random()
     colour = street.tone(any_colour(rng, (0.0, 0.4), (0.25, 0.85)), middle)
     if kind < 0.3:
@@ -173,60 +243,53 @@ def _garden(street: Street, line: float, sign: int, z: Point) -> None:
         street.upright(line, (0, rng.uniform(0.8, 2)), z, street.tone(any_green(rng), middle), VEGETATION, LEAVES)
 
 
-def _traffic(street: Street) -> list[Drawing]:
-    """Place everything that stands or moves on the street, with its distance."""
-    rng, (left, right) = street.rng, street.edges
-    items: list[Drawing] = []
+def _roadside(street: Street, side: int) -> Iterator[Drawing]:
+    """Place what stands or walks along one kerb."""
+    rng, edge, sign = street.rng, street.edges[side], 2 * side - 1
 
-    def add(z: float, draw: Callable[..., None], *args: Any) -> None:
-        items.append((z, partial(draw, street, *args)))
+    def beside(low: float, high: float) -> float:
+        return edge + sign * street.pavements[side] * rng.uniform(low, high)
 
-    for side, edge in ((0, left), (1, right)):
-        sign, width = 2 * side - 1, street.pavements[side]
-
-        def beside(low: float = 0.1, high: float = 0.9, edge: float = edge, reach: float = sign * width) -> float:
-            return edge + reach * float(rng.uniform(low, high))
-
-        for z in np.arange(rng.uniform(9, 20), 75, rng.uniform(9, 28)):
-            kind = rng.choice(["tree", "lamp", "sign", "light", "bare"], p=[0.36, 0.24, 0.2, 0.1, 0.1])
-            x = beside(0.05, 0.3)
-            add(z, tree, x, z) if kind == "tree" else add(z, pole, x, z, str(kind))
-        if rng.random() < 0.55:
-            for z in np.arange(rng.uniform(7, 20), rng.uniform(30, 75), rng.uniform(5.5, 9)):
-                add(z, vehicle, pick(rng, CARS), edge - sign * 1.0, z, bool(rng.random() < 0.5))
-        for _ in range(rng.poisson(3.2)):
-            z = rng.uniform(9, 45)
-            add(z, pedestrian, beside(), z)
-        for _ in range(rng.poisson(0.7)):
-            z = rng.uniform(9, 35)
-            add(z, clutter, beside(0.5, 1.0), z)
-        if rng.random() < 0.45:
-            z = rng.uniform(8, 25)
-            add(z, two_wheeler, beside(0.1, 0.5), z, BICYCLE if rng.random() < 0.75 else MOTORCYCLE, False)
-    _place_moving(street, add)
-    return items
+    for z in np.arange(rng.uniform(9, 20), 75, rng.uniform(9, 28)):
+        kind = str(rng.choice(["tree", "lamp", "sign", "light", "bare"], p=[0.36, 0.24, 0.2, 0.1, 0.1]))
+        x = beside(0.05, 0.3)
+        yield z, partial(draw_tree, street, x, z) if kind == "tree" else partial(draw_pole, street, x, z, kind)
+    if rng.random() < 0.55:
+        for z in np.arange(rng.uniform(7, 20), rng.uniform(30, 75), rng.uniform(5.5, 9)):
+            yield z, partial(draw_vehicle, street, pick(rng, CARS), edge - sign, z, rng.random() < 0.5)
+    for _ in range(rng.poisson(3.2)):
+        z = rng.uniform(9, 45)
+        yield z, partial(draw_pedestrian, street, beside(0.1, 0.9), z)
+    for _ in range(rng.poisson(0.7)):
+        z = rng.uniform(9, 35)
+        yield z, partial(draw_clutter, street, beside(0.5, 1.0), z)
+    if rng.random() < 0.45:
+        z, x = rng.uniform(8, 25), beside(0.1, 0.5)
+        label = BICYCLE if rng.random() < 0.75 else MOTORCYCLE
+        yield z, partial(draw_two_wheeler, street, x, z, label, False)
 
 
-def _place_moving(street: Street, add: Callable[..., None]) -> None:
+def _traffic(street: Street) -> Iterator[Drawing]:
+    """Place what moves on the roadway."""
     rng, (left, right) = street.rng, street.edges
     for _ in range(rng.poisson(1.5)):
         x, z = rng.uniform(left + 1.2, right - 1.2), rng.uniform(10, 60)
-        add(z, vehicle, pick(rng, CARS), x, z, x < 0)
-    for kind, chance in ((LORRY_KIND, 0.1), (BUS_KIND, 0.12), (TRAM_KIND, 0.08)):
+        yield z, partial(draw_vehicle, street, pick(rng, CARS), x, z, x < 0)
+    for kind, chance in zip(LARGE_VEHICLES, (0.1, 0.12, 0.08), strict=True):
         if rng.random() < chance:
             x, z = (left + 1.6 if rng.random() < 0.5 else right - 1.6), rng.uniform(15, 45)
-            add(z, vehicle, kind, x, z, x < 0)
+            yield z, partial(draw_vehicle, street, kind, x, z, x < 0)
     if rng.random() < 0.2:
         z = rng.uniform(14, 40)
-        kind = pick(rng, CARS) if rng.random() < 0.7 else (LORRY_KIND, BUS_KIND, TRAM_KIND)[rng.integers(3)]
-        add(z, crossing_vehicle, kind, rng.uniform(left, right), z)
+        kind = pick(rng, CARS if rng.random() < 0.7 else LARGE_VEHICLES)
+        yield z, partial(draw_crossing_vehicle, street, kind, rng.uniform(left, right), z)
     for label, chance in ((BICYCLE, 0.35), (MOTORCYCLE, 0.2)):
         if rng.random() < chance:
             z = rng.uniform(9, 28)
-            add(z, two_wheeler, rng.uniform(left, right), z, label, True)
+            yield z, partial(draw_two_wheeler, street, rng.uniform(left, right), z, label, True)
     for _ in range(rng.poisson(0.5)):
         z = rng.uniform(9, 30)
-        add(z, pedestrian, rng.uniform(left, right), z)
+        yield z, partial(draw_pedestrian, street, rng.uniform(left, right), z)
 
 
 def _bonnet(street: Street) -> None:

@@ -1,4 +1,39 @@
-HEAD
+"""The things in a street: its projection, and what stands, drives or walks there; each is drawn by one call.
+
+Conventions: ``x, y, z`` are metres to the right, up and ahead of the camera, and a ``place`` is all three; points are
+``(column, row)`` in final pixels, as on ``Canvas``. Nothing here makes an array: the canvas holds the image, and the
+label map of Cityscapes labelIds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from segstudy.data.scenes.canvas import (
+    CLOUDS,
+    LEAVES,
+    PLAIN,
+    Canvas,
+    Colour,
+    Point,
+    Rng,
+    any_colour,
+    any_green,
+    any_material,
+    lit,
+    mix,
+    pick,
+)
+from segstudy.data.scenes.figures import draw_figure, riding, standing
+
+# Cityscapes labelIds.
+EGO, BORDER, OUT_OF_ROI, STATIC, DYNAMIC, GROUND = 1, 2, 3, 4, 5, 6
+ROAD, SIDEWALK, BUILDING, WALL, FENCE = 7, 8, 11, 12, 13
+POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION, TERRAIN, SKY = 17, 19, 20, 21, 22, 23
+PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = 24, 25, 26, 27, 28, 31, 32, 33
 
 
 @dataclass(frozen=True)
@@ -24,7 +59,7 @@ class Street:
         return mix(colour, self.haze, 1 - math.exp(-z / self.haze_m))
 
     def upright(
-        self, x: float, span: Point, z: Point, colour: Colour, label: int | None = None, material: int = 0
+        self, x: float, span: Point, z: Point, colour: Colour, label: int | None = None, material: int = PLAIN
     ) -> None:
         """Draw a rectangle along the street: at ``x``, between two heights and two distances."""
         (low, high), (near, far) = span, z
@@ -32,14 +67,14 @@ class Street:
         self.canvas.polygon([self.at(x, y, d) for y, d in corners], colour, label, material)
 
     def flat(
-        self, x: Point, z: Point, colour: Colour, label: int | None = None, material: int = 0, alpha: float = 1.0
+        self, x: Point, z: Point, colour: Colour, label: int | None = None, material: int = PLAIN, alpha: float = 1.0
     ) -> None:
         """Draw a rectangle that lies on the ground."""
         corners = [(x[0], z[0]), (x[1], z[0]), (x[1], z[1]), (x[0], z[1])]
         self.canvas.polygon([self.at(a, 0, d) for a, d in corners], colour, label, material, alpha)
 
     def frontal(
-        self, x: Point, y: Point, z: float, colour: Colour, label: int | None = None, material: int = 0
+        self, x: Point, y: Point, z: float, colour: Colour, label: int | None = None, material: int = PLAIN
     ) -> None:
         """Draw a rectangle that faces the camera."""
         self.canvas.rectangle(self.at(x[0], y[0], z), self.at(x[1], y[1], z), colour, label, material)
@@ -51,7 +86,9 @@ def cast_shadow(street: Street, x: float, z: float, width: float) -> None:
     street.canvas.ellipse(street.at(x, 0, z), (radius, radius * 0.8 / z + 0.6), (10, 12, 22), alpha=0.4)
 
 
-def foliage(street: Street, place: tuple[float, float, float], radius: float, num_blobs: int, colour: Colour) -> None:
+def draw_foliage(
+    street: Street, place: tuple[float, float, float], radius: float, num_blobs: int, colour: Colour
+) -> None:
     """Draw a crown of leaves: many blobs, lighter towards the sky."""
     rng, (x, y, z) = street.rng, place
     scale = street.focal_px / z
@@ -69,7 +106,8 @@ def foliage(street: Street, place: tuple[float, float, float], radius: float, nu
         street.canvas.ellipse(centre, (size, size * 0.8), tone, VEGETATION, LEAVES)
 
 
-def tree(street: Street, x: float, z: float) -> None:
+def draw_tree(street: Street, x: float, z: float) -> None:
+    """Draw a tree; its trunk counts as vegetation too."""
     rng, height = street.rng, street.rng.uniform(3.2, 6.5)
     bark = street.tone(mix((85, 68, 52), any_colour(rng, (0, 0.2)), 0.3), z)
     sway = rng.normal(0, 0.3)
@@ -77,7 +115,7 @@ def tree(street: Street, x: float, z: float) -> None:
     thick = street.focal_px * rng.uniform(0.12, 0.3) / z
     cast_shadow(street, x, z, 1.5)
     street.canvas.line(trunk, thick, bark, VEGETATION)
-    foliage(street, (x + sway, height, z), rng.uniform(1.2, 3), 34, street.tone(any_green(rng), z))
+    draw_foliage(street, (x + sway, height, z), rng.uniform(1.2, 3), 34, street.tone(any_green(rng), z))
 
 
 # Silhouettes: sides as (share of the length from the back, share of the height), backs as (share of half the width,
@@ -92,30 +130,34 @@ _SQUARE_BACK = ((-1, 0.12), (-1, 0.95), (-0.92, 1), (0.92, 1), (1, 0.95), (1, 0.
 
 
 @dataclass(frozen=True)
-class _Vehicle:
+class VehicleKind:
+    """A make of vehicle: its class, its silhouettes and its measures in metres."""
+
     label: int
     side: tuple[Point, ...]
     back: tuple[Point, ...]
     width_m: float
     height_m: float
     length_m: float
-    windows: tuple[tuple[float, float], ...]  # along the side, as shares of the length
+    windows: tuple[Point, ...]  # along the side, from and to, as shares of the length
     sill: float  # where windows begin, as a share of the height
 
 
 CARS = (
-    _Vehicle(CAR, _SALOON, _ROUND_BACK, 1.8, 1.45, 4.6, ((0.24, 0.45), (0.47, 0.7)), 0.66),
-    _Vehicle(CAR, _HATCH, _ROUND_BACK, 1.75, 1.5, 4.0, ((0.1, 0.35), (0.38, 0.66)), 0.64),
-    _Vehicle(CAR, _VAN, _SQUARE_BACK, 1.9, 1.95, 4.9, ((0.06, 0.3), (0.34, 0.54), (0.57, 0.78)), 0.6),
+    VehicleKind(CAR, _SALOON, _ROUND_BACK, 1.8, 1.45, 4.6, ((0.24, 0.45), (0.47, 0.7)), 0.66),
+    VehicleKind(CAR, _HATCH, _ROUND_BACK, 1.75, 1.5, 4.0, ((0.1, 0.35), (0.38, 0.66)), 0.64),
+    VehicleKind(CAR, _VAN, _SQUARE_BACK, 1.9, 1.95, 4.9, ((0.06, 0.3), (0.34, 0.54), (0.57, 0.78)), 0.6),
 )
-LORRY_KIND = _Vehicle(TRUCK, _LORRY, _SQUARE_BACK, 2.45, 3.3, 8.5, ((0.82, 0.94),), 0.5)
-BUS_KIND = _Vehicle(BUS, _COACH, _SQUARE_BACK, 2.5, 3.1, 11.5, tuple((s / 8 + 0.01, s / 8 + 0.11) for s in range(8)), 0.48)
-TRAM_KIND = _Vehicle(
-    TRAIN, _COACH, _ROUND_BACK, 2.5, 3.5, 26, tuple((s / 10 + 0.01, s / 10 + 0.085) for s in range(10)), 0.45
+_BUS_WINDOWS = tuple((s / 8 + 0.01, s / 8 + 0.11) for s in range(8))
+_TRAM_WINDOWS = tuple((s / 10 + 0.01, s / 10 + 0.085) for s in range(10))
+LARGE_VEHICLES = (
+    VehicleKind(TRUCK, _LORRY, _SQUARE_BACK, 2.45, 3.3, 8.5, ((0.82, 0.94),), 0.5),
+    VehicleKind(BUS, _COACH, _SQUARE_BACK, 2.5, 3.1, 11.5, _BUS_WINDOWS, 0.48),
+    VehicleKind(TRAIN, _COACH, _ROUND_BACK, 2.5, 3.5, 26, _TRAM_WINDOWS, 0.45),
 )
 
 
-def vehicle(street: Street, kind: _Vehicle, x: float, z: float, oncoming: bool) -> None:
+def draw_vehicle(street: Street, kind: VehicleKind, x: float, z: float, oncoming: bool) -> None:
     """Draw a vehicle that stands along the street, its nearer end at ``z``."""
     rng, canvas, half = street.rng, street.canvas, kind.width_m / 2
     height = kind.height_m * rng.uniform(0.94, 1.08)
@@ -138,7 +180,7 @@ def vehicle(street: Street, kind: _Vehicle, x: float, z: float, oncoming: bool) 
     for wheel in (x - half * 0.8, x + half * 0.8):
         street.frontal((wheel - 0.12, wheel + 0.12), (0, 0.5), z, (18, 18, 20), kind.label)
     back = [street.at(x + across * half, up * height, z) for across, up in kind.back]
-    canvas.polygon(back, body, kind.label, int(rng.choice([PLAIN, CLOUDS])))
+    canvas.polygon(back, body, kind.label, pick(rng, (PLAIN, CLOUDS)))
     if kind.label != TRUCK or oncoming:
         street.frontal((x - half * 0.72, x + half * 0.72), (kind.sill * height, 0.93 * height), z, glass)
     street.frontal((x - half * 0.98, x + half * 0.98), (0.2 * height, 0.3 * height), z, lit(body, 0.6))
@@ -149,7 +191,7 @@ def vehicle(street: Street, kind: _Vehicle, x: float, z: float, oncoming: bool) 
     street.frontal((x - 0.26, x + 0.26), (0.32 * height, 0.39 * height), z, (215, 215, 210))
 
 
-def crossing_vehicle(street: Street, kind: _Vehicle, x: float, z: float) -> None:
+def draw_crossing_vehicle(street: Street, kind: VehicleKind, x: float, z: float) -> None:
     """Draw a vehicle that crosses the street, seen from its side."""
     rng, facing = street.rng, int(street.rng.choice([-1, 1]))
     body = street.tone(any_colour(rng, (0.0, 0.85), (0.08, 0.95)), z)
@@ -159,7 +201,7 @@ def crossing_vehicle(street: Street, kind: _Vehicle, x: float, z: float) -> None
         return x + facing * (share - 0.5) * kind.length_m
 
     side = [street.at(along(share), up * kind.height_m, z) for share, up in kind.side]
-    street.canvas.polygon(side, body, kind.label, int(rng.choice([PLAIN, CLOUDS])))
+    street.canvas.polygon(side, body, kind.label, pick(rng, (PLAIN, CLOUDS)))
     low, high = sorted((along(0), along(1)))
     street.frontal((low, high), (0.2 * kind.height_m, 0.34 * kind.height_m), z, lit(body, 0.75))
     for start, end in kind.windows:
@@ -171,15 +213,16 @@ def crossing_vehicle(street: Street, kind: _Vehicle, x: float, z: float) -> None
         street.canvas.ellipse(street.at(along(share), 0.34, z), (radius * 0.5, radius * 0.5), (120, 122, 126))
 
 
-def pedestrian(street: Street, x: float, z: float) -> None:
+def draw_pedestrian(street: Street, x: float, z: float) -> None:
+    """Draw someone who stands or walks."""
     height = street.focal_px * street.rng.uniform(1.5, 1.9) / z
     u, v = street.at(x, 0, z)
     cast_shadow(street, x, z, 0.8)
     draw_figure(street.canvas, street.rng, (u, v - 0.49 * height), height, PERSON, standing(street.rng, 0.1))
 
 
-def two_wheeler(street: Street, x: float, z: float, label: int, ridden: bool) -> None:
-    """Draw a bicycle or motorcycle, seen from the side or nearly along the street."""
+def draw_two_wheeler(street: Street, x: float, z: float, label: int, ridden: bool) -> None:
+    """Draw a bicycle or motorcycle, seen from the side or nearly along the street; its rider is another class."""
     rng, canvas, scale = street.rng, street.canvas, street.focal_px / z
     turn, facing = rng.uniform(0.25, 1.0), int(rng.choice([-1, 1]))
     paint, motor = street.tone(any_colour(rng, (0.2, 0.95), (0.1, 0.9)), z), label == MOTORCYCLE
@@ -204,7 +247,8 @@ def two_wheeler(street: Street, x: float, z: float, label: int, ridden: bool) ->
         draw_figure(canvas, rng, at(-0.22, 0.98), scale * 1.75, RIDER, riding(facing, 0.3 + 0.7 * turn))
 
 
-def pole(street: Street, x: float, z: float, carries: str) -> None:
+def draw_pole(street: Street, x: float, z: float, carries: str) -> None:
+    """Draw a pole with a "lamp", a traffic "light" or a "sign", or a "bare" one."""
     rng, canvas, scale = street.rng, street.canvas, street.focal_px / z
     height = {"lamp": rng.uniform(5, 8), "light": rng.uniform(2.8, 4)}.get(carries, rng.uniform(2, 3))
     grey = street.tone(any_colour(rng, (0.0, 0.3), (0.15, 0.75)), z)
@@ -216,10 +260,10 @@ def pole(street: Street, x: float, z: float, carries: str) -> None:
     elif carries == "light":
         case = (street.at(x - 0.22, height + 0.6, z), street.at(x + 0.22, height - 0.5, z))
         canvas.rectangle(*case, any_colour(rng, (0, 0.4), (0.05, 0.25)), TRAFFIC_LIGHT)
-        lit = int(rng.integers(3))
+        burning = int(rng.integers(3))
         for lamp, colour in enumerate(((240, 40, 30), (250, 180, 30), (50, 220, 110))):
             spot = street.at(x, height + 0.38 - 0.36 * lamp, z)
-            canvas.ellipse(spot, (0.13 * scale, 0.13 * scale), colour if lamp == lit else lit(colour, 0.25))
+            canvas.ellipse(spot, (0.13 * scale, 0.13 * scale), colour if lamp == burning else lit(colour, 0.25))
     elif carries == "sign":
         _sign(street, x, height, z)
 
@@ -243,7 +287,7 @@ def _sign(street: Street, x: float, height: float, z: float) -> None:
     canvas.line([(u - radius * 0.3, v), (u + radius * 0.3, v)], radius * 0.25, street.tone((30, 30, 34), z))
 
 
-def clutter(street: Street, x: float, z: float) -> None:
+def draw_clutter(street: Street, x: float, z: float) -> None:
     """Draw a bin, box or bench (void: static), or a pushchair or bundle (void: dynamic)."""
     rng, label = street.rng, STATIC if street.rng.random() < 0.7 else DYNAMIC
     width, height = rng.uniform(0.25, 0.8), rng.uniform(0.5, 1.4)

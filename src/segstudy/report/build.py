@@ -1,0 +1,173 @@
+"""Write a study's whole report: every number in long form, tables, figures, the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from segstudy.errors import SegstudyError
+from segstudy.plan import Plan
+from segstudy.report.contrasts import Frames, class_frame, collect_frames, image_frame, quartiles
+from segstudy.report.figures import Drawing, assign_colours, draw_classes, draw_cost, draw_images, draw_training
+from segstudy.report.mosaic import PER_BAND, draw_pictures
+from segstudy.report.page import render_page
+from segstudy.report.pictures import collect_pictures
+from segstudy.report.tables import contract, csv_text, latex_text, make_tables, markdown_text
+from segstudy.store import Store, read_json, write_bytes, write_text
+
+
+def build_report(store: Store, plan: Plan) -> Path:
+    """Write the report of what the store holds for ``plan`` and return the page's path.
+
+    Missing, partial and failed runs are gaps that name their state.
+
+    Raises
+    ------
+    SegstudyError
+        When no run has a result yet.
+
+    """
+    frames = collect_frames(store, plan)
+    if not frames.evaluations:
+        raise SegstudyError(_nothing(store, frames))
+    write_text(store.results, frames.results.to_csv(index=False, lineterminator="\n"))
+    tables = make_tables(frames)
+    for table in tables:
+        for suffix, text in (("csv", csv_text(table)), ("md", markdown_text(table)), ("tex", latex_text(table))):
+            write_text(store.report / "tables" / f"{table.name}.{suffix}", text)
+    drawings, absent = make_drawings(store, frames)
+    for drawing in drawings:
+        write_text(store.report / "figures" / f"{drawing.name}.svg", drawing.svg())
+        write_bytes(store.report / "figures" / f"{drawing.name}.png", drawing.png())
+    note = store.root / "environment.json"
+    environment = read_json(note) if note.is_file() else {}
+    version = metadata.version("segstudy")
+    write_text(store.page, render_page(frames, tables, drawings, absent, environment, version))
+    return store.page
+
+
+def _nothing(store: Store, frames: Frames) -> str:
+    study = frames.plan.study
+    states = ", ".join(f"{n} {state}" for state, n in Counter(frames.runs["state"]).items())
+    name = study.source if study.folder else study.name
+    return (
+        f"{store.root}: no run of the study '{study.name}' has a result yet ({states}); "
+        f"do them with: segstudy run {name} --out {store.root}"
+    )
+
+
+def make_drawings(store: Store, frames: Frames) -> tuple[list[Drawing], dict[str, list[str]]]:
+    """Every figure that the data allow, and for sections of the page why others are absent."""
+    colours = assign_colours(frames.comparison)
+    absent: dict[str, list[str]] = {}
+    drawings = _class_figures(frames, colours)
+    pictures = _picture_figures(store, frames)
+    if not pictures:
+        absent["pictures"] = ["Not drawn: the predicted masks or the cached images are no longer in the store."]
+    drawings += pictures + _training_figures(frames, colours) + _image_figures(frames, colours)
+    return drawings + _cost_figure(frames, colours), absent
+
+
+def _gaps(frames: Frames, names: list[str], drawn: list[str]) -> str:
+    """Experiments that a figure should show and cannot, with their states."""
+    rows = frames.comparison[frames.comparison["experiment"].isin(names)]
+    missing = [f"{r.experiment} ({r.state})" for r in rows.itertuples() if r.experiment not in drawn]
+    return f" Not drawn: {', '.join(missing)}." if missing else ""
+
+
+def _of(frames: Frames, dataset: str) -> list[str]:
+    return [str(n) for n in frames.comparison.loc[frames.comparison["dataset"] == dataset, "experiment"]]
+
+
+def _class_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
+    """Figure 1 for every dataset with more than two classes."""
+    drawings = []
+    baselines = frames.comparison[frames.comparison["base"] == ""]
+    for dataset, group in baselines.groupby("dataset", sort=False):
+        names = group["experiment"].tolist()
+        classes = class_frame(frames.results, frames.runs, names)
+        if classes["class"].nunique() <= 2:
+            continue
+        scores = frames.scores[frames.scores["experiment"].isin(names) & (frames.scores["test_data"] == dataset)]
+        caption = (
+            "IoU and Dice of each class for the baselines; beside each class its index and the number of images that "
+            f"hold it. {contract(scores)}{_gaps(frames, names, classes['experiment'].tolist())}"
+        )
+        drawings.append(draw_classes(f"figure1-per-class-{dataset}", str(dataset), classes, colours, caption))
+    return drawings
+
+
+def _picture_figures(store: Store, frames: Frames) -> list[Drawing]:
+    """Figure 2 for every pair of training and test data."""
+    drawings = []
+    for pictures in collect_pictures(store, frames):
+        where = pictures.test_data
+        if pictures.train_data != pictures.test_data:
+            where = f"{pictures.train_data}-to-{pictures.test_data}"
+        title = f"Figure 2: Pictures of {pictures.test_data}"
+        title += f", trained on {pictures.train_data}" if "-to-" in where else ""
+        shares = ", ".join(f"{example.percentile}th" for example in pictures.examples)
+        names = [panel.experiment for panel in pictures.examples[0].panels]
+        wanted = _of(frames, pictures.test_data) if "-to-" not in where else names
+        caption = (
+            f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
+            f"{pictures.split}, so chosen by rule, not by eye; squares as the network sees them "
+            f"({pictures.size} × {pictures.size} pixels). Below each prediction its wrong pixels; hatched pixels are "
+            f"ignored.{_gaps(frames, wanted, names)}"
+        )
+        for band, start in enumerate(range(0, len(names), PER_BAND), 1):
+            name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
+            drawings.append(draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption))
+    return drawings
+
+
+def _training_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
+    """Figure 3 for every dataset that was trained on."""
+    if frames.curves.empty:
+        return []
+    keys = ["experiment", "seed", "dataset", "chosen_epoch"]
+    curves = frames.curves.merge(frames.runs[keys], on=["experiment", "seed"])
+    curves = curves.assign(chosen=curves["epoch"] == curves["chosen_epoch"])
+    drawings = []
+    for dataset, group in curves.groupby("dataset", sort=False):
+        caption = (
+            "Every epoch of every run, unsmoothed; a dot marks the chosen epoch. The right panel's split is the one that "
+            f"chooses the epoch, scored at input size.{_gaps(frames, _of(frames, str(dataset)), group['experiment'].tolist())}"
+        )
+        drawings.append(draw_training(f"figure3-training-{dataset}", str(dataset), group, colours, caption))
+    return drawings
+
+
+def _image_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
+    """Figure 4 for every pair of training and test data."""
+    drawings = []
+    images = image_frame(frames.results)
+    images = images[images["experiment"] != "(constant)"]
+    for (train, test, split), group in images.groupby(["train_data", "test_data", "split"], sort=False):
+        where, label = (test, test) if train == test else (f"{train}-to-{test}", f"{test}, trained on {train}")
+        names = _of(frames, test) if train == test else list(dict.fromkeys(group["experiment"]))
+        caption = (
+            f"Every image of {test} {split} is a dot at its own mIoU (over the classes in that image); a dot's height in "
+            "its row means nothing. Thick line: median; thin lines: quartiles. With several seeds, each image stands "
+            f"once for every seed.{_gaps(frames, names, group['experiment'].tolist())}"
+        )
+        drawing = draw_images(f"figure4-per-image-{where}", label, group, quartiles(group), colours, caption)
+        drawings.append(drawing)
+    return drawings
+
+
+def _cost_figure(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
+    """Figure 5: accuracy against operations."""
+    points: pd.DataFrame = frames.comparison.merge(frames.cost[["experiment", "gflops"]], on="experiment")
+    points = points.dropna(subset=["miou", "gflops"])
+    if points.empty:
+        return []
+    caption = (
+        "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
+        "unlike latency, the same on every machine). Up and left is better; panels do not compare with each other."
+    )
+    drawn = points["experiment"].tolist()
+    return [draw_cost("figure5-cost", points, colours, caption + _gaps(frames, frames.plan.experiments, drawn))]

@@ -1,0 +1,210 @@
+"""The report as one self-contained HTML page: tables and figures in order, with the words around them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from segstudy.report.contrasts import Frames
+from segstudy.report.figures import GRID, INK, MUTED, PAPER, Drawing
+from segstudy.report.tables import Cell, Table
+
+# Which section a table or figure stands in, by the word that follows its number.
+SECTIONS = (
+    ("baselines", "Baselines", ("baselines",)),
+    ("experiments", "Experiments", ("configurations",)),
+    ("changes", "What each change does", ("variants", "per-image")),
+    ("transfer", "On other data", ("cross", "transfer")),
+    ("classes", "Class by class", ("per-class",)),
+    ("pictures", "Pictures", ("pictures",)),
+    ("training", "Training", ("training",)),
+    ("cost", "Cost", ("cost",)),
+)
+
+NOTES = (
+    ("mIoU", "Of each class, the pixels found and true over the pixels found or true; then the mean over classes. 1 is perfect."),
+    ("mDice", "Twice the pixels found and true over pixels found plus pixels true; 2 IoU / (1 + IoU) for each class, then the mean."),
+    ("Pixel acc.", "Share of all pixels that are right. A large background makes it high for a network that finds nothing."),
+    ("Mean class acc.", "Share of each class's true pixels that were found, averaged over classes."),
+    ("One split, one count", "Scores come from the pixels of all images together, not from an average of images, unless a figure says “of one image”."),
+    ("Absent classes", "A class that is in no image of the split has no score and does not enter the mean."),
+    ("Rounding", "Tables print four decimals; hover over a number, or open the CSV, for all of them. Differences are taken before rounding."),
+    ("One seed", "Without several seeds no spread is known: a difference may be the luck of one run, however many decimals it has."),
+    ("A dash", "There is no number: the run is not done, or the value is not defined in this row."),
+)  # fmt: skip
+
+PAPER_BANNER = (
+    "Protocol “paper”: each run's epoch was chosen on the very split that is reported here, and scores are taken at the "
+    "network's input size, as in the review. Both flatter or blur the comparison; use these numbers beside the review's, "
+    "not as an estimate of performance on new images (protocol “held-out” gives that)."
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table with its cells or a figure with its markup, as the template takes it."""
+
+    table: Table | None = None
+    rows: Sequence[Sequence[Cell]] = ()
+    drawing: Drawing | None = None
+    markup: Markup = Markup("")
+    nothing: str = "Nothing to show yet."
+
+
+def render_page(
+    frames: Frames,
+    tables: Sequence[Table],
+    drawings: Sequence[Drawing],
+    absent: Mapping[str, Sequence[str]],
+    environment: Mapping[str, Any],
+    version: str,
+) -> str:
+    """The whole page; ``absent`` names, for a section, figures that could not be drawn and why."""
+    study = frames.plan.study
+    folder = FileSystemLoader(Path(__file__).parent)
+    jinja = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja.get_template("page.html.j2").render(
+        title=study.title or study.name,
+        study=study.name,
+        protocol=study.protocol,
+        banner=PAPER_BANNER if study.protocol == "paper" else "",
+        progress=progress_text(frames.runs),
+        summary=summary_sentences(frames, tables),
+        seeds=list(dict.fromkeys(frames.runs["seed"])),
+        runs=run_rows(frames.runs),
+        reasons=[f"{r.experiment}, seed {r.seed}: {r.reason}" for r in frames.runs.itertuples() if r.reason],
+        sections=list(_sections(tables, drawings, absent)),
+        notes=NOTES,
+        environment=environment_pairs(environment),
+        version=version,
+    )
+
+
+def _sections(
+    tables: Sequence[Table], drawings: Sequence[Drawing], absent: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Sections that have something to show, tables before figures."""
+    sections = []
+    for key, title, words in SECTIONS:
+        items = [Item(table=t, rows=t.rows()) for t in tables if kind_of(t.name) in words]
+        items += [Item(drawing=d, markup=markup_of(d)) for d in drawings if kind_of(d.name) in words]
+        if items or absent.get(key):
+            sections.append({"id": key, "title": title, "content": items, "absent": list(absent.get(key, ()))})
+    return sections
+
+
+def kind_of(name: str) -> str:
+    """What a table or figure is about, from its name.
+
+    >>> kind_of("5-cross-unet-person"), kind_of("figure2-pictures-a-to-b"), kind_of("7-per-class-city")
+    ('cross', 'transfer', 'per-class')
+    """
+    rest = name.split("-", 1)[1]
+    if name.startswith("figure") and "-to-" in rest:
+        return "transfer"
+    return next(word for _, _, words in SECTIONS for word in words if rest.startswith(word))
+
+
+def markup_of(drawing: Drawing) -> Markup:
+    """The figure inside the page: drawn lines as SVG in the page's own colours, photographs as JPEG."""
+    if drawing.photographs:
+        data = base64.b64encode(drawing.jpeg()).decode()
+        return Markup('<img src="data:image/jpeg;base64,{}" alt="{}">').format(data, drawing.alt)
+    svg = drawing.svg()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    opening, rest = svg.split(">", 1)
+    viewbox = re.search(r'viewBox="[^"]*"', opening)
+    assert viewbox is not None
+    for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (GRID, "--line"), (PAPER, "--paper")):
+        rest = rest.replace(colour, f"var({variable})")
+    prefix = drawing.name  # ids are unique within a page
+    rest = re.sub(r'\bid="', f'id="{prefix}.', rest)
+    rest = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}.", rest)
+    head = Markup('<svg xmlns:xlink="{}" {} role="img" aria-label="{}">').format(
+        "http://www.w3.org/1999/xlink", Markup(viewbox.group()), drawing.alt
+    )
+    return head + Markup(rest)
+
+
+def progress_text(runs: pd.DataFrame) -> str:
+    """How many runs stand where.
+
+    >>> progress_text(pd.DataFrame({"state": ["done", "failed"]}))
+    '1 of 2 runs done, 1 failed'
+    """
+    counts = runs["state"].value_counts(sort=False)
+    rest = "".join(f", {n} {state}" for state, n in counts.items() if state != "done")
+    return f"{int(counts.get('done', 0))} of {len(runs)} runs done{rest}"
+
+
+def run_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """States of the runs, an experiment a row, a seed a column."""
+    rows = []
+    for name, group in runs.groupby("experiment", sort=False):
+        states = [{"state": r.state, "text": _state_text(r)} for r in group.itertuples()]
+        what = group.iloc[0]
+        rows.append({"name": name, "note": what["note"] + (f": {what['variant']}" if what["base"] else ""), "states": states})
+    return rows
+
+
+def _state_text(run: Any) -> str:
+    unfinished = run.state in ("partial", "running", "failed")
+    return f"{run.state}, {run.epochs_done} of {run.epochs} epochs" if unfinished else str(run.state)
+
+
+def summary_sentences(frames: Frames, tables: Sequence[Table]) -> list[str]:
+    """A few plain sentences made of the frames."""
+    sentences = [*_baseline_sentences(frames.comparison), *_variant_sentence(frames.comparison)]
+    sentences += [s for table in tables if kind_of(table.name) == "cross" for s in _cross_sentence(table)]
+    if len(set(frames.scores["seed"])) == 1:
+        sentences.append("Every number rests on a single run; small differences may be chance.")
+    return [" ".join(sentences)] if sentences else ["No experiment has a result yet."]
+
+
+def _baseline_sentences(comparison: pd.DataFrame) -> list[str]:
+    known = comparison[(comparison["base"] == "") & comparison["miou"].notna()]
+    sentences = []
+    for dataset, group in known.groupby("dataset", sort=False):
+        ranked = group.sort_values("miou", ascending=False, kind="stable")
+        scores = [f"{r.experiment} {r.miou:.4f}" for r in ranked.itertuples()]
+        told = scores[0] if len(scores) == 1 else f"{', '.join(scores[:-1])} and {scores[-1]}"
+        sentences.append(f"On {dataset}, mIoU is {told}.")
+    return sentences
+
+
+def _variant_sentence(comparison: pd.DataFrame) -> list[str]:
+    known = comparison[comparison["delta_miou"].notna()]
+    if known.empty:
+        return []
+    row = known.loc[known["delta_miou"].abs().idxmax()]
+    verb = "raises" if row["delta_miou"] > 0 else "lowers"
+    more = ", though it changes more than one thing" if row["confounded"] else ""
+    size = f"{abs(row['delta_miou']):.4f}"
+    return [f"Of all variants {row['experiment']} ({row['variant']}) moves most: it {verb} mIoU by {size} beside {row['base']}{more}."]
+
+
+def _cross_sentence(table: Table) -> list[str]:
+    inside, target, nothing = table.frame.to_dict("records")
+    if target["miou_drop"] != target["miou_drop"]:
+        return []
+    name = table.title.split(": ", 1)[1]
+    return [
+        f"{name.capitalize() if False else name}: mIoU falls from {inside['miou']:.4f} to {target['miou']:.4f} "
+        f"({target['miou_drop_percent']:.1f} %), where {nothing['row'].split(' → ')[0]} would score {nothing['miou']:.4f}."
+    ]
+
+
+def environment_pairs(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Versions and hardware in words."""
+    pairs = [(key.replace("_", " "), value) for key, value in environment.items() if key != "packages"]
+    pairs += list(environment.get("packages", {}).items())
+    return [(str(key), "none" if value is None else str(value)) for key, value in pairs]

@@ -1,0 +1,415 @@
+"""Training, evaluation and everything that carries a plan out, on tiny data with small networks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
+from segstudy import measures
+from segstudy.archive import export_run, write_archive
+from segstudy.data.batches import batches, divide_order, epoch_order, normalise
+from segstudy.errors import SegstudyError, SpecError, StoreError
+from segstudy.evaluate import class_table, count_split
+from segstudy.launch import Workshop, execute, import_checkpoint
+from segstudy.models import build_network, import_smp, load_network, predict_logits, read_state
+from segstudy.plan import make_plan
+from segstudy.progress import showing
+from segstudy.report.results import read_evaluations, results_frame
+from segstudy.spec import parse_study
+from segstudy.store import Store, read_arrays, read_yaml, verify
+from segstudy.train import make_fabric, rate_factor
+
+STUDY = """
+name: tiny
+protocol: {protocol}
+data:
+  kvasir: {{reader: kvasir, root: Kvasir-SEG}}
+  person: {{reader: supervisely, root: person}}
+recipe: {{epochs: {epochs}, batch_size: 4, input_size: 32, optimizer: {{lr: 1.0e-3}}, precision: float32}}
+experiments:
+  unet: {{data: kvasir, model: {{arch: unet, encoder: resnet18, weights: none}}}}
+  deep: {{data: kvasir, model: {{arch: deeplabv3, encoder: resnet18, weights: none, output_stride: 8}}}}
+  deep16: {{base: deep, change: {{model.output_stride: 16}}}}
+cross_evaluations:
+  - {{experiment: unet, on: person, map: {{polyp: person}}}}
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    fake_kvasir(tmp_path / "Kvasir-SEG", num_images=15, size=(40, 36))
+    fake_supervisely_csv(tmp_path / "person", num_images=10)
+    return tmp_path
+
+
+def workshop_at(data, out, *, protocol="paper", epochs=2, settings=(), progress=None):
+    study = parse_study(STUDY.format(protocol=protocol, epochs=epochs), settings=settings)
+    with showing(quiet=True) as quiet:
+        return Workshop(study, Store(out), data, progress or quiet)
+
+
+def run_part(workshop, only=("unet",), replace=False):
+    return execute(workshop, make_plan(workshop.study).select(only), replace)
+
+
+def test_a_study_runs_and_a_second_call_finds_nothing_to_do(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out")
+    assert execute(workshop, make_plan(workshop.study)) == []
+    folder = workshop.store.run("unet", 42)
+    stamps = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.is_file()}
+    assert execute(workshop, make_plan(workshop.study)) == []
+    assert stamps == {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.is_file()}
+    good, problems = verify(tmp_path / "out")
+    assert good > 20
+    assert problems == []
+    assert not folder.last.exists()
+    assert not list(folder.path.glob("best-epoch*"))
+
+
+def test_counts_are_those_of_the_saved_masks(data, tmp_path):
+    """The predicted PNGs, scored by hand against the true masks at input size, give the stored counts."""
+    workshop = workshop_at(data, tmp_path / "out")
+    run_part(workshop)
+    folder = workshop.store.run("unet", 42)
+    arrays, meta = read_arrays(folder.evaluation("kvasir", "test"))
+    assert meta["resolution"] == "input"
+    assert meta["selected_on"] == "kvasir/test"
+    for name, counts in zip(arrays["ids"], arrays["confusion"], strict=True):
+        predicted = np.asarray(Image.open(folder.predictions("kvasir", "test") / f"{name}.png"))
+        true = Image.open(data / "Kvasir-SEG" / "masks" / f"{name}.jpg").convert("L")
+        true = np.asarray(true.resize((32, 32), Image.Resampling.NEAREST)) > 127
+        expected = [[np.sum((true == t) & (predicted == p)) for p in (0, 1)] for t in (0, 1)]
+        assert counts.tolist() == expected
+
+
+def test_native_scoring_counts_every_pixel_of_the_original_masks(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", protocol="held-out")
+    run_part(workshop)
+    folder = workshop.store.run("unet", 42)
+    arrays, meta = read_arrays(folder.evaluation("kvasir", "test"))
+    assert meta["resolution"] == "native"
+    assert meta["selected_on"] == "kvasir/holdout"
+    for name, counts in zip(arrays["ids"], arrays["confusion"], strict=True):
+        with Image.open(data / "Kvasir-SEG" / "masks" / f"{name}.jpg") as true:
+            assert counts.sum() == true.width * true.height
+            assert counts[1].sum() == (np.asarray(true.convert("L")) > 127).sum()
+
+
+def losses(store, experiment="unet"):
+    return [record["loss"] for record in store.run(experiment, 42).read_metrics()]
+
+
+def test_fixed_seed_gives_identical_losses_and_resuming_changes_nothing(data, tmp_path):
+    whole = workshop_at(data, tmp_path / "whole", epochs=3)
+    run_part(whole, ["deep"])  # DeepLabV3 draws dropout at random, so this also tests the generator's state
+    broken = workshop_at(data, tmp_path / "broken", epochs=3)
+
+    class Stop(BaseException):
+        pass
+
+    def stop_in_second_epoch(text, total, plain=broken.progress.task):
+        if text == "epoch 2/3":
+            raise Stop
+        return plain(text, total)
+
+    broken.progress.task = stop_in_second_epoch
+    with pytest.raises(Stop):
+        run_part(broken, ["deep"])
+    assert len(losses(broken.store, "deep")) == 1
+    again = workshop_at(data, tmp_path / "broken", epochs=3)
+    assert run_part(again, ["deep"]) == []
+    assert losses(again.store, "deep") == losses(whole.store, "deep")
+    first, second = (store.run("deep", 42).evaluation("kvasir", "test") for store in (whole.store, again.store))
+    assert np.array_equal(read_arrays(first)[0]["confusion"], read_arrays(second)[0]["confusion"])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_train as t
+workshop = t.workshop_at(Path({data!r}), Path({out!r}), epochs=400)
+t.run_part(workshop)
+"""
+
+
+def test_a_study_survives_kill_9(data, tmp_path):
+    script = KILLED.format(tests=str(Path(__file__).parent), data=str(data), out=str(tmp_path / "out"))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL)
+    metrics = tmp_path / "out" / "runs" / "unet" / "seed42" / "metrics.jsonl"
+    deadline = time.monotonic() + 90
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workshop = workshop_at(data, tmp_path / "out", epochs=400)
+    run = make_plan(workshop.study).first("unet")
+    assert workshop.store.run("unet", 42).state(run.identity, run.scored_on) == "running"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert workshop.store.run("unet", 42).state(run.identity, run.scored_on) == "partial"
+    before = losses(workshop.store)
+    workshop.progress.task = stop_after(workshop.progress, f"epoch {len(before) + 3}/400")
+    with pytest.raises(KeyboardInterrupt):
+        run_part(workshop)
+    after = losses(workshop.store)
+    assert after[: len(before) - 1] == before[: len(before) - 1]
+    assert len(after) == len(before) + 2
+
+
+def stop_after(progress, name):
+    plain = progress.task
+
+    def task(text, total):
+        if text == name:
+            raise KeyboardInterrupt
+        return plain(text, total)
+
+    return task
+
+
+def test_changed_settings_are_refused_and_set_aside_on_request(data, tmp_path):
+    run_part(workshop_at(data, tmp_path / "out", epochs=1))
+    changed = workshop_at(data, tmp_path / "out", epochs=2)
+    with pytest.raises(StoreError, match=r"unet/seed42: recipe.epochs was 1, is 2(.|\n)*--replace"):
+        run_part(changed)
+    assert run_part(changed, replace=True) == []
+    assert len(losses(changed.store)) == 2
+    assert (tmp_path / "out" / "runs" / "unet" / "seed42.old1" / "best.safetensors").is_file()
+
+
+def test_changed_data_are_noticed_when_a_run_goes_on(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=2)
+    workshop.progress.task = stop_after(workshop.progress, "epoch 2/2")
+    with pytest.raises(KeyboardInterrupt):
+        run_part(workshop)
+    for path in (data / "Kvasir-SEG" / "images").iterdir():
+        with Image.open(path) as image:
+            size = image.size
+        Image.new("RGB", size, "red").save(path)
+    failures = run_part(workshop_at(data, tmp_path / "out", epochs=2))
+    assert len(failures) == 1
+    assert "the data have changed since this run began" in failures[0]
+
+
+def test_one_failing_run_does_not_stop_the_others(data, tmp_path):
+    settings = ["experiments.bad={base: unet, change: {recipe.optimizer.lr: 1.0e+30}}"]
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=settings)
+    plan = make_plan(workshop.study).select(["bad", "unet"])
+    failures = execute(workshop, type(plan)(plan.study, plan.runs[::-1]))
+    assert len(failures) == 1
+    assert "lower recipe.optimizer.lr" in failures[0]
+    run = plan.first("unet")
+    assert workshop.store.run("unet", 42).state(run.identity, run.scored_on) == "done"
+    bad = plan.first("bad")
+    assert workshop.store.run("bad", 42).state(bad.identity, bad.scored_on) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["experiments.unet.model.encoder=resnet19"], "experiments.unet: model.encoder 'resnet19': unknown encoder"),
+        (["experiments.unet.model.weights=none.bin"], "must be imagenet, packaged, none, or a .pth or .safetensors"),
+        (["experiments.unet.model.weights=none.pth"], "model.weights: 'none.pth' was not found; looked at"),
+        (["data.kvasir.root=nowhere"], "data.kvasir.root: 'nowhere' was not found(.|\n)*SEGSTUDY_DATA"),
+        (["data.kvasir.num_classes=3"], "the reader 'kvasir' takes test_fraction, split_seed, not num_classes"),
+        (["data.kvasir.report=best"], "has no split 'best'; it has train, test"),
+        (["data.kvasir.test_fraction=0.99"], "one part is empty"),
+        (["recipe.batch_size=1"], "deeplabv3 cannot train on batches of one image"),
+        (
+            ["cross_evaluations=[{experiment: unet, on: person}]"],
+            "say which class of background, person is meant by polyp",
+        ),
+        (
+            ["cross_evaluations=[{experiment: unet, on: person, map: {pol: person}}]"],
+            "has no class 'pol' .did you mean",
+        ),
+        (["cross_evaluations=[{experiment: unet, on: person, map: {polyp: man}}]"], "the dataset has no class 'man'"),
+        (["cross_evaluations=[{experiment: unet, on: person, map: {polyp: person}, split: no}]"], "has no split 'no'"),
+    ],
+)
+def test_everything_that_would_stop_a_run_is_found_before_the_first(data, tmp_path, settings, message):
+    workshop = workshop_at(data, tmp_path / "out", settings=settings)
+    with pytest.raises(SegstudyError, match=message):
+        run_part(workshop, ["unet", "deep"])
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_several_problems_are_reported_together(data, tmp_path):
+    settings = ["experiments.unet.model.encoder=resnet19", "data.person.root=nowhere", "recipe.batch_size=1"]
+    with pytest.raises(SegstudyError) as caught:
+        run_part(workshop_at(data, tmp_path / "out", settings=settings), ["unet", "deep"])
+    for fragment in ("resnet19", "data.person.root", "batches of one image"):
+        assert fragment in str(caught.value)
+
+
+def test_unreadable_images_stop_the_study_with_their_names(data, tmp_path):
+    paths = sorted((data / "Kvasir-SEG" / "images").iterdir())
+    paths[0].write_bytes(paths[0].read_bytes()[:300])
+    paths[1].write_bytes(b"not an image")
+    failures = run_part(workshop_at(data, tmp_path / "out"))
+    assert all(path.name in failures[0] for path in paths[:1])
+    assert not list((tmp_path / "out" / "cache").glob("kvasir-*/images.npy")) or "test" in failures[0]
+
+
+def test_an_output_folder_of_something_else_is_left_alone(data, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(StoreError, match="is not a study's output"):
+        run_part(workshop_at(data, tmp_path / "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_exported_runs_load_in_smp_with_identical_logits(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    run_part(workshop, ["unet", "deep"])
+    smp = import_smp()
+    image = torch.randn(2, 3, 64, 64)
+    for name in ("unet", "deep"):
+        run = make_plan(workshop.study).first(name)
+        folder = workshop.store.run(name, 42)
+        theirs = smp.from_pretrained(str(export_run(run, folder, tmp_path / name))).eval()
+        ours = build_network(run.config.model, 2, seed=0)
+        load_network(ours, read_state(folder.best), "best")
+        with torch.inference_mode():
+            assert torch.equal(ours.eval()(image), theirs(image))
+
+
+def test_archive_holds_what_is_done_and_verifies(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    plan = make_plan(workshop.study)
+    with pytest.raises(StoreError, match="no run of 'tiny' is done"):
+        write_archive(workshop.store, plan)
+    run_part(workshop)
+    path, left_out = write_archive(workshop.store, plan)
+    assert left_out == ["deep/seed42", "deep16/seed42"]
+    good, problems = verify(path)
+    assert good > 10
+    assert problems == []
+
+
+def test_the_notebooks_checkpoint_becomes_a_run_that_scores(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    run_part(workshop)
+    original = workshop.store.run("unet", 42)
+    checkpoint = tmp_path / "unet-kvasir.pth"
+    state = read_state(original.best)
+    torch.save({"epoch": 17, "model_state": state, "miou": np.float64(0.8820)}, checkpoint)
+    other = workshop_at(data, tmp_path / "imported", epochs=1)
+    import_checkpoint(other, make_plan(other.study).first("unet"), checkpoint)
+    assert run_part(other) == []
+    imported = other.store.run("unet", 42)
+    assert read_yaml(imported.config)["imported_from"]["epoch"] == 17
+    first, second = (read_arrays(folder.evaluation("kvasir", "test"))[0] for folder in (original, imported))
+    assert np.array_equal(first["confusion"], second["confusion"])
+    assert json.loads(imported.cost.read_text())["seconds_per_epoch"] is None
+    with pytest.raises(StoreError, match="holds a run already"):
+        import_checkpoint(other, make_plan(other.study).first("unet"), checkpoint)
+
+
+def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    run_part(workshop)
+    evaluations = read_evaluations(workshop.store, make_plan(workshop.study))
+    cross = next(e for e in evaluations if not e.in_domain)
+    assert cross.classes == ("background", "person")
+    frame = results_frame(make_plan(workshop.study), evaluations)
+    constant = frame[(frame["experiment"] == "(constant)") & (frame["test_data"] == "person")]
+    background = measures.merge(cross.confusion).sum(axis=1)
+    accuracy = constant[constant["measure"] == "pixel_accuracy"]["value"].item()
+    assert accuracy == pytest.approx(background[0] / background.sum())
+
+
+def test_class_table_by_name_and_by_map():
+    table = class_table(("sky", "road", "bike"), ("road", "cycle", "sky"), {"bike": "cycle"})
+    assert table.tolist() == [2, 0, 1]
+    with pytest.raises(SpecError, match="is meant by bike"):
+        class_table(("road", "bike"), ("road", "cycle"), {})
+
+
+def test_batches_hold_every_image_once_and_never_one_alone():
+    for count in range(2, 40):
+        for size in range(2, 9):
+            parts = divide_order(epoch_order(count, 1, 0), size)
+            assert sorted(np.concatenate(parts).tolist()) == list(range(count))
+            assert max(map(len, parts)) <= size
+            assert min(map(len, parts)) > 1 or size == 2 or count == 1
+
+
+def test_order_follows_from_seed_and_epoch():
+    assert epoch_order(50, 3, 4).tolist() == epoch_order(50, 3, 4).tolist()
+    assert epoch_order(50, 3, 4).tolist() != epoch_order(50, 3, 5).tolist()
+    assert epoch_order(50, 3, 4).tolist() != epoch_order(50, 4, 4).tolist()
+
+
+def test_normalisation_is_the_reviews():
+    image = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)
+    red, green, blue = normalise(image)[0, :, 0, 0].tolist()
+    assert red == pytest.approx((0 / 255 - 0.485) / 0.229, abs=1e-6)
+    assert green == pytest.approx((128 / 255 - 0.456) / 0.224, abs=1e-6)
+    assert blue == pytest.approx((255 / 255 - 0.406) / 0.225, abs=1e-6)
+
+
+def test_cosine_falls_as_pytorchs_does():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7)
+    for epoch in range(7):
+        assert rate_factor("cosine", epoch, 7) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        schedule.step()
+
+
+def test_evaluation_of_ignored_pixels_and_absent_classes(tmp_path):
+    """A network that always says class 1, on masks with ignored values: counts worked out from the masks."""
+    root = fake_folder(tmp_path / "f", num_images=6, num_classes=3)
+    text = STUDY.replace("{{reader: kvasir, root: Kvasir-SEG}}", "{{reader: folder, root: f, num_classes: 3}}")
+    study = parse_study(text.format(protocol="paper", epochs=1).split("cross_evaluations")[0])
+    assert root.is_dir()
+    with showing(quiet=True) as progress:
+        workshop = Workshop(study, Store(tmp_path / "out"), tmp_path, progress)
+        cached = workshop.cached("kvasir", "test", 32)
+
+    class Constant(torch.nn.Module):
+        def forward(self, images):
+            logits = torch.zeros(len(images), 3, *images.shape[-2:])
+            logits[:, 1] = 1
+            return logits
+
+    counts = count_split(Constant(), cached, torch.device("cpu"), "input")
+    for image, labels in zip(counts, cached.labels_nhw, strict=True):
+        assert image[:, [0, 2]].sum() == 0
+        assert image[:, 1].tolist() == [int((labels == k).sum()) for k in range(3)]
+
+
+def test_batches_give_the_cached_arrays(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out")
+    cached = workshop.cached("kvasir", "train", 32)
+    parts = divide_order(np.arange(len(cached)), 5)
+    images, labels = next(batches(cached, parts, torch.device("cpu")))
+    assert images.shape == (5, 3, 32, 32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(labels[2], torch.from_numpy(cached.labels_nhw[2].astype(np.int64)))
+
+
+def test_bf16_and_float32_agree_roughly(data, tmp_path):
+    """The same network at both precisions: logits differ by bf16's rounding, not by more."""
+    recipe = workshop_at(data, tmp_path / "out").study.recipe
+    network = build_network(
+        parse_study(STUDY.format(protocol="paper", epochs=1)).experiments["unet"].model, 2, 0
+    ).eval()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        exact = predict_logits(make_fabric(recipe).setup(network), image)
+        rough = predict_logits(make_fabric(recipe.model_copy(update={"precision": "bf16"})).setup(network), image)
+    assert torch.allclose(exact, rough, atol=0.1 * exact.abs().max().item())
+    assert not torch.equal(exact, rough)
