@@ -11,7 +11,7 @@ from pathlib import Path
 from segstudy.errors import StoreError
 from segstudy.models import build_network, load_network, read_state
 from segstudy.plan import Plan, Run
-from segstudy.store import SUMS, RunFolder, Store, read_yaml, replacing
+from segstudy.store import SUMS, RunFolder, Store, kept_files, read_yaml, replacing
 
 
 def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
@@ -72,7 +72,7 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
 
 def _add_run(archive: zipfile.ZipFile, sums: dict[str, str], run: Run, folder: RunFolder) -> None:
     base = f"runs/{run.experiment}/seed{run.seed}"
-    for file in sorted(p for p in folder.path.rglob("*") if p.is_file() and p.name not in (SUMS, "lock")):
+    for file in kept_files(folder.path):
         if file != folder.best:
             _add(archive, sums, file, f"{base}/{file.relative_to(folder.path).as_posix()}")
     with tempfile.TemporaryDirectory() as scratch:

@@ -233,7 +233,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     _, roles = workshop.dataset(config.dataset)
     fabric = training.make_fabric(recipe)
     network = make_network(workshop, run)
-    if not folder.best.is_file():
+    if not (folder.best.is_file() and folder.config.is_file()):
         fit = workshop.cached(config.dataset, roles.train, recipe.input_size)
         select = workshop.cached(config.dataset, roles.select, recipe.input_size)
         _begin(workshop, run, folder, {"train": fit.fingerprint, "select": select.fingerprint}, fabric)
@@ -296,7 +296,8 @@ def import_checkpoint(workshop: Workshop, run: Run, checkpoint: Path) -> None:
     bare = run.config.model.model_copy(update={"weights": "none"})
     network = build_network(bare, len(dataset.classes), seed=0)
     load_network(network, read_state(checkpoint), str(checkpoint))
-    stored = {key: value for key, value in read_checkpoint(checkpoint).items() if isinstance(value, int | float | str)}
+    plain = {key: value for key, value in read_checkpoint(checkpoint).items() if isinstance(value, int | float | str)}
+    stored = {key: value.item() if isinstance(value, np.generic) else value for key, value in plain.items()}
     origin = {"file": checkpoint.name, "sha256": file_sha256(checkpoint), **stored}
     with folder.lock():
         state = {key: value.contiguous() for key, value in network.state_dict().items()}

@@ -6,27 +6,22 @@ import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.scalarbool import ScalarBoolean
 
+from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.errors import SpecError, listing, nearest
 
-Path_ = tuple[str | int, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
 
 # The paper's section 2.3: an ablation changes the architecture or a core component, a hyper-parameter a setting.
 ABLATIONS = ("model.arch", "model.encoder", "model.weights")
 HYPERPARAMETERS = ("model.output_stride",)  # and everything under recipe
-
-MAX_ENTRIES = 100_000  # of a study file; aliases of aliases could ask for any number
 
 # pydantic's kinds of fault whose own words speak of Python
 WORDS = {
@@ -41,9 +36,7 @@ WORDS = {
 class Frozen(BaseModel):
     """Base of all parts of a study: immutable, no unknown keys, no silent conversion, no infinities."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=(), populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Synthetic(Frozen):
@@ -134,7 +127,7 @@ class CrossEvaluation(Frozen):
 
 
 class Study(Frozen):
-    """One study file; ``folder`` is where it lies, empty for a study that comes with the package."""
+    """One study file. ``source`` names it, ``folder`` is where it lies; empty for one that comes with the package."""
 
     name: Name
     title: str = ""
@@ -144,7 +137,8 @@ class Study(Frozen):
     experiments: dict[Name, Experiment] = Field(min_length=1)
     cross_evaluations: list[CrossEvaluation] = []
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
-    folder: str = Field("", exclude=True, alias="<folder>")  # no key of the file
+    source: str = Field("", exclude=True, alias="<source>")  # no keys of the file
+    folder: str = Field("", exclude=True, alias="<folder>")
 
 
 @dataclass(frozen=True)
@@ -168,25 +162,6 @@ class Config:
         tree = {"model": self.model.model_dump(), "recipe": self.recipe.model_dump(), "protocol": self.protocol}
         tree["data"] = {"name": self.dataset, **self.data.model_dump(exclude={"root"})}
         return flatten(tree)
-
-
-@dataclass
-class Problems:
-    """Collects problems of one study file, each with the place of its key: ``file:line``, or the ``--set`` it is from."""
-
-    source: str
-    places: dict[Path_, str] = field(default_factory=dict)
-    found: list[str] = field(default_factory=list)
-
-    def add(self, path: Path_, message: str) -> None:
-        """Note ``message`` at the place of ``path``, or of the nearest key above it that has one."""
-        place = next((self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places), self.source)
-        self.found.append(f"{place}: {'.'.join(map(str, path)) or 'study'}: {message}")
-
-    def stop(self) -> None:
-        """Raise all problems together, if there are any."""
-        if self.found:
-            raise SpecError("\n".join(self.found))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -250,8 +225,9 @@ def parse_study(text: str, source: str = "study", folder: str = "", settings: It
         raise SpecError(f"{source}: a study is a mapping of keys to values (name, data, recipe, experiments ...)")
     for setting in settings:
         apply_setting(tree, setting, problems)
+    problems.stop()
     try:
-        study = Study.model_validate({**tree, "<folder>": folder})
+        study = Study.model_validate({**tree, "<source>": source, "<folder>": folder})
     except ValidationError as error:
         for detail in error.errors():
             path = tuple(part for part in detail["loc"] if part != "[key]")
@@ -260,46 +236,6 @@ def parse_study(text: str, source: str = "study", folder: str = "", settings: It
         check_references(study, problems)
     problems.stop()
     return study
-
-
-def parse_yaml(text: str, path: Path_, problems: Problems, setting: str = "") -> Any:
-    """YAML 1.2 text -> plain data for ``path`` of the study, noting places and faults in ``problems``."""
-    try:
-        return plain(YAML(typ="rt").load(text), path, problems, setting)
-    except Exception as error:  # ruamel's own, and whatever "!!int x", 5,000 digits or 1,000 brackets make it raise
-        mark = getattr(error, "problem_mark", None)
-        place = setting or (f"{problems.source}:{mark.line + 1}" if mark else problems.source)
-        problems.found.append(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}")
-        return None
-
-
-def plain(node: Any, path: Path_, problems: Problems, setting: str = "") -> Any:
-    """Round-trip YAML nodes to plain Python values; what would be lost on the way is a problem."""
-    tag = getattr(getattr(node, "tag", None), "value", None)
-    if isinstance(node, TaggedScalar) and tag == "tag:yaml.org,2002:str":
-        return str(node.value)
-    if tag is not None:
-        problems.add(path, f"has the YAML tag '{tag}', which means nothing here; leave it out")
-    if isinstance(node, CommentedMap | CommentedSeq):
-        lines = node.lc.data or {}  # keys that come by a merge (<<) have no line
-        values = {}
-        for key, value in node.items() if isinstance(node, CommentedMap) else enumerate(node):
-            at = (*path, str(key) if isinstance(node, CommentedMap) else key)
-            if key in lines:
-                problems.places[at] = setting or f"{problems.source}:{lines[key][0] + 1}"
-            if isinstance(node, CommentedMap) and not isinstance(key, str):
-                problems.add(at, "a key must be text; put it in quotes")
-            if len(problems.places) > MAX_ENTRIES:
-                raise ValueError(f"more than {MAX_ENTRIES:,} keys and entries")
-            values[at[-1]] = plain(value, at, problems, setting)
-        return values if isinstance(node, CommentedMap) else list(values.values())
-    if isinstance(node, int) and abs(node) >= 2**63:
-        problems.add(path, "is a number beyond all bounds")
-        return 0
-    for kind in (bool, int, float, str):
-        if isinstance(node, (bool, ScalarBoolean) if kind is bool else kind):
-            return kind(node)
-    return node
 
 
 def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:
@@ -322,7 +258,7 @@ def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> Non
     target[parts[-1]] = parse_yaml(text, path, problems, f"--set {setting}")
 
 
-def explain(detail: Mapping[str, Any], path: Path_) -> str:
+def explain(detail: Mapping[str, Any], path: Keys) -> str:
     """One of pydantic's findings in plain words, with the nearest right name for a wrong one."""
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
@@ -337,19 +273,20 @@ def explain(detail: Mapping[str, Any], path: Path_) -> str:
         return f"the name '{given}' may hold only letters, digits, '.', '_' and '-', and starts with a letter or digit"
     if kind == "too_short" and not given:
         return "must not be empty"
-    shown = "nothing" if given is None else "a list" if isinstance(given, list) else "keys and values"
-    shown = shown if given is None or isinstance(given, dict | list) else repr(given)
-    return f"{WORDS.get(kind) or str(detail['msg']).replace('Input should', 'should')} (given: {shown})"
+    whole = {type(None): "nothing", list: "a list", dict: "keys and values"}
+    words = WORDS.get(kind) or str(detail["msg"]).replace("Input should", "should")
+    return f"{words} (given: {whole.get(type(given)) or repr(given)})"
 
 
-def fields_at(path: Path_) -> list[str]:
+def fields_at(path: Keys) -> list[str]:
     """Keys allowed in the mapping at ``path``."""
     hint: Any = Study
     for part in path:  # a model's field, or an entry of a mapping or list
-        hint = hint.model_fields[part].annotation if isinstance(hint, type) else typing.get_args(hint)[-1]
+        entries = typing.get_args(hint)
+        hint = entries[-1] if entries else hint.model_fields[part].annotation
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
             hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    return [name for name in hint.model_fields if name != "folder"]
+    return [name for name in hint.model_fields if name not in ("source", "folder")]
 
 
 def check_references(study: Study, problems: Problems) -> None:
@@ -360,7 +297,7 @@ def check_references(study: Study, problems: Problems) -> None:
         problems.add(("seeds",), f"a seed is named twice: {study.seeds}")
     seen: set[tuple[str, str, str | None]] = set()
     for index, cross in enumerate(study.cross_evaluations):
-        at: Path_ = ("cross_evaluations", index)
+        at: Keys = ("cross_evaluations", index)
         if cross.experiment not in study.experiments:
             hint = nearest(cross.experiment, study.experiments)
             problems.add((*at, "experiment"), f"no experiment is named '{cross.experiment}'{hint}")
@@ -373,7 +310,7 @@ def check_references(study: Study, problems: Problems) -> None:
 
 def check_experiment(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
     """One experiment: a whole baseline, or a base that exists plus one change that can be carried out."""
-    at: Path_ = ("experiments", name)
+    at: Keys = ("experiments", name)
     if experiment.base is None:
         missing = [key for key in ("data", "model") if getattr(experiment, key) is None]
         if missing:
@@ -411,7 +348,7 @@ def base_chain(study: Study, name: str) -> list[str]:
 
 def check_change(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
     """The change: present, single unless declared, of known keys, valid values that really differ."""
-    at: Path_ = ("experiments", name, "change")
+    at: Keys = ("experiments", name, "change")
     if not experiment.change:
         problems.add(at[:-1], "has a base but no change; say what differs, as in change: {model.encoder: resnet101}")
         return

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -25,10 +25,12 @@ from ruamel.yaml import YAML
 
 from segstudy.errors import StoreError, listing
 
+Result = TypeVar("Result")
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
 SUMS = "SHA256SUMS"
 VOLATILE = {SUMS, "lock"}
 REPORTABLE = ("test", "val")  # the split that a dataset is reported on, unless the study names one
+UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # what a damaged file or zip raises
 
 
 @contextlib.contextmanager
@@ -79,17 +81,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read what :func:`write_yaml` wrote; a damaged file is a :class:`StoreError` that names it."""
     try:
         value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        assert isinstance(value, dict)
-        return value
-    except Exception as error:
-        raise StoreError(f"{path}: cannot be read back ({type(error).__name__}); move the run's folder away") from None
+    except Exception as error:  # a damaged file can make the reader raise nearly anything
+        raise StoreError(f"{path}: cannot be read back ({type(error).__name__}); move its folder away") from None
+    if not isinstance(value, dict):
+        raise StoreError(f"{path}: cannot be read back (it holds no keys and values); move its folder away")
+    return value
 
 
 def read_json(path: Path) -> Any:
     """Read JSON; a damaged file is a :class:`StoreError` that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: cannot be read back ({error}); delete it and run again") from None
 
 
@@ -105,7 +108,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(str(arrays.pop("meta")))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged zip can make NumPy raise nearly anything
         raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({error})") from None
 
 
@@ -118,11 +121,21 @@ def file_sha256(path: Path) -> str:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def kept_files(folder: Path) -> list[Path]:
+    """Files below ``folder`` that are results: no sums, no locks, nothing hidden or left half-written by a killed process."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name not in VOLATILE
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
 def write_sums(folder: Path) -> None:
-    """List the SHA-256 of every file below ``folder`` in its ``SHA256SUMS``, as ``sha256sum`` does."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in VOLATILE and p.suffix != ".tmp")
-    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    write_text(folder / SUMS, "".join(lines))
+    """List the SHA-256 of every result below ``folder`` in its ``SHA256SUMS``, as ``sha256sum`` does."""
+    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept_files(folder)]
+    write_bytes(folder / SUMS, os.fsencode("".join(lines)))
 
 
 def verify(path: Path) -> tuple[int, list[str]]:
@@ -140,15 +153,25 @@ def verify(path: Path) -> tuple[int, list[str]]:
 
     """
     if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-            return _verify([n for n in names if Path(n).name == SUMS], archive.open, names.__contains__)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = set(archive.namelist())
+                return _verify([n for n in names if Path(n).name == SUMS], archive.open, names.__contains__)
+        except zipfile.BadZipFile as error:
+            raise StoreError(f"{path}: is a damaged zip archive ({error}); fetch or write it again") from None
     if not path.is_dir():
         raise StoreError(
             f"{path}: no such folder, nor a zip archive; give a run, a study's output folder or an archive"
         )
+
+    def exists(name: str) -> bool:
+        try:
+            return (path / name).is_file()
+        except OSError:  # a name that no file can have
+            return False
+
     sums = [p.relative_to(path).as_posix() for p in sorted(path.rglob(SUMS))]
-    return _verify(sums, lambda name: (path / name).open("rb"), lambda name: (path / name).is_file())
+    return _verify(sums, lambda name: (path / name).open("rb"), exists)
 
 
 def _verify(
@@ -158,21 +181,34 @@ def _verify(
         raise StoreError(f"no {SUMS} found, so there is nothing to check against")
     good, problems = 0, []
     for listed in sorted(sums):
-        with open_file(listed) as file:
-            lines = file.read().decode(errors="replace").splitlines()
-        for line in lines:
+        lines = _read(open_file, listed, lambda file: os.fsdecode(file.read()).split("\n"))
+        if lines is None or not any(lines):
+            problems.append(f"{listed}: {'cannot be read' if lines is None else 'lists nothing'}")
+        for line in filter(None, lines or []):
             digest, _, name = line.partition("  ")
             member = (Path(listed).parent / name).as_posix()
             if len(digest) != 64 or not name or ".." in Path(name).parts or Path(name).is_absolute():
                 problems.append(f"{listed}: '{line}' is not a line of sha256sum")
             elif not exists(member):
                 problems.append(f"{member}: missing")
+            elif (found := _read(open_file, member, _sha256)) == digest.lower():
+                good += 1
             else:
-                with open_file(member) as file:
-                    same = hashlib.file_digest(file, "sha256").hexdigest() == digest  # type: ignore[arg-type]
-                good += same
-                problems += [] if same else [f"{member}: changed since its sum was taken"]
+                problems.append(f"{member}: {'cannot be read' if found is None else 'changed since its sum was taken'}")
     return good, problems
+
+
+def _read(open_file: Callable[[str], IO[bytes]], name: str, use: Callable[[IO[bytes]], Result]) -> Result | None:
+    """What ``use`` makes of a file, or None when it cannot be read."""
+    try:
+        with open_file(name) as file:
+            return use(file)
+    except UNREADABLE:
+        return None
+
+
+def _sha256(file: IO[bytes]) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -227,7 +263,7 @@ class RunFolder:
         """Epoch records so far; a line cut off by a crash is left out."""
         records: list[dict[str, Any]] = []
         if self.metrics.is_file():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError):
                     records.append(json.loads(line))
         return records
@@ -261,25 +297,34 @@ class RunFolder:
                 return False
         except Timeout:
             return True
+        except OSError:  # somebody else's folder, which may only be read
+            return False
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process; the system lets go of it however the process ends."""
+        lock = FileLock(self.path / "lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / "lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout:
             raise StoreError(f"{self.path}: another process is working on this run; wait for it or stop it") from None
-        except PermissionError as error:
+        except OSError as error:
             raise StoreError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def set_aside(self) -> Path:
         """Move the run's folder to a free name beside it, so that nothing is lost, and return that name."""
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.old{number}")).exists():
             number += 1
-        self.path.rename(aside)
+        try:
+            self.path.rename(aside)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be moved to {aside.name} ({error.strerror})") from None
         return aside
 
 
@@ -328,7 +373,7 @@ class Store:
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root}: is a file; choose a folder with --out")
         if self.root.is_dir() and not note.is_file():
-            foreign = sorted(p.name for p in self.root.iterdir() if p.name not in ("data", "cache"))
+            foreign = self._foreign()
             if foreign:
                 raise StoreError(
                     f"{self.root}: exists and is not a study's output (it holds {listing(foreign, 4)}); choose another --out"
@@ -337,13 +382,21 @@ class Store:
             raise StoreError(f"{self.root}: holds the study '{other}', not '{study['name']}'; choose another --out")
         write_yaml(note, dict(study))
 
-    def read_memo(self) -> dict[str, str]:
-        """Content hashes of files seen before."""
-        path = self.cache / "fingerprints.json"
+    def _foreign(self) -> list[str]:
         try:
-            return dict(json.loads(path.read_text())) if path.is_file() else {}
-        except ValueError:
+            names = sorted(path.name for path in self.root.iterdir())
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be read ({error.strerror}); choose another --out") from None
+        ours = ("data", "cache")
+        return [name for name in names if name not in ours and not (name.startswith(".") and name.endswith(".tmp"))]
+
+    def read_memo(self) -> dict[str, str]:
+        """Content hashes of files seen before; none when they cannot be read, as they can be taken again."""
+        try:
+            memo = json.loads((self.cache / "fingerprints.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        return memo if isinstance(memo, dict) else {}
 
     def write_memo(self, memo: Mapping[str, str]) -> None:
         """Remember content hashes for the next call."""
@@ -363,7 +416,10 @@ def building(folder: Path) -> Iterator[Path | None]:
             if folder.is_dir():
                 yield None
                 return
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+            temporary = folder.parent / f".{folder.name}.tmp"
+            if temporary.is_dir():  # whoever held the lock before was killed
+                shutil.rmtree(temporary)
+            temporary.mkdir()
             try:
                 yield temporary
                 temporary.rename(folder)

@@ -1,4 +1,4 @@
-"""Decode and resize each image once, into memory-mapped arrays that every later epoch and run reads.
+"""Decode and resize each image once, into arrays on disk that every later epoch and run reads.
 
 Array letters: ``n`` image, ``h`` height, ``w`` width, ``c`` colour channel.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,30 @@ from segstudy.store import Store, building, write_json
 CACHE_VERSION = 1
 
 
+class Rows:
+    """A ``uint8`` array in a ``.npy`` file whose rows are read when they are asked for.
+
+    The file is read, not mapped: mapped pages count as this process's memory, so that a large cache would look like a
+    leak, and reading a mapped file that has been cut off kills the process instead of raising an error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        mapped = np.load(path, mmap_mode="r")
+        self.path, self.shape, self.offset = path, mapped.shape, mapped.offset
+        assert mapped.dtype == np.uint8 and mapped.flags.c_contiguous
+
+    def __getitem__(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Rows at ``indices``, in that order."""
+        rows = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        stride = math.prod(self.shape[1:])
+        with self.path.open("rb", buffering=0) as file:
+            for row, index in zip(rows, indices, strict=True):
+                file.seek(self.offset + int(index) * stride)
+                if file.readinto(row.reshape(-1).data) != stride:
+                    raise DataError(f"{self.path}: is shorter than it should be; delete the folder and run again")
+        return rows
+
+
 @dataclass(frozen=True)
 class CachedSplit:
     """One split of a dataset at the network's input size.
@@ -37,8 +62,8 @@ class CachedSplit:
     dataset: Dataset
     split: str
     samples: tuple[Sample, ...]
-    images_nhwc: NDArray[np.uint8]
-    labels_nhw: NDArray[np.uint8]
+    images_nhwc: Rows
+    labels_nhw: Rows
     fingerprint: str
 
     def __len__(self) -> int:
@@ -77,8 +102,7 @@ def open_cache(dataset: Dataset, split: str, size: int, store: Store, progress: 
                 _build(
                     dataset, samples, size, temporary, progress.task(f"Reading {dataset.name} {split}", len(samples))
                 )
-    arrays = [np.load(folder / name, mmap_mode="r") for name in ("images.npy", "labels.npy")]
-    return CachedSplit(dataset, split, samples, arrays[0], arrays[1], content)
+    return CachedSplit(dataset, split, samples, Rows(folder / "images.npy"), Rows(folder / "labels.npy"), content)
 
 
 def _build(dataset: Dataset, samples: Sequence[Sample], size: int, folder: Path, progress: Progress) -> None:

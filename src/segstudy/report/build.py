@@ -91,12 +91,13 @@ def _class_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
         classes = class_frame(frames.results, frames.runs, names)
         if classes["class"].nunique() <= 2:
             continue
+        gaps = _gaps(frames, names, classes["experiment"].tolist())
         scores = frames.scores[frames.scores["experiment"].isin(names) & (frames.scores["test_data"] == dataset)]
         caption = (
-            "IoU and Dice of each class for the baselines; beside each class its index and the number of images that "
-            f"hold it. {contract(scores)}{_gaps(frames, names, classes['experiment'].tolist())}"
+            "IoU and Dice of each class for the baselines. Before each class its index, in brackets the number of images "
+            f"that hold it; a stub at the axis is a score of zero. {contract(scores)}"
         )
-        drawings.append(draw_classes(f"figure1-per-class-{dataset}", str(dataset), classes, colours, caption))
+        drawings.append(draw_classes(f"figure1-per-class-{dataset}", str(dataset), classes, colours, caption + gaps))
     return drawings
 
 
@@ -109,14 +110,14 @@ def _picture_figures(store: Store, frames: Frames) -> list[Drawing]:
             where = f"{pictures.train_data}-to-{pictures.test_data}"
         title = f"Figure 2: Pictures of {pictures.test_data}"
         title += f", trained on {pictures.train_data}" if "-to-" in where else ""
-        shares = ", ".join(f"{example.percentile}th" for example in pictures.examples)
+        shares = ", ".join(f"{example.percentile}th ({example.id.rsplit('/', 1)[-1]})" for example in pictures.examples)
         names = [panel.experiment for panel in pictures.examples[0].panels]
         wanted = _of(frames, pictures.test_data) if "-to-" not in where else names
         caption = (
             f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
             f"{pictures.split}, so chosen by rule, not by eye; squares as the network sees them "
             f"({pictures.size} × {pictures.size} pixels). Below each prediction its wrong pixels; hatched pixels are "
-            f"ignored.{_gaps(frames, wanted, names)}"
+            f"ignored. First seed.{_gaps(frames, wanted, names)}"
         )
         for band, start in enumerate(range(0, len(names), PER_BAND), 1):
             name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
@@ -146,7 +147,8 @@ def _image_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     drawings = []
     images = image_frame(frames.results)
     images = images[images["experiment"] != "(constant)"]
-    for (train, test, split), group in images.groupby(["train_data", "test_data", "split"], sort=False):
+    for key, group in images.groupby(["train_data", "test_data", "split"], sort=False):
+        train, test, split = map(str, key)
         where, label = (test, test) if train == test else (f"{train}-to-{test}", f"{test}, trained on {train}")
         names = _of(frames, test) if train == test else list(dict.fromkeys(group["experiment"]))
         caption = (

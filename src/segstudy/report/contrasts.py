@@ -265,7 +265,7 @@ def cross_frame(
     nothing = nothing.assign(row=f"all “{label}” → {cross.on}", state="done")
     if nothing.empty:
         nothing = target[["experiment", "seed", "state"]].assign(row=f"all “{label}” → {cross.on}")
-    stacked = pd.concat([part for part in (inside, target, nothing)], ignore_index=True)
+    stacked = pd.concat([inside, target, nothing], ignore_index=True)
     values = [*MEASURES, *(f"{key}_drop{suffix}" for key in MEASURES for suffix in ("", "_percent"))]
     states = stacked.groupby("row", sort=False)["state"].agg(states_text).reset_index()
     return over_seeds(stacked, ["row"], values).merge(states, on="row")
@@ -315,11 +315,16 @@ def cost_summary(cost: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Cost of each experiment over its seeds, with its state; NaN where nothing was measured."""
     values = ["seconds_per_epoch", "images_per_s", "peak_memory_mb", "parameters", "gflops", "latency_ms"]
     texts = ["memory_of", "device", "precision"]
-    cost = cost.reindex(columns=["experiment", "seed", *values, *texts])
-    frame = runs[["experiment", "seed"]].merge(cost, on=["experiment", "seed"], how="left")
-    told = frame.groupby("experiment", sort=False)[texts].agg(lambda v: "; ".join(dict.fromkeys(v.dropna())))
+    frame = runs[["experiment", "seed"]]
+    frame = frame if cost.empty else frame.merge(cost, on=["experiment", "seed"], how="left")
+    frame = frame.reindex(columns=["experiment", "seed", *values, *texts])
+    told = frame.groupby("experiment", sort=False)[texts].agg(_distinct)
     numbers = over_seeds(frame, ["experiment"], values).merge(told.reset_index(), on="experiment")
     return experiments_frame(runs).merge(numbers, on="experiment")
+
+
+def _distinct(texts: pd.Series[Any]) -> str:
+    return "; ".join(dict.fromkeys(map(str, texts.dropna())))
 
 
 def image_frame(results: pd.DataFrame) -> pd.DataFrame:

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
 WIDTH = 10.0  # inches; 100 pixels each at the page's width
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "segstudy",
     "font.family": "sans-serif",
@@ -37,7 +39,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "axes.grid": False,
-    "axes.unicode_minus": True,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
@@ -136,13 +138,18 @@ def draw_classes(name: str, dataset: str, classes: pd.DataFrame, colours: dict[s
                 part = classes[(classes["experiment"] == experiment) & (classes["measure"] == measure)]
                 values = part.set_index("index")["value"].reindex(labels["index"]).to_numpy(float)
                 offset = (number - (len(experiments) - 1) / 2) * thick
-                axes.barh(rows + offset, np.nan_to_num(values), thick * 0.9, color=colours[experiment], label=experiment)
-                for row in rows[np.isnan(values) & (labels["images"] == 0).to_numpy()][: len(rows) if not number else 0]:
-                    axes.text(0.01, row, "absent", va="center", color=MUTED, style="italic", fontsize=8)
+                axes.barh(
+                    rows + offset, np.nan_to_num(values), thick * 0.9, color=colours[experiment], label=experiment
+                )
+                for row in rows[values == 0]:
+                    axes.plot([0], [row + offset], "|", ms=5, mew=3, color=colours[experiment], clip_on=False)
+            for row in rows[(labels["images"] == 0).to_numpy()]:
+                axes.text(0.01, row, "absent", va="center", color=MUTED, style="italic", fontsize=8)
             axes.set(title=title, xlim=(0, 1), xticks=np.linspace(0, 1, 6), ylim=(len(rows) - 0.5, -0.5))
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
-        names = [f"{row[2]}  {row[1]}" for row in labels[["images", "index", "class"]].itertuples(index=False)]
+        columns = zip(labels["index"], labels["class"], labels["images"], strict=True)
+        names = [f"{index} {label} ({images})" for index, label, images in columns]
         panels[0].set_yticks(rows, names)
         handles, texts = panels[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside upper left", ncols=min(len(experiments), 4), handlelength=1)
@@ -156,7 +163,9 @@ def draw_training(name: str, dataset: str, curves: pd.DataFrame, colours: dict[s
         figure, panels = new_figure(3.6, 2)
         experiments = list(dict.fromkeys(curves["experiment"]))
         for axes, (key, title) in zip(
-            panels, (("loss", "Training loss"), ("select_miou", "mIoU on the split that chooses the epoch")), strict=True
+            panels,
+            (("loss", "Training loss"), ("select_miou", "mIoU on the split that chooses the epoch")),
+            strict=True,
         ):
             ends = {}
             for (experiment, _), run in curves.groupby(["experiment", "seed"], sort=False):
@@ -166,8 +175,10 @@ def draw_training(name: str, dataset: str, curves: pd.DataFrame, colours: dict[s
                 ends[str(experiment)] = (float(run["epoch"].iloc[-1]), float(run[key].iloc[-1]))
             axes.set(title=title, xlabel="Epoch")
             axes.grid(axis="y")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.margins(x=0.03, y=0.08)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            last = max(int(curves["epoch"].max()), 2)
+            axes.set_xlim(1 - 0.03 * last, last * 1.03)
+            axes.margins(y=0.08)
             if key == "select_miou":
                 label_ends(axes, ends, colours)
     alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
@@ -192,21 +203,36 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[s
         )
 
 
+def label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
+    """Name each point on the side where there is room, names one above the other where points are close."""
+    bottom, top = axes.get_ylim()
+    places = spread([y for _, y in points.values()], 0.065 * (top - bottom))
+    for (experiment, point), place in zip(points.items(), places, strict=True):
+        across = axes.transAxes.inverted().transform(axes.transData.transform(point))[0]
+        side = 1 if across < 0.5 else -1
+        shift = 190 * (place - point[1]) / (top - bottom)  # the panel is about 190 points high
+        align = "left" if side > 0 else "right"
+        axes.annotate(
+            experiment, point, (8 * side, shift), textcoords="offset points", ha=align, va="center", fontsize=8.5
+        )
+
+
 def draw_images(
     name: str, dataset: str, images: pd.DataFrame, summary: pd.DataFrame, colours: dict[str, str], caption: str
 ) -> Drawing:
     """Figure 4: every image a dot at its own mIoU, an experiment a row; lines at the quartiles."""
     with matplotlib.rc_context(STYLE):
         experiments = list(summary["experiment"])
-        figure, (axes,) = new_figure(0.8 + 0.62 * len(experiments))
-        for row, (experiment, line) in enumerate(zip(experiments, summary.itertuples(), strict=True)):
+        figure, (axes,) = new_figure(1.1 + 0.62 * len(experiments))
+        for row, line in enumerate(summary.to_dict("records")):
+            experiment, median = line["experiment"], float(line["median"])
             values = np.sort(images.loc[images["experiment"] == experiment, "value"].dropna().to_numpy(float))
             places = row + 0.62 * (golden(len(values)) - 0.5)
-            many = len(values) > 1500
-            axes.scatter(values, places, s=9, color=colours[experiment], alpha=0.45, lw=0, rasterized=many)
-            axes.vlines([line.q1, line.q3], row - 0.36, row + 0.36, color=INK, lw=0.9)
-            axes.vlines([line.median], row - 0.4, row + 0.4, color=INK, lw=2.4)
-            axes.text(1.015, row, f"median {line.median:.3f}", va="center", color=INK, fontsize=8.5)
+            many, size = len(values) > 1500, 9 if len(values) > 60 else 18
+            axes.scatter(values, places, s=size, color=colours[experiment], alpha=0.6, lw=0, rasterized=many)
+            axes.vlines([float(line["q1"]), float(line["q3"])], row - 0.36, row + 0.36, color=INK, lw=0.9)
+            axes.vlines([median], row - 0.4, row + 0.4, color=INK, lw=2.4)
+            axes.text(1.015, row, f"median {median:.3f}", va="center", color=INK, fontsize=8.5)
         axes.set(xlim=(0, 1), xlabel="mIoU of one image", ylim=(len(experiments) - 0.45, -0.55))
         axes.set_yticks(range(len(experiments)), experiments)
         axes.tick_params(axis="y", length=0)
@@ -215,9 +241,10 @@ def draw_images(
     return Drawing(name, f"Figure 4: Image by image, {dataset}", caption, f"Per-image mIoU. {told}.", figure)
 
 
-def golden(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def golden(count: int) -> NDArray[np.float64]:
     """``count`` numbers in [0, 1) that fill it evenly in any run of neighbours (multiples of the golden ratio)."""
-    return np.mod(np.arange(1, count + 1) * 0.6180339887498949, 1.0)
+    multiples: NDArray[np.float64] = np.arange(1, count + 1, dtype=np.float64) * np.float64(0.6180339887498949)
+    return multiples % 1.0
 
 
 def draw_cost(name: str, points: pd.DataFrame, colours: dict[str, str], caption: str) -> Drawing:
@@ -229,6 +256,9 @@ def draw_cost(name: str, points: pd.DataFrame, colours: dict[str, str], caption:
             part = points[points["dataset"] == dataset]
             if part["gflops"].max() > 8 * part["gflops"].min():
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             ends = {}
             for row in part.itertuples():
                 axes.plot([row.gflops], [row.miou], "o", ms=8, color=colours[row.experiment], mec=PAPER, mew=1)
@@ -236,7 +266,7 @@ def draw_cost(name: str, points: pd.DataFrame, colours: dict[str, str], caption:
             axes.margins(x=0.12, y=0.2)
             axes.set(title=dataset, xlabel="GFLOPs for one image", ylabel="mIoU")
             axes.grid()
-            label_ends(axes, ends, colours)
+            label_points(axes, ends)
     alt = "mIoU against operations: " + "; ".join(
         f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples()
     )

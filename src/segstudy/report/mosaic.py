@@ -5,6 +5,7 @@ Array letters: ``h`` height, ``w`` width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -20,6 +21,8 @@ from segstudy.report.pictures import Example, Panel, Pictures
 IGNORE = 255
 WRONG = (213, 0, 109)
 PER_BAND = 5  # experiments side by side; more of them go on another figure
+
+TITLE: dict[str, Any] = {"fontsize": 7, "fontweight": "normal", "color": INK, "pad": 3}
 
 Pixels = NDArray[np.uint8]
 
@@ -48,70 +51,77 @@ def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
 
 
 def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, caption: str) -> Drawing:
-    """Two rows an image: input, truth and predictions, below each prediction its errors."""
+    """A row an image: input above truth, then each experiment's prediction above its errors."""
     with matplotlib.rc_context(STYLE):
-        count = len(pictures.examples[0].panels[shown])
-        columns = 2 + count
-        side = min(WIDTH / columns, 2.2)
-        used = present(pictures, shown)
-        legend = 0.22 * (1 + (len(used) + 1) // 7) + 0.1
-        height = 2 * (side + 0.2) * len(pictures.examples) + legend + 0.2
+        examples = pictures.examples
+        columns = 1 + len(examples[0].panels[shown])
+        side = min(WIDTH / columns, 2.0)
+        entries = legend_entries(pictures, shown)
+        across = max(2, int(side * columns / 1.25))
+        legend = 0.2 * -(-len(entries) // across) + 0.1
+        each = 2 * side + 0.5
+        height = each * len(examples) + legend
         figure = Figure(figsize=(side * columns, height))
-        grid = figure.add_gridspec(
-            2 * len(pictures.examples), columns, left=0.005, right=0.995, top=1 - 0.3 / height,
-            bottom=legend / height, wspace=0.04, hspace=0.2 / side,
-        )  # fmt: skip
-        for row, example in enumerate(pictures.examples):
-            axes = [[figure.add_subplot(grid[2 * row + part, column]) for column in range(columns)] for part in (0, 1)]
-            draw_example(axes, example, pictures, shown, first=row == 0)
-        handles: list[Any] = [
-            Patch(facecolor=pictures.palette[label] / 255, edgecolor=MUTED, lw=0.5, label=pictures.classes[label])
-            for label in used
-        ]
-        handles += [Patch(facecolor=np.array(WRONG) / 255, label="wrong"), Patch(facecolor="#cdcdcd", hatch="////", label="ignored")]
-        figure.legend(handles=handles, loc="lower left", ncols=7, fontsize=8, handlelength=1.1, borderaxespad=0.2)
-    names = [panel.experiment for panel in pictures.examples[0].panels[shown]]
-    alt = f"{len(pictures.examples)} images of {pictures.test_data} with true labels, and predictions and errors of {', '.join(names)}."
+        for row, example in enumerate(examples):
+            top = 1 - (row * each + 0.22) / height
+            bottom = top - (each - 0.3) / height
+            grid = figure.add_gridspec(
+                2, columns, left=0.005, right=0.995, top=top, bottom=bottom, wspace=0.04, hspace=0.11
+            )
+            axes = [[figure.add_subplot(grid[part, column]) for column in range(columns)] for part in (0, 1)]
+            draw_example(axes, example, pictures, shown)
+        figure.legend(handles=entries, loc="lower left", ncols=across, fontsize=8, handlelength=1.1, borderaxespad=0.1)
+    names = ", ".join(panel.experiment for panel in examples[0].panels[shown])
+    alt = f"{len(examples)} images of {pictures.test_data} with true labels, and predictions and errors of {names}."
     return Drawing(name, title, caption, alt, figure, photographs=True)
 
 
-def draw_example(axes: list[list[Axes]], example: Example, pictures: Pictures, shown: slice, first: bool) -> None:
+def draw_example(axes: list[list[Axes]], example: Example, pictures: Pictures, shown: slice) -> None:
     """One image's two rows."""
     for one in (*axes[0], *axes[1]):
         one.set_axis_off()
-    show(axes[0][0], example.image, "input" if first else "", smooth=True)
-    show(axes[0][1], colour_labels(example.truth, pictures.palette), "truth" if first else "")
-    told = f"{example.percentile}th percentile\n{example.id.rsplit('/', 1)[-1]}"
-    axes[1][0].text(0, 0.98, told, va="top", fontsize=7.5, color=MUTED, wrap=True, transform=axes[1][0].transAxes)
-    axes[1][1].text(0.98, 0.5, "errors", ha="right", va="center", fontsize=8, color=MUTED, transform=axes[1][1].transAxes)
-    for column, panel in enumerate(example.panels[shown], 2):
-        draw_panel(axes[0][column], axes[1][column], panel, example, pictures, first)
+    show(axes[0][0], example.image, f"input, {example.percentile}th percentile", smooth=True)
+    show(axes[1][0], colour_labels(example.truth, pictures.palette), "truth")
+    for column, panel in enumerate(example.panels[shown], 1):
+        draw_panel(axes[0][column], axes[1][column], panel, example.image, pictures.palette)
 
 
-def draw_panel(above: Axes, below: Axes, panel: Panel, example: Example, pictures: Pictures, first: bool) -> None:
+def draw_panel(above: Axes, below: Axes, panel: Panel, image: Pixels, palette: Pixels) -> None:
     """One prediction and its errors, or the words that there is none."""
-    name = panel.experiment if first else ""
     if panel.prediction is None or panel.truth is None:
-        above.set_title(name, fontsize=6.8, fontweight="normal", pad=3)
+        above.set_title(panel.experiment, **TITLE)
         above.text(0.5, 0.5, "no prediction", ha="center", color=MUTED, transform=above.transAxes)
         return
-    show(above, colour_labels(panel.prediction, pictures.palette), name)
-    image = example.image
+    show(above, colour_labels(panel.prediction, palette), panel.experiment)
     if image.shape[:2] != panel.truth.shape:
-        rows, columns = (np.arange(size) * old // size for size, old in zip(panel.truth.shape, image.shape, strict=False))
+        rows, columns = (np.arange(new) * old // new for new, old in zip(panel.truth.shape, image.shape, strict=False))
         image = image[rows][:, columns]
-    show(below, error_map(image, panel.truth, panel.prediction), f"mIoU {panel.miou:.3f}")
+    show(below, error_map(image, panel.truth, panel.prediction), f"errors, mIoU {panel.miou:.3f}")
+
+
+def legend_entries(pictures: Pictures, shown: slice) -> list[Patch]:
+    """Colours of the classes that occur in what is shown, then of errors and, where there are any, ignored pixels."""
+    truths = [example.truth for example in pictures.examples]
+    maps = truths + [p.prediction for e in pictures.examples for p in e.panels[shown] if p.prediction is not None]
+    found = sorted({int(label) for labels in maps for label in np.unique(labels)})
+    entries = [
+        Patch(facecolor=rgb(pictures.palette[label]), edgecolor=MUTED, lw=0.5, label=pictures.classes[label])
+        for label in found
+        if label < len(pictures.classes)
+    ]
+    entries.append(Patch(facecolor=rgb(WRONG), label="wrong"))
+    if any((truth == IGNORE).any() for truth in truths):
+        entries.append(Patch(facecolor="#cdcdcd", edgecolor="#969696", lw=0, hatch="//////", label="ignored"))
+    return entries
+
+
+def rgb(colour: Sequence[int] | Pixels) -> tuple[float, float, float]:
+    """A colour of 0-255 as matplotlib takes it."""
+    red, green, blue = (int(value) / 255 for value in colour)
+    return red, green, blue
 
 
 def show(axes: Axes, picture: Pixels, title: str, smooth: bool = False) -> None:
     """A picture with a small title; labels are never blended."""
     axes.imshow(picture, interpolation="antialiased" if smooth else "nearest", aspect="equal")
-    axes.set_title(title, fontsize=6.8, fontweight="normal", color=INK, pad=3)
-
-
-def present(pictures: Pictures, shown: slice) -> list[int]:
-    """Classes that occur in any truth or prediction shown."""
-    maps = [example.truth for example in pictures.examples]
-    maps += [p.prediction for e in pictures.examples for p in e.panels[shown] if p.prediction is not None]
-    found = {int(label) for labels in maps for label in np.unique(labels)}
-    return sorted(label for label in found if label < len(pictures.classes))
+    axes.set_title(title, **TITLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from segstudy.report.contrasts import Frames
-from segstudy.report.figures import GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.tables import Cell, Table
+from segstudy.report.contrasts import Frames, cross_frame
+from segstudy.report.figures import COLOURS, GRID, INK, MUTED, PAPER, Drawing
+from segstudy.report.tables import Cell, Table, crosses
+from segstudy.spec import CrossEvaluation
 
 # Which section a table or figure stands in, by the word that follows its number.
 SECTIONS = (
@@ -30,21 +32,42 @@ SECTIONS = (
 )
 
 NOTES = (
-    ("mIoU", "Of each class, the pixels found and true over the pixels found or true; then the mean over classes. 1 is perfect."),
-    ("mDice", "Twice the pixels found and true over pixels found plus pixels true; 2 IoU / (1 + IoU) for each class, then the mean."),
-    ("Pixel acc.", "Share of all pixels that are right. A large background makes it high for a network that finds nothing."),
+    (
+        "mIoU",
+        "Of each class, the pixels that are both predicted and true over those that are either; then the mean over "
+        "classes. 1 is perfect.",
+    ),
+    (
+        "mDice",
+        "The same overlap counted twice in its favour, 2 IoU / (1 + IoU) for each class; then the mean over classes.",
+    ),
+    (
+        "Pixel acc.",
+        "Share of all pixels that are right. A large background makes it high for a network that finds nothing.",
+    ),
     ("Mean class acc.", "Share of each class's true pixels that were found, averaged over classes."),
-    ("One split, one count", "Scores come from the pixels of all images together, not from an average of images, unless a figure says “of one image”."),
+    (
+        "One count for all",
+        "Scores come from the pixels of all images together, not from an average over images, except where a figure "
+        "says “of one image”.",
+    ),
     ("Absent classes", "A class that is in no image of the split has no score and does not enter the mean."),
-    ("Rounding", "Tables print four decimals; hover over a number, or open the CSV, for all of them. Differences are taken before rounding."),
-    ("One seed", "Without several seeds no spread is known: a difference may be the luck of one run, however many decimals it has."),
+    (
+        "Rounding",
+        "Tables print four decimals; point at a number, or open the CSV, for all of them. Differences are taken before "
+        "rounding, so a printed one may be off by one in the last digit.",
+    ),
+    (
+        "One seed",
+        "Without several seeds no spread is known: a difference may be the luck of one run, however many decimals it has.",
+    ),
     ("A dash", "There is no number: the run is not done, or the value is not defined in this row."),
-)  # fmt: skip
+)
 
 PAPER_BANNER = (
-    "Protocol “paper”: each run's epoch was chosen on the very split that is reported here, and scores are taken at the "
-    "network's input size, as in the review. Both flatter or blur the comparison; use these numbers beside the review's, "
-    "not as an estimate of performance on new images (protocol “held-out” gives that)."
+    "Protocol “paper”: as in the review, each run's epoch was chosen on the very split that is reported here, which "
+    "flatters every score, and masks are scored at the network's input size, so scores of different input sizes do not "
+    "compare. Set these numbers beside the review's; for what to expect on new images use the protocol “held-out”."
 )
 
 
@@ -55,7 +78,7 @@ class Item:
     table: Table | None = None
     rows: Sequence[Sequence[Cell]] = ()
     drawing: Drawing | None = None
-    markup: Markup = Markup("")
+    markup: str = ""
     nothing: str = "Nothing to show yet."
 
 
@@ -77,10 +100,12 @@ def render_page(
         protocol=study.protocol,
         banner=PAPER_BANNER if study.protocol == "paper" else "",
         progress=progress_text(frames.runs),
-        summary=summary_sentences(frames, tables),
+        summary=summary_sentences(frames),
         seeds=list(dict.fromkeys(frames.runs["seed"])),
         runs=run_rows(frames.runs),
-        reasons=[f"{r.experiment}, seed {r.seed}: {r.reason}" for r in frames.runs.itertuples() if r.reason],
+        reasons=[
+            f"{r['experiment']}, seed {r['seed']}: {r['reason']}" for r in frames.runs.to_dict("records") if r["reason"]
+        ],
         sections=list(_sections(tables, drawings, absent)),
         notes=NOTES,
         environment=environment_pairs(environment),
@@ -117,21 +142,22 @@ def markup_of(drawing: Drawing) -> Markup:
     """The figure inside the page: drawn lines as SVG in the page's own colours, photographs as JPEG."""
     if drawing.photographs:
         data = base64.b64encode(drawing.jpeg()).decode()
-        return Markup('<img src="data:image/jpeg;base64,{}" alt="{}">').format(data, drawing.alt)
+        width = round(100 * drawing.figure.get_figwidth())
+        head = Markup('<img style="max-width: {}px" alt="{}" src="data:image/jpeg;base64,').format(width, drawing.alt)
+        return head + Markup(data + '">')
     svg = drawing.svg()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening, rest = svg.split(">", 1)
     viewbox = re.search(r'viewBox="[^"]*"', opening)
     assert viewbox is not None
-    for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (GRID, "--line"), (PAPER, "--paper")):
-        rest = rest.replace(colour, f"var({variable})")
+    names = {INK: "ink", MUTED: "muted", GRID: "line", PAPER: "paper"} | {c: f"c{n}" for n, c in enumerate(COLOURS)}
+    for colour, variable in names.items():
+        rest = rest.replace(colour, f"var(--{variable})")
     prefix = drawing.name  # ids are unique within a page
     rest = re.sub(r'\bid="', f'id="{prefix}.', rest)
     rest = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}.", rest)
-    head = Markup('<svg xmlns:xlink="{}" {} role="img" aria-label="{}">').format(
-        "http://www.w3.org/1999/xlink", Markup(viewbox.group()), drawing.alt
-    )
+    head = Markup('<svg {} role="img" aria-label="{}">').format(Markup(viewbox.group()), drawing.alt)
     return head + Markup(rest)
 
 
@@ -152,7 +178,8 @@ def run_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
     for name, group in runs.groupby("experiment", sort=False):
         states = [{"state": r.state, "text": _state_text(r)} for r in group.itertuples()]
         what = group.iloc[0]
-        rows.append({"name": name, "note": what["note"] + (f": {what['variant']}" if what["base"] else ""), "states": states})
+        note = f"{what['note']}: {what['variant']}" if what["base"] else what["note"]
+        rows.append({"name": name, "note": note, "states": states})
     return rows
 
 
@@ -161,23 +188,24 @@ def _state_text(run: Any) -> str:
     return f"{run.state}, {run.epochs_done} of {run.epochs} epochs" if unfinished else str(run.state)
 
 
-def summary_sentences(frames: Frames, tables: Sequence[Table]) -> list[str]:
+def summary_sentences(frames: Frames) -> list[str]:
     """A few plain sentences made of the frames."""
     sentences = [*_baseline_sentences(frames.comparison), *_variant_sentence(frames.comparison)]
-    sentences += [s for table in tables if kind_of(table.name) == "cross" for s in _cross_sentence(table)]
+    for cross in crosses(frames):
+        sentences += _cross_sentence(cross, cross_frame(cross, frames.runs, frames.scores, frames.constants))
     if len(set(frames.scores["seed"])) == 1:
-        sentences.append("Every number rests on a single run; small differences may be chance.")
-    return [" ".join(sentences)] if sentences else ["No experiment has a result yet."]
+        sentences.append("Every number rests on a single run, so small differences may be chance.")
+    return sentences
 
 
 def _baseline_sentences(comparison: pd.DataFrame) -> list[str]:
     known = comparison[(comparison["base"] == "") & comparison["miou"].notna()]
     sentences = []
     for dataset, group in known.groupby("dataset", sort=False):
-        ranked = group.sort_values("miou", ascending=False, kind="stable")
-        scores = [f"{r.experiment} {r.miou:.4f}" for r in ranked.itertuples()]
-        told = scores[0] if len(scores) == 1 else f"{', '.join(scores[:-1])} and {scores[-1]}"
-        sentences.append(f"On {dataset}, mIoU is {told}.")
+        best, *others = group.sort_values("miou", ascending=False, kind="stable").itertuples()
+        rest = "".join(f", {other.experiment} {other.miou:.4f}" for other in others)
+        verb = "reaches" if rest else "has"
+        sentences.append(f"On {dataset}, {best.experiment} {verb} an mIoU of {best.miou:.4f}{rest}.")
     return sentences
 
 
@@ -185,21 +213,22 @@ def _variant_sentence(comparison: pd.DataFrame) -> list[str]:
     known = comparison[comparison["delta_miou"].notna()]
     if known.empty:
         return []
-    row = known.loc[known["delta_miou"].abs().idxmax()]
-    verb = "raises" if row["delta_miou"] > 0 else "lowers"
-    more = ", though it changes more than one thing" if row["confounded"] else ""
-    size = f"{abs(row['delta_miou']):.4f}"
-    return [f"Of all variants {row['experiment']} ({row['variant']}) moves most: it {verb} mIoU by {size} beside {row['base']}{more}."]
+    row = known.iloc[int(known["delta_miou"].abs().to_numpy().argmax())]
+    what = f"{row['experiment']} ({row['variant']})"
+    change = f"{abs(row['delta_miou']):.4f} {'above' if row['delta_miou'] > 0 else 'below'} {row['base']}"
+    more = ", but it changes more than one thing" if row["confounded"] else ""
+    among = "The variant" if len(known) == 1 else f"Of {len(known)} variants the one that moves mIoU most"
+    return [f"{among} is {what}: {change}{more}."]
 
 
-def _cross_sentence(table: Table) -> list[str]:
-    inside, target, nothing = table.frame.to_dict("records")
-    if target["miou_drop"] != target["miou_drop"]:
+def _cross_sentence(cross: CrossEvaluation, frame: pd.DataFrame) -> list[str]:
+    inside, target, nothing = frame.to_dict("records")
+    if math.isnan(target["miou_drop"]):
         return []
-    name = table.title.split(": ", 1)[1]
+    verb = "falls" if target["miou_drop"] > 0 else "goes"
     return [
-        f"{name.capitalize() if False else name}: mIoU falls from {inside['miou']:.4f} to {target['miou']:.4f} "
-        f"({target['miou_drop_percent']:.1f} %), where {nothing['row'].split(' → ')[0]} would score {nothing['miou']:.4f}."
+        f"On {cross.on}, {cross.experiment} {verb} from {inside['miou']:.4f} to {target['miou']:.4f}; "
+        f"calling everything {nothing['row'].split(' → ')[0].removeprefix('all ')} would score {nothing['miou']:.4f} there."
     ]
 
 

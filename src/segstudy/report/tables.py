@@ -183,7 +183,9 @@ def baselines_table(frames: Frames) -> Table:
     frame = _scored_columns(frame, ["experiment", "model", "dataset"])
     frame = frame[[column for column in frame.columns if not column.startswith("delta_miou")]]
     formats = (Format("model", "Model"), Format("dataset", "Dataset"), *SCORES, *_state(frame))
-    caption = f"Every baseline on its own dataset. {contract(_scored(frames, frame['experiment'].tolist()))} {ACCURACIES}"
+    caption = (
+        f"Every baseline on its own dataset. {contract(_scored(frames, frame['experiment'].tolist()))} {ACCURACIES}"
+    )
     return Table("1-baselines", "Table 1: Baselines", caption, frame, formats)
 
 
@@ -193,10 +195,18 @@ def configurations_table(comparison: pd.DataFrame) -> Table:
     stride = [f"{v:.0f}" if v == v and v is not None else "N/A" for v in frame["output_stride"]]
     columns = ["experiment", "model", "dataset", "encoder", "weights", "output_stride", "input_size", "note"]
     frame = frame.assign(output_stride=stride)[[*columns, "epochs", "chosen", "state"]]
-    labels = ("Name", "Model", "Dataset", "Backbone", "Pre-trained", "OS", "Input", "Notes", "Epochs", "Chosen", "State")
-    formats = tuple(
-        Format(key, label, 0 if key in ("input_size", "epochs") else None)
-        for key, label in zip(frame.columns, labels, strict=True)
+    formats = (
+        Format("experiment", "Name"),
+        Format("model", "Model"),
+        Format("dataset", "Dataset"),
+        Format("encoder", "Backbone"),
+        Format("weights", "Pre-trained"),
+        Format("output_stride", "OS"),
+        Format("input_size", "Input", 0),
+        Format("note", "Notes"),
+        Format("epochs", "Epochs", 0),
+        Format("chosen", "Chosen"),
+        Format("state", "State"),
     )
     caption = (
         "Every experiment. OS is the encoder's output stride (N/A where the study sets none), Input the side of the "
@@ -269,7 +279,9 @@ def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: 
             Format(f"{key}_delta", f"Δ {label}", 4, signed=True),
         ]
     hidden = int((~frame["printed"]).sum())
-    shown = f"Classes whose IoU differs by more than {THRESHOLD}; {hidden} others are left out here and stand in the CSV."
+    shown = (
+        f"Classes whose IoU differs by more than {THRESHOLD}; {hidden} others are left out here and stand in the CSV."
+    )
     caption = (
         f"{shown if hidden else 'Every class.'} Δ is {first} minus {second}, before rounding; Images counts the images "
         f"that hold the class; a class that is in none has no score. {contract(_scored(frames, pair[1:]))}"

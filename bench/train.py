@@ -1,0 +1,159 @@
+"""Training speed beside the review's notebook: U-Net, ResNet-50, 256 px, batch 16, in one call, turn by turn.
+
+    python bench/train.py [--images 48] [--rounds 3]
+
+The notebook's way: float32, NCHW, Adam unfused, images decoded by Pillow in a DataLoader with workers, every epoch
+anew. segstudy's way: what ``segstudy run`` does. Both see the same images and masks; each round times one pass of
+each, the notebook's first, and the table gives the median and the ratio. Images are real Kvasir-SEG where the
+environment variable SEGSTUDY_DATA says where it lies, else synthetic scenes of about that size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.types import Optimizable
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from segstudy.data import kvasir
+from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, batches, divide_order, epoch_order
+from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.core import Dataset, Sample, threshold_labels
+from segstudy.data.synthetic import write_kvasir
+from segstudy.models import build_network, place, predict_logits
+from segstudy.progress import showing
+from segstudy.spec import Model, Recipe
+from segstudy.store import Store
+from segstudy.train import keep_freed_memory, make_fabric, make_optimizer
+
+MODEL = Model(arch="unet", encoder="resnet50", weights="none")
+RECIPE = Recipe()
+
+
+class DecodedEachTime(TorchDataset):
+    """Pillow decodes and resizes an image and its mask at every access."""
+
+    def __init__(self, samples: tuple[Sample, ...]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        sample, size = self.samples[index], (RECIPE.input_size, RECIPE.input_size)
+        image = Image.open(sample.image).convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        mask = Image.open(sample.mask).convert("L").resize(size, Image.Resampling.NEAREST)
+        values = (np.asarray(image, np.float32) / 255 - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+        return torch.from_numpy(values).permute(2, 0, 1).contiguous(), torch.from_numpy(np.asarray(mask) > 127).long()
+
+
+def notebook_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, samples: tuple[Sample, ...], workers: int
+) -> float:
+    started = time.perf_counter()
+    loader = DataLoader(DecodedEachTime(samples), RECIPE.batch_size, shuffle=True, num_workers=workers)
+    loss_of = nn.CrossEntropyLoss(ignore_index=255)
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss = loss_of(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+    return time.perf_counter() - started
+
+
+def segstudy_epoch(data: CachedSplit, fabric: Fabric, model: nn.Module, optimizer: Optimizable, epoch: int) -> float:
+    started = time.perf_counter()
+    loss_of = nn.CrossEntropyLoss(ignore_index=255)
+    model.train()
+    for images, labels in batches(
+        data, divide_order(epoch_order(len(data), 42, epoch), RECIPE.batch_size), fabric.device
+    ):
+        loss = loss_of(predict_logits(model, images), labels)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+    return time.perf_counter() - started
+
+
+def time_notebook(samples: tuple[Sample, ...], workers: int) -> float:
+    """Seconds of one pass, after one batch to warm up."""
+    network = build_network(MODEL, 2, seed=0).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-4)
+    notebook_epoch(network, optimizer, samples[: RECIPE.batch_size], workers)
+    return notebook_epoch(network, optimizer, samples, workers)
+
+
+def time_segstudy(samples: tuple[Sample, ...], scratch: Path) -> float:
+    """Seconds of one pass over the cache, after one pass that builds it and warms up."""
+    keep_freed_memory()
+    dataset = Dataset(
+        "bench", ("background", "polyp"), ((0, 0, 0), (255, 255, 255)), {"train": samples}, threshold_labels
+    )
+    with showing(quiet=True) as progress:
+        data = open_cache(dataset, "train", RECIPE.input_size, Store(scratch / "out"), progress)
+    fabric = make_fabric(RECIPE, accelerator="cpu")
+    network = place(build_network(MODEL, 2, seed=0), fabric.device)
+    model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network))
+    segstudy_epoch(data, fabric, model, optimizer, 0)
+    return segstudy_epoch(data, fabric, model, optimizer, 1)
+
+
+def find_samples(scratch: Path, count: int) -> tuple[tuple[Sample, ...], str]:
+    given = os.environ.get("SEGSTUDY_DATA")
+    root, name = (
+        (Path(given) / "kvasir-seg", "real Kvasir-SEG") if given else (scratch / "kvasir", "synthetic endoscopy")
+    )
+    if not given:
+        write_kvasir(root, num_images=int(count / 0.8) + 1, size=(622, 529))
+    return kvasir.read("bench", root).splits["train"][:count], name
+
+
+def time_in_own_process(way: str, arguments: argparse.Namespace) -> float:
+    """Each measurement has a process of its own, so that neither way's memory settings reach the other."""
+    options = ["--images", str(arguments.images), "--workers", str(arguments.workers), "--way", way]
+    done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--way", choices=("notebook", "segstudy"), help="measure this way alone and print its seconds")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        samples, name = find_samples(Path(scratch), arguments.images)
+        if arguments.way == "notebook":
+            print(time_notebook(samples, arguments.workers))
+            return
+        if arguments.way == "segstudy":
+            print(time_segstudy(samples, Path(scratch)))
+            return
+    rounds = [
+        (time_in_own_process("notebook", arguments), time_in_own_process("segstudy", arguments))
+        for _ in range(arguments.rounds)
+    ]
+    slow, fast = (statistics.median(column) for column in zip(*rounds, strict=True))
+    print(f"{len(samples)} images of {name}, {torch.get_num_threads()} threads, median of {arguments.rounds} rounds")
+    print(f"the notebook's way   {slow:7.2f} s   {len(samples) / slow:6.2f} images/s")
+    print(f"segstudy             {fast:7.2f} s   {len(samples) / fast:6.2f} images/s")
+    print(f"ratio                {slow / fast:7.2f}   (by round: {', '.join(f'{a / b:.2f}' for a, b in rounds)})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The command line: what it prints, what it exits with, and that wrong input never shows a traceback."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import fake_camvid, fake_folder, fake_kvasir
+from PIL import Image
+
+from segstudy import cli
+
+STUDY = """
+name: small
+protocol: paper
+data:
+  polyps: {reader: kvasir, root: Kvasir-SEG}
+recipe: {epochs: 1, batch_size: 4, input_size: 32, precision: float32}
+experiments:
+  unet: {data: polyps, model: {arch: unet, encoder: resnet18, weights: none}}
+  unet34: {base: unet, change: {model.encoder: resnet34}}
+"""
+
+
+@pytest.fixture
+def segstudy(monkeypatch, capsys, tmp_path):
+    """Call the command line in the test's own folder; gives (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGSTUDY_DATA", raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segstudy", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def study(tmp_path):
+    fake_kvasir(tmp_path / "Kvasir-SEG", num_images=10, size=(40, 36))
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path / "study.yaml"
+
+
+def masks(folder: Path, values, count=2, size=(8, 6)):
+    folder.mkdir(parents=True)
+    for index in range(count):
+        array = np.resize(np.array(values, np.uint8), (size[1], size[0]))
+        Image.fromarray(array).save(folder / f"{index}.png")
+
+
+def test_help_answers_quickly_and_without_torch():
+    script = "import sys; sys.argv = ['segstudy', '--help']\nfrom segstudy.cli import main\ntry: main()\n"
+    script += "except SystemExit: print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - started
+    assert done.stdout.splitlines()[-1] == "False False"
+    assert "segstudy demo" in done.stdout
+    assert seconds < 5  # half a second on an idle machine; the bound only catches a heavy import
+
+
+def test_everything_from_check_to_archive(segstudy, study, tmp_path):
+    code, out, _ = segstudy("check", study)
+    assert code == 0
+    assert "polyps" in out
+    assert "nothing wrong found" in out
+    code, out, _ = segstudy("plan", study)
+    assert code == 0
+    assert "encoder=resnet34" in out
+    assert "equal in every experiment" in out
+    code, out, _ = segstudy("run", study, "--dry-run")
+    assert (code, (tmp_path / "small").exists()) == (0, False)
+    code, out, err = segstudy("run", study)
+    assert code == 0, err
+    assert "report: small/report/index.html" in out
+    assert "[2/2] unet34/seed42" in err
+    code, out, err = segstudy("run", study)
+    assert "done before" in err
+    code, out, _ = segstudy("status", study, "--json")
+    assert json.loads(out)["states"] == {"done": ["unet/seed42", "unet34/seed42"]}
+    code, out, _ = segstudy("report", study)
+    assert (tmp_path / "small" / "report" / "results.csv").is_file()
+    code, out, _ = segstudy("predict", f"{study}:unet", tmp_path / "Kvasir-SEG" / "images", "--to", "new")
+    assert "wrote 10 masks" in out
+    with Image.open(next((tmp_path / "new").glob("*.png"))) as mask, Image.open(next((tmp_path / "new").glob("*.jpg"))) as over:
+        assert mask.size == over.size
+    code, out, _ = segstudy("archive", study)
+    assert code == 0
+    code, out, _ = segstudy("verify", tmp_path / "small" / "small-archive.zip")
+    assert "files agree with their sums" in out
+    (tmp_path / "small" / "runs" / "unet" / "seed42" / "cost.json").write_text("{}")
+    code, out, err = segstudy("verify", tmp_path / "small")
+    assert code == 2
+    assert "runs/unet/seed42/cost.json: changed since its sum was taken" in err
+
+
+def test_an_unfinished_study_still_reports_with_visible_gaps(segstudy, study, tmp_path):
+    code, _, err = segstudy("run", study, "--only", "unet")
+    assert code == 0, err
+    page = (tmp_path / "small" / "report" / "index.html").read_text()
+    assert "unet34" in page
+    assert "missing" in page
+    code, out, _ = segstudy("status", study)
+    assert "missing" in out
+    assert f"next: segstudy run {study}" in out
+
+
+def test_init_writes_a_study_that_check_accepts(segstudy, tmp_path):
+    fake_camvid(tmp_path / "town", num_images=4)
+    code, out, _ = segstudy("init", "town")
+    assert code == 0
+    text = (tmp_path / "study.yaml").read_text()
+    assert "reader: folder" in text
+    assert "protocol: held-out" in text
+    code, out, err = segstudy("plan", "study.yaml")
+    assert code == 0, err
+    assert "output_stride=16" in out
+    code, _, err = segstudy("init", "town")
+    assert code == 2
+    assert "study.yaml: exists" in err
+    assert (tmp_path / "study.yaml").read_text() == text
+
+
+def test_score_by_hand(segstudy, tmp_path):
+    # Truth: half 0, half 1. Prediction: all 0. IoU 0.5 and 0, Dice 2/3 and 0, accuracy 0.5.
+    masks(tmp_path / "truth", [0, 1])
+    masks(tmp_path / "predicted", [0, 0])
+    code, out, _ = segstudy("score", "predicted", "truth", "--json", "--classes", "ground, thing", "--out", "each.csv")
+    assert code == 0
+    record = json.loads(out)
+    assert record["miou"] == pytest.approx(0.25)
+    assert record["mdice"] == pytest.approx(1 / 3)
+    assert record["pixel_accuracy"] == pytest.approx(0.5)
+    assert [row["class"] for row in record["classes"]] == ["ground", "thing"]
+    assert (tmp_path / "each.csv").read_text().splitlines()[0].startswith("image,miou")
+    code, out, _ = segstudy("score", "predicted", "truth")
+    assert "mIoU                 0.2500" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "no-such-study.yaml"], "no such file, and no study of that name comes with segstudy (demo, review)"),
+        (["run", "reveiw"], "did you mean 'review'"),
+        (["run", "study.yaml", "--only", "unett"], "--only unett: no such experiment (did you mean 'unet'?)"),
+        (["run", "study.yaml", "--seed", "7"], "--seed 7: the study's seeds are 42"),
+        (["run", "study.yaml", "--set", "recipe.epochs"], "write it as key=value"),
+        (["run", "study.yaml", "--set", "recipe.epoch=3"], "unknown key (did you mean 'epochs'?)"),
+        (["run", "study.yaml", "--set", "recipe.epochs=0"], "should be greater than 0"),
+        (["run", "study.yaml", "--data", "nowhere", "--set", "data.polyps.root=none"], "data.polyps.root: 'none' was not found"),
+        (["run", "study.yaml", "--out", "study.yaml"], "is a file; choose a folder"),
+        (["run", "review"], "data.cityscapes.root: 'Cityspaces' was not found"),
+        (["report", "study.yaml"], "segstudy run"),
+        (["archive", "study.yaml"], "segstudy run"),
+        (["verify", "nowhere"], "no such folder"),
+        (["verify", "Kvasir-SEG"], "no SHA256SUMS found"),
+        (["predict", "study.yaml:unet", "Kvasir-SEG/images"], "not trained yet"),
+        (["predict", "study.yaml", "Kvasir-SEG/images"], "write STUDY:EXPERIMENT"),
+        (["predict", "study.yaml:unet/seedx", "Kvasir-SEG/images"], "is not a seed"),
+        (["import", "none.pth", "--study", "study.yaml", "--experiment", "unet"], "none.pth: no such file"),
+        (["import", "study.yaml", "--study", "study.yaml", "--experiment", "unet"], "not a readable checkpoint"),
+        (["import", "none.pth", "--study", "study.yaml", "--experiment", "net"], "no such experiment"),
+        (["init", "nowhere"], "nowhere: no such folder"),
+        (["init", "."], "no reader understands this folder"),
+        (["score", "nowhere", "Kvasir-SEG/masks"], "nowhere: no such folder"),
+        (["score", "Kvasir-SEG", "Kvasir-SEG/masks"], "holds no images"),
+        (["check", "study.yaml", "--set", "data.polyps.root=none"], "'none' was not found"),
+        (["run"], "Missing argument"),
+        (["run", "study.yaml", "--seed", "x"], "not a valid int"),
+        (["rum", "study.yaml"], "No such command"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(segstudy, study, arguments, message, tmp_path):
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    code, _, err = segstudy(*arguments)
+    assert code == 2
+    assert message in " ".join(err.replace("│", " ").split()) or message in err
+    assert "Traceback" not in err
+    lost = set(before) - {str(path) for path in tmp_path.rglob("*")}
+    assert not lost
+
+
+def test_check_names_every_faulty_file_at_once(segstudy, study, tmp_path):
+    images = sorted((tmp_path / "Kvasir-SEG" / "images").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:200])
+    images[1].write_bytes(b"text")
+    Image.new("RGB", (10, 10)).save(images[2])
+    code, out, err = segstudy("check", study)
+    assert code == 2
+    assert "3 problems" in err
+    for image, reason in zip(images, ("cannot be decoded", "not an image", "10x10"), strict=False):
+        assert f"{image}: " in err
+        assert reason in err
+    code, out, _ = segstudy("check", study, "--json")
+    assert code == 2
+    assert len(json.loads(out)["problems"]) == 3
+
+
+def test_an_interruption_says_that_the_same_command_goes_on(segstudy, study, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segstudy.launch.execute", interrupt)
+    code, _, err = segstudy("run", study)
+    assert code == 130
+    assert "the same command goes on" in err
+
+
+def test_predicting_two_images_of_one_name_is_refused(segstudy, study, tmp_path):
+    segstudy("run", study, "--only", "unet")
+    fake_folder(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    image = next((tmp_path / "a" / "images").iterdir())
+    (tmp_path / "b" / image.name).write_bytes(image.read_bytes())
+    code, _, err = segstudy("predict", f"{study}:unet", image, tmp_path / "b", "--to", "new")
+    assert code == 2
+    assert "several images are named" in err
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,462 @@
+"""The report from a store whose counts are written here; every expected value is worked out by hand from them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from segstudy.errors import SegstudyError
+from segstudy.plan import Plan, Run, make_plan
+from segstudy.report.build import build_report
+from segstudy.report.contrasts import collect_frames, quartiles
+from segstudy.report.figures import spread
+from segstudy.report.pictures import choose_images
+from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, make_tables, markdown_text
+from segstudy.spec import parse_study
+from segstudy.store import Store, write_arrays, write_json, write_sums, write_text, write_yaml
+
+STUDY = """
+name: tiny
+title: "Roads <b>& polyps</b>"
+protocol: PROTOCOL
+data:
+  city: {reader: folder, root: city, classes: [road, car_50%, <sky>, void]}
+  spot: {reader: folder, root: spot, classes: [background, polyp]}
+  folk: {reader: folder, root: folk, classes: [background, person]}
+recipe: {epochs: 3, input_size: 32}
+experiments:
+  deep-city: {data: city, model: {arch: deeplabv3, output_stride: 8}}
+  deep-wide: {base: deep-city, change: {model.encoder: resnet101}}
+  deep-both: {base: deep-city, change: {model.encoder: resnet101, model.output_stride: 16}, confounded: true}
+  flat-city: {data: city, model: {arch: unet}}
+  deep-spot: {data: spot, model: {arch: deeplabv3}}
+cross_evaluations:
+  - {experiment: deep-spot, on: folk, map: {polyp: person}}
+seeds: [SEEDS]
+"""
+CITY = ["road", "car_50%", "<sky>", "void"]
+
+
+def city(road: list[int], car: list[int]) -> np.ndarray:
+    """A confusion matrix of ``city`` with 8 pixels of sky, all found, and no void; rows are the truth."""
+    counts = np.zeros((4, 4), np.int64)
+    counts[0, :2], counts[1, :2], counts[2, 2] = road, car, 8
+    return counts
+
+
+# Merged over both images: IoU 8/12, 4/8, 1; Dice 16/20, 8/12, 1; accuracy 8/10, 4/6, 1; 28 of 32 pixels right.
+DEEP = np.stack([city([6, 2], [1, 3]), city([2, 0], [1, 1])])
+# Merged [[10, 0], [3, 3]]: IoU 10/13, 3/6, 1.
+WIDE = np.stack([city([10, 0], [3, 3]), city([0, 0], [0, 0])])
+# Merged [[6, 4], [2, 4]]: IoU 6/12, 4/10, 1.
+FLAT = np.stack([city([4, 4], [0, 4]), city([2, 0], [2, 0])])
+# IoU 6/8, 2/4: 0.625 on spot. IoU 3/7, 1/5 on folk; all background there: 4/8, 0.
+SPOT, FOLK = np.array([[[6, 2], [0, 2]]]), np.array([[[3, 1], [3, 1]]])
+
+
+def plan_of(protocol: str = "paper", seeds: str = "42") -> Plan:
+    return make_plan(parse_study(STUDY.replace("PROTOCOL", protocol).replace("SEEDS", seeds)))
+
+
+def run_of(plan: Plan, name: str, seed: int = 42) -> Run:
+    return next(run for run in plan.runs if (run.experiment, run.seed) == (name, seed))
+
+
+def add_run(store: Store, run: Run, *, epochs: int = 3, best: bool = True, failure: str = "") -> None:
+    """Everything of a run but its evaluations; the second of three epochs is the best."""
+    folder, select = store.run(run.experiment, run.seed), "val" if run.config.protocol == "paper" else "pick"
+    roles = {"train": "train", "select": select, "report": "val"}
+    write_yaml(folder.config, {"identity": run.identity, "roles": roles})
+    scores = [0.2, 0.5, 0.4][:epochs]
+    lines = [json.dumps({"epoch": n, "loss": 1 / n, "select_miou": s}) + "\n" for n, s in enumerate(scores, 1)]
+    write_text(folder.metrics, "".join(lines))
+    cost = {"seconds_per_epoch": 1.5, "images_per_s": 64.0, "peak_memory_mb": 700.0, "memory_of": "process"}
+    cost |= {"parameters": 6.25, "gflops": 0.5, "latency_ms": 9.0, "device": "CPU, 2 threads", "precision": "32-true"}
+    if best:
+        write_json(folder.cost, cost)
+        write_text(folder.best, "weights")
+    if failure:
+        write_text(folder.failure, failure)
+
+
+def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion: np.ndarray) -> None:
+    """One evaluation, after which the run counts as sealed."""
+    folder, paper = store.run(run.experiment, run.seed), run.config.protocol == "paper"
+    meta = {
+        "train_data": run.config.dataset,
+        "test_data": data,
+        "split": "val",
+        "selected_on": f"{run.config.dataset}/{'val' if paper else 'pick'}",
+        "resolution": run.config.resolution,
+        "classes": classes,
+        "palette": [[128, 64, 128], [0, 0, 142], [70, 130, 180], [0, 0, 0]][: len(classes)],
+        "input_size": 32,
+    }
+    ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
+    write_arrays(folder.evaluation(data, "val"), {"confusion": confusion, "ids": ids}, meta)
+    write_sums(folder.path)
+
+
+def add_pictures(store: Store, run: Run, data: str, count: int) -> None:
+    """Cached images and labels of ``data`` and predicted masks of ``run``."""
+    rng = np.random.default_rng(0)
+    cache = store.cache / f"{data}-val-32-0123456789ab"
+    cache.mkdir(parents=True, exist_ok=True)
+    labels = rng.integers(0, 3, (count, 32, 32), dtype=np.uint8)
+    labels[:, :4] = 255
+    np.save(cache / "images.npy", rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
+    np.save(cache / "labels.npy", labels)
+    write_json(cache / "samples.json", [f"{data}/{k}" for k in range(count)])
+    for k in range(count):
+        path = store.run(run.experiment, run.seed).predictions(data, "val") / data / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask = Image.fromarray(np.zeros((64, 64), np.uint8))
+        mask.putpalette([0, 0, 0])
+        mask.save(path)
+
+
+def fill(store: Store, plan: Plan, seed: int = 42, deep: np.ndarray = DEEP) -> None:
+    """Every run of one seed, done."""
+    parts = {"deep-city": deep, "deep-wide": WIDE, "deep-both": WIDE, "flat-city": FLAT}
+    for name, counts in parts.items():
+        add_run(store, run_of(plan, name, seed))
+        add_counts(store, run_of(plan, name, seed), "city", CITY, counts)
+    spot = run_of(plan, "deep-spot", seed)
+    add_run(store, spot)
+    add_counts(store, spot, "spot", ["background", "polyp"], SPOT)
+    add_counts(store, spot, "folk", ["background", "person"], FOLK)
+
+
+def tables_of(store: Store, plan: Plan) -> dict[str, Table]:
+    return {table.name: table for table in make_tables(collect_frames(store, plan))}
+
+
+def printed(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows()]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole report, one seed, everything done."""
+    store, plan = Store(tmp_path_factory.mktemp("store")), plan_of()
+    fill(store, plan)
+    add_pictures(store, run_of(plan, "deep-city"), "city", 2)
+    write_json(store.root / "environment.json", {"python": "3.11.7", "gpu": None, "packages": {"torch": "2.13.0"}})
+    page = build_report(store, plan)
+    assert page == store.page
+    return store.report
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_tables_of_the_paper(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    names = list(tables_of(store, plan))
+    assert names == [
+        "1-baselines",
+        "2-configurations",
+        "3-variants-deeplabv3",
+        "4-cross-deep-spot-folk",
+        "5-per-class-city",
+        "6-cost",
+    ]
+
+
+def test_the_review_has_the_papers_numbers(store: Store) -> None:
+    from segstudy.spec import load_study
+
+    plan = make_plan(load_study("review"))
+    run = run_of(plan, "unet-kvasir")
+    add_run(store, run)
+    add_counts(store, run, "kvasir", ["background", "polyp"], SPOT)
+    tables = tables_of(store, plan)
+    assert list(tables) == [
+        "1-baselines",
+        "2-configurations",
+        "3-variants-deeplabv3",
+        "4-variants-unet",
+        "5-cross-deeplabv3-kvasir-person",
+        "6-cross-unet-kvasir-person",
+        "7-per-class-cityscapes",
+        "7-per-class-kvasir",
+        "8-cost",
+    ]
+    assert [row[0] for row in printed(tables["4-variants-unet"])] == [
+        "unet-cityscapes", "unet-noimagenet-cityscapes", "unet-kvasir", "unet-512-kvasir",
+    ]  # fmt: skip
+    notes = [row[7] for row in printed(tables["2-configurations"])]
+    assert notes == [
+        "Baseline", "Ablation (backbone)", "Hyperparameter (OS)", "Baseline",
+        "Baseline", "Ablation (init)", "Baseline", "Hyperparameter (input size)",
+    ]  # fmt: skip
+    assert printed(tables["7-per-class-cityscapes"]) == []
+
+
+def test_baseline_scores(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    table = tables_of(store, plan)["1-baselines"]
+    # mIoU (2/3 + 1/2 + 1)/3, mDice (4/5 + 2/3 + 1)/3, 28/32 pixels, (4/5 + 2/3 + 1)/3
+    assert printed(table)[0] == ["DeepLabV3", "city", "0.7222", "0.8222", "0.8750", "0.8222"]
+    # mIoU (1/2 + 2/5 + 1)/3, mDice (2/3 + 4/7 + 1)/3, 26/32, (3/5 + 2/3 + 1)/3
+    assert printed(table)[1] == ["U-Net", "city", "0.6333", "0.7460", "0.8125", "0.7556"]
+    assert printed(table)[2][2] == "0.6250"
+    assert table.frame["miou"].tolist() == pytest.approx([13 / 18, 19 / 30, 5 / 8], abs=1e-15)
+
+
+def test_variants_differ_from_their_base(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    table = tables_of(store, plan)["3-variants-deeplabv3"]
+    rows = printed(table)
+    assert [row[2] for row in rows] == [
+        "Baseline", "encoder=resnet101", "encoder=resnet101, output_stride=16 (confounded)",
+    ]  # fmt: skip
+    # (10/13 + 1/2 + 1)/3 - (2/3 + 1/2 + 1)/3 = (10/13 - 2/3)/3 = 4/117
+    assert [row[-1] for row in rows] == ["–", "+0.0342", "+0.0342"]
+    assert table.frame["delta_miou"].iloc[1] == pytest.approx(4 / 117, abs=1e-15)
+    assert "cannot be put down to one" in table.caption
+
+
+def test_cross_evaluation_with_what_no_skill_scores(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    rows = printed(tables_of(store, plan)["4-cross-deep-spot-folk"])
+    # (3/7 + 1/5)/2 = 11/35; 5/8 - 11/35 = 87/280; that over 5/8 = 174/350
+    assert rows[0][:4] == ["spot → spot", "0.6250", "–", "–"]
+    assert rows[1][:4] == ["spot → folk", "0.3143", "0.3107", "49.7 %"]
+    # Dice 6/10 and 2/6: 7/15, in-domain 12/14 and 4/6: 16/21
+    assert rows[1][4:6] == ["0.4667", "0.2952"]
+    assert rows[2][:4] == ["all “background” → folk", "0.2500", "–", "–"]
+
+
+def test_classes_that_differ_little_stand_in_the_csv_only(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    table = tables_of(store, plan)["5-per-class-city"]
+    assert [row[:6] for row in printed(table)] == [
+        ["0", "road", "2", "0.6667", "0.5000", "+0.1667"],
+        ["1", "car_50%", "2", "0.5000", "0.4000", "+0.1000"],
+    ]
+    assert "more than 0.05; 2 others are left out" in table.caption
+    rows = list(csv.DictReader(csv_text(table).splitlines()))
+    assert [row["class"] for row in rows] == CITY
+    assert float(rows[0]["iou_delta"]) == pytest.approx(1 / 6, abs=1e-15)
+    assert (rows[2]["iou_first"], rows[3]["iou_first"], rows[3]["images"]) == ("1.0", "", "0")
+
+
+def test_seeds_give_mean_spread_and_paired_differences(store: Store) -> None:
+    plan = plan_of(seeds="1, 2")
+    fill(store, plan, 1)
+    fill(store, plan, 2, deep=WIDE)
+    tables = tables_of(store, plan)
+    one, two = 13 / 18, (10 / 13 + 1.5) / 3
+    mean, sd = (one + two) / 2, abs(one - two) / math.sqrt(2)
+    assert printed(tables["1-baselines"])[0][2] == f"{mean:.4f} ± {sd:.4f}" == "0.7393 ± 0.0242"
+    row = tables["1-baselines"].frame.iloc[0]
+    assert (row["miou_seed1"], row["miou_seed2"], row["seeds"]) == (pytest.approx(one), pytest.approx(two), 2)
+    # by seed 4/117 and 0: mean 2/117, deviation 4/117/sqrt(2)
+    assert printed(tables["3-variants-deeplabv3"])[1][-1] == "+0.0171 ± 0.0242"
+    assert "over 2 seeds (1, 2)" in tables["1-baselines"].caption
+
+
+def test_gaps_are_visible_and_name_their_state(store: Store) -> None:
+    plan = plan_of()
+    add_run(store, run_of(plan, "deep-city"))
+    add_counts(store, run_of(plan, "deep-city"), "city", CITY, DEEP)
+    add_run(store, run_of(plan, "deep-wide"), epochs=2, best=False)
+    add_run(store, run_of(plan, "flat-city"), epochs=1, best=False, failure="the loss is <nan>")
+    page = build_report(store, plan).read_text()
+    tables = tables_of(store, plan)
+    assert printed(tables["1-baselines"])[1:] == [
+        ["U-Net", "city", "–", "–", "–", "–", "failed"],
+        ["DeepLabV3", "spot", "–", "–", "–", "–", "missing"],
+    ]
+    assert printed(tables["3-variants-deeplabv3"])[1][-3:] == ["–", "–", "partial"]
+    assert printed(tables["4-cross-deep-spot-folk"])[1] == ["spot → folk", *["–"] * 9, "missing"]
+    assert "flat-city: failed" in tables["5-per-class-city"].caption
+    assert [row[-2:] for row in printed(tables["2-configurations"])] == [
+        ["2", "done"], ["2", "partial"], ["–", "missing"], ["1", "failed"], ["–", "missing"],
+    ]  # fmt: skip
+    assert "1 of 5 runs done, 1 partial, 2 missing, 1 failed" in page
+    assert "partial, 2 of 3 epochs" in page
+    assert "the loss is &lt;nan&gt;" in page
+    assert "Not drawn: flat-city (failed)" in page
+    assert "cached images are no longer in the store" in page
+
+
+def test_a_seed_that_is_missing_shows(store: Store) -> None:
+    plan = plan_of(seeds="1, 2")
+    fill(store, plan, 1)
+    row = printed(tables_of(store, plan)["1-baselines"])[0]
+    assert row[2:3] + row[-1:] == ["0.7222", "1 done, 1 missing"]
+
+
+def test_results_of_other_settings_do_not_count(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    folder = store.run("flat-city", 42)
+    write_yaml(folder.config, {"identity": "other", "roles": {"report": "val"}})
+    tables = tables_of(store, plan)
+    assert printed(tables["1-baselines"])[1][2:] == ["–", "–", "–", "–", "stale"]
+    cost = {row[0]: row[1:] for row in printed(tables["6-cost"])}
+    assert cost["flat-city"] == ["–"] * 9 + ["stale"]
+    assert cost["deep-city"][:6] == ["1.50", "64.0", "700", "process", "6.25", "0.50"]
+
+
+def test_nothing_done_says_what_to_run(store: Store) -> None:
+    with pytest.raises(SegstudyError, match=r"no run of the study 'tiny' .*5 missing.*segstudy run tiny --out"):
+        build_report(store, plan_of())
+
+
+def test_one_experiment_alone(store: Store) -> None:
+    text = STUDY.replace("PROTOCOL", "held-out").replace("SEEDS", "42")
+    text = re.sub(r"  deep-wide.*?seeds", "seeds", text, flags=re.DOTALL)
+    plan = make_plan(parse_study(text))
+    add_run(store, run_of(plan, "deep-city"))
+    add_counts(store, run_of(plan, "deep-city"), "city", CITY, DEEP)
+    assert list(tables_of(store, plan)) == ["1-baselines", "2-configurations", "3-cost"]
+    page = build_report(store, plan).read_text()
+    assert "Protocol “paper”" not in page
+    assert "Epoch chosen on city/pick, which is never reported." in page
+    assert "at each image&#39;s own size" in page
+
+
+def test_unmeasured_cost_is_a_gap(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    for run in plan.runs:
+        store.run(run.experiment, run.seed).cost.unlink()
+    assert [row[1:] for row in printed(tables_of(store, plan)["6-cost"])] == [["–"] * 9] * 5
+
+
+def test_captions_state_what_scores_rest_on(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    caption = tables_of(store, plan)["1-baselines"].caption
+    assert "city val (2 images)" in caption
+    assert "Epoch chosen on the reported split (the review's protocol), which flatters the score." in caption
+    assert "Scored at the network's input size; means are over the classes present; pixels labelled 255" in caption
+    assert "Single run (seed 42); no uncertainty can be given." in caption
+
+
+def test_results_csv_is_exact(report: Path) -> None:
+    rows = list(csv.DictReader((report / "results.csv").read_text().splitlines()))
+    value = next(
+        r["value"]
+        for r in rows
+        if (r["experiment"], r["measure"], r["level"]) == ("deep-city", "miou", "dataset")
+    )  # fmt: skip
+    assert float(value) == np.mean([8 / 12, 4 / 8, 1.0]) == pytest.approx(13 / 18)
+    assert value == repr(float(value))
+
+
+def test_every_file_is_written(report: Path) -> None:
+    tables = {path.name for path in (report / "tables").iterdir()}
+    assert len(tables) == 18
+    figures = sorted((report / "figures").iterdir())
+    assert {path.stem for path in figures} == {
+        "figure1-per-class-city", "figure2-pictures-city", "figure3-training-city", "figure3-training-spot",
+        "figure4-per-image-city", "figure4-per-image-spot", "figure4-per-image-spot-to-folk", "figure5-cost",
+    }  # fmt: skip
+    for path in figures:
+        assert path.stat().st_size > 1000
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert image.width >= 600
+    svg = (report / "figures" / "figure1-per-class-city.svg").read_text()
+    assert "&lt;sky&gt; (2)</text>" in svg
+    assert "absent</text>" in svg
+
+
+def test_page_is_self_contained_and_escaped(report: Path) -> None:
+    page = (report / "index.html").read_text()
+    assert "://" not in page
+    assert not re.search(r'(src|href)="(?!data:|#|tables/|figures/|results\.csv)', page)
+    for link in re.findall(r'href="((?:tables|figures)/[^"]+|results\.csv)"', page):
+        assert (report / link).is_file()
+    assert "Roads &lt;b&gt;&amp; polyps&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert "<sky>" not in page
+    assert "Protocol “paper”" in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+    assert page.count("<img") == page.count('alt="')
+    assert page.count("<svg ") == page.count('role="img" aria-label="')
+    assert f'title="{13 / 18!r}">0.7222<' in page
+    assert "2.13.0" in page
+
+
+def test_latex_is_escaped(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    text = latex_text(tables_of(store, plan)["5-per-class-city"])
+    assert r"1 & car\_50\% & 2 & 0.5000 & 0.4000 & +0.1000" in text
+    assert "\\toprule" in text
+    assert r"$\Delta$ IoU" in text
+    frame = pd.DataFrame({"name": ["a&b #1 {x} $2 ~^\\"], "value": [-0.5]})
+    table = Table("t", "Table 9: T", "5 % of a_b", frame, (Format("name", "Name"), Format("value", "V", 2)))
+    assert r"a\&b \#1 \{x\} \$2 \textasciitilde{}\textasciicircum{}\textbackslash{} & $-$0.50 \\" in latex_text(table)
+    assert r"\caption{T. 5 \% of a\_b}" in latex_text(table)
+
+
+def test_markdown_keeps_pipes_and_digits() -> None:
+    frame = pd.DataFrame({"name": ["a|b"], "value": [0.5]})
+    table = Table("t", "Table 9: T", "Words.", frame, (Format("name", "Name"), Format("value", "V", 4)))
+    text = markdown_text(table)
+    assert r"| a\|b" in text
+    assert "| 0.5000 |" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00004, "+0.0000"), (-0.00004, "0.0000"), (-0.12345, "−0.1235"), (math.nan, "–"), (0.0, "+0.0000")],
+)
+def test_printed_differences(value: float, text: str) -> None:
+    cell = format_cell({"x": value}, Format("x", "X", 4, signed=True))
+    assert cell.text.lstrip("+") == text.lstrip("+")
+    assert cell.exact == ("" if math.isnan(value) else repr(value))
+
+
+def test_equal_data_give_equal_files(report: Path, tmp_path: Path) -> None:
+    plan = plan_of()
+    again = Store(tmp_path)
+    fill(again, plan)
+    frames = collect_frames(again, plan)
+    for table in make_tables(frames):
+        assert (report / "tables" / f"{table.name}.csv").read_text() == csv_text(table)
+
+
+def test_images_are_chosen_by_rule() -> None:
+    scores = {f"{n:02d}": n / 10 for n in range(11)} | {"nan": math.nan}
+    assert choose_images(scores) == [(10, "01"), (50, "05"), (90, "09")]
+    assert choose_images({"a": 0.5}) == [(10, "a")]
+
+
+def test_quartiles_by_hand() -> None:
+    frame = pd.DataFrame({"experiment": "x", "value": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    assert quartiles(frame).iloc[0].tolist() == ["x", 2.0, 3.0, 4.0, 5]
+
+
+def test_labels_are_moved_apart() -> None:
+    assert spread([0.0, 0.1, 5.0], 1.0) == pytest.approx([-0.45, 0.55, 5.0])
+
+
+def test_no_torch() -> None:
+    code = "import sys, segstudy.report.build; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
