@@ -257,18 +257,19 @@ def make_network(workshop: Workshop, run: Run) -> nn.Module:
 
 def _begin(workshop: Workshop, run: Run, folder: RunFolder, data: dict[str, str], fabric: Fabric) -> None:
     """Write down what the run is; a run to be gone on with must find its data as it left them."""
+    weights = workshop.weights_file(run.config.model)
+    inputs = {"data_fingerprints": data, "weights_sha256": file_sha256(weights) if weights else None}
     if folder.config.is_file():
         before = read_yaml(folder.config)
-        if before["data_fingerprints"] != data:
+        if changed := [key for key in inputs if before.get(key) != inputs[key]]:
+            what = " and ".join({"data_fingerprints": "data", "weights_sha256": "initial weights"}[key] for key in changed)
             raise StoreError(
-                f"{folder.path}: the data have changed since this run began; call again with --replace after deleting "
-                f"{folder.config}, or bring the data back"
+                f"{folder.path}: the {what} have changed since this run began; bring them back, or move this folder away "
+                "to begin anew"
             )
         return
-    weights = workshop.weights_file(run.config.model)
     record = run_record(run, workshop.dataset(run.config.dataset)) | {
-        "data_fingerprints": data,
-        "weights_sha256": file_sha256(weights) if weights else None,
+        **inputs,
         "precision": training.choose_precision(run.config.recipe.precision, fabric.device),
         "environment": environment(),
     }

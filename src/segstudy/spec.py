@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import types
 import typing
@@ -384,9 +385,10 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
         )
 
 
-def changeable() -> list[str]:
+@functools.cache
+def changeable() -> tuple[str, ...]:
     """Dotted keys that an experiment may change."""
-    return list(flatten(Choices(model=Model(arch="unet"), recipe=Recipe()).model_dump()))
+    return tuple(flatten(Choices(model=Model(arch="unet"), recipe=Recipe()).model_dump()))
 
 
 def resolve(study: Study, name: str) -> Config:

@@ -5,8 +5,10 @@ The differences stand in ``docs/reference/measures.md``; a test here names the l
 
 from __future__ import annotations
 
+import doctest
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from torchmetrics.classification import (  # noqa: E402
 )
 from torchmetrics.segmentation import DiceScore, MeanIoU  # noqa: E402
 
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "measures.md"
 IGNORE = 255
 NUM_CLASSES = 6
 ABSENT, NEVER_PREDICTED, NOWHERE = 2, 3, 5  # what happens to these classes in the random masks
@@ -307,6 +310,10 @@ def test_scikit_learn_gives_what_zero_division_says_to_a_class_that_is_nowhere()
     assert_allclose(f1, [2 / 3, 1, 0, np.nan])
     with pytest.raises(ValueError, match="zero_division"):  # NaN is not to be had for IoU
         sklearn.metrics.jaccard_score(truth, prediction, labels=four, average=None, zero_division=np.nan)
+    # Recall has no true pixel to divide by, so this holds for class 2, absent but predicted, as well.
+    recall = sklearn.metrics.recall_score
+    assert recall(truth, prediction, labels=four, average=None, zero_division=1).tolist() == [0.5, 1, 1, 1]
+    assert recall(truth, prediction, labels=four, average="macro", zero_division=np.nan) == 0.75
 
 
 def test_scikit_learn_scores_255_as_a_class() -> None:
@@ -335,11 +342,13 @@ def test_torchmetrics_gives_zero_precision_to_a_class_that_is_never_predicted() 
     prediction, truth = torch.tensor([0, 0]), torch.tensor([0, 1])
     assert MulticlassPrecision(2, average="none")(prediction, truth).tolist() == [0.5, 0]
     assert_array_equal(measures.precision(np.array([[1, 0], [1, 0]])), [0.5, np.nan])
+    absent_and_nowhere = MulticlassPrecision(4, average="none", ignore_index=IGNORE)(PREDICTIONS, TRUTH)
+    assert absent_and_nowhere.tolist() == [1, 1, 0, 0]
 
 
 def test_torchmetrics_fails_on_ignored_values_in_predictions_but_for_micro_accuracy() -> None:
     prediction = torch.tensor([[[0, 255], [1, 0]]])
-    for theirs in (MulticlassJaccardIndex, MulticlassF1Score, MulticlassAccuracy):
+    for theirs in (MulticlassJaccardIndex, MulticlassF1Score, MulticlassAccuracy, MulticlassPrecision):
         with pytest.raises(RuntimeError, match="invalid for input of size 256"):
             theirs(3, average="none", ignore_index=IGNORE)(prediction, TRUTH)
     micro = MulticlassAccuracy(3, average="micro", ignore_index=IGNORE)(prediction, TRUTH)
@@ -379,10 +388,21 @@ def test_torchmetrics_dice_score_is_a_mean_over_images_by_default() -> None:
     assert_allclose(absent(*masks).flatten(), [2 / 3, np.nan, 0], rtol=SINGLE)  # absent but predicted: 0
 
 
+@pytest.mark.parametrize(("theirs", "value"), [(MeanIoU, 1 / 2), (DiceScore, 2 / 3)])
+def test_torchmetrics_segmentation_means_count_a_zero_for_an_absent_class_that_is_predicted(
+    theirs: Any, value: float
+) -> None:
+    options = {"average": "macro"} if theirs is DiceScore else {}
+    mean = theirs(4, input_format="index", **options)(torch.tensor([[[0, 2]]]), torch.tensor([[[0, 0]]]))
+    assert_allclose(float(mean), (value + 0) / 2, rtol=SINGLE)  # classes 1 and 3 are nowhere and left out
+
+
 @pytest.mark.parametrize("theirs", [MeanIoU, DiceScore])
 def test_torchmetrics_segmentation_knows_no_ignored_value(theirs: Any) -> None:
     with pytest.raises(RuntimeError, match="Class values must be smaller than num_classes"):
         theirs(3, input_format="index")(PREDICTIONS, TRUTH)
+    with pytest.raises(RuntimeError, match="Class values must be smaller than num_classes"):
+        theirs(3, input_format="index")(TRUTH, PREDICTIONS)  # 255 predicted
     with pytest.raises((TypeError, ValueError), match="ignore_index"):
         theirs(3, input_format="index", ignore_index=IGNORE)
 
@@ -397,6 +417,7 @@ def test_smp_gives_one_to_a_class_that_is_nowhere_and_counts_it_in_means() -> No
     stats = smp_stats(EXAMPLE, 4)
     assert smp.metrics.iou_score(*stats, reduction=None).tolist() == [[0.5, 1, 0, 1]]
     assert float(smp.metrics.iou_score(*stats, reduction="macro")) == 2.5 / 4
+    assert_allclose(smp.metrics.f1_score(*stats, reduction=None), [[2 / 3, 1, 0, 1]], rtol=SINGLE)
     zero = smp.metrics.iou_score(*stats, reduction="macro", zero_division=0)
     assert float(zero) == 1.5 / 4
     # Recall has no true pixel to divide by, so even the class that was wrongly predicted gets 1.
@@ -423,3 +444,16 @@ def test_smp_drops_what_is_no_class_from_predictions() -> None:
     masks = image([[0, 0], [1, 255]], [[0, 255], [1, 0]])
     tp, fp, fn, _ = (part[0].tolist() for part in smp_stats(masks, 3))
     assert (tp, fp, fn) == ([1, 1, 0], [0, 0, 0], [1, 0, 0])  # missed, and nobody's false alarm; here an error
+
+
+# The page
+
+
+def test_page_names_every_measure() -> None:
+    rows = [line.split("|")[1:3] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    named = {(key.strip(" `"), label.strip()) for key, label in rows}
+    assert {(measure.key, measure.label) for measure in (*PER_CLASS, *OVERALL)} <= named
+
+
+def test_page_example_runs() -> None:
+    assert doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8") == (0, 8)

@@ -280,7 +280,11 @@ def test_gaps_are_visible_and_name_their_state(store: Store) -> None:
     add_counts(store, run_of(plan, "deep-city"), "city", CITY, DEEP)
     add_run(store, run_of(plan, "deep-wide"), epochs=2, best=False)
     add_run(store, run_of(plan, "flat-city"), epochs=1, best=False, failure="the loss is <nan>")
+    write_text(store.report / "tables" / "9-former.csv", "")
+    write_text(store.report / "tables" / "mine.txt", "")
     page = build_report(store, plan).read_text()
+    assert not (store.report / "tables" / "9-former.csv").exists()
+    assert (store.report / "tables" / "mine.txt").exists()
     tables = tables_of(store, plan)
     assert printed(tables["1-baselines"])[1:] == [
         ["U-Net", "city", "–", "–", "–", "–", "failed"],
@@ -342,6 +346,18 @@ def test_unmeasured_cost_is_a_gap(store: Store) -> None:
     for run in plan.runs:
         store.run(run.experiment, run.seed).cost.unlink()
     assert [row[1:] for row in printed(tables_of(store, plan)["6-cost"])] == [["–"] * 9] * 5
+
+
+def test_imported_weights_are_named_so(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    folder, run = store.run("deep-city", 42), run_of(plan, "deep-city")
+    folder.metrics.unlink()
+    origin = {"file": "deep.pth", "epoch": 16}
+    write_yaml(folder.config, {"identity": run.identity, "roles": {"report": "val"}, "imported_from": origin})
+    tables = tables_of(store, plan)
+    assert printed(tables["2-configurations"])[0][-2] == "16 (imported)"
+    assert printed(tables["1-baselines"])[0][2] == "0.7222"
 
 
 def test_captions_state_what_scores_rest_on(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,7 @@ def build_report(store: Store, plan: Plan) -> Path:
     frames = collect_frames(store, plan)
     if not frames.evaluations:
         raise SegstudyError(_nothing(store, frames))
+    clear_old(store)
     write_text(store.results, frames.results.to_csv(index=False, lineterminator="\n"))
     tables = make_tables(frames)
     for table in tables:
@@ -40,13 +42,21 @@ def build_report(store: Store, plan: Plan) -> Path:
             write_text(store.report / "tables" / f"{table.name}.{suffix}", text)
     drawings, absent = make_drawings(store, frames)
     for drawing in drawings:
-        write_text(store.report / "figures" / f"{drawing.name}.svg", drawing.svg())
+        write_text(store.report / "figures" / f"{drawing.name}.svg", drawing.svg)
         write_bytes(store.report / "figures" / f"{drawing.name}.png", drawing.png())
     note = store.root / "environment.json"
     environment = read_json(note) if note.is_file() else {}
     version = metadata.version("segstudy")
     write_text(store.page, render_page(frames, tables, drawings, absent, environment, version))
     return store.page
+
+
+def clear_old(store: Store) -> None:
+    """Remove the tables and figures of a former report, so that none with other numbers stays beside the new ones."""
+    for folder, suffixes in (("tables", ("csv", "md", "tex")), ("figures", ("svg", "png"))):
+        for path in (store.report / folder).glob("*"):
+            if re.fullmatch(rf"(\d+|figure\d+)-.*\.({'|'.join(suffixes)})", path.name):
+                path.unlink()
 
 
 def _nothing(store: Store, frames: Frames) -> str:

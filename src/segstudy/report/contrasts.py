@@ -53,7 +53,7 @@ class Frames:
 def collect_frames(store: Store, plan: Plan) -> Frames:
     """Read what the store holds for the plan's runs."""
     evaluations = read_evaluations(store, plan)
-    results, runs = results_frame(plan, evaluations), runs_frame(store, plan, evaluations)
+    results, runs = results_frame(plan, evaluations), runs_frame(store, plan)
     scores = score_frame(results)
     return Frames(
         plan=plan,
@@ -68,17 +68,17 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
     )
 
 
-def runs_frame(store: Store, plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
+def runs_frame(store: Store, plan: Plan) -> pd.DataFrame:
     """What each run is and where it stands, a run a row.
 
-    ``split`` is the one that is reported, ``chosen_epoch`` counts from 1 (NaN before the first epoch ends and for
-    imported weights), ``root`` the baseline at the end of the chain of bases, ``reason`` why a failed run stopped.
+    ``split`` is the one that is reported, ``chosen_epoch`` counts from 1 (NaN before the first epoch ends; of imported
+    weights it is what their file says), ``root`` the baseline at the end of the chain of bases, ``reason`` why a failed
+    run stopped.
     """
-    scored = {(e.run.name, e.meta["test_data"], e.meta["split"]) for e in evaluations}
     rows = []
     for run in plan.runs:
         folder = store.run(run.experiment, run.seed)
-        rows.append({**_describe(plan, run), **_progress(run, folder, scored)})
+        rows.append({**_describe(plan, run), **_progress(run, folder)})
     return pd.DataFrame(rows)
 
 
@@ -121,23 +121,22 @@ def note(compared: Comparison | None) -> str:
     return f"{compared.kind.capitalize()} ({factors})"
 
 
-def _progress(run: Run, folder: RunFolder, scored: set[tuple[str, str, str]]) -> dict[str, Any]:
+def _progress(run: Run, folder: RunFolder) -> dict[str, Any]:
     record = read_yaml(folder.config) if folder.config.is_file() else {}
     own = record.get("identity") == run.identity
     split = record.get("roles", {}).get("report", "") if own else ""
-    names = [(run.config.dataset, split)]
-    for cross in run.crosses:
-        found = [s for name, data, s in scored if name == run.name and data == cross.on and cross.split in (None, s)]
-        names.append((cross.on, found[0] if found else cross.split or "?"))
     epochs = [r for r in folder.read_metrics() if r["select_miou"] == r["select_miou"]] if own else []
     best = max(epochs, key=lambda record: record["select_miou"], default=None)
-    state = folder.state(run.identity, names)
+    imported = record.get("imported_from") if own else None
+    told = (imported or {}).get("epoch", np.nan)
+    state = folder.state(run.identity, run.scored_on)
     reason = folder.failure.read_text(encoding="utf-8").strip() if state == "failed" else ""
     return {
         "split": split,
         "state": state,
         "epochs_done": len(epochs),
-        "chosen_epoch": best["epoch"] if best else np.nan,
+        "chosen_epoch": best["epoch"] if best else told,
+        "imported": imported is not None,
         "reason": reason,
     }
 
@@ -157,8 +156,9 @@ def experiments_frame(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, group in runs.groupby("experiment", sort=False):
         epochs = [f"{epoch:.0f}" if epoch == epoch else "–" for epoch in group["chosen_epoch"]]
+        epochs = [f"{text} (imported)" if own else text for text, own in zip(epochs, group["imported"], strict=True)]
         rows.append(group.iloc[0].to_dict() | {"state": states_text(group["state"]), "chosen": ", ".join(epochs)})
-    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "epochs_done", "reason"])
+    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "epochs_done", "imported", "reason"])
 
 
 def current(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

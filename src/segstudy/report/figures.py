@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -66,6 +67,13 @@ class Drawing:
     figure: Figure
     photographs: bool = False
 
+    def __post_init__(self) -> None:
+        """Fix the layout, which would otherwise be found anew for every format."""
+        with matplotlib.rc_context(STYLE):
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")
+
+    @cached_property
     def svg(self) -> str:
         """SVG with text as text; equal for equal data."""
         with matplotlib.rc_context(STYLE):

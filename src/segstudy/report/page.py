@@ -145,8 +145,7 @@ def markup_of(drawing: Drawing) -> Markup:
         width = round(100 * drawing.figure.get_figwidth())
         head = Markup('<img style="max-width: {}px" alt="{}" src="data:image/jpeg;base64,').format(width, drawing.alt)
         return head + Markup(data + '">')
-    svg = drawing.svg()
-    svg = svg[svg.index("<svg") :]
+    svg = drawing.svg[drawing.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening, rest = svg.split(">", 1)
     viewbox = re.search(r'viewBox="[^"]*"', opening)
@@ -190,7 +189,8 @@ def _state_text(run: Any) -> str:
 
 def summary_sentences(frames: Frames) -> list[str]:
     """A few plain sentences made of the frames."""
-    sentences = [*_baseline_sentences(frames.comparison), *_variant_sentence(frames.comparison)]
+    sentences = [f"{progress_text(frames.runs)}."]
+    sentences += _baseline_sentences(frames.comparison) + _variant_sentence(frames.comparison)
     for cross in crosses(frames):
         sentences += _cross_sentence(cross, cross_frame(cross, frames.runs, frames.scores, frames.constants))
     if len(set(frames.scores["seed"])) == 1:
@@ -215,10 +215,10 @@ def _variant_sentence(comparison: pd.DataFrame) -> list[str]:
         return []
     row = known.iloc[int(known["delta_miou"].abs().to_numpy().argmax())]
     what = f"{row['experiment']} ({row['variant']})"
-    change = f"{abs(row['delta_miou']):.4f} {'above' if row['delta_miou'] > 0 else 'below'} {row['base']}"
+    change = f"its mIoU is {abs(row['delta_miou']):.4f} {'above' if row['delta_miou'] > 0 else 'below'} that of {row['base']}"
     more = ", but it changes more than one thing" if row["confounded"] else ""
-    among = "The variant" if len(known) == 1 else f"Of {len(known)} variants the one that moves mIoU most"
-    return [f"{among} is {what}: {change}{more}."]
+    among = "One variant has a result" if len(known) == 1 else f"Of {len(known)} variants one moves mIoU most"
+    return [f"{among}, {what}: {change}{more}."]
 
 
 def _cross_sentence(cross: CrossEvaluation, frame: pd.DataFrame) -> list[str]:

@@ -210,8 +210,9 @@ def configurations_table(comparison: pd.DataFrame) -> Table:
     )
     caption = (
         "Every experiment. OS is the encoder's output stride (N/A where the study sets none), Input the side of the "
-        "square network input in pixels, Chosen the epoch whose weights are scored, of so many epochs of training. An "
-        "ablation changes the architecture or a core component, a hyperparameter a training or configuration setting."
+        "square network input in pixels, Chosen the epoch whose weights are scored, of so many epochs of training "
+        "(imported: trained elsewhere, the epoch as its file says). An ablation changes the architecture or a core "
+        "component, a hyperparameter a training or configuration setting."
     )
     return Table("2-configurations", "Table 2: Experiments and their configurations", caption, frame, formats)
 

@@ -1,0 +1,284 @@
+"""From study to runs: order, comparisons, budgets, and identities that change exactly when a result may."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from segstudy.errors import SpecError
+from segstudy.plan import Plan, make_plan, unequal_budgets
+from segstudy.spec import load_study, parse_study
+
+STUDY = """\
+name: s
+protocol: held-out
+data:
+  road: {reader: folder, root: /data/Roads}
+  polyps: {reader: kvasir, root: Polyps}
+experiments:
+  late: {base: unet, change: {recipe.input_size: 512}}
+  unet: {data: road, model: {arch: unet, encoder: resnet18}}
+  deep: {base: unet, change: {model.encoder: resnet101}}
+  both: {base: deep, change: {model.weights: none, recipe.epochs: 7}, confounded: true}
+cross_evaluations:
+  - {experiment: unet, on: polyps, map: {a: polyp}}
+  - {experiment: deep, on: polyps, split: train}
+  - {experiment: unet, on: polyps, split: val}
+seeds: [3, 1]
+"""
+
+# Typed by hand: everything that the file says of run unet/seed3, the defaults written out.
+UNET_SEED_3: dict[str, Any] = {
+    "model.arch": "unet",
+    "model.encoder": "resnet18",
+    "model.weights": "imagenet",
+    "model.output_stride": None,
+    "recipe.epochs": 50,
+    "recipe.batch_size": 16,
+    "recipe.input_size": 256,
+    "recipe.optimizer.name": "adam",
+    "recipe.optimizer.lr": 0.0001,
+    "recipe.optimizer.weight_decay": 0.0001,
+    "recipe.optimizer.momentum": 0.9,
+    "recipe.schedule": "cosine",
+    "recipe.loss": "cross_entropy",
+    "recipe.augment": "none",
+    "recipe.precision": "auto",
+    "recipe.deterministic": False,
+    "protocol": "held-out",
+    "data.name": "road",
+    "data.reader": "folder",
+    "data.num_classes": None,
+    "data.classes": None,
+    "data.ignore_values": [],
+    "data.test_fraction": 0.2,
+    "data.split_seed": 42,
+    "data.holdout_fraction": 0.1,
+    "data.report": None,
+    "data.synthetic": None,
+    "seed": 3,
+    "result_version": 1,
+}
+
+
+def plan_of(text: str = STUDY, *settings: str) -> Plan:
+    return make_plan(parse_study(text, settings=settings))
+
+
+def identity(*settings: str, run: str = "unet/seed3", text: str = STUDY) -> str:
+    return next(each.identity for each in plan_of(text, *settings).runs if each.name == run)
+
+
+def test_runs_are_experiments_times_seeds_in_the_files_order() -> None:
+    plan = plan_of()
+    assert [run.name for run in plan.runs] == [
+        f"{name}/seed{seed}" for name in ("late", "unet", "deep", "both") for seed in (3, 1)
+    ]
+    assert plan.experiments == ["late", "unet", "deep", "both"]
+    assert plan.first("deep").name == "deep/seed3"
+
+
+def test_comparisons_come_from_the_resolved_configurations() -> None:
+    plan = plan_of()
+    found = {name: plan.first(name).comparison for name in plan.experiments}
+    assert found["unet"] is None
+    late, deep, both = found["late"], found["deep"], found["both"]
+    assert late is not None
+    assert deep is not None
+    assert both is not None
+    assert (late.base, late.variant, late.kind) == ("unet", "input_size=512", "hyperparameter")
+    assert (deep.base, deep.variant, deep.kind) == ("unet", "encoder=resnet101", "ablation")
+    assert deep.changes == {"model.encoder": ("resnet18", "resnet101")}
+    assert (both.base, both.variant, both.kind) == ("deep", "weights=none, epochs=7", "confounded")
+    assert (late.confounded, deep.confounded, both.confounded) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "variant", "kind"),
+    [
+        ("model.arch: fpn", "arch=fpn", "ablation"),
+        ("model.weights: none", "weights=none", "ablation"),
+        ("model.output_stride: 16", "output_stride=16", "hyperparameter"),
+        ("recipe.optimizer.lr: 0.5", "optimizer.lr=0.5", "hyperparameter"),
+        ("recipe.loss: dice", "loss=dice", "hyperparameter"),
+        # one of two is what the base has already, so a single thing differs
+        ("recipe.loss: dice, recipe.epochs: 50", "loss=dice", "hyperparameter"),
+    ],
+)
+def test_variant_and_kind(change: str, variant: str, kind: str) -> None:
+    comparison = plan_of(STUDY.replace("model.encoder: resnet101", change)).first("deep").comparison
+    assert comparison is not None
+    assert (comparison.variant, comparison.kind) == (variant, kind)
+
+
+def test_reviews_notes_are_the_papers() -> None:
+    plan = make_plan(load_study("review"))
+    kinds = {run.experiment: (run.comparison.kind, run.comparison.variant) for run in plan.runs if run.comparison}
+    assert kinds == {  # Table 2's last column
+        "deeplabv3-101-cityscapes": ("ablation", "encoder=resnet101"),
+        "deeplabv3-os16-cityscapes": ("hyperparameter", "output_stride=16"),
+        "unet-noimagenet-cityscapes": ("ablation", "weights=none"),
+        "unet-512-kvasir": ("hyperparameter", "input_size=512"),
+    }
+    assert len(plan.runs) == 8
+
+
+def test_run_is_scored_on_its_own_data_first_then_on_its_crosses() -> None:
+    plan = plan_of()
+    assert plan.first("unet").scored_on == (("road", None), ("polyps", None), ("polyps", "val"))
+    assert plan.first("deep").scored_on == (("road", None), ("polyps", "train"))
+    assert plan.first("late").scored_on == (("road", None),)
+    reporting = plan_of(STUDY, "data.road.report=val")
+    assert reporting.first("late").scored_on == (("road", "val"),)
+
+
+def test_identity_is_a_hash_of_all_that_the_file_says() -> None:
+    text = json.dumps(UNET_SEED_3, sort_keys=True)
+    expected = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert (
+        expected == "6bfdbe5195c167f0"
+    )  # a change of this literal makes every run on disk stale: raise RESULT_VERSION instead
+    assert identity() == expected
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.road.root=/elsewhere",
+        "data.polyps.test_fraction=0.5",
+        "name=other",
+        "title=other",
+        "seeds=[9, 3]",
+        "cross_evaluations=[]",
+        "recipe.epochs=50",
+        "experiments.deep.change={recipe.loss: dice}",
+    ],
+)
+def test_identity_does_not_depend_on(setting: str) -> None:
+    assert identity(setting) == identity()
+
+
+def test_identity_does_not_depend_on_the_order_of_keys_or_the_name_of_the_file() -> None:
+    text = STUDY.replace("{arch: unet, encoder: resnet18}", "{encoder: resnet18, arch: unet}")
+    assert identity(text=text) == identity()
+    study = parse_study(STUDY, source="x.yaml", folder="/somewhere")
+    assert next(run.identity for run in make_plan(study).runs if run.name == "unet/seed3") == identity()
+
+
+CHANGES = {
+    "model.arch": "experiments.unet.model.arch=fpn",
+    "model.encoder": "experiments.unet.model.encoder=resnet34",
+    "model.weights": "experiments.unet.model.weights=none",
+    "model.output_stride": "experiments.unet.model.output_stride=8",
+    "recipe.epochs": "recipe.epochs=51",
+    "recipe.batch_size": "recipe.batch_size=8",
+    "recipe.input_size": "recipe.input_size=255",
+    "recipe.optimizer.name": "recipe.optimizer.name=sgd",
+    "recipe.optimizer.lr": "recipe.optimizer.lr=1.0000001e-4",
+    "recipe.optimizer.weight_decay": "recipe.optimizer.weight_decay=0",
+    "recipe.optimizer.momentum": "recipe.optimizer.momentum=0.8",
+    "recipe.schedule": "recipe.schedule=poly",
+    "recipe.loss": "recipe.loss=focal",
+    "recipe.augment": None,  # there is one value so far
+    "recipe.precision": "recipe.precision=bf16",
+    "recipe.deterministic": "recipe.deterministic=true",
+    "protocol": "protocol=paper",
+    "data.name": "experiments.unet.data=polyps",
+    "data.reader": "data.road.reader=supervisely",
+    "data.num_classes": "data.road.num_classes=3",
+    "data.classes": "data.road.classes=[a, b]",
+    "data.ignore_values": "data.road.ignore_values=[7]",
+    "data.test_fraction": "data.road.test_fraction=0.25",
+    "data.split_seed": "data.road.split_seed=43",
+    "data.holdout_fraction": "data.road.holdout_fraction=0.2",
+    "data.report": "data.road.report=val",
+    "data.synthetic": "data.road.synthetic={size: [8, 8]}",
+    "seed": None,
+    "result_version": None,
+}
+
+
+def test_every_value_of_a_run_is_among_the_changes() -> None:
+    run = plan_of().first("unet")
+    assert set(CHANGES) == set(UNET_SEED_3) == set(run.config.values()) | {"seed", "result_version"}
+
+
+@pytest.mark.parametrize("key", [key for key, setting in CHANGES.items() if setting])
+def test_identity_changes_with(key: str) -> None:
+    assert identity(CHANGES[key] or "") != identity()
+
+
+def test_identities_of_all_changes_and_seeds_differ() -> None:
+    found = [identity(setting) for setting in CHANGES.values() if setting]
+    found += [run.identity for run in plan_of().runs]
+    assert len(set(found)) == len(found)
+
+
+def test_experiments_of_one_configuration_share_an_identity() -> None:
+    text = STUDY.replace(
+        "cross_evaluations:", "  twin: {data: road, model: {arch: unet, encoder: resnet18}}\ncross_evaluations:"
+    )
+    assert identity(run="twin/seed3", text=text) == identity(text=text)
+
+
+@pytest.mark.parametrize(
+    ("only", "seed", "names"),
+    [
+        ((), None, [f"{name}/seed{seed}" for name in ("late", "unet", "deep", "both") for seed in (3, 1)]),
+        (["deep", "unet"], None, ["unet/seed3", "unet/seed1", "deep/seed3", "deep/seed1"]),
+        ((), 1, ["late/seed1", "unet/seed1", "deep/seed1", "both/seed1"]),
+        (["both"], 3, ["both/seed3"]),
+        (["both", "both"], 3, ["both/seed3"]),
+    ],
+)  # fmt: skip
+def test_selection(only: list[str], seed: int | None, names: list[str]) -> None:
+    plan = plan_of()
+    part = plan.select(only, seed)
+    assert [run.name for run in part.runs] == names
+    assert part.study is plan.study
+
+
+def test_seed_zero_is_a_seed() -> None:
+    plan = plan_of(STUDY, "seeds=[0, 1]")
+    assert [run.seed for run in plan.select(["unet"], 0).runs] == [0]
+
+
+@pytest.mark.parametrize(
+    ("only", "seed", "message"),
+    [
+        (["depp"], None, r"^--only depp: no such experiment \(did you mean 'deep'\?\); there are late, unet, deep, both$"),
+        (["unet", "zzzz"], 3, r"^--only zzzz: no such experiment; there are late, "),
+        ((), 2, r"^--seed 2: the study's seeds are 3, 1$"),
+    ],
+)  # fmt: skip
+def test_selection_of_what_is_not_there(only: list[str], seed: int | None, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        plan_of().select(only, seed)
+
+
+def test_budgets_that_differ_are_named_and_only_those() -> None:
+    assert unequal_budgets(plan_of()) == ["both: epochs 7 (study: 50)"]
+    assert unequal_budgets(make_plan(load_study("review"))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("recipe.epochs: 9", "epochs 9 (study: 50)"),
+        ("recipe.batch_size: 8", "batch_size 8 (study: 16)"),
+        ("recipe.schedule: poly", "schedule poly (study: cosine)"),
+        ("recipe.loss: dice", "loss dice (study: cross_entropy)"),
+        ("recipe.optimizer.lr: 0.5", "optimizer {'name': 'adam', 'lr': 0.5"),
+        ("recipe.input_size: 64", None),
+        ("recipe.precision: bf16", None),
+        ("model.arch: fpn", None),
+    ],
+)
+def test_budget_is_optimiser_schedule_loss_epochs_and_batch_size(change: str, words: str | None) -> None:
+    plan = plan_of(STUDY.replace("model.encoder: resnet101", change)).select(["deep"])
+    lines = unequal_budgets(plan)
+    assert len(lines) == (words is not None)
+    assert words is None or lines[0].startswith(f"deep: {words}")
