@@ -51,9 +51,10 @@ def main() -> None:
     except SegstudyError as error:
         print(f"segstudy: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("segstudy: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # Typer's answer to Ctrl-C
+            print("segstudy: stopped; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 def _plan(study: str, out: Path | None, settings: list[str] | None) -> tuple[Plan, Store]:

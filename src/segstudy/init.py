@@ -48,11 +48,11 @@ def write_study_file(root: Path, file: Path) -> None:
         When no reader understands the folder (with each reader's reason), or ``file`` exists.
 
     """
-    if file.exists():
-        raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     reader, dataset = _recognise(root)
+    if file.exists():
+        raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in root.resolve().name.lower()).strip("._-") or "data"
     splits = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"

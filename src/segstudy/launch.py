@@ -31,7 +31,7 @@ from segstudy.models import (
     read_checkpoint,
     read_state,
 )
-from segstudy.plan import Plan, Run
+from segstudy.plan import IMPORTED, Plan, Run
 from segstudy.progress import Progress
 from segstudy.spec import Config, Model, Study
 from segstudy.store import (
@@ -262,7 +262,9 @@ def _begin(workshop: Workshop, run: Run, folder: RunFolder, data: dict[str, str]
     if folder.config.is_file():
         before = read_yaml(folder.config)
         if changed := [key for key in inputs if before.get(key) != inputs[key]]:
-            what = " and ".join({"data_fingerprints": "data", "weights_sha256": "initial weights"}[key] for key in changed)
+            what = " and ".join(
+                {"data_fingerprints": "data", "weights_sha256": "initial weights"}[key] for key in changed
+            )
             raise StoreError(
                 f"{folder.path}: the {what} have changed since this run began; bring them back, or move this folder away "
                 "to begin anew"
@@ -338,6 +340,7 @@ def evaluate_run(
             model, data, fabric.device, config.resolution, evaluation.table, target, workshop.progress
         )
     _, own_roles = workshop.dataset(config.dataset)
+    imported = "imported_from" in read_yaml(folder.config)
     meta = {
         "identity": run.identity,
         "experiment": run.experiment,
@@ -345,7 +348,7 @@ def evaluate_run(
         "train_data": config.dataset,
         "test_data": evaluation.dataset,
         "split": evaluation.split,
-        "selected_on": f"{config.dataset}/{own_roles.select}",
+        "selected_on": IMPORTED if imported else f"{config.dataset}/{own_roles.select}",
         "resolution": config.resolution,
         "classes": list(data.dataset.classes),
         "palette": [list(colour) for colour in data.dataset.palette],

@@ -14,6 +14,8 @@ from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, resolve
 # Raised whenever the same configuration would give other numbers than before.
 RESULT_VERSION = 1
 
+IMPORTED = "unknown (imported)"  # what chose the epoch of a checkpoint that was trained elsewhere
+
 BUDGET = ("recipe.epochs", "recipe.batch_size", "recipe.schedule", "recipe.loss")
 
 

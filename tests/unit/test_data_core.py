@@ -210,12 +210,6 @@ def test_indices_outside_the_classes_say_the_fix(tmp_path: Path) -> None:
         index_labels(sample, 3)
 
 
-def test_black_and_white_indices_are_two_classes(tmp_path: Path) -> None:
-    sample = mask_sample(tmp_path / "m.png", np.array([[0, 255]], np.uint8))
-    assert index_labels(sample, 2).tolist() == [[0, 1]]
-    assert index_labels(sample, 2, ignored=[255]).tolist() == [[0, 255]]
-
-
 def test_sizes_must_agree(tmp_path: Path) -> None:
     image = save(tmp_path / "i.png", random_image(RNG, (8, 6)))
     mask = save(tmp_path / "m.png", np.zeros((6, 7), np.uint8))

@@ -316,6 +316,7 @@ def test_the_notebooks_checkpoint_becomes_a_run_that_scores(data, tmp_path):
     assert read_yaml(imported.config)["imported_from"]["epoch"] == 17
     first, second = (read_arrays(folder.evaluation("kvasir", "test"))[0] for folder in (original, imported))
     assert np.array_equal(first["confusion"], second["confusion"])
+    assert read_arrays(imported.evaluation("kvasir", "test"))[1]["selected_on"] == "unknown (imported)"
     assert json.loads(imported.cost.read_text())["seconds_per_epoch"] is None
     with pytest.raises(StoreError, match="holds a run already"):
         import_checkpoint(other, make_plan(other.study).first("unet"), checkpoint)
@@ -328,7 +329,7 @@ def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, t
     cross = next(e for e in evaluations if not e.in_domain)
     assert cross.classes == ("background", "person")
     frame = results_frame(make_plan(workshop.study), evaluations)
-    constant = frame[(frame["experiment"] == "(constant)") & (frame["test_data"] == "person")]
+    constant = frame[(frame["experiment"] == "unet (constant)") & (frame["test_data"] == "person")]
     background = measures.merge(cross.confusion).sum(axis=1)
     accuracy = constant[constant["measure"] == "pixel_accuracy"]["value"].item()
     assert accuracy == pytest.approx(background[0] / background.sum())

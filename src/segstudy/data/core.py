@@ -189,14 +189,9 @@ def threshold_labels(sample: Sample) -> Labels:
 
 
 def index_labels(sample: Sample, num_classes: int, ignored: Sequence[int] = ()) -> Labels:
-    """Class indices as stored; ``ignored`` values and 255 become 255, any other value past the classes is an error.
-
-    A two-class mask that holds only 0 and 255 is read as background and foreground.
-    """
+    """Class indices as stored; ``ignored`` values and 255 become 255, any other value past the classes is an error."""
     values = read_grey(sample.mask)
     present = np.unique(values)
-    if num_classes == 2 and 255 in present and set(present.tolist()) <= {0, 255} and not ignored:
-        return np.equal(values, 255).astype(np.uint8)
     table = np.full(256, IGNORE, np.uint8)
     table[:num_classes] = np.arange(num_classes)
     table[list(ignored)] = IGNORE

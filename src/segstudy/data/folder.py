@@ -280,7 +280,7 @@ def _meaning(masks: Sequence[Path], num_classes: int, ignored: Sequence[int]) ->
         return threshold_labels
     if num_classes == 2 and not ignored and _values(masks) == {0, 255}:
         return _black_and_white
-    return partial(index_labels, num_classes=num_classes, ignored=(*ignored, IGNORE))
+    return partial(index_labels, num_classes=num_classes, ignored=tuple(ignored))
 
 
 def _black_and_white(sample: Sample) -> Labels:

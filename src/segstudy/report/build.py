@@ -156,7 +156,6 @@ def _image_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     """Figure 4 for every pair of training and test data."""
     drawings = []
     images = image_frame(frames.results)
-    images = images[images["experiment"] != "(constant)"]
     for key, group in images.groupby(["train_data", "test_data", "split"], sort=False):
         train, test, split = map(str, key)
         where, label = (test, test) if train == test else (f"{train}-to-{test}", f"{test}, trained on {train}")

@@ -18,12 +18,11 @@ import pandas as pd
 from segstudy import measures
 from segstudy.measures import OVERALL
 from segstudy.plan import Comparison, Plan, Run
-from segstudy.report.results import Evaluated, cost_frame, curves_frame, read_evaluations, results_frame
+from segstudy.report.results import CONSTANT, Evaluated, cost_frame, curves_frame, read_evaluations, results_frame
 from segstudy.spec import CrossEvaluation
 from segstudy.store import RunFolder, Store, read_yaml
 
 MEASURES = [measure.key for measure in OVERALL]
-CONSTANT = "(constant)"
 
 # The paper's words for what an experiment changes, beside the last part of the key for all others.
 FACTORS = {
@@ -63,8 +62,8 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
         scores=scores,
         comparison=comparison_frame(runs, scores),
         constants=constants_frame(evaluations),
-        cost=cost_summary(current(cost_frame(store, plan), runs), runs),
-        curves=current(curves_frame(store, plan), runs),
+        cost=cost_summary(cost_frame(store, plan), runs),
+        curves=curves_frame(store, plan),
     )
 
 
@@ -161,17 +160,9 @@ def experiments_frame(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "epochs_done", "imported", "reason"])
 
 
-def current(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``frame`` that belong to the plan's runs, without those of runs made with other settings."""
-    if frame.empty:
-        return frame
-    valid = runs[~runs["state"].isin(["stale", "missing"])][["experiment", "seed"]]
-    return frame.merge(valid, on=["experiment", "seed"])
-
-
 def score_frame(results: pd.DataFrame) -> pd.DataFrame:
     """Dataset-level scores, a run on a split a row, a measure a column."""
-    chosen = results[(results["level"] == "dataset") & (results["experiment"] != CONSTANT)]
+    chosen = results[(results["level"] == "dataset") & ~results["experiment"].str.endswith(CONSTANT)]
     keys = ["experiment", "seed", "train_data", "test_data", "split", "selected_on", "resolution", "n"]
     wide = chosen.pivot(index=keys, columns="measure", values="value").reset_index().reindex(columns=[*keys, *MEASURES])
     return chosen[keys].drop_duplicates().merge(wide, on=keys)  # pivoting sorts; the study's order is kept

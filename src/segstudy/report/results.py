@@ -31,6 +31,9 @@ COLUMNS = (
 )
 
 
+CONSTANT = "(constant)"  # marks rows that say what no skill at all would score
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """Counts of one run on one split, as they lie on disk."""
@@ -58,13 +61,18 @@ class Evaluated:
         return measures.constant_prediction(self.confusion, label)
 
 
+def current_runs(store: Store, plan: Plan) -> Iterator[tuple[Run, RunFolder]]:
+    """The plan's runs that the store holds with these very settings, in the plan's order."""
+    for run in plan.runs:
+        folder = store.run(run.experiment, run.seed)
+        if folder.config.is_file() and read_yaml(folder.config).get("identity") == run.identity:
+            yield run, folder
+
+
 def read_evaluations(store: Store, plan: Plan) -> list[Evaluated]:
     """Every evaluation that the store holds for the plan's runs, in the plan's order; stale runs are left out."""
     found = []
-    for run in plan.runs:
-        folder = store.run(run.experiment, run.seed)
-        if not folder.config.is_file() or read_yaml(folder.config).get("identity") != run.identity:
-            continue
+    for run, folder in current_runs(store, plan):
         for path in (folder.find_evaluation(*names) for names in run.scored_on):
             if path is not None:
                 arrays, meta = read_arrays(path)
@@ -77,8 +85,8 @@ def results_frame(plan: Plan, evaluations: list[Evaluated]) -> pd.DataFrame:
 
     ``level`` is ``dataset`` (counts of all images merged), ``class`` (likewise, one class) or ``image`` (``class``
     then holds the image's id); ``n`` is what the number rests on: images for ``dataset`` and ``class`` (images in which
-    the class is present), classes present for ``image``. ``experiment`` ``(constant)`` rows hold the score of
-    calling everything background.
+    the class is present), classes present for ``image``. Rows of an ``experiment`` that ends in ``(constant)`` hold
+    what calling everything background would score on the same masks.
     """
     rows: list[dict[str, Any]] = []
     for evaluated in evaluations:
@@ -89,9 +97,9 @@ def results_frame(plan: Plan, evaluations: list[Evaluated]) -> pd.DataFrame:
             **{key: evaluated.meta[key] for key in ("train_data", "test_data", "split", "selected_on", "resolution")},
         }
         rows += [common | row for row in _rows(evaluated)]
-        nothing = {"experiment": "(constant)", "train_data": "", "selected_on": ""}
+        nothing = {"experiment": f"{evaluated.run.experiment} {CONSTANT}", "train_data": "", "selected_on": ""}
         rows += [common | nothing | row for row in _overall_rows(evaluated.constant())]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).drop_duplicates(ignore_index=True)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _rows(evaluated: Evaluated) -> Iterator[dict[str, Any]]:
@@ -130,8 +138,7 @@ def scores(results: pd.DataFrame, level: str = "dataset") -> pd.DataFrame:
 def cost_frame(store: Store, plan: Plan) -> pd.DataFrame:
     """Cost of every run that has one, a run a row."""
     rows = []
-    for run in plan.runs:
-        folder = store.run(run.experiment, run.seed)
+    for run, folder in current_runs(store, plan):
         if folder.cost.is_file():
             rows.append({"experiment": run.experiment, "seed": run.seed, **read_json(folder.cost)})
     return pd.DataFrame(rows)
@@ -140,7 +147,7 @@ def cost_frame(store: Store, plan: Plan) -> pd.DataFrame:
 def curves_frame(store: Store, plan: Plan) -> pd.DataFrame:
     """Every epoch's record of every run: experiment, seed, epoch, loss, lr, select_miou, times, memory."""
     rows = []
-    for run in plan.runs:
-        for record in store.run(run.experiment, run.seed).read_metrics():
+    for run, folder in current_runs(store, plan):
+        for record in folder.read_metrics():
             rows.append({"experiment": run.experiment, "seed": run.seed, **record})
     return pd.DataFrame(rows)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from segstudy.plan import IMPORTED
 from segstudy.report.contrasts import Frames, baseline_pairs, class_contrast, class_frame, cross_frame, variant_groups
 from segstudy.spec import CrossEvaluation
 
@@ -145,7 +146,11 @@ def _choice(rows: pd.DataFrame) -> str:
         return "Epoch chosen on the reported split (the review's protocol), which flatters the score."
     if same.any():
         return "Epoch chosen on the reported split of the training data (the review's protocol), which flatters that score."
-    return f"Epoch chosen on {', '.join(dict.fromkeys(rows['selected_on']))}, which is never reported."
+    imported = rows["selected_on"] == IMPORTED
+    if imported.all():
+        return "Trained elsewhere and imported: which split chose the epoch is not known."
+    chosen = f"Epoch chosen on {', '.join(dict.fromkeys(rows['selected_on'][~imported]))}, which is never reported"
+    return f"{chosen}; runs trained elsewhere and imported are the exception." if imported.any() else f"{chosen}."
 
 
 def _seeds(rows: pd.DataFrame) -> str:
