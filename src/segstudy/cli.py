@@ -156,7 +156,7 @@ def check(
     with showing(quiet) as progress:
         workshop = _workshop(whole, store, data, progress)
         try:
-            preflight(workshop, whole)
+            preflight(workshop, whole.runs)
         except SegstudyError as error:
             problems += str(error).split("\n")
         cards, found = check_datasets(workshop, problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -56,6 +57,7 @@ class Evaluation:
     dataset: str
     split: str
     table: NDArray[np.int64] | None = None
+    asked: str = ""
 
 
 class Workshop:
@@ -94,7 +96,7 @@ class Workshop:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
         own, roles = self.dataset(run.config.dataset)
         found = [Evaluation(run.config.dataset, roles.report)]
-        for cross in run.crosses:
+        for cross, asked in run.crosses:
             other, other_roles = self.dataset(cross.on)
             try:
                 table = class_table(own.classes, other.classes, cross.map)
@@ -102,11 +104,11 @@ class Workshop:
                 raise SpecError(f"cross-evaluation of {run.experiment} on {cross.on}: {error}") from None
             split = cross.split or other_roles.report
             other.samples(split)
-            found.append(Evaluation(cross.on, split, table))
+            found.append(Evaluation(cross.on, split, table, asked))
         return found
 
 
-def preflight(workshop: Workshop, plan: Plan) -> None:
+def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
     """Find everything that would stop a run before the first one starts, and report it all together.
 
     Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
@@ -124,20 +126,20 @@ def preflight(workshop: Workshop, plan: Plan) -> None:
         problems.setdefault(prefix + str(error))
 
     unreadable = set()
-    for name in {n for run in plan.runs for n in (run.config.dataset, *(cross.on for cross in run.crosses))}:
+    for name in dict.fromkeys(name for run in runs for name in run.datasets):
         try:
             workshop.dataset(name)
         except SegstudyError as error:
             unreadable.add(name)
             note(error)
     built = set()
-    for run in plan.runs:
+    for run in runs:
         try:
             if run.config.model not in built and not workshop.store.run(run.experiment, run.seed).best.is_file():
                 built.add(run.config.model)
                 workshop.progress.task(f"preparing {run.experiment}", 1)
                 build_network(run.config.model, 2, 0, workshop.weights_file(run.config.model))
-            if not unreadable & {run.config.dataset, *(cross.on for cross in run.crosses)}:
+            if not unreadable.intersection(run.datasets):
                 workshop.evaluations(run)
                 check_batch(run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
         except SegstudyError as error:
@@ -168,28 +170,40 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False) -> list[str]:
     training.keep_freed_memory()
     progress, store = workshop.progress, workshop.store
     store.prepare(workshop.study.model_dump(mode="json"))
-    preflight(workshop, plan)
-    _clear_stale(workshop, plan, replace)
+    states = {run.name: store.run(run.experiment, run.seed).state(run.identity, run.scored_on) for run in plan.runs}
+    stale = [run for run in plan.runs if states[run.name] == "stale"]
+    if stale and not replace:
+        raise StoreError(_stale_message(store, stale))
+    preflight(workshop, [run for run in plan.runs if states[run.name] != "done"])
+    for run in stale:
+        aside = store.run(run.experiment, run.seed).set_aside()
+        progress.say(f"{run.name}: the former run is kept as {aside.name}")
     write_json(store.root / "environment.json", environment())
     failures = []
     for number, run in enumerate(plan.runs, 1):
-        folder = store.run(run.experiment, run.seed)
-        progress.prefix = f"[{number}/{len(plan.runs)}] {run.name}  "
-        if folder.state(run.identity, run.scored_on) == "done":
-            progress.say(f"[{number}/{len(plan.runs)}] {run.name}: done before")
-            continue
-        progress.say(f"[{number}/{len(plan.runs)}] {run.name}")
-        try:
-            with folder.lock():
-                do_run(workshop, run, folder)
-        except (SegstudyError, torch.OutOfMemoryError) as error:
-            text = str(error) if isinstance(error, SegstudyError) else _memory_advice(run, error)
-            if not isinstance(error, StoreError):
-                write_text(folder.failure, text + "\n")
-            failures.append(f"{run.name}: {text}")
-            progress.say(f"  failed: {text}")
+        title = f"[{number}/{len(plan.runs)}] {run.name}"
+        progress.prefix = f"{title}  "
+        progress.say(title + (": done before" if states[run.name] == "done" else ""))
+        if states[run.name] != "done" and (failure := _attempt(workshop, run)):
+            failures.append(f"{run.name}: {failure}")
+            progress.say(f"  failed: {failure}")
     progress.prefix = ""
     return failures
+
+
+def _attempt(workshop: Workshop, run: Run) -> str:
+    """Do one run; what stops it is written beside it and returned, so that the others go on."""
+    folder = workshop.store.run(run.experiment, run.seed)
+    try:
+        with folder.lock():
+            folder.failure.unlink(missing_ok=True)
+            do_run(workshop, run, folder)
+    except (SegstudyError, torch.OutOfMemoryError) as error:
+        text = str(error) if isinstance(error, SegstudyError) else _memory_advice(run, error)
+        if not isinstance(error, StoreError):
+            write_text(folder.failure, text + "\n")
+        return text
+    return ""
 
 
 def _memory_advice(run: Run, error: Exception) -> str:
@@ -200,25 +214,13 @@ def _memory_advice(run: Run, error: Exception) -> str:
     )
 
 
-def _clear_stale(workshop: Workshop, plan: Plan, replace: bool) -> None:
-    """Refuse to overwrite results of other settings, or set them aside when that is asked for."""
-    stale = []
-    for run in plan.runs:
-        folder = workshop.store.run(run.experiment, run.seed)
-        state = folder.state(run.identity, run.scored_on)
-        if state == "stale":
-            stale.append((run, folder))
-        elif state == "failed":
-            folder.failure.unlink()
-    if stale and not replace:
-        lines = [f"  {run.name}: {_differences(run, folder)}" for run, folder in stale]
-        raise StoreError(
-            f"{workshop.store.root}: {len(stale)} runs there were made with other settings:\n"
-            + "\n".join(lines)
-            + "\nChoose another --out, or call again with --replace to set them aside and make them anew."
-        )
-    for run, folder in stale:
-        workshop.progress.say(f"{run.name}: set aside as {folder.set_aside().name}")
+def _stale_message(store: Store, stale: Sequence[Run]) -> str:
+    lines = [f"  {run.name}: {_differences(run, store.run(run.experiment, run.seed))}" for run in stale]
+    return (
+        f"{store.root}: {len(stale)} runs there were made with other settings:\n"
+        + "\n".join(lines)
+        + "\nChoose another --out, or call again with --replace to set them aside and make them anew."
+    )
 
 
 def _differences(run: Run, folder: RunFolder) -> str:
@@ -327,8 +329,7 @@ def evaluate_run(
     workshop: Workshop, run: Run, folder: RunFolder, model: nn.Module, evaluation: Evaluation, fabric: Fabric
 ) -> None:
     """Counts and predicted masks of one run on one split, unless they are there."""
-    path = folder.evaluation(evaluation.dataset, evaluation.split)
-    if path.is_file():
+    if folder.find_evaluation(evaluation.dataset, evaluation.split, evaluation.asked):
         return
     config = run.config
     data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.input_size)
@@ -352,12 +353,13 @@ def evaluate_run(
         "resolution": config.resolution,
         "classes": list(data.dataset.classes),
         "palette": [list(colour) for colour in data.dataset.palette],
+        "asked": evaluation.asked,
         "input_size": config.recipe.input_size,
         "data_fingerprint": data.fingerprint,
         "weights_sha256": file_sha256(folder.best),
     }
     arrays = {"confusion": confusion, "ids": np.array([sample.id for sample in data.samples])}
-    write_arrays(path, arrays, meta)
+    write_arrays(folder.evaluation(evaluation.dataset, evaluation.split), arrays, meta)
 
 
 def environment() -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from segstudy.errors import SpecError, listing, nearest
 from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, resolve
@@ -45,6 +45,17 @@ class Comparison:
         return "confounded" if self.confounded else factor_kind(next(iter(self.changes)))
 
 
+class Scoring(NamedTuple):
+    """One evaluation that a run needs: on ``split`` of ``dataset``, or on the split reported there if that is None.
+
+    ``asked`` identifies what a cross-evaluation asks for (label map, the target's reading); counts of another are not it.
+    """
+
+    dataset: str
+    split: str | None
+    asked: str
+
+
 @dataclass(frozen=True)
 class Run:
     """One experiment under one seed."""
@@ -52,7 +63,7 @@ class Run:
     config: Config
     seed: int
     comparison: Comparison | None
-    crosses: tuple[CrossEvaluation, ...]
+    crosses: tuple[tuple[CrossEvaluation, str], ...]  # each with the hash of what it asks for
 
     @property
     def experiment(self) -> str:
@@ -65,16 +76,21 @@ class Run:
         return f"{self.experiment}/seed{self.seed}"
 
     @property
-    def scored_on(self) -> tuple[tuple[str, str | None], ...]:
-        """(dataset, split) of every evaluation, the run's own dataset first; split None is the one reported there."""
-        own = (self.config.dataset, self.config.data.report)
-        return (own, *((cross.on, cross.split) for cross in self.crosses))
+    def scored_on(self) -> tuple[Scoring, ...]:
+        """Every evaluation of the run, that on its own dataset first."""
+        own = Scoring(self.config.dataset, self.config.data.report, "")
+        return (own, *(Scoring(cross.on, cross.split, asked) for cross, asked in self.crosses))
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the datasets that the run needs, its own first."""
+        return list(dict.fromkeys(scoring.dataset for scoring in self.scored_on))
 
     @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
         values = {**self.config.values(), "seed": self.seed, "result_version": RESULT_VERSION}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        return digest(values)
 
 
 @dataclass(frozen=True)
@@ -113,9 +129,19 @@ def make_plan(study: Study) -> Plan:
     for name, experiment in study.experiments.items():
         config = resolve(study, name)
         comparison = compare_configs(study, experiment.base, config) if experiment.base else None
-        crosses = tuple(cross for cross in study.cross_evaluations if cross.experiment == name)
+        crosses = tuple((cross, asked(study, cross)) for cross in study.cross_evaluations if cross.experiment == name)
         runs += [Run(config, seed, comparison, crosses) for seed in study.seeds]
     return Plan(study, tuple(runs))
+
+
+def asked(study: Study, cross: CrossEvaluation) -> str:
+    """Hash of what a cross-evaluation asks for, without where the target's data lie."""
+    return digest({"map": cross.map, "data": study.data[cross.on].model_dump(exclude={"root"})})
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Short hash of plain values, the same whatever the order of keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def compare_configs(study: Study, base: str, config: Config) -> Comparison:

@@ -40,6 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
         raise StoreError(
@@ -52,10 +54,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -110,6 +110,16 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         return arrays, json.loads(str(arrays.pop("meta")))
     except Exception as error:  # a damaged zip can make NumPy raise nearly anything
         raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({error})") from None
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The description alone of what :func:`write_arrays` wrote; of a damaged file, none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+        return dict(meta)
+    except Exception:  # a damaged zip can make NumPy raise nearly anything; whoever reads the counts says so
+        return {}
 
 
 def file_sha256(path: Path) -> str:
@@ -268,12 +278,15 @@ class RunFolder:
                     records.append(json.loads(line))
         return records
 
-    def find_evaluation(self, dataset: str, split: str | None) -> Path | None:
-        """Counts on ``dataset``, of ``split`` or else of whichever split is reported there; None if there are none."""
-        paths = [self.evaluation(dataset, name) for name in ([split] if split else REPORTABLE)]
-        return next((path for path in paths if path.is_file()), None)
+    def find_evaluation(self, dataset: str, split: str | None, asked: str = "") -> Path | None:
+        """Counts on ``dataset``, of ``split`` or else of whichever split is reported there; None if there are none.
 
-    def state(self, identity: str, scored_on: Iterable[tuple[str, str | None]]) -> State:
+        Counts that answer another question than ``asked`` (another label map, say) are not found.
+        """
+        paths = [self.evaluation(dataset, name) for name in ([split] if split else REPORTABLE)]
+        return next((path for path in paths if path.is_file() and read_meta(path).get("asked", "") == asked), None)
+
+    def state(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]]) -> State:
         """Where the run stands, read off its files."""
         if not self.config.is_file():
             return "running" if self.locked() else "missing"

@@ -128,11 +128,22 @@ def test_reviews_notes_are_the_papers() -> None:
 
 def test_run_is_scored_on_its_own_data_first_then_on_its_crosses() -> None:
     plan = plan_of()
-    assert plan.first("unet").scored_on == (("road", None), ("polyps", None), ("polyps", "val"))
-    assert plan.first("deep").scored_on == (("road", None), ("polyps", "train"))
-    assert plan.first("late").scored_on == (("road", None),)
+    places = {run.experiment: [(s.dataset, s.split) for s in run.scored_on] for run in plan.runs}
+    assert places["unet"] == [("road", None), ("polyps", None), ("polyps", "val")]
+    assert places["deep"] == [("road", None), ("polyps", "train")]
+    assert places["late"] == [("road", None)]
+    assert plan.first("unet").datasets == ["road", "polyps"]
     reporting = plan_of(STUDY, "data.road.report=val")
-    assert reporting.first("late").scored_on == (("road", "val"),)
+    assert reporting.first("late").scored_on == (("road", "val", ""),)
+
+
+def test_what_a_cross_evaluation_asks_for_changes_with_its_map_and_its_data_but_not_with_their_place() -> None:
+    def asked(*settings: str) -> str:
+        return plan_of(STUDY, *settings).first("unet").scored_on[1].asked
+
+    assert asked() == asked("data.polyps.root=elsewhere") == asked("recipe.epochs=3")
+    assert asked() != asked("data.polyps.split_seed=7")
+    assert asked() != asked("cross_evaluations=[{experiment: unet, on: polyps, map: {road: polyp}}]")
 
 
 def test_identity_is_a_hash_of_all_that_the_file_says() -> None:

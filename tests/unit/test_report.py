@@ -101,6 +101,7 @@ def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion:
         "classes": classes,
         "palette": [[128, 64, 128], [0, 0, 142], [70, 130, 180], [0, 0, 0]][: len(classes)],
         "input_size": 32,
+        "asked": next((scoring.asked for scoring in run.scored_on if scoring.dataset == data), ""),
     }
     ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
     write_arrays(folder.evaluation(data, "val"), {"confusion": confusion, "ids": ids}, meta)

@@ -335,6 +335,31 @@ def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, t
     assert accuracy == pytest.approx(background[0] / background.sum())
 
 
+def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(data, tmp_path):
+    first = workshop_at(data, tmp_path / "out", epochs=1)
+    run_part(first)
+    (before,) = (e for e in read_evaluations(first.store, make_plan(first.study)) if not e.in_domain)
+    trained = first.store.run("unet", 42).best.stat().st_mtime_ns
+    turned = ["cross_evaluations=[{experiment: unet, on: person, map: {polyp: background, background: person}}]"]
+    second = workshop_at(data, tmp_path / "out", epochs=1, settings=turned)
+    plan = make_plan(second.study)
+    run = plan.first("unet")
+    assert second.store.run("unet", 42).state(run.identity, run.scored_on) == "trained"
+    assert [e.in_domain for e in read_evaluations(second.store, plan)] == [True]
+    assert run_part(second) == []
+    (after,) = (e for e in read_evaluations(second.store, plan) if not e.in_domain)
+    assert np.array_equal(after.confusion, before.confusion[:, :, ::-1])
+    assert second.store.run("unet", 42).best.stat().st_mtime_ns == trained
+    assert verify(tmp_path / "out")[1] == []
+
+
+def test_a_finished_study_needs_its_data_no_more(data, tmp_path):
+    run_part(workshop_at(data, tmp_path / "out", epochs=1))
+    (data / "Kvasir-SEG").rename(data / "gone")
+    (data / "person").rename(data / "gone too")
+    assert run_part(workshop_at(data, tmp_path / "out", epochs=1)) == []
+
+
 def test_class_table_by_name_and_by_map():
     table = class_table(("sky", "road", "bike"), ("road", "cycle", "sky"), {"bike": "cycle"})
     assert table.tolist() == [2, 0, 1]
