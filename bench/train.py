@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from segstudy.data import kvasir
-from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, batches, divide_order, epoch_order
+from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, batches, divide_order, epoch_order, to_device
 from segstudy.data.cache import CachedSplit, open_cache
 from segstudy.data.core import Dataset, Sample, threshold_labels
 from segstudy.data.synthetic import write_kvasir
@@ -79,9 +79,8 @@ def segstudy_epoch(data: CachedSplit, fabric: Fabric, model: nn.Module, optimize
     started = time.perf_counter()
     loss_of = nn.CrossEntropyLoss(ignore_index=255)
     model.train()
-    for images, labels in batches(
-        data, divide_order(epoch_order(len(data), 42, epoch), RECIPE.batch_size), fabric.device
-    ):
+    for batch in batches(data, divide_order(epoch_order(len(data), 42, epoch), RECIPE.batch_size)):
+        images, labels = to_device(*batch, fabric.device)
         loss = loss_of(predict_logits(model, images), labels)
         optimizer.zero_grad()
         fabric.backward(loss)

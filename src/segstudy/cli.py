@@ -102,9 +102,12 @@ def run(
 
     with showing(quiet) as progress:
         failures = execute(_workshop(whole, store, data, progress), part, replace)
+    message = "\n".join([f"{len(failures)} runs failed:", *failures])
+    if len(failures) == len(part.runs):
+        raise SegstudyError(message)
     print(f"report: {_shown(build_report(store, whole))}")
     if failures:
-        raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
+        raise SegstudyError(message)
 
 
 @app.command()
@@ -205,7 +208,7 @@ def predict(
     from segstudy.errors import StoreError
     from segstudy.predict import predict_images
 
-    study, _, rest = run_name.partition(":")
+    study, _, rest = run_name.rpartition(":")
     experiment, _, seed = rest.partition("/seed")
     whole, store = _plan(study, out, set_)
     if experiment not in whole.experiments:
@@ -219,8 +222,10 @@ def predict(
         )
     chosen = whole.select([experiment], int(seed) if seed else None).runs[0]
     folder = store.run(chosen.experiment, chosen.seed)
-    if not folder.best.is_file():
-        raise StoreError(f"{chosen.name}: not trained yet in {store.root}; run the study first, or name its --out")
+    state = folder.state(chosen.identity, chosen.scored_on)
+    if not folder.trained or state == "stale":
+        reason = "was made with other settings than the study's" if state == "stale" else "is not trained yet"
+        raise StoreError(f"{chosen.name}: {reason} in {store.root}; run the study first, or name its --out")
     written = predict_images(chosen, folder, images, to)
     print(f"wrote {len(written)} masks and overlays to {to}")
 

@@ -70,8 +70,8 @@ def measure_cost(
 def _timed(model: nn.Module, image: torch.Tensor) -> float:
     started = time.perf_counter()
     predict_logits(model, image)
-    if image.device.type == "cuda":
-        torch.cuda.synchronize()
+    if image.device.type != "cpu":
+        torch.accelerator.synchronize()
     return time.perf_counter() - started
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segstudy.data.batches import batches
+from segstudy.data.batches import batches, to_device
 from segstudy.data.cache import CachedSplit
 from segstudy.data.core import IGNORE, Dataset, Labels
 from segstudy.errors import SpecError, listing, nearest
@@ -99,7 +99,8 @@ def count_split(
     counts: list[Confusion] = []
     network.eval()
     with torch.inference_mode(), ThreadPoolExecutor(2) as pool:
-        for part, (images, labels) in zip(parts, batches(data, parts, device), strict=True):
+        for part, (images, labels) in zip(parts, batches(data, parts), strict=True):
+            images, labels = to_device(images, labels, device)
             logits = predict_logits(network, images)
             truths, predicted = _at_resolution(data, part, logits, labels, resolution, pool)
             if lookup is not None:

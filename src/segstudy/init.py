@@ -53,12 +53,18 @@ def write_study_file(root: Path, file: Path) -> None:
     reader, dataset = _recognise(root)
     if file.exists():
         raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in root.resolve().name.lower()).strip("._-") or "data"
+    name = _study_name(root.resolve().name)
     splits = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
     options = f", num_classes: {len(dataset.classes)}" if reader == "folder" else ""
     text = TEMPLATE.format(root=_quoted(root), found=found, file=file, name=name, reader=reader, options=options)
     write_text(file, text)
+
+
+def _study_name(folder: str) -> str:
+    """The folder's name as a study may have it: letters, digits and dashes, never a word that YAML reads as a value."""
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in folder.lower()).strip("-")[:60]
+    return kept if kept[:1].isalpha() and kept not in ("true", "false", "null") else f"data-{kept}".rstrip("-")
 
 
 def _recognise(root: Path) -> tuple[str, Dataset]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,7 +21,7 @@ from torch import nn
 
 from segstudy import train as training
 from segstudy.cost import measure_cost
-from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.cache import CachedSplit, open_cache, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
 from segstudy.data.load import find_path, load_dataset
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing
@@ -32,10 +33,11 @@ from segstudy.models import (
     read_checkpoint,
     read_state,
 )
-from segstudy.plan import IMPORTED, Plan, Run
+from segstudy.plan import IMPORTED, Plan, Run, unequal_budgets
 from segstudy.progress import Progress
 from segstudy.spec import Config, Model, Study
 from segstudy.store import (
+    SUMS,
     RunFolder,
     Store,
     building,
@@ -82,6 +84,10 @@ class Workshop:
         """A split of dataset ``name`` at ``size`` pixels."""
         return open_cache(self.dataset(name)[0], split, size, self.store, self.progress)
 
+    def fingerprint(self, name: str, split: str) -> str:
+        """Hash of a split's files, remembered by their sizes and times."""
+        return remembered_fingerprint(self.dataset(name)[0].samples(split), self.store)
+
     def weights_file(self, model: Model) -> Path | None:
         """Where the model's weights lie, when the study names a file."""
         if model.weights in ("imagenet", "packaged", "none"):
@@ -96,13 +102,13 @@ class Workshop:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
         own, roles = self.dataset(run.config.dataset)
         found = [Evaluation(run.config.dataset, roles.report)]
-        for cross, asked in run.crosses:
+        for cross, named, asked in run.crosses:
             other, other_roles = self.dataset(cross.on)
             try:
                 table = class_table(own.classes, other.classes, cross.map)
             except SpecError as error:
                 raise SpecError(f"cross-evaluation of {run.experiment} on {cross.on}: {error}") from None
-            split = cross.split or other_roles.report
+            split = named or other_roles.report
             other.samples(split)
             found.append(Evaluation(cross.on, split, table, asked))
         return found
@@ -135,7 +141,7 @@ def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
     built = set()
     for run in runs:
         try:
-            if run.config.model not in built and not workshop.store.run(run.experiment, run.seed).best.is_file():
+            if run.config.model not in built and not workshop.store.run(run.experiment, run.seed).trained:
                 built.add(run.config.model)
                 workshop.progress.task(f"preparing {run.experiment}", 1)
                 build_network(run.config.model, 2, 0, workshop.weights_file(run.config.model))
@@ -169,20 +175,24 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False) -> list[str]:
     """
     training.keep_freed_memory()
     progress, store = workshop.progress, workshop.store
-    store.prepare(workshop.study.model_dump(mode="json"))
     states = {run.name: store.run(run.experiment, run.seed).state(run.identity, run.scored_on) for run in plan.runs}
     stale = [run for run in plan.runs if states[run.name] == "stale"]
     if stale and not replace:
         raise StoreError(_stale_message(store, stale))
-    preflight(workshop, [run for run in plan.runs if states[run.name] != "done"])
+    store.prepare(workshop.study.model_dump(mode="json", exclude_unset=True))
+    missing = [run for run in plan.runs if states[run.name] != "done"]
+    preflight(workshop, missing)
     for run in stale:
         aside = store.run(run.experiment, run.seed).set_aside()
         progress.say(f"{run.name}: the former run is kept as {aside.name}")
-    write_json(store.root / "environment.json", environment())
+    if missing:
+        write_json(store.root / "environment.json", environment())
+    for line in unequal_budgets(plan):
+        progress.say(f"note: training budget differs from the study's: {line}")
     failures = []
     for number, run in enumerate(plan.runs, 1):
         title = f"[{number}/{len(plan.runs)}] {run.name}"
-        progress.prefix = f"{title}  "
+        progress.prefix = f"{workshop.study.name} {title}  "
         progress.say(title + (": done before" if states[run.name] == "done" else ""))
         if states[run.name] != "done" and (failure := _attempt(workshop, run)):
             failures.append(f"{run.name}: {failure}")
@@ -198,19 +208,28 @@ def _attempt(workshop: Workshop, run: Run) -> str:
         with folder.lock():
             folder.failure.unlink(missing_ok=True)
             do_run(workshop, run, folder)
-    except (SegstudyError, torch.OutOfMemoryError) as error:
-        text = str(error) if isinstance(error, SegstudyError) else _memory_advice(run, error)
-        if not isinstance(error, StoreError):
-            write_text(folder.failure, text + "\n")
+    except StoreError as error:
+        return str(error)
+    except (SegstudyError, RuntimeError) as error:  # torch's own errors, such as a full memory, are RuntimeErrors
+        text, details = str(error), ""
+        if isinstance(error, torch.OutOfMemoryError):
+            text = _memory_advice(run, error)
+        elif not isinstance(error, SegstudyError):
+            text, details = f"torch stopped: {_first_line(error)}; see {folder.failure}", traceback.format_exc()
+        write_text(folder.failure, f"{text}\n{details}")
         return text
     return ""
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _memory_advice(run: Run, error: Exception) -> str:
     recipe = run.config.recipe
     return (
         f"the GPU's memory is too small for batches of {recipe.batch_size} at {recipe.input_size} px "
-        f"({str(error).splitlines()[0]}); lower recipe.batch_size or recipe.input_size for the whole study"
+        f"({_first_line(error)}); lower recipe.batch_size or recipe.input_size for the whole study"
     )
 
 
@@ -235,10 +254,13 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     _, roles = workshop.dataset(config.dataset)
     fabric = training.make_fabric(recipe)
     network = make_network(workshop, run)
-    if not (folder.best.is_file() and folder.config.is_file()):
+    (folder.path / SUMS).unlink(missing_ok=True)
+    if folder.trained:
+        _check_inputs(workshop, run, folder, fabric)
+    else:
         fit = workshop.cached(config.dataset, roles.train, recipe.input_size)
         select = workshop.cached(config.dataset, roles.select, recipe.input_size)
-        _begin(workshop, run, folder, {"train": fit.fingerprint, "select": select.fingerprint}, fabric)
+        _begin(workshop, run, folder, fabric)
         training.reset_peak_memory()
         training.train(network, fit, select, recipe, run.seed, folder, fabric, workshop.progress)
     load_network(network, read_state(folder.best), str(folder.best))
@@ -252,29 +274,43 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
 
 
 def make_network(workshop: Workshop, run: Run) -> nn.Module:
-    """The run's network with its initial weights."""
+    """The run's network with its initial weights; weights that a finished training will replace are not asked for."""
     model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
+    if workshop.store.run(run.experiment, run.seed).trained:
+        model = model.model_copy(update={"weights": "none"})
     return build_network(model, len(dataset.classes), run.seed, workshop.weights_file(model))
 
 
-def _begin(workshop: Workshop, run: Run, folder: RunFolder, data: dict[str, str], fabric: Fabric) -> None:
-    """Write down what the run is; a run to be gone on with must find its data as it left them."""
-    weights = workshop.weights_file(run.config.model)
-    inputs = {"data_fingerprints": data, "weights_sha256": file_sha256(weights) if weights else None}
+INPUTS = {"data_fingerprints": "data", "weights_sha256": "initial weights", "precision": "precision"}
+
+
+def _check_inputs(workshop: Workshop, run: Run, folder: RunFolder, fabric: Fabric) -> dict[str, Any]:
+    """What the run starts from, beside its configuration; a run to be gone on with must find it as it left it.
+
+    Of a finished training, only the data are looked at: its scores must be on the images that it was trained beside.
+    """
+    roles, names = workshop.dataset(run.config.dataset)[1], ("train", "select")
+    prints = {name: workshop.fingerprint(run.config.dataset, getattr(roles, name)) for name in names}
+    weights = None if folder.trained else workshop.weights_file(run.config.model)
+    precision = training.choose_precision(run.config.recipe.precision, fabric.device)
+    found = {"data_fingerprints": prints, "weights_sha256": weights and file_sha256(weights), "precision": precision}
+    before = read_yaml(folder.config) if folder.config.is_file() else {}
+    compared = [key for key in (["data_fingerprints"] if folder.trained else INPUTS) if key in before]
+    if changed := [INPUTS[key] for key in compared if before[key] != found[key]]:
+        raise StoreError(
+            f"{folder.path}: the {' and '.join(changed)} changed since this run began; bring back what was, or move this "
+            "folder away to begin anew"
+        )
+    return found
+
+
+def _begin(workshop: Workshop, run: Run, folder: RunFolder, fabric: Fabric) -> None:
+    """Write down what the run is and what it starts from."""
+    inputs = _check_inputs(workshop, run, folder, fabric)
     if folder.config.is_file():
-        before = read_yaml(folder.config)
-        if changed := [key for key in inputs if before.get(key) != inputs[key]]:
-            what = " and ".join(
-                {"data_fingerprints": "data", "weights_sha256": "initial weights"}[key] for key in changed
-            )
-            raise StoreError(
-                f"{folder.path}: the {what} have changed since this run began; bring them back, or move this folder away "
-                "to begin anew"
-            )
         return
     record = run_record(run, workshop.dataset(run.config.dataset)) | {
         **inputs,
-        "precision": training.choose_precision(run.config.recipe.precision, fabric.device),
         "environment": environment(),
     }
     write_yaml(folder.config, record)
@@ -293,7 +329,7 @@ def import_checkpoint(workshop: Workshop, run: Run, checkpoint: Path) -> None:
         When the store holds this run already.
 
     """
-    workshop.store.prepare(workshop.study.model_dump(mode="json"))
+    workshop.store.prepare(workshop.study.model_dump(mode="json", exclude_unset=True))
     folder = workshop.store.run(run.experiment, run.seed)
     if folder.config.is_file():
         raise StoreError(f"{folder.path}: holds a run already; choose another --out or --seed, or move it away")

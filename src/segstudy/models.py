@@ -130,7 +130,7 @@ def build_network(model: Model, num_classes: int, seed: int, weights_file: Path 
     smp = import_smp()
     download = model.weights == "imagenet"
     arguments = smp_arguments(model, num_classes)
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         try:

@@ -63,7 +63,7 @@ class Run:
     config: Config
     seed: int
     comparison: Comparison | None
-    crosses: tuple[tuple[CrossEvaluation, str], ...]  # each with the hash of what it asks for
+    crosses: tuple[tuple[CrossEvaluation, str | None, str], ...]  # with its split and the hash of what it asks for
 
     @property
     def experiment(self) -> str:
@@ -79,7 +79,7 @@ class Run:
     def scored_on(self) -> tuple[Scoring, ...]:
         """Every evaluation of the run, that on its own dataset first."""
         own = Scoring(self.config.dataset, self.config.data.report, "")
-        return (own, *(Scoring(cross.on, cross.split, asked) for cross, asked in self.crosses))
+        return (own, *(Scoring(cross.on, split, asked) for cross, split, asked in self.crosses))
 
     @property
     def datasets(self) -> list[str]:
@@ -129,7 +129,11 @@ def make_plan(study: Study) -> Plan:
     for name, experiment in study.experiments.items():
         config = resolve(study, name)
         comparison = compare_configs(study, experiment.base, config) if experiment.base else None
-        crosses = tuple((cross, asked(study, cross)) for cross in study.cross_evaluations if cross.experiment == name)
+        crosses = tuple(
+            (cross, cross.split or study.data[cross.on].report, asked(study, cross))
+            for cross in study.cross_evaluations
+            if cross.experiment == name
+        )
         runs += [Run(config, seed, comparison, crosses) for seed in study.seeds]
     return Plan(study, tuple(runs))
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from segstudy.data.batches import normalise
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Labels, read_rgb
-from segstudy.errors import DataError, listing
+from segstudy.errors import DataError, StoreError, listing
 from segstudy.evaluate import save_labels
 from segstudy.models import build_network, load_network, place, predict_logits, read_state
 from segstudy.plan import Run
@@ -41,11 +41,16 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     Raises
     ------
     DataError
-        For a missing or unreadable image, before anything is written, and for two images of one name.
+        For a missing or unreadable image and for two images of one name.
+    StoreError
+        When ``target`` cannot be written.
 
     """
     images = _find_images(inputs)
-    opened = [read_rgb(path) for path in images] if len(images) <= 32 else None
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{target}: cannot be made a folder ({error.strerror}); choose another --to") from None
     record = read_yaml(folder.config)
     palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
     dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
@@ -54,8 +59,8 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     load_network(network, read_state(folder.best), str(folder.best))
     model = fabric.setup(place(network, fabric.device).eval())
     written = []
-    for index, path in enumerate(images):
-        image = opened[index] if opened else read_rgb(path)
+    for path in images:
+        image = read_rgb(path)
         labels = predict_labels(model, image, run.config.recipe.input_size, fabric.device)
         mask = target / f"{path.stem}.png"
         save_labels(mask, labels, dataset)

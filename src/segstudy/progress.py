@@ -34,16 +34,16 @@ class Progress:
             self._task = self.bars.add_task(self.prefix + text, total=total, rate="")
         return self
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Move on by ``steps``; ``note`` stands at the end of the bar."""
+    def advance(self, steps: int = 1) -> None:
+        """Move on by ``steps``."""
         self._done += steps
         if self.bars is not None and self._task is not None:
             rate = self._done / max(time.monotonic() - self._started, 1e-9)
-            self.bars.update(self._task, advance=steps, rate=f"{rate:,.1f} images/s  {note}")  # type: ignore[arg-type]
+            self.bars.update(self._task, advance=steps, rate=f"{rate:,.1f} images/s")  # type: ignore[arg-type]
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -55,10 +55,10 @@ def showing(quiet: bool = False) -> Iterator[Progress]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=console, transient=True) as bars:

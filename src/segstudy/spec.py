@@ -22,7 +22,6 @@ Protocol = Literal["held-out", "paper"]
 
 # The paper's section 2.3: an ablation changes the architecture or a core component, a hyper-parameter a setting.
 ABLATIONS = ("model.arch", "model.encoder", "model.weights")
-HYPERPARAMETERS = ("model.output_stride",)  # and everything under recipe
 
 # pydantic's kinds of fault whose own words speak of Python
 WORDS = {
@@ -296,7 +295,7 @@ def check_references(study: Study, problems: Problems) -> None:
         check_experiment(study, name, experiment, problems)
     if len(set(study.seeds)) < len(study.seeds):
         problems.add(("seeds",), f"a seed is named twice: {study.seeds}")
-    seen: set[tuple[str, str, str | None]] = set()
+    seen: set[tuple[str, str]] = set()
     for index, cross in enumerate(study.cross_evaluations):
         at: Keys = ("cross_evaluations", index)
         if cross.experiment not in study.experiments:
@@ -304,9 +303,11 @@ def check_references(study: Study, problems: Problems) -> None:
             problems.add((*at, "experiment"), f"no experiment is named '{cross.experiment}'{hint}")
         if cross.on not in study.data:
             problems.add((*at, "on"), f"no dataset is named '{cross.on}'{nearest(cross.on, study.data)}")
-        if (key := (cross.experiment, cross.on, cross.split)) in seen:
-            problems.add(at, "the same cross-evaluation stands here twice")
+        if (key := (cross.experiment, cross.on)) in seen:
+            problems.add(at, f"'{cross.experiment}' is scored on '{cross.on}' twice; name each dataset once")
         seen.add(key)
+        if cross.experiment in study.experiments and cross.on == trained_on(study, cross.experiment):
+            problems.add((*at, "on"), f"'{cross.experiment}' is trained on '{cross.on}'; name another dataset")
 
 
 def check_experiment(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
@@ -333,6 +334,12 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
         problems.add((*at, "base"), f"leads back to itself: {' -> '.join([name, *chain])}")
     else:
         check_change(study, name, experiment, problems)
+
+
+def trained_on(study: Study, name: str) -> str | None:
+    """The dataset of experiment ``name``, from the baseline that it goes back to; None where that is broken."""
+    chain = [name, *base_chain(study, name)]
+    return study.experiments[chain[-1]].data if chain[-1] in study.experiments else None
 
 
 def base_chain(study: Study, name: str) -> list[str]:

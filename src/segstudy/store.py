@@ -257,6 +257,11 @@ class RunFolder:
         """Why the last attempt stopped, if it did."""
         return self.path / "failure.txt"
 
+    @property
+    def trained(self) -> bool:
+        """Whether training has ended, here or, for an imported checkpoint, elsewhere."""
+        return self.best.is_file() and self.config.is_file()
+
     def best_of_epoch(self, epoch: int) -> Path:
         """Weights of the best epoch so far, while training goes on."""
         return self.path / f"best-epoch{epoch}.safetensors"
@@ -316,7 +321,7 @@ class RunFolder:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process; the system lets go of it however the process ends."""
-        lock = FileLock(self.path / "lock", timeout=0)
+        lock = FileLock(self.path / "lock", timeout=2)  # a glance by another process passes at once
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
+import io
 import json
 import logging
 import math
@@ -25,7 +27,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from segstudy import measures
-from segstudy.data.batches import batches, divide_order, epoch_order
+from segstudy.data.batches import batches, divide_order, epoch_order, to_device
 from segstudy.data.cache import CachedSplit
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, StoreError
@@ -33,7 +35,7 @@ from segstudy.evaluate import count_split
 from segstudy.models import import_smp, load_network, place, predict_logits
 from segstudy.progress import Progress
 from segstudy.spec import Optimizer, Recipe
-from segstudy.store import RunFolder, replacing, write_bytes, write_text
+from segstudy.store import RunFolder, write_bytes, write_text
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -49,6 +51,8 @@ def choose_precision(precision: str, device: torch.device) -> Precision:
 
 def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
     """One device, a GPU if there is one, at the recipe's precision."""
+    if recipe.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first use
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision of every run
     device = Fabric(accelerator=accelerator, devices=1).device
     return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(recipe.precision, device))
@@ -61,10 +65,17 @@ def keep_freed_memory() -> None:
     goes into the kernel clearing the same pages (bench/train.py measures it). Elsewhere than on glibc, nothing happens.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(m_mmap_max, 0)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def give_back_memory() -> None:
+    """Let go of what a former run has kept, so that the next one's peak is its own."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def make_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
@@ -92,10 +103,21 @@ def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
     return float((1 - done) ** 0.9) if schedule == "poly" else 1.0
 
 
+def cross_entropy(logits_nchw: Tensor, labels_nhw: Tensor) -> Tensor:
+    """Mean cross-entropy over the pixels that count; laid out flat where torch must be deterministic.
+
+    The two-dimensional kernel has no deterministic form on CUDA; over a flat list of pixels it has, with the same result.
+    """
+    if torch.are_deterministic_algorithms_enabled():
+        flat = logits_nchw.movedim(1, -1).reshape(-1, logits_nchw.shape[1])
+        return nn.functional.cross_entropy(flat, labels_nhw.reshape(-1), ignore_index=IGNORE)
+    return nn.functional.cross_entropy(logits_nchw, labels_nhw, ignore_index=IGNORE)
+
+
 def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """The recipe's loss of logits (n, c, h, w) and labels (n, h, w); pixels of 255 do not count."""
     if name == "cross_entropy":
-        return nn.CrossEntropyLoss(ignore_index=IGNORE)
+        return cross_entropy
     losses = import_smp().losses
     kind = {"dice": losses.DiceLoss, "focal": losses.FocalLoss}[name]
     loss: Callable[[Tensor, Tensor], Tensor] = kind(mode="multiclass", ignore_index=IGNORE)
@@ -162,6 +184,14 @@ def train(
                 f"  epoch {at.epoch}/{recipe.epochs}  loss {spent['loss']:.4f}  mIoU {score:.4f}"
                 f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
             )
+    _finish(folder, at)
+
+
+def _finish(folder: RunFolder, at: Progressed) -> None:
+    if not at.best_epoch:
+        raise SegstudyError(
+            "no epoch could be scored: every pixel of the split that chooses the epoch is ignored (255)"
+        )
     folder.best_of_epoch(at.best_epoch).replace(folder.best)
     folder.last.unlink(missing_ok=True)
 
@@ -179,21 +209,21 @@ def _one_epoch(
 ) -> dict[str, float]:
     """Every image once, in the epoch's own order: mean loss, seconds waiting for data, seconds in all, images/s."""
     model.train()
-    total = torch.zeros((), dtype=torch.float64, device=fabric.device)
+    total = torch.zeros((), device=fabric.device)  # summed there, so that no step waits for the device
     started, waited = time.perf_counter(), 0.0
-    feed = batches(fit, divide_order(epoch_order(len(fit), seed, epoch), batch_size), fabric.device)
+    feed = batches(fit, divide_order(epoch_order(len(fit), seed, epoch), batch_size))
     while True:
         asked = time.perf_counter()
         batch = next(feed, None)
         waited += time.perf_counter() - asked
         if batch is None:
             break
-        images, labels = batch
+        images, labels = to_device(*batch, fabric.device)
         loss = loss_of(predict_logits(model, images), labels)
         stepper.zero_grad()  # type: ignore[attr-defined]
         fabric.backward(loss)
         stepper.step()
-        total += loss.detach().double() * len(images)
+        total += loss.detach() * len(images)
         progress.advance(len(images))
     mean = float(total) / len(fit)  # waits for the device
     seconds = time.perf_counter() - started
@@ -218,9 +248,9 @@ def _save_progress(
     """Record the epoch, then the state to go on from; weights of former best epochs go last, when nothing needs them."""
     kept = [r for r in folder.read_metrics() if r["epoch"] < at.epoch]
     write_text(folder.metrics, "".join(json.dumps(r) + "\n" for r in [*kept, record]))
-    with replacing(folder.last) as temporary:
-        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "at": vars(at)}
-        torch.save(state, temporary)
+    state, whole = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "at": vars(at)}, io.BytesIO()
+    torch.save(state, whole)  # to memory first: to a full disk, torch raises errors of its own
+    write_bytes(folder.last, whole.getvalue())
     for path in folder.path.glob("best-epoch*.safetensors"):
         if path != folder.best_of_epoch(at.best_epoch):
             path.unlink()
@@ -247,7 +277,6 @@ def _determinism(wanted: bool) -> Any:
     """Let torch refuse operations that may differ from run to run, for the length of one training."""
     before = torch.are_deterministic_algorithms_enabled()
     if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
     try:
         yield
@@ -257,6 +286,7 @@ def _determinism(wanted: bool) -> Any:
 
 def reset_peak_memory() -> None:
     """Begin to measure peak memory anew: the GPU's, else this process's where the system allows it."""
+    give_back_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError), Path("/proc/self/clear_refs").open("w") as file:

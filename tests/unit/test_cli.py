@@ -170,7 +170,7 @@ def test_score_by_hand(segstudy, tmp_path):
         (["archive", "study.yaml"], "segstudy run"),
         (["verify", "nowhere"], "no such folder"),
         (["verify", "Kvasir-SEG"], "no SHA256SUMS found"),
-        (["predict", "study.yaml:unet", "Kvasir-SEG/images"], "not trained yet"),
+        (["predict", "study.yaml:unet", "Kvasir-SEG/images"], "is not trained yet"),
         (["predict", "study.yaml", "Kvasir-SEG/images"], "write STUDY:EXPERIMENT"),
         (["predict", "study.yaml:unet/seedx", "Kvasir-SEG/images"], "is not a seed"),
         (["import", "none.pth", "--study", "study.yaml", "--experiment", "unet"], "none.pth: no such file"),

@@ -265,3 +265,13 @@ def test_offline_without_a_cache_says_what_to_do(tmp_path):
     assert said.startswith("WeightsError the ImageNet weights of encoder 'resnet18' are not cached and could not be")
     assert "weights: packaged" in said
     assert "weights: none" in said
+
+
+def test_real_imagenet_weights_in_torchvisions_names_fit_smps_resnet50():
+    root = os.environ.get("SEGSTUDY_DATA")
+    path = Path(root or "") / "weights" / "resnet50-imagenet.safetensors"
+    if not root or not path.is_file():
+        pytest.skip("set SEGSTUDY_DATA to the folder that holds weights/resnet50-imagenet.safetensors")
+    network = build_network(Model(arch="unet", weights=str(path)), 2, 0, weights_file=path)
+    stored = read_state(path)["layer4.2.conv3.weight"]
+    assert torch.equal(network.encoder.layer4[2].conv3.weight, stored.float())

@@ -434,7 +434,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "crossed twice": (
         "on: road}",
         "on: road}\n  - {experiment: small, on: road}",
-        "15: cross_evaluations.1: the same cross-evaluation stands here twice",
+        "15: cross_evaluations.1: 'small' is scored on 'road' twice; name each dataset once",
+    ),
+    "crossed on its own data": (
+        "on: road}",
+        "on: polyps}",
+        "14: cross_evaluations.0.on: 'small' is trained on 'polyps'; name another dataset",
     ),
     "own base": (
         "base: unet",
@@ -776,7 +781,7 @@ def test_defaults_are_the_reviews() -> None:
     bare = "name: s\ndata: {d: {reader: kvasir, root: r}}\nexperiments: {a: {data: d, model: {arch: unet}}}\n"
     study = parse_study(bare)
     assert study.recipe.model_dump() == REVIEW_RECIPE
-    assert load_study("review").recipe.model_dump() == REVIEW_RECIPE
+    assert load_study("review").recipe.model_dump() == REVIEW_RECIPE | {"precision": "float32"}
     assert (study.protocol, study.seeds, study.title, study.cross_evaluations) == ("held-out", [42], "", [])
     model, data = resolve(study, "a").model, study.data["d"]
     assert (model.encoder, model.weights, model.output_stride) == ("resnet50", "imagenet", None)

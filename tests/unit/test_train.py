@@ -16,7 +16,7 @@ from PIL import Image
 from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
 from segstudy import measures
 from segstudy.archive import export_run, write_archive
-from segstudy.data.batches import batches, divide_order, epoch_order, normalise
+from segstudy.data.batches import batches, divide_order, epoch_order, normalise, to_device
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.evaluate import class_table, count_split
 from segstudy.launch import Workshop, execute, import_checkpoint
@@ -24,9 +24,9 @@ from segstudy.models import build_network, import_smp, load_network, predict_log
 from segstudy.plan import make_plan
 from segstudy.progress import showing
 from segstudy.report.results import read_evaluations, results_frame
-from segstudy.spec import parse_study
+from segstudy.spec import load_study, parse_study
 from segstudy.store import Store, read_arrays, read_yaml, verify
-from segstudy.train import make_fabric, rate_factor
+from segstudy.train import cross_entropy, make_fabric, rate_factor
 
 STUDY = """
 name: tiny
@@ -199,7 +199,7 @@ def test_changed_data_are_noticed_when_a_run_goes_on(data, tmp_path):
         Image.new("RGB", size, "red").save(path)
     failures = run_part(workshop_at(data, tmp_path / "out", epochs=2))
     assert len(failures) == 1
-    assert "the data have changed since this run began" in failures[0]
+    assert "the data changed since this run began" in failures[0]
 
 
 def test_one_failing_run_does_not_stop_the_others(data, tmp_path):
@@ -372,8 +372,8 @@ def test_batches_hold_every_image_once_and_never_one_alone():
         for size in range(2, 9):
             parts = divide_order(epoch_order(count, 1, 0), size)
             assert sorted(np.concatenate(parts).tolist()) == list(range(count))
-            assert max(map(len, parts)) <= size
-            assert min(map(len, parts)) > 1 or size == 2 or count == 1
+            assert max(map(len, parts)) <= max(size, 3)
+            assert min(map(len, parts)) > 1
 
 
 def test_order_follows_from_seed_and_epoch():
@@ -425,7 +425,9 @@ def test_batches_give_the_cached_arrays(data, tmp_path):
     workshop = workshop_at(data, tmp_path / "out")
     cached = workshop.cached("kvasir", "train", 32)
     parts = divide_order(np.arange(len(cached)), 5)
-    images, labels = next(batches(cached, parts, torch.device("cpu")))
+    feed = list(batches(cached, parts))
+    assert [len(images) for images, _ in feed] == [5, 5, 2]
+    images, labels = to_device(*feed[0], torch.device("cpu"))
     assert images.shape == (5, 3, 32, 32)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(labels[2], torch.from_numpy(cached.labels_nhw[np.array([2])][0].astype(np.int64)))
@@ -443,3 +445,78 @@ def test_bf16_and_float32_agree_roughly(data, tmp_path):
         rough = predict_logits(make_fabric(recipe.model_copy(update={"precision": "bf16"})).setup(network), image)
     assert torch.allclose(exact, rough, atol=0.1 * exact.abs().max().item())
     assert not torch.equal(exact, rough)
+
+
+def test_labels_read_in_another_way_are_cached_anew(tmp_path):
+    fake_folder(tmp_path / "f", num_images=6, num_classes=3)
+    text = STUDY.replace("{{reader: kvasir, root: Kvasir-SEG}}", "{{reader: folder, root: f, num_classes: 3 {more}}}")
+    read = {}
+    for more in ("", ", ignore_values: [2]"):
+        study = parse_study(text.format(protocol="paper", epochs=1, more=more).split("cross_evaluations")[0])
+        with showing(quiet=True) as progress:
+            cached = Workshop(study, Store(tmp_path / "out"), tmp_path, progress).cached("kvasir", "train", 32)
+        read[more] = cached.labels_nhw[np.arange(len(cached))]
+    assert np.array_equal(read[""] == 2, read[", ignore_values: [2]"] == 255)
+    assert (read[""] == 2).any()
+
+
+def test_scoring_a_finished_run_needs_no_initial_weights(data, tmp_path):
+    """An imported checkpoint of a study whose weights file is not there, and a study that wants a hub's weights."""
+    state = build_network(
+        parse_study(STUDY.format(protocol="paper", epochs=1)).experiments["unet"].model, 2, 3
+    ).state_dict()
+    torch.save({"model_state": state}, tmp_path / "unet.pth")
+    settings = ["experiments.unet.model.weights=not-there.pth"]
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=settings)
+    import_checkpoint(workshop, make_plan(workshop.study).first("unet"), tmp_path / "unet.pth")
+    assert run_part(workshop) == []
+
+
+def test_the_stored_study_file_is_one_that_can_be_read(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=["recipe.batch_size=3"])
+    run_part(workshop)
+    again = load_study(tmp_path / "out" / "study.yaml")
+    assert make_plan(again).first("unet").identity == make_plan(workshop.study).first("unet").identity
+    changed = workshop_at(data, tmp_path / "out", epochs=2)
+    with pytest.raises(StoreError, match="--replace"):
+        run_part(changed)
+    assert load_study(tmp_path / "out" / "study.yaml").recipe.epochs == 1
+
+
+def test_torchs_own_errors_fail_one_run_and_leave_their_traceback(data, tmp_path, monkeypatch):
+    def break_down(*_):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory\nmore lines")
+
+    monkeypatch.setattr("segstudy.train._one_epoch", break_down)
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    (failure,) = run_part(workshop)
+    assert "torch stopped: DefaultCPUAllocator: not enough memory; see" in failure
+    assert "Traceback" in workshop.store.run("unet", 42).failure.read_text()
+
+
+def test_a_selecting_split_without_a_counted_pixel_is_an_error(tmp_path):
+    fake_folder(tmp_path / "f", num_images=6, num_classes=3)
+    text = STUDY.replace("{{reader: kvasir, root: Kvasir-SEG}}", "{{reader: folder, root: f, num_classes: 3}}")
+    study = parse_study(
+        text.format(protocol="paper", epochs=1).split("cross_evaluations")[0],
+        settings=["data.kvasir.ignore_values=[0, 1, 2]"],
+    )
+    with showing(quiet=True) as progress:
+        (failure,) = run_part(Workshop(study, Store(tmp_path / "out"), tmp_path, progress))
+    assert "every pixel of the split that chooses the epoch is ignored" in failure or "the loss is nan" in failure
+
+
+def test_flat_cross_entropy_is_the_same_loss():
+    logits, labels = torch.randn(2, 5, 4, 6), torch.randint(0, 5, (2, 4, 6))
+    labels[0, :2] = 255
+    plain = cross_entropy(logits, labels)
+    torch.use_deterministic_algorithms(True)
+    try:
+        flat = cross_entropy(logits, labels)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.allclose(plain, flat)
+
+
+def test_a_deterministic_study_runs(data, tmp_path):
+    assert run_part(workshop_at(data, tmp_path / "out", epochs=1, settings=["recipe.deterministic=true"])) == []

@@ -77,6 +77,16 @@ def resize_pair(image: Image.Image, labels: Labels, size: int) -> tuple[NDArray[
     return np.asarray(small, dtype=np.uint8), np.asarray(small_labels, dtype=np.uint8)
 
 
+def remembered_fingerprint(samples: Sequence[Sample], store: Store) -> str:
+    """Hash of the samples' files; files of unchanged size and time are not read again."""
+    memo = store.read_memo()
+    known = len(memo)
+    content = fingerprint(samples, memo)
+    if len(memo) > known:
+        store.write_memo(memo)
+    return content
+
+
 def open_cache(dataset: Dataset, split: str, size: int, store: Store, progress: Progress) -> CachedSplit:
     """Open a split's arrays, building them first if the store has none for exactly these files and settings.
 
@@ -89,12 +99,8 @@ def open_cache(dataset: Dataset, split: str, size: int, store: Store, progress: 
 
     """
     samples = dataset.samples(split)
-    memo = store.read_memo()
-    known = len(memo)
-    content = fingerprint(samples, memo)
-    if len(memo) > known:
-        store.write_memo(memo)
-    key = json.dumps([CACHE_VERSION, content, size, dataset.classes])
+    content = remembered_fingerprint(samples, store)
+    key = json.dumps([CACHE_VERSION, content, size, dataset.classes, dataset.reading])
     folder = store.cache / f"{dataset.name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
         with building(folder) as temporary:

@@ -40,7 +40,9 @@ class Dataset:
 
     ``classes[k]`` and ``palette[k]`` (RGB, 0-255) belong to label ``k``; a network for the dataset has
     ``len(classes)`` outputs. ``labels_of`` returns labels at the mask's own size, ``uint8`` (h, w), each below
-    ``len(classes)`` or 255, and raises :class:`~segstudy.errors.DataError` for any other value.
+    ``len(classes)`` or 255, and raises :class:`~segstudy.errors.DataError` for any other value. ``reading`` names
+    everything beside the files themselves that labels depend on: two datasets of one ``reading`` and the same files
+    give the same labels.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Dataset:
     splits: Mapping[str, tuple[Sample, ...]]
     labels_of: Callable[[Sample], Labels]
     notes: tuple[str, ...] = ()
+    reading: str = ""
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         """Samples of ``split``; ``"all"`` gives every split's, in the order of the splits."""

@@ -264,9 +264,13 @@ def _is_jpeg(path: Path) -> bool:
 
 
 def _values(masks: Sequence[Path], limit: int = MAX_LOOKED_AT) -> set[int]:
-    """All values in up to ``limit`` masks, taken evenly."""
-    chosen = np.unique(np.linspace(0, len(masks) - 1, min(limit, len(masks))).astype(int))
-    return {int(value) for index in chosen for value in np.unique(read_grey(masks[index]))}
+    """All values in up to ``limit`` masks, taken evenly; if these are all black, in further ones until one is not."""
+    chosen = np.unique(np.linspace(0, len(masks) - 1, min(limit, len(masks))).astype(int)).tolist()
+    found = {int(value) for index in chosen for value in np.unique(read_grey(masks[index]))}
+    others = iter(set(range(len(masks))) - set(chosen))
+    while found <= {0} and (index := next(others, None)) is not None:
+        found |= set(np.unique(read_grey(masks[index])).tolist())
+    return found
 
 
 def _meaning(masks: Sequence[Path], num_classes: int, ignored: Sequence[int]) -> Callable[[Sample], Labels]:

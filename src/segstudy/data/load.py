@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def load_dataset(
         settings = data.synthetic.model_dump(exclude_none=True)
         write_synthetic(name, data.reader, root, settings)
     dataset = read_dataset(name, root, data)
+    options = data.model_dump_json(include={"reader", "classes", "num_classes", "ignore_values"})
+    dataset = replace(dataset, reading=f"{options} {dataset.reading}")
     return assign_roles(dataset, protocol, data.report, data.holdout_fraction, data.split_seed)
 
 

@@ -64,7 +64,8 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
         return Dataset(name, PERSON, default_palette(2), splits, threshold_labels)
     classes, label_of, palette = _read_classes(start)
     splits = _divided(_project_samples(start.parent), test_fraction, split_seed)
-    return Dataset(name, classes, palette, splits, partial(annotation_labels, label_of=label_of))
+    labels_of = partial(annotation_labels, label_of=label_of)
+    return Dataset(name, classes, palette, splits, labels_of, reading=str(sorted(label_of.items())))
 
 
 def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:

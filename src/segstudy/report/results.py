@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from segstudy import measures
@@ -121,18 +120,6 @@ def _overall_rows(confusion: Confusion) -> Iterator[dict[str, Any]]:
     for measure in OVERALL:
         value = float(measure.function(merged))
         yield {"class": "", "measure": measure.key, "level": "dataset", "value": value, "n": len(confusion)}
-
-
-def scores(results: pd.DataFrame, level: str = "dataset") -> pd.DataFrame:
-    """Mean, standard deviation and number over seeds of every quantity of ``level``.
-
-    Columns: experiment, train_data, test_data, split, class, measure, resolution, mean, sd (NaN for one seed), seeds.
-    """
-    chosen = results[results["level"] == level]
-    keys = ["experiment", "train_data", "test_data", "split", "class", "measure", "resolution"]
-    grouped = chosen.groupby(keys, sort=False, dropna=False)["value"]
-    frame = grouped.agg(mean="mean", sd=lambda v: v.std(ddof=1) if len(v) > 1 else np.nan, seeds="count")
-    return frame.reset_index()
 
 
 def cost_frame(store: Store, plan: Plan) -> pd.DataFrame:
