@@ -1,4 +1,4 @@
-"""From counts on disk to data frames: every number that tables and figures draw, and nothing else does."""
+"""From counts on disk to data frames: every score that tables and figures draw; ``contrasts`` takes their differences."""
 
 from __future__ import annotations
 
