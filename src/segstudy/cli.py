@@ -208,14 +208,11 @@ def predict(
     from segstudy.errors import StoreError
     from segstudy.predict import predict_images
 
-    study, _, rest = run_name.rpartition(":")
+    study, colon, rest = run_name.rpartition(":")
+    if not colon:
+        raise SpecError(f"RUN '{run_name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
     experiment, _, seed = rest.partition("/seed")
     whole, store = _plan(study, out, set_)
-    if experiment not in whole.experiments:
-        raise SpecError(
-            f"RUN '{run_name}': write STUDY:EXPERIMENT; '{study}' has {', '.join(whole.experiments)}"
-            + nearest(experiment, whole.experiments)
-        )
     if seed and not seed.isdigit():
         raise SpecError(
             f"RUN '{run_name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed{whole.study.seeds[0]}"
