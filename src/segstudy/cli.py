@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segstudy.errors import SegstudyError, SpecError, nearest
+from segstudy.errors import SegstudyError, SpecError
 
 if TYPE_CHECKING:
     from segstudy.launch import Workshop

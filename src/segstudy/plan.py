@@ -115,7 +115,7 @@ class Plan:
         for name in only:
             if name not in known:
                 raise SpecError(
-                    f"--only {name}: no such experiment{nearest(name, known)}; there are {listing(known, 20)}"
+                    f"no experiment is named '{name}'{nearest(name, known)}; there are {listing(known, 20)}"
                 )
         if seed is not None and seed not in self.study.seeds:
             raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.seeds)}")

@@ -155,7 +155,7 @@ def test_score_by_hand(segstudy, tmp_path):
     [
         (["run", "no-such-study.yaml"], "no such file, and no study of that name comes with segstudy (demo, review)"),
         (["run", "reveiw"], "did you mean 'review'"),
-        (["run", "study.yaml", "--only", "unett"], "--only unett: no such experiment (did you mean 'unet'?)"),
+        (["run", "study.yaml", "--only", "unett"], "no experiment is named 'unett' (did you mean 'unet'?)"),
         (["run", "study.yaml", "--seed", "7"], "--seed 7: the study's seeds are 42"),
         (["run", "study.yaml", "--set", "recipe.epochs"], "write it as key=value"),
         (["run", "study.yaml", "--set", "recipe.epoch=3"], "unknown key (did you mean 'epochs'?)"),
@@ -175,7 +175,7 @@ def test_score_by_hand(segstudy, tmp_path):
         (["predict", "study.yaml:unet/seedx", "Kvasir-SEG/images"], "is not a seed"),
         (["import", "none.pth", "--study", "study.yaml", "--experiment", "unet"], "none.pth: no such file"),
         (["import", "study.yaml", "--study", "study.yaml", "--experiment", "unet"], "not a readable checkpoint"),
-        (["import", "none.pth", "--study", "study.yaml", "--experiment", "net"], "no such experiment"),
+        (["import", "none.pth", "--study", "study.yaml", "--experiment", "net"], "no experiment is named 'net'"),
         (["init", "nowhere"], "nowhere: no such folder"),
         (["init", "."], "no reader understands this folder"),
         (["score", "nowhere", "Kvasir-SEG/masks"], "nowhere: no such folder"),

@@ -260,8 +260,8 @@ def test_seed_zero_is_a_seed() -> None:
 @pytest.mark.parametrize(
     ("only", "seed", "message"),
     [
-        (["depp"], None, r"^--only depp: no such experiment \(did you mean 'deep'\?\); there are late, unet, deep, both$"),
-        (["unet", "zzzz"], 3, r"^--only zzzz: no such experiment; there are late, "),
+        (["depp"], None, r"^no experiment is named 'depp' \(did you mean 'deep'\?\); there are late, unet, deep, both$"),
+        (["unet", "zzzz"], 3, r"^no experiment is named 'zzzz'; there are late, "),
         ((), 2, r"^--seed 2: the study's seeds are 3, 1$"),
     ],
 )  # fmt: skip
