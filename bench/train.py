@@ -96,9 +96,10 @@ def time_notebook(samples: tuple[Sample, ...], workers: int) -> float:
     return notebook_epoch(network, optimizer, samples, workers)
 
 
-def time_segstudy(samples: tuple[Sample, ...], scratch: Path) -> float:
+def time_segstudy(samples: tuple[Sample, ...], scratch: Path, keep_memory: bool) -> float:
     """Seconds of one pass over the cache, after one pass that builds it and warms up."""
-    keep_freed_memory()
+    if keep_memory:
+        keep_freed_memory()
     dataset = Dataset(
         "bench", ("background", "polyp"), ((0, 0, 0), (255, 255, 255)), {"train": samples}, threshold_labels
     )
@@ -133,25 +134,28 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--way", choices=("notebook", "segstudy"), help="measure this way alone and print its seconds")
+    parser.add_argument("--malloc", action="store_true", help="also measure segstudy without keeping freed memory")
+    parser.add_argument(
+        "--way", choices=("notebook", "segstudy", "malloc"), help="measure this way alone and print its seconds"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         samples, name = find_samples(Path(scratch), arguments.images)
         if arguments.way == "notebook":
             print(time_notebook(samples, arguments.workers))
             return
-        if arguments.way == "segstudy":
-            print(time_segstudy(samples, Path(scratch)))
+        if arguments.way:
+            print(time_segstudy(samples, Path(scratch), keep_memory=arguments.way == "segstudy"))
             return
-    rounds = [
-        (time_in_own_process("notebook", arguments), time_in_own_process("segstudy", arguments))
-        for _ in range(arguments.rounds)
-    ]
-    slow, fast = (statistics.median(column) for column in zip(*rounds, strict=True))
+    ways = ("notebook", "segstudy", "malloc") if arguments.malloc else ("notebook", "segstudy")
+    rounds = [[time_in_own_process(way, arguments) for way in ways] for _ in range(arguments.rounds)]
+    seconds = dict(zip(ways, map(statistics.median, zip(*rounds, strict=True)), strict=True))
     print(f"{len(samples)} images of {name}, {torch.get_num_threads()} threads, median of {arguments.rounds} rounds")
-    print(f"the notebook's way   {slow:7.2f} s   {len(samples) / slow:6.2f} images/s")
-    print(f"segstudy             {fast:7.2f} s   {len(samples) / fast:6.2f} images/s")
-    print(f"ratio                {slow / fast:7.2f}   (by round: {', '.join(f'{a / b:.2f}' for a, b in rounds)})")
+    titles = {"notebook": "the notebook's way", "segstudy": "segstudy", "malloc": "segstudy, plain malloc"}
+    for way, value in seconds.items():
+        print(f"{titles[way]:24} {value:7.2f} s   {len(samples) / value:6.2f} images/s")
+    by_round = ", ".join(f"{row[0] / row[1]:.2f}" for row in rounds)
+    print(f"{'notebook / segstudy':24} {seconds['notebook'] / seconds['segstudy']:7.2f}   (by round: {by_round})")
 
 
 if __name__ == "__main__":

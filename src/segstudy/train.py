@@ -61,8 +61,8 @@ def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory for the next step instead of giving it back to the system.
 
-    A training step on the CPU frees and takes the same hundreds of megabytes again; without this a fifth of the time
-    goes into the kernel clearing the same pages (bench/train.py measures it). Elsewhere than on glibc, nothing happens.
+    A training step on the CPU frees and takes the same hundreds of megabytes again; without this the kernel clears the
+    same pages in every step (``bench/train.py --malloc`` measures it). Elsewhere than on glibc, nothing happens.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
     with contextlib.suppress(OSError, AttributeError, TypeError):
