@@ -19,8 +19,7 @@ name: {name}
 # held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
 protocol: held-out
 data:
-  # ignore_values: [11] leaves mask values out that are no class; classes: [background, ...] gives them names.
-  {name}: {{reader: {reader}, root: {root}{options}}}
+{hint}  {name}: {{reader: {reader}, root: {root}{options}}}
 # Everything about training that all experiments share. These values are a published review's defaults.
 recipe:
   epochs: 50
@@ -36,6 +35,9 @@ experiments:
   deeplabv3-os16:  {{base: deeplabv3, change: {{model.output_stride: 16}}}}
 # One seed says nothing about chance; three are a start.
 seeds: [42]
+"""
+FOLDER_HINT = """\
+  # ignore_values: [11] leaves mask values out that are no class; classes: [background, ...] gives classes names.
 """
 
 
@@ -57,7 +59,10 @@ def write_study_file(root: Path, file: Path) -> None:
     splits = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
     options = f", num_classes: {len(dataset.classes)}" if reader == "folder" else ""
-    text = TEMPLATE.format(root=_quoted(root), found=found, file=file, name=name, reader=reader, options=options)
+    hint = FOLDER_HINT if reader == "folder" else ""
+    text = TEMPLATE.format(
+        root=_quoted(root), found=found, file=file, name=name, reader=reader, options=options, hint=hint
+    )
     write_text(file, text)
 
 
