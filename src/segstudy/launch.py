@@ -211,12 +211,14 @@ def _attempt(workshop: Workshop, run: Run) -> str:
     except StoreError as error:
         return str(error)
     except (SegstudyError, RuntimeError) as error:  # torch's own errors, such as a full memory, are RuntimeErrors
-        text, details = str(error), ""
+        text = str(error)
         if isinstance(error, torch.OutOfMemoryError):
             text = _memory_advice(run, error)
         elif not isinstance(error, SegstudyError):
-            text, details = f"torch stopped: {_first_line(error)}; see {folder.failure}", traceback.format_exc()
-        write_text(folder.failure, f"{text}\n{details}")
+            details = folder.failure.with_suffix(".log")
+            write_text(details, traceback.format_exc())
+            text = f"torch stopped: {_first_line(error)}; see {details}"
+        write_text(folder.failure, text + "\n")
         return text
     return ""
 

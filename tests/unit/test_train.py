@@ -491,7 +491,7 @@ def test_torchs_own_errors_fail_one_run_and_leave_their_traceback(data, tmp_path
     workshop = workshop_at(data, tmp_path / "out", epochs=1)
     (failure,) = run_part(workshop)
     assert "torch stopped: DefaultCPUAllocator: not enough memory; see" in failure
-    assert "Traceback" in workshop.store.run("unet", 42).failure.read_text()
+    assert "Traceback" in workshop.store.run("unet", 42).failure.with_suffix(".log").read_text()
 
 
 def test_a_selecting_split_without_a_counted_pixel_is_an_error(tmp_path):
