@@ -12,10 +12,11 @@ from segstudy.data.core import Dataset, Sample
 from segstudy.evaluate import count_split
 from segstudy.models import build_network
 from segstudy.spec import Model
-from segstudy.train import peak_memory_mb, reset_peak_memory
+from segstudy.train import keep_freed_memory, peak_memory_mb, reset_peak_memory
 
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
+keep_freed_memory()  # as segstudy run does
 for name, shape in (("images", (count, 32, 32, 3)), ("labels", (count, 32, 32))):
     np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape).flush()
 samples = tuple(Sample(str(k), folder, folder) for k in range(count))
