@@ -35,7 +35,7 @@ from segstudy.data.core import Dataset, Sample, threshold_labels
 from segstudy.data.synthetic import write_kvasir
 from segstudy.models import build_network, place, predict_logits
 from segstudy.progress import showing
-from segstudy.spec import Model, Recipe
+from segstudy.schema import Model, Recipe
 from segstudy.store import Store
 from segstudy.train import keep_freed_memory, make_fabric, make_optimizer
 

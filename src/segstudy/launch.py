@@ -35,7 +35,8 @@ from segstudy.models import (
 )
 from segstudy.plan import IMPORTED, Plan, Run, unequal_budgets
 from segstudy.progress import Progress
-from segstudy.spec import Config, Model, Study
+from segstudy.schema import Model
+from segstudy.spec import Config, Study
 from segstudy.store import (
     SUMS,
     RunFolder,
@@ -101,7 +102,7 @@ class Workshop:
     def evaluations(self, run: Run) -> list[Evaluation]:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
         own, roles = self.dataset(run.config.dataset)
-        found = [Evaluation(run.config.dataset, roles.report)]
+        found = [Evaluation(run.config.dataset, roles.report, asked=run.asked)]
         for cross, named, asked in run.crosses:
             other, other_roles = self.dataset(cross.on)
             try:
@@ -264,7 +265,8 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
         select = workshop.cached(config.dataset, roles.select, recipe.input_size)
         _begin(workshop, run, folder, fabric)
         training.reset_peak_memory()
-        training.train(network, fit, select, recipe, run.seed, folder, fabric, workshop.progress)
+        report = workshop.cached(config.dataset, roles.report, recipe.input_size)
+        training.train(network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress)
     load_network(network, read_state(folder.best), str(folder.best))
     network = place(network, fabric.device)
     model = fabric.setup(network)

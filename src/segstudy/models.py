@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segstudy.errors import SpecError, WeightsError, listing, nearest
-from segstudy.spec import Model
+from segstudy.schema import Model
 from segstudy.store import file_sha256
 
 # Inputs are padded to a multiple of this: the deepest stride of any encoder that is built here.

@@ -11,8 +11,21 @@ from typing import Any, NamedTuple
 from segstudy.errors import SpecError, listing, nearest
 from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, resolve
 
-# Raised whenever the same configuration would give other numbers than before.
+# Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
+# Raised whenever evaluation keeps other counts than before; finished runs are then scored anew, not trained anew.
+COUNTS_VERSION = 1
+
+# Keys that came after the first version, with the value that says what was so before them: runs that were made without
+# the key, and runs that give it that value, are the same.
+LATER: dict[str, Any] = {
+    "recipe.crop_px": None,
+    "data.groups": None,
+    "data.stratify": False,
+    "data.folds": None,
+    "data.fold": 0,
+    "data.split_file": None,
+}
 
 IMPORTED = "unknown (imported)"  # what chose the epoch of a checkpoint that was trained elsewhere
 
@@ -48,7 +61,8 @@ class Comparison:
 class Scoring(NamedTuple):
     """One evaluation that a run needs: on ``split`` of ``dataset``, or on the split reported there if that is None.
 
-    ``asked`` identifies what a cross-evaluation asks for (label map, the target's reading); counts of another are not it.
+    ``asked`` identifies what is counted, and for a cross-evaluation its label map and the target's reading; counts that
+    answer another question are not it.
     """
 
     dataset: str
@@ -63,6 +77,7 @@ class Run:
     config: Config
     seed: int
     comparison: Comparison | None
+    asked: str  # the hash of what is counted on the run's own data
     crosses: tuple[tuple[CrossEvaluation, str | None, str], ...]  # with its split and the hash of what it asks for
 
     @property
@@ -78,7 +93,7 @@ class Run:
     @property
     def scored_on(self) -> tuple[Scoring, ...]:
         """Every evaluation of the run, that on its own dataset first."""
-        own = Scoring(self.config.dataset, self.config.data.report, "")
+        own = Scoring(self.config.dataset, self.config.data.report, self.asked)
         return (own, *(Scoring(cross.on, split, asked) for cross, split, asked in self.crosses))
 
     @property
@@ -89,8 +104,8 @@ class Run:
     @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
-        values = {**self.config.values(), "seed": self.seed, "result_version": RESULT_VERSION}
-        return digest(values)
+        told = {key: value for key, value in self.config.values().items() if key not in LATER or value != LATER[key]}
+        return digest({**told, "seed": self.seed, "result_version": RESULT_VERSION})
 
 
 @dataclass(frozen=True)
@@ -134,13 +149,16 @@ def make_plan(study: Study) -> Plan:
             for cross in study.cross_evaluations
             if cross.experiment == name
         )
-        runs += [Run(config, seed, comparison, crosses) for seed in study.seeds]
+        runs += [Run(config, seed, comparison, asked(study), crosses) for seed in study.seeds]
     return Plan(study, tuple(runs))
 
 
-def asked(study: Study, cross: CrossEvaluation) -> str:
-    """Hash of what a cross-evaluation asks for, without where the target's data lie."""
-    return digest({"map": cross.map, "data": study.data[cross.on].model_dump(exclude={"root"})})
+def asked(study: Study, cross: CrossEvaluation | None = None) -> str:
+    """Hash of what an evaluation asks for: what is counted, the label map, the target's reading, not where it lies."""
+    question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
+    if cross is not None:
+        question |= {"map": cross.map, "data": study.data[cross.on].model_dump(exclude={"root"})}
+    return digest(question)
 
 
 def digest(values: Mapping[str, Any]) -> str:

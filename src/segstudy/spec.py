@@ -12,10 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.errors import SpecError, listing, nearest
+from segstudy.schema import Data, Frozen, Model, Recipe, ScoringRules
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
@@ -31,73 +32,6 @@ WORDS = {
     "list_type": "must be a list, as in [1, 2]",
     "bool_type": "must be true or false",
 }
-
-
-class Frozen(BaseModel):
-    """Base of all parts of a study: immutable, no unknown keys, no silent conversion, no infinities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Synthetic(Frozen):
-    """Procedural scenes to draw when the dataset's folder is to be made, not found."""
-
-    num_images: PositiveInt | None = None
-    num_train: PositiveInt | None = None
-    num_val: PositiveInt | None = None
-    size: list[PositiveInt] = Field(min_length=2, max_length=2)
-    seed: int = Field(0, ge=0)
-
-
-class Data(Frozen):
-    """Where a dataset lies, how it is read and how it is split."""
-
-    reader: Literal["cityscapes", "kvasir", "supervisely", "folder"]
-    root: str = Field(min_length=1)
-    num_classes: int | None = Field(None, ge=2, le=255)
-    classes: list[str] | None = Field(None, min_length=2, max_length=255)
-    ignore_values: list[Annotated[int, Field(ge=0, le=255)]] = []
-    test_fraction: float = Field(0.2, gt=0, lt=1)
-    split_seed: int = Field(42, ge=0, lt=2**32)
-    holdout_fraction: float = Field(0.1, gt=0, lt=1)
-    report: str | None = None
-    synthetic: Synthetic | None = None
-
-
-class Model(Frozen):
-    """Any network that segmentation-models-pytorch builds.
-
-    ``weights`` of the encoder: ``imagenet`` (downloaded on first use), ``packaged`` (ImageNet weights from an
-    installed package), ``none`` (random), or a ``.pth`` or ``.safetensors`` file.
-    """
-
-    arch: str
-    encoder: str = "resnet50"
-    weights: str = "imagenet"
-    output_stride: Literal[8, 16] | None = None
-
-
-class Optimizer(Frozen):
-    """Optimiser and its constants; ``momentum`` is SGD's."""
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: PositiveFloat = 1e-4
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-
-
-class Recipe(Frozen):
-    """Everything about training that experiments share; the defaults are the review's."""
-
-    epochs: PositiveInt = 50
-    batch_size: PositiveInt = 16
-    input_size: int = Field(256, ge=32, le=4096)
-    optimizer: Optimizer = Optimizer()
-    schedule: Literal["cosine", "constant", "poly"] = "cosine"
-    loss: Literal["cross_entropy", "dice", "focal"] = "cross_entropy"
-    augment: Literal["none"] = "none"
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    deterministic: bool = False
 
 
 class Choices(Frozen):
@@ -122,7 +56,7 @@ class CrossEvaluation(Frozen):
 
     experiment: str
     on: str
-    map: dict[str, str] = {}
+    map: dict[str, str] = Field({})
     split: str | None = None
 
 
@@ -135,7 +69,8 @@ class Study(Frozen):
     data: dict[Name, Data] = Field(min_length=1)
     recipe: Recipe = Recipe()
     experiments: dict[Name, Experiment] = Field(min_length=1)
-    cross_evaluations: list[CrossEvaluation] = []
+    cross_evaluations: list[CrossEvaluation] = Field([])
+    scoring: ScoringRules = ScoringRules()
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
     source: str = Field("", exclude=True, alias="<source>")  # no keys of the file
     folder: str = Field("", exclude=True, alias="<folder>")
@@ -159,7 +94,8 @@ class Config:
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
-        tree = {"model": self.model.model_dump(), "recipe": self.recipe.model_dump(), "protocol": self.protocol}
+        recipe = {**self.recipe.model_dump(), "augment": self.recipe.augmentation}
+        tree: dict[str, Any] = {"model": self.model.model_dump(), "recipe": recipe, "protocol": self.protocol}
         tree["data"] = {"name": self.dataset, **self.data.model_dump(exclude={"root"})}
         return flatten(tree)
 
@@ -230,7 +166,7 @@ def parse_study(text: str, source: str = "study", folder: str = "", settings: It
         study = Study.model_validate({**tree, "<source>": source, "<folder>": folder})
     except ValidationError as error:
         for detail in error.errors():
-            path = tuple(part for part in detail["loc"] if part != "[key]")
+            path = tuple(part for part in detail["loc"] if part not in ("[key]", "<named>", "<spelled>"))
             problems.add(path, explain(dict(detail), path))
     else:
         check_references(study, problems)
@@ -283,10 +219,18 @@ def fields_at(path: Keys) -> list[str]:
     hint: Any = Study
     for part in path:  # a model's field, or an entry of a mapping or list
         entries = typing.get_args(hint)
-        hint = entries[-1] if entries else hint.model_fields[part].annotation
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+        hint = _model_in(entries[-1] if entries else hint.model_fields[part].annotation)
     return [name for name in hint.model_fields if name not in ("source", "folder")]
+
+
+def _model_in(hint: Any) -> Any:
+    """The part of a type that has fields: the model of a union, whatever is annotated."""
+    if typing.get_origin(hint) is Annotated:
+        return _model_in(typing.get_args(hint)[0])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [_model_in(arg) for arg in typing.get_args(hint) if arg is not type(None)]
+        return next((arg for arg in inner if isinstance(arg, type) and issubclass(arg, BaseModel)), inner[0])
+    return hint
 
 
 def check_references(study: Study, problems: Problems) -> None:

@@ -34,7 +34,7 @@ from segstudy.errors import SegstudyError, StoreError
 from segstudy.evaluate import count_split
 from segstudy.models import import_smp, load_network, place, predict_logits
 from segstudy.progress import Progress
-from segstudy.spec import Optimizer, Recipe
+from segstudy.schema import Optimizer, Recipe
 from segstudy.store import RunFolder, write_bytes, write_text
 
 Precision = Literal["bf16-mixed", "32-true"]
@@ -137,6 +137,7 @@ def train(
     network: nn.Module,
     fit: CachedSplit,
     select: CachedSplit,
+    report: CachedSplit,
     recipe: Recipe,
     seed: int,
     folder: RunFolder,
@@ -144,6 +145,9 @@ def train(
     progress: Progress,
 ) -> None:
     """Train ``network`` on ``fit``, choose the epoch with the best mIoU on ``select``, leave its weights in ``folder``.
+
+    ``report`` is the split that is reported. It is scored after every epoch and chooses nothing: its scores show what
+    choosing on it would have been worth.
 
     Goes on after the last whole epoch if ``folder`` holds one; then the numbers are the same as without the
     interruption, because order and random draws follow from seed and epoch alone.
@@ -172,19 +176,26 @@ def train(
                     f"{folder.path.name} of {folder.path.parent.name}: the loss is {spent['loss']} in epoch {epoch + 1}; "
                     "lower recipe.optimizer.lr, or set recipe.precision: float32"
                 )
-            counts = count_split(model, select, fabric.device, "input")
-            score = float(measures.mean_iou(measures.merge(counts)))
+            score = _miou(model, select, fabric)
+            reported = score if report.split == select.split else _miou(model, report, fabric)
             at.epoch = epoch + 1
             if score > at.best_score:
                 at.best_epoch, at.best_score = at.epoch, score
                 _save_weights(network, folder, at)
-            record = {"epoch": at.epoch, **spent, "lr": rate, "select_miou": score, "memory_mb": peak_memory_mb()}
+            scores = {"select_miou": score, "report_miou": reported}
+            record = {"epoch": at.epoch, **spent, "lr": rate, **scores, "memory_mb": peak_memory_mb()}
             _save_progress(network, optimizer, folder, at, record)
             progress.say(
                 f"  epoch {at.epoch}/{recipe.epochs}  loss {spent['loss']:.4f}  mIoU {score:.4f}"
                 f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
             )
     _finish(folder, at)
+
+
+def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:
+    """mIoU of a whole split at the network's input size."""
+    counts = count_split(model, data, fabric.device, "input")
+    return float(measures.mean_iou(measures.merge(counts)))
 
 
 def _finish(folder: RunFolder, at: Progressed) -> None:

@@ -11,7 +11,7 @@ from segstudy.data.cache import CachedSplit, Rows
 from segstudy.data.core import Dataset, Sample
 from segstudy.evaluate import count_split
 from segstudy.models import build_network
-from segstudy.spec import Model
+from segstudy.schema import Model
 from segstudy.train import keep_freed_memory, peak_memory_mb, reset_peak_memory
 
 count, folder = int(sys.argv[1]), Path(sys.argv[2])

@@ -22,7 +22,7 @@ from segstudy.models import (
     read_checkpoint,
     read_state,
 )
-from segstudy.spec import Model
+from segstudy.schema import Model
 
 SMALL = Model(arch="unet", encoder="resnet18", weights="none")
 DEEP = Model(arch="deeplabv3", encoder="resnet18", weights="none", output_stride=8)
@@ -189,7 +189,7 @@ def test_packaged_weights_know_their_encoders():
 SERVE = """
 import sys, logging
 from segstudy.models import build_network
-from segstudy.spec import Model
+from segstudy.schema import Model
 from segstudy.errors import SegstudyError
 import torch
 try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segstudy.errors import SpecError
-from segstudy.plan import Plan, make_plan, unequal_budgets
+from segstudy.plan import LATER, Plan, make_plan, unequal_budgets
 from segstudy.spec import load_study, parse_study
 
 STUDY = """\
@@ -134,7 +134,13 @@ def test_run_is_scored_on_its_own_data_first_then_on_its_crosses() -> None:
     assert places["late"] == [("road", None)]
     assert plan.first("unet").datasets == ["road", "polyps"]
     reporting = plan_of(STUDY, "data.road.report=val")
-    assert reporting.first("late").scored_on == (("road", "val", ""),)
+    assert [scoring[:2] for scoring in reporting.first("late").scored_on] == [("road", "val")]
+
+
+def test_what_is_counted_is_part_of_what_every_evaluation_asks_for() -> None:
+    plain, finer = plan_of().first("unet"), plan_of(STUDY, "scoring.tolerances_px=[1]").first("unet")
+    assert plain.identity == finer.identity  # nothing is trained anew
+    assert len({scoring.asked for run in (plain, finer) for scoring in run.scored_on}) == 4
 
 
 def test_what_a_cross_evaluation_asks_for_changes_with_its_map_and_its_data_but_not_with_their_place() -> None:
@@ -193,7 +199,8 @@ CHANGES = {
     "recipe.optimizer.momentum": "recipe.optimizer.momentum=0.8",
     "recipe.schedule": "recipe.schedule=poly",
     "recipe.loss": "recipe.loss=focal",
-    "recipe.augment": None,  # there is one value so far
+    "recipe.crop_px": "recipe.crop_px=64",
+    "recipe.augment": "recipe.augment={flip_horizontal: 0.5}",
     "recipe.precision": "recipe.precision=bf16",
     "recipe.deterministic": "recipe.deterministic=true",
     "protocol": "protocol=paper",
@@ -205,6 +212,11 @@ CHANGES = {
     "data.test_fraction": "data.road.test_fraction=0.25",
     "data.split_seed": "data.road.split_seed=43",
     "data.holdout_fraction": "data.road.holdout_fraction=0.2",
+    "data.groups": "data.road.groups='^(.)'",
+    "data.stratify": "data.road.stratify=true",
+    "data.folds": "data.road.folds=5",
+    "data.fold": "data.road.fold=1",
+    "data.split_file": "data.road.split_file=split.json",
     "data.report": "data.road.report=val",
     "data.synthetic": "data.road.synthetic={size: [8, 8]}",
     "seed": None,
@@ -214,7 +226,8 @@ CHANGES = {
 
 def test_every_value_of_a_run_is_among_the_changes() -> None:
     run = plan_of().first("unet")
-    assert set(CHANGES) == set(UNET_SEED_3) == set(run.config.values()) | {"seed", "result_version"}
+    assert set(CHANGES) == set(UNET_SEED_3) | set(LATER) == set(run.config.values()) | {"seed", "result_version"}
+    assert {key: run.config.values()[key] for key in LATER} == LATER
 
 
 @pytest.mark.parametrize("key", [key for key, setting in CHANGES.items() if setting])

@@ -768,6 +768,7 @@ REVIEW_RECIPE = {  # the paper's section 3.5 and the notebook
     "epochs": 50,
     "batch_size": 16,
     "input_size": 256,
+    "crop_px": None,
     "optimizer": {"name": "adam", "lr": 1e-4, "weight_decay": 1e-4, "momentum": 0.9},
     "schedule": "cosine",
     "loss": "cross_entropy",

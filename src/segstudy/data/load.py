@@ -11,7 +11,8 @@ from typing import Any
 from segstudy.data import cityscapes, folder, kvasir, supervisely, synthetic
 from segstudy.data.core import Dataset, Roles, assign_roles
 from segstudy.errors import DataError, listing
-from segstudy.spec import Data, Protocol
+from segstudy.schema import Data
+from segstudy.spec import Protocol
 
 DATA_VARIABLE = "SEGSTUDY_DATA"
 

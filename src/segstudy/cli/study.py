@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+"""Commands about a study: run it, see where it stands, report it, use and keep what it made."""
 
 from __future__ import annotations
 
@@ -9,67 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segstudy.cli.options import (
+    DataDir,
+    Json,
+    Only,
+    Out,
+    Quiet,
+    Replace,
+    Seed,
+    Set,
+    StudyArg,
+    app,
+    plan_of,
+    shown,
+    workshop_of,
+)
 from segstudy.errors import SegstudyError, SpecError
 
 if TYPE_CHECKING:
-    from segstudy.launch import Workshop
     from segstudy.plan import Plan
-    from segstudy.progress import Progress
     from segstudy.store import Store
-
-HELP = """Controlled semantic-segmentation studies: one study file in, a report whose numbers can be traced out.
-
-New here? Type  segstudy demo  - it runs a whole study in miniature, with nothing to download.
-Then look at your own data with  segstudy init FOLDER  and run the file that it writes.
-"""
-
-app = typer.Typer(
-    help=HELP,
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-StudyArg = Annotated[
-    str, typer.Argument(help="A study file, or the name of one that comes with segstudy: review, demo.")
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Output folder; ./<study name> unless given.")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Where datasets lie (also SEGSTUDY_DATA).")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Only this experiment; may be repeated.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Only this one of the study's seeds.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="key=value that replaces one of the file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Set runs of other settings aside and make them anew.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-
-
-def main() -> None:
-    """Entry point: a user's fault is one message and exit code 2, an interruption exit code 130."""
-    try:
-        app()
-    except SegstudyError as error:
-        print(f"segstudy: {error}", file=sys.stderr)
-        sys.exit(2)
-    except SystemExit as stop:
-        if stop.code == 130:  # Typer's answer to Ctrl-C
-            print("segstudy: stopped; the same command goes on from here", file=sys.stderr)
-        raise
-
-
-def _plan(study: str, out: Path | None, settings: list[str] | None) -> tuple[Plan, Store]:
-    from segstudy.plan import make_plan
-    from segstudy.spec import load_study
-    from segstudy.store import Store
-
-    plan = make_plan(load_study(study, settings or ()))
-    return plan, Store((out or Path(plan.study.name)).resolve())
-
-
-def _workshop(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:
-    from segstudy.launch import Workshop
-
-    return Workshop(plan.study, store, data, progress)
 
 
 @app.command()
@@ -91,7 +50,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Do what is missing of a study, then write its report; call it again after any interruption."""
-    whole, store = _plan(study, out, set_)
+    whole, store = plan_of(study, out, set_)
     part = whole.select(only or (), seed)
     if dry_run:
         _print_plan(part, store)
@@ -101,11 +60,11 @@ def run(
     from segstudy.report.build import build_report
 
     with showing(quiet) as progress:
-        failures = execute(_workshop(whole, store, data, progress), part, replace)
+        failures = execute(workshop_of(whole, store, data, progress), part, replace)
     message = "\n".join([f"{len(failures)} runs failed:", *failures])
     if len(failures) == len(part.runs):
         raise SegstudyError(message)
-    print(f"report: {_shown(build_report(store, whole))}")
+    print(f"report: {shown(build_report(store, whole))}")
     if failures:
         raise SegstudyError(message)
 
@@ -113,7 +72,7 @@ def run(
 @app.command()
 def plan(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
     """Show a study's runs: what each changes, where it stands, what it costs."""
-    whole, store = _plan(study, out, set_)
+    whole, store = plan_of(study, out, set_)
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
     else:
@@ -123,7 +82,7 @@ def plan(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = Fal
 @app.command()
 def status(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
     """Count a study's runs by where they stand, and say what to do next."""
-    whole, store = _plan(study, out, set_)
+    whole, store = plan_of(study, out, set_)
     rows = _run_rows(whole, store)
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
@@ -137,42 +96,7 @@ def status(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = F
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
     unfinished = len(rows) - len(states.get("done", []))
-    print(f"next: segstudy run {study}" if unfinished else f"next: open {_shown(store.page)}")
-
-
-@app.command()
-def check(
-    study: StudyArg,
-    out: Out = None,
-    data: DataDir = None,
-    set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask."""
-    from segstudy.check import check_datasets
-    from segstudy.launch import preflight
-    from segstudy.progress import showing
-
-    whole, store = _plan(study, out, set_)
-    problems: list[str] = []
-    with showing(quiet) as progress:
-        workshop = _workshop(whole, store, data, progress)
-        try:
-            preflight(workshop, whole.runs)
-        except SegstudyError as error:
-            problems += str(error).split("\n")
-        cards, found = check_datasets(workshop, problems)
-    if as_json:
-        print(json.dumps({"problems": found, "datasets": cards}, indent=2))
-    else:
-        for card in cards:
-            print(f"{card['dataset']}: {card['splits']}; {len(card['classes'])} classes")
-            for name, share in card["pixel_share"].items():
-                print(f"  {name:16} {share:8.3%} of pixels")
-    if found:
-        raise SpecError("\n".join([f"{len(found)} problems:", *found]) if not as_json else f"{len(found)} problems")
-    print(f"nothing wrong found; next: segstudy run {study}", file=sys.stderr if as_json else sys.stdout)
+    print(f"next: segstudy run {study}" if unfinished else f"next: open {shown(store.page)}")
 
 
 @app.command()
@@ -180,8 +104,8 @@ def report(study: StudyArg, out: Out = None, set_: Set = None) -> None:
     """Write tables, figures and the page anew from the counts on disk."""
     from segstudy.report.build import build_report
 
-    whole, store = _plan(study, out, set_)
-    print(f"report: {_shown(build_report(store, whole))}")
+    whole, store = plan_of(study, out, set_)
+    print(f"report: {shown(build_report(store, whole))}")
 
 
 @app.command()
@@ -212,7 +136,7 @@ def predict(
     if not colon:
         raise SpecError(f"RUN '{run_name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
     experiment, _, seed = rest.partition("/seed")
-    whole, store = _plan(study, out, set_)
+    whole, store = plan_of(study, out, set_)
     if seed and not seed.isdigit():
         raise SpecError(
             f"RUN '{run_name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed{whole.study.seeds[0]}"
@@ -228,36 +152,15 @@ def predict(
 
 
 @app.command()
-def score(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks.")],
-    truth: Annotated[Path, typer.Argument(help="Folder of true masks of the same names.")],
-    num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
-    classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
-    ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Score masks from any framework against true masks; no network, no study."""
-    from segstudy.score import as_record, as_text, image_csv, score_masks
-    from segstudy.store import write_text
-
-    names = [name.strip() for name in classes.split(",")] if classes else None
-    scored = score_masks(predictions, truth, num_classes, names, ignore or ())
-    print(json.dumps(as_record(scored), indent=2) if as_json else as_text(scored))
-    if out is not None:
-        write_text(out, image_csv(scored))
-
-
-@app.command()
 def archive(study: StudyArg, out: Out = None, set_: Set = None) -> None:
     """Pack checkpoints, counts, tables and pictures into one zip with SHA-256 sums."""
     from segstudy.archive import write_archive
     from segstudy.report.build import build_report
 
-    whole, store = _plan(study, out, set_)
+    whole, store = plan_of(study, out, set_)
     build_report(store, whole)
     path, left_out = write_archive(store, whole)
-    print(f"wrote {_shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"wrote {shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     for name in left_out:
         print(f"not in it, because not done: {name}")
 
@@ -292,10 +195,10 @@ def import_(
     from segstudy.launch import import_checkpoint
     from segstudy.progress import showing
 
-    whole, store = _plan(study, out, set_)
+    whole, store = plan_of(study, out, set_)
     chosen = whole.select([experiment], seed).runs[0]
     with showing() as progress:
-        import_checkpoint(_workshop(whole, store, data, progress), chosen, checkpoint)
+        import_checkpoint(workshop_of(whole, store, data, progress), chosen, checkpoint)
     print(f"imported as {chosen.name}\nnext: segstudy run {study} --only {experiment}")
 
 
@@ -338,16 +241,10 @@ def _print_plan(plan: Plan, store: Store) -> None:
         epochs = f"{row['epochs_done']}/{row['epochs']}"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print(f"protocol: {plan.study.protocol}; output: {_shown(store.root)}")
+    print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
     unequal = unequal_budgets(plan)
     print(
         "training budget: equal in every experiment"
         if not unequal
         else "training budget differs:\n  " + "\n  ".join(unequal)
     )
-
-
-def _shown(path: Path) -> str:
-    """The path as a person would type it: relative where it lies below the current folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,63 @@
+"""The command line's application, the options that commands share, and what they all begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from segstudy.launch import Workshop
+    from segstudy.plan import Plan
+    from segstudy.progress import Progress
+    from segstudy.store import Store
+
+HELP = """Controlled semantic-segmentation studies: one study file in, a report whose numbers can be traced out.
+
+New here? Type  segstudy demo  - it runs a whole study in miniature, with nothing to download.
+Then look at your own data with  segstudy init FOLDER  and run the file that it writes.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyArg = Annotated[
+    str, typer.Argument(help="A study file, or the name of one that comes with segstudy: review, demo.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder; ./<study name> unless given.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Where datasets lie (also SEGSTUDY_DATA).")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only this experiment; may be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Only this one of the study's seeds.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value that replaces one of the file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Set runs of other settings aside and make them anew.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+def plan_of(study: str, out: Path | None, settings: list[str] | None) -> tuple[Plan, Store]:
+    """The plan of a study, settings carried out, and the store that it is kept in."""
+    from segstudy.plan import make_plan
+    from segstudy.spec import load_study
+    from segstudy.store import Store
+
+    plan = make_plan(load_study(study, settings or ()))
+    return plan, Store((out or Path(plan.study.name)).resolve())
+
+
+def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:
+    """Everything at hand that carrying out ``plan`` needs."""
+    from segstudy.launch import Workshop
+
+    return Workshop(plan.study, store, data, progress)
+
+
+def shown(path: Path) -> str:
+    """The path as a person would type it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,175 @@
+"""What may stand in a study file, part by part: datasets, networks, the recipe, what is counted. Frozen, typed, checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
+
+
+def _named_or_spelled(value: Any) -> str:
+    """Which of two forms was given; the marks stand in pydantic's paths, from where they are taken out again."""
+    return "<spelled>" if isinstance(value, dict | BaseModel) else "<named>"
+
+
+class Frozen(BaseModel):
+    """Base of all parts of a study: immutable, no unknown keys, no silent conversion, no infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Synthetic(Frozen):
+    """Procedural scenes to draw when the dataset's folder is to be made, not found."""
+
+    num_images: PositiveInt | None = None
+    num_train: PositiveInt | None = None
+    num_val: PositiveInt | None = None
+    size: list[PositiveInt] = Field(min_length=2, max_length=2)
+    seed: int = Field(0, ge=0)
+
+
+class Groups(Frozen):
+    """A CSV that says which images belong together (of one patient, video, place): its path and two column names."""
+
+    file: str = Field(min_length=1)
+    image: str = "image"
+    group: str = "group"
+
+
+NamedGroups = Annotated[
+    Annotated[str, Tag("<named>")] | Annotated[Groups, Tag("<spelled>")], Discriminator(_named_or_spelled)
+]
+
+
+class Data(Frozen):
+    """Where a dataset lies, how it is read and how it is split.
+
+    ``groups``, a pattern whose first bracket names an image's group in its id, or a CSV, says which images are never
+    divided. ``stratify`` keeps the shares of classes equal in the parts; ``folds`` and ``fold`` take one part of so many
+    as the test set; ``split_file`` takes a split that ``segstudy check --write-split`` wrote.
+    """
+
+    reader: Literal["cityscapes", "kvasir", "supervisely", "folder"]
+    root: str = Field(min_length=1)
+    num_classes: int | None = Field(None, ge=2, le=255)
+    classes: list[str] | None = Field(None, min_length=2, max_length=255)
+    ignore_values: list[Annotated[int, Field(ge=0, le=255)]] = []
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    split_seed: int = Field(42, ge=0, lt=2**32)
+    holdout_fraction: float = Field(0.1, gt=0, lt=1)
+    groups: NamedGroups | None = None
+    stratify: bool = False
+    folds: int | None = Field(None, ge=2, le=100)
+    fold: int = Field(0, ge=0)
+    split_file: str | None = None
+    report: str | None = None
+    synthetic: Synthetic | None = None
+
+
+class Model(Frozen):
+    """Any network that segmentation-models-pytorch builds.
+
+    ``weights`` of the encoder: ``imagenet`` (downloaded on first use), ``packaged`` (ImageNet weights from an
+    installed package), ``none`` (random), or a ``.pth`` or ``.safetensors`` file.
+    """
+
+    arch: str
+    encoder: str = "resnet50"
+    weights: str = "imagenet"
+    output_stride: Literal[8, 16] | None = None
+
+
+class Optimizer(Frozen):
+    """Optimiser and its constants; ``momentum`` is SGD's."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: PositiveFloat = 1e-4
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Augment(Frozen):
+    """Random changes of the training images, each drawn anew for every image; the defaults change nothing.
+
+    ``flip_horizontal``, ``flip_vertical``, ``blur``, ``noise`` and ``cutout`` are probabilities; ``scale`` is a range of
+    zoom factors, ``rotation_degrees`` the largest angle; ``brightness``, ``contrast``, ``saturation`` the largest relative
+    change, ``hue`` the largest share of the colour circle.
+    """
+
+    flip_horizontal: Share = 0.0
+    flip_vertical: Share = 0.0
+    scale: Range = [1.0, 1.0]
+    rotation_degrees: float = Field(0.0, ge=0, le=180)
+    brightness: float = Field(0.0, ge=0, lt=1)
+    contrast: float = Field(0.0, ge=0, lt=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=0.5)
+    blur: Share = 0.0
+    noise: Share = 0.0
+    cutout: Share = 0.0
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> Augment:
+        if not 0.1 <= self.scale[0] <= self.scale[1] <= 10:
+            raise ValueError(f"scale {self.scale} must be [least, most] with 0.1 <= least <= most <= 10")
+        return self
+
+
+Augmentation = Annotated[
+    Annotated[Literal["none", "light", "strong"], Tag("<named>")] | Annotated[Augment, Tag("<spelled>")],
+    Discriminator(_named_or_spelled),
+]
+
+
+class Recipe(Frozen):
+    """Everything about training that experiments share; the defaults are the review's.
+
+    With ``crop_px`` a network is trained on random crops of that size from full-size images, and is given whole images
+    elsewhere; ``input_size`` then means nothing.
+    """
+
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 16
+    input_size: int = Field(256, ge=32, le=4096)
+    crop_px: int | None = Field(None, ge=32, le=4096)
+    optimizer: Optimizer = Optimizer()
+    schedule: Literal["cosine", "constant", "poly"] = "cosine"
+    loss: Literal["cross_entropy", "dice", "focal"] = "cross_entropy"
+    augment: Augmentation = "none"
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    deterministic: bool = False
+
+    @property
+    def augmentation(self) -> str:
+        """The policy's name, or what is spelled out, as one text: an experiment may change all of it as one thing."""
+        if isinstance(self.augment, str):
+            return self.augment
+        changed = self.augment.model_dump(exclude_defaults=True)
+        return ", ".join(f"{key} {value}" for key, value in changed.items()) or "none"
+
+
+class ScoringRules(Frozen):
+    """What is counted beside the confusion matrix, and with which tolerances; part of every number's contract.
+
+    Shares are of the image's diagonal. ``boundary_iou_share`` is the band's width (Cheng et al. 2021);
+    ``tolerances_px`` and ``tolerance_shares`` are those of boundary F-score and normalised surface distance;
+    ``min_object_px`` is the area below which objects and holes are ignored; ``object_sizes_px`` are the areas at which
+    medium and large objects begin (COCO's); ``calibration_bins`` of equal width divide the confidence.
+    """
+
+    boundary_iou_share: float = Field(0.02, gt=0, le=0.5)
+    tolerances_px: list[Annotated[int, Field(ge=0, le=1000)]] = Field([2], max_length=8)
+    tolerance_shares: list[Annotated[float, Field(gt=0, le=0.5)]] = Field([0.0075], max_length=8)
+    min_object_px: int = Field(16, ge=0)
+    object_sizes_px: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = [1024, 9216]
+    calibration_bins: int = Field(15, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> ScoringRules:
+        if self.object_sizes_px[0] >= self.object_sizes_px[1]:
+            raise ValueError(f"object_sizes_px {self.object_sizes_px} must rise")
+        return self
