@@ -189,9 +189,10 @@ def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         return runs[keys].assign(**dict.fromkeys(("last", "chosen", "best", "optimism_points"), np.nan))
     rows = []
     for (experiment, seed), run in curves.groupby(["experiment", "seed"], sort=False):
-        reported, select = run["report_miou"].astype(float), run["select_miou"].astype(float)
-        known = bool(reported.notna().any() and select.notna().any())
-        chosen = float(reported.loc[select.idxmax()]) if known else np.nan
+        scored = run.dropna(subset=["report_miou", "select_miou"])
+        reported, select = scored["report_miou"].astype(float), scored["select_miou"].astype(float)
+        known = len(scored) > 0
+        chosen = float(reported.iloc[int(select.to_numpy().argmax())]) if known else np.nan
         best, last = (float(reported.max()), float(reported.iloc[-1])) if known else (np.nan, np.nan)
         values = {"last": last, "chosen": chosen, "best": best, "optimism_points": 100 * (best - chosen)}
         rows.append({"experiment": experiment, "seed": seed, **values})

@@ -21,13 +21,15 @@ from segstudy.spec import CrossEvaluation
 
 # Which section a table or figure stands in, by the word that follows its number.
 SECTIONS = (
-    ("baselines", "Baselines", ("baselines",)),
+    ("changes", "What each change does", ("comparisons", "effects")),
+    ("baselines", "Baselines", ("baselines", "estimates")),
     ("experiments", "Experiments", ("configurations",)),
-    ("changes", "What each change does", ("variants", "per-image")),
+    ("variants", "Variants", ("variants", "per-image")),
     ("transfer", "On other data", ("cross", "transfer")),
     ("classes", "Class by class", ("per-class",)),
     ("pictures", "Pictures", ("pictures",)),
-    ("training", "Training", ("training",)),
+    ("faults", "What went wrong", ("boundaries", "errors", "lost", "sizes", "confidence")),
+    ("training", "Training", ("training", "selection")),
     ("cost", "Cost", ("cost",)),
 )
 
