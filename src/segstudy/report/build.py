@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from segstudy.report.evidence_figures import draw_effects, draw_lost, draw_relia
 from segstudy.report.evidence_tables import comparisons_table, estimates_table, selection_table
 from segstudy.report.figures import Drawing, assign_colours, draw_classes, draw_cost, draw_images, draw_training
 from segstudy.report.mosaic import PER_BAND, draw_pictures
-from segstudy.report.page import render_page
+from segstudy.report.page import kind_of, render_page
 from segstudy.report.pictures import collect_pictures
-from segstudy.report.tables import Table, contract, csv_text, latex_text, make_tables, markdown_text
+from segstudy.report.tables import Table, contract, csv_text, latex_text, make_tables, markdown_text, short_contract
 from segstudy.store import Store, read_json, write_bytes, write_text
 
 
@@ -60,7 +61,9 @@ def every_table(frames: Frames) -> list[Table]:
     number = int(tables[-1].name.split("-", 1)[0]) + 1
     further = [estimates_table, *([comparisons_table] if len(frames.effects) else []), selection_table]
     tables += [make(frames, number + place) for place, make in enumerate(further)]
-    return tables + diagnosis_tables(frames, number + len(further))
+    tables += diagnosis_tables(frames, number + len(further))
+    words = short_contract(frames.scores)
+    return [t if kind_of(t.name) in ("configurations", "cost") else replace(t, contract=words) for t in tables]
 
 
 def clear_old(store: Store) -> None:

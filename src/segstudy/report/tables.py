@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from segstudy.plan import IMPORTED
 from segstudy.report.contrasts import Frames, baseline_pairs, class_contrast, class_frame, cross_frame, variant_groups
+from segstudy.report.results import CONTRACT
 from segstudy.spec import CrossEvaluation
 
 GAP = "–"
@@ -66,6 +67,7 @@ class Table:
     caption: str
     frame: pd.DataFrame
     formats: tuple[Format, ...]
+    contract: str = ""  # what its numbers rest on, in one line, for whoever points at one
 
     def rows(self) -> list[list[Cell]]:
         """Printed cells, row by row."""
@@ -136,6 +138,17 @@ def contract(rows: pd.DataFrame) -> str:
     return (
         f"Split: {where}. {_choice(rows)} Scored {size}; means are over the classes present; pixels labelled 255 are "
         f"ignored. {_seeds(rows)}"
+    )
+
+
+def short_contract(rows: pd.DataFrame) -> str:
+    """The contract of the scores in ``rows`` in one line: level, rules, resolution, split, what chose the epoch."""
+    rows = rows.dropna(subset=["miou"]).drop_duplicates(["test_data", "split", "selected_on", "resolution"])
+    where = "; ".join(f"{r.test_data} {r.split}, epoch chosen on {r.selected_on}" for r in rows.itertuples())
+    size = "input" if (rows["resolution"] == "input").all() else "native"
+    return (
+        f"dataset level, absent classes {CONTRACT['absent_classes']}, background {CONTRACT['background']}, "
+        f"ignore {CONTRACT['ignore']}, {size} size; {where}"
     )
 
 
