@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from segstudy import measures
+from segstudy.counting import measures_of
 from segstudy.guard import differing
 from segstudy.measures import OVERALL, Measure
 from segstudy.plan import Plan
@@ -67,10 +68,12 @@ def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFr
             if not same_images(found):
                 continue
             one = next(iter(found.values()))
-            for measure in OVERALL:
-                draw = generator_for(plan.study.name, experiment, data, measure.key)
-                result = estimate(networks(found, measure.counts), measure.function, draw, groups=one.groups)
-                keys = {key: one.meta[key] for key in ("train_data", "test_data", "split", "resolution")}
+            keys = {key: one.meta[key] for key in ("train_data", "test_data", "split", "resolution")}
+            for measure in measures_of(plan.study.scoring):
+                if "dataset" not in measure.levels or measure.counts not in one.counts:
+                    continue
+                counts = networks(found, measure.counts)
+                result = estimate(counts, measure.function, groups=one.groups, limits=measure.bounds)
                 rows.append({"experiment": experiment, **keys, "measure": measure.key, **_fields(result)})
     columns = ["experiment", "train_data", "test_data", "split", "resolution", "measure", *Estimate.__annotations__]
     return pd.DataFrame(rows, columns=columns)
