@@ -183,7 +183,7 @@ def single(studies: int, quick: bool) -> None:
                 for _ in range(studies):
                     networks = draw_counts(world, rng, draw_images(world, rng, n))
                     ours.append(estimate_each(networks, scores))
-                    booted.append(bootstrap_each(networks[0], scores, rng, num_resamples=200 if n > 200 else 400))
+                    booted.append(bootstrap_each(networks[0], scores, rng, num_resamples=200 if n > 200 else 300))
                     plain.append([plain_t(networks[0], item) for item in items])
                 for column, (item, name) in enumerate(items.items()):
                     mine = [study[item] for study in ours]
@@ -226,7 +226,8 @@ BALANCES = (
     ("seed and image together only", replace(POLYPS, difficulty=0.0, class_effect=0.0, interaction=1.0)),
     ("little noise of seeds", replace(POLYPS, seed=0.05)),
     ("seeds as much as images", replace(POLYPS, seed=0.2)),
-    ("mostly seeds", replace(POLYPS, seed=0.8, difficulty=0.2, class_effect=0.2, interaction=0.2)),
+    ("mostly seeds", replace(POLYPS, seed=0.3, difficulty=0.1, class_effect=0.1, interaction=0.1)),
+    ("mostly seeds, now and then one fails", replace(POLYPS, seed=0.8, difficulty=0.2, class_effect=0.2)),
 )
 
 
@@ -237,15 +238,14 @@ def seeds(studies: int, quick: bool) -> None:
         for name, world in BALANCES:
             truth = population(world, num_networks=2_000)
             for s in (2, 5) if quick else (2, 3, 5, 10):
-                for n in (50,) if quick else (20, 200):
-                    rng = np.random.default_rng([3, s, n])
-                    both, first = [], []
-                    for _ in range(studies):
-                        networks = draw_counts(world, rng, draw_images(world, rng, n), s)
-                        both += estimate_each(networks, scores)[:1]
-                        first += estimate_each({0: networks[0]}, scores)[:1]
-                    width = float(np.nanmedian([e.high - e.low for e in both]))
-                    yield name, s, n, covered(both, truth[0]), refused(both), width, covered(first, truth[0])
+                rng = np.random.default_rng([3, s])
+                both, first = [], []
+                for _ in range(studies):
+                    networks = draw_counts(world, rng, draw_images(world, rng, 50), s)
+                    both += estimate_each(networks, scores)[:1]
+                    first += estimate_each({0: networks[0]}, scores)[:1]
+                width = float(np.nanmedian([e.high - e.low for e in both]))
+                yield name, s, covered(both, truth[0]), refused(both), width, covered(first, truth[0])
 
     heads = (
         "noise",
@@ -256,7 +256,7 @@ def seeds(studies: int, quick: bool) -> None:
         "median width",
         "one seed's interval, read as the recipe's",
     )
-    table("Several networks, intervals over images and seeds (mIoU, 2 classes)", heads, rows())
+    table("Several networks, intervals over images and seeds, 50 images (mIoU, 2 classes)", heads, rows())
 
 
 def paired(studies: int, quick: bool) -> None:
@@ -267,13 +267,13 @@ def paired(studies: int, quick: bool) -> None:
             for name, own in (("alike", 0.0), ("equal, err elsewhere", 1.0)):
                 better = equal_shift(world, own) if own else 0.0
                 truth = population(world, better, own) - population(world) if own else np.zeros(world.num_classes + 1)
-                for n in (20, 50) if quick else (10, 20, 50, 200):
+                for n in (20, 50) if quick else (20, 50, 200):
                     rng = np.random.default_rng([4, n, world.num_classes])
                     found = []
                     for _ in range(studies):
                         images = draw_images(world, rng, n)
                         sides = draw_counts(world, rng, images, 1, better, own), draw_counts(world, rng, images)
-                        found.append(compare_each(*sides, scores, rng, num_permutations=400))
+                        found.append(compare_each(*sides, scores, rng, num_permutations=200))
                     for item, number in ((0, "mIoU"), (world.num_classes, "IoU of the last class")):
                         if item == 0 or own == 0:  # the variant of equal mIoU is not equal class by class
                             of_item = [study[item] for study in found]
@@ -292,7 +292,7 @@ def recipes(studies: int, quick: bool) -> None:
 
     def rows() -> Iterable[Sequence[object]]:
         for name, world in BALANCES[1:]:
-            for sides in ((3, 3), (5, 5)) if quick else ((2, 2), (3, 3), (5, 5), (10, 10), (3, 5), (1, 5)):
+            for sides in ((3, 3), (5, 5)) if quick else ((2, 2), (3, 3), (5, 5), (3, 5), (1, 5)):
                 n = 50
                 rng = np.random.default_rng([5, *sides])
                 found, alone = [], []
@@ -316,7 +316,7 @@ def recipes(studies: int, quick: bool) -> None:
 
 
 def family(studies: int, quick: bool) -> None:
-    """Ten variants that are the baseline: how often any of them is called better or worse."""
+    """Five variants that are the baseline: how often any of them is called better or worse."""
 
     def rows() -> Iterable[Sequence[object]]:
         for name, world, s in (
@@ -328,14 +328,16 @@ def family(studies: int, quick: bool) -> None:
             for _ in range(studies):
                 images = draw_images(world, rng, 50)
                 base = draw_counts(world, rng, images, s)
-                variants = [draw_counts(world, rng, images, s) for _ in range(10)]
-                found = [compare(v, base, measures.mean_iou, rng, num_permutations=400) for v in variants]
+                variants = [draw_counts(world, rng, images, s) for _ in range(5)]
+                found = [compare(v, base, measures.mean_iou, rng, num_permutations=200) for v in variants]
                 p_values = [d.p_value for d in found]
                 any_raw.append(np.nanmin(p_values))
                 any_holm.append(np.nanmin(holm(p_values)))
             yield name, rejected(any_raw), rejected(any_holm)
 
-    table("Ten variants that change nothing, 50 images: any false finding", ("networks", "uncorrected", "Holm"), rows())
+    table(
+        "Five variants that change nothing, 50 images: any false finding", ("networks", "uncorrected", "Holm"), rows()
+    )
 
 
 def power(studies: int, quick: bool) -> None:
@@ -413,9 +415,9 @@ def main() -> None:
     studies = min(arguments.studies, 200) if arguments.quick else arguments.studies
     print(f"{studies} studies a case, 95 % intervals")
     for name in arguments.only.split(","):
-        started = time.perf_counter()
+        started = time.process_time()
         SECTIONS[name](studies, arguments.quick)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+        print(f"{name}: {time.process_time() - started:.0f} s of one core", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from segstudy.stats.exchange import exchange_images, exchange_networks
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, measure
 from segstudy.stats.planning import Components, components_of
 from segstudy.stats.resampling import Function, Labels, Networks, Values, checked
-from segstudy.stats.variance import DIFFERENCE_WEIGHT, Arm, Spread, spread_of
+from segstudy.stats.variance import Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
 ALIKE_IN_SEEDS = "the side with one network is taken to differ between seeds as the other side does"
@@ -155,7 +155,7 @@ def compare_each(
     fewest, most = sorted((len(own), len(other)))
     paired = own.keys() == other.keys()
     in_order = paired or most == 1
-    spread = spread_of(_arms(first, second, in_order), DIFFERENCE_WEIGHT)
+    spread = spread_of(_arms(first, second, in_order))
     if most > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
     else:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values, bootstrap, checked, influences
-from segstudy.stats.variance import SCORE_WEIGHT, Arm, Spread, spread_of
+from segstudy.stats.variance import Arm, Spread, spread_of
 
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
 AT_LIMIT = "the value is at its limit, where the images do not show how much it varies"
@@ -116,7 +116,7 @@ def estimate_each(
 ) -> tuple[Estimate, ...]:
     """As :func:`estimate`, for a function that gives several numbers (..., m), one for each class say."""
     arm = measure(checked(networks, groups), function)
-    value, spread = arm.values.mean(axis=0), spread_of([arm], SCORE_WEIGHT)
+    value, spread = arm.values.mean(axis=0), spread_of([arm])
     if outside := [float(x) for x in value if x < limits[0] or x > limits[1]]:
         raise ValueError(f"the function gave {outside[0]}, outside its limits {limits[0]} and {limits[1]}")
     reasons = tuple(
@@ -159,7 +159,7 @@ def bootstrap_each(
     """
     networks = checked({0: counts}, groups)
     arm, n = measure(networks, function), len(networks[0])
-    spread = spread_of([arm], SCORE_WEIGHT)
+    spread = spread_of([arm])
     reasons = spread.reasons(arm.values[0], groups is not None)
     tail = special.ndtr(np.sqrt(n / max(n - 1, 1)) * special.stdtrit(max(n - 1, 1), (1 - level) / 2))
     resampled = bootstrap(networks[0], function, generator, num_resamples)

@@ -11,7 +11,7 @@ import numpy as np
 from segstudy.errors import SegstudyError
 from segstudy.stats.intervals import measure
 from segstudy.stats.resampling import Function, Labels, Networks, checked
-from segstudy.stats.variance import DIFFERENCE_WEIGHT, Spread, Variance, spread_of
+from segstudy.stats.variance import Spread, Variance, image_degrees, spread_of
 
 ONE_SEED = "with one seed nothing is known about how much networks of one recipe differ"
 _ENDLESS = 10**9
@@ -115,7 +115,7 @@ def noise_floor(base: Networks, function: Function, *, groups: Labels | None = N
 
     """
     arm = measure(checked(base, groups), lambda merged: function(merged)[..., None])
-    spread = spread_of([arm], DIFFERENCE_WEIGHT)
+    spread = spread_of([arm])
     own = components_of(spread, len(base))[0]
     return Components(2 * own.seed, 0.0, 2 * own.residual, own.num_seeds, own.num_images, own.effective_images)
 
@@ -135,7 +135,7 @@ def detectable(
     if not known and num_seeds > 1:
         return math.nan
     share = components.effective_images / components.num_images if components.image > 0 else 1.0
-    degrees = min(max(DIFFERENCE_WEIGHT * share * num_images, 1.0), num_images - 1.0)
+    degrees = float(image_degrees(share * num_images, num_images))
     parts, degrees_of = [components.image / num_images], [degrees]
     if known:
         parts.append((components.seed + components.residual / num_images) / num_seeds)

@@ -19,10 +19,6 @@ from scipy import special
 
 from segstudy.stats.resampling import Values
 
-# Degrees of freedom = this x effective number of images. Both were chosen by simulation (docs/explanation/uncertainty.md):
-# the errors of a score all go one way and make its estimate skew, those of a difference go both ways.
-SCORE_WEIGHT, DIFFERENCE_WEIGHT = 1.0, 1.5
-
 # Below this effective number, one image decides so much that an interval says nothing.
 MIN_EFFECTIVE = 1.5
 
@@ -187,7 +183,17 @@ class Spread:
         return tuple(map(reason, value, self.image, self.effective_images))
 
 
-def spread_of(arms: Sequence[Arm], weight: float) -> Spread:
+def image_degrees(effective_images: Any, num_images: int) -> Any:
+    """Degrees of freedom of a variance over images: 1.5 x (effective number - 1), between 1 and n - 1.
+
+    For normally distributed influences the variance's own would be 3 x effective number. Skew ones need fewer, and 1.5
+    was found by simulation, for scores and differences alike (``docs/explanation/uncertainty.md``); the 1 is for
+    classes in a few images only, where an effective number of 2 may be no more than two images.
+    """
+    return np.clip(1.5 * (effective_images - 1), 1, num_images - 1)
+
+
+def spread_of(arms: Sequence[Arm]) -> Spread:
     """Split the noise of the sum of the arms' means; for a difference, the second arm comes with its sign turned.
 
     Two-way analysis of variance with one observation a cell: rows are seeds, columns are images, and an observation is
@@ -205,7 +211,7 @@ def spread_of(arms: Sequence[Arm], weight: float) -> Spread:
     return Spread(
         seeds=tuple(noises),
         image=np.maximum(between - shared, 0.0),
-        image_degrees=np.clip(weight * effective, 1, num_images - 1),
+        image_degrees=image_degrees(effective, num_images),
         effective_images=effective,
         num_images=num_images,
     )
