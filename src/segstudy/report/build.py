@@ -98,7 +98,7 @@ def _class_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     baselines = frames.comparison[frames.comparison["base"] == ""]
     for dataset, group in baselines.groupby("dataset", sort=False):
         names = group["experiment"].tolist()
-        classes = class_frame(frames.results, frames.runs, names)
+        classes = class_frame(frames.reported, frames.runs, names)
         if classes["class"].nunique() <= 2:
             continue
         gaps = _gaps(frames, names, classes["experiment"].tolist())
@@ -155,7 +155,7 @@ def _training_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
 def _image_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     """Figure 4 for every pair of training and test data."""
     drawings = []
-    images = image_frame(frames.results)
+    images = image_frame(frames.reported)
     for key, group in images.groupby(["train_data", "test_data", "split"], sort=False):
         train, test, split = map(str, key)
         where, label = (test, test) if train == test else (f"{train}-to-{test}", f"{test}, trained on {train}")

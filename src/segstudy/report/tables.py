@@ -275,7 +275,7 @@ def cross_table(frames: Frames, number: int, cross: CrossEvaluation) -> Table:
 def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: bool) -> Table:
     """Table 7: two baselines class by class."""
     dataset, first, second = pair
-    frame = class_contrast(class_frame(frames.results, frames.runs, pair[1:]), first, second, THRESHOLD)
+    frame = class_contrast(class_frame(frames.reported, frames.runs, pair[1:]), first, second, THRESHOLD)
     arch = _named(frames.comparison).set_index("experiment")["model"]
     formats = [Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0)]
     for key, label in (("iou", "IoU"), ("dice", "Dice")):
