@@ -10,7 +10,6 @@ Array letters: ``n`` image, ``c`` class. Counts are ``(n, c, c)``: an image's tr
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +18,7 @@ from segstudy.conventions.table import CONVENTIONS
 from segstudy.errors import SpecError, listing, nearest
 from segstudy.measures import OVERALL, Confusion, merge, support
 
-__all__ = ["CONVENTIONS", "NAMES", "Convention", "chosen", "rescore", "rescored_text"]
-
-SAME = 1e-9  # what two numbers may differ by and still be shown as the same
+__all__ = ["CONVENTIONS", "NAMES", "Convention", "chosen", "rescore"]
 
 # Which of our measures another library's number is shown beside.
 BESIDE = {
@@ -79,36 +76,6 @@ def rescore(confusion: Confusion, classes: Sequence[str], names: Sequence[str]) 
         "images": len(confusion),
         "rules": rows,
     }
-
-
-def rescored_text(record: dict[str, Any]) -> str:
-    """What :func:`rescore` found, for people: each rule's numbers, and why they are not segstudy's."""
-    lines = ["The same counts under the rules of other libraries (in brackets: segstudy's number, where it differs)"]
-    for key, what in (("absent_but_predicted", "predicted but in no truth"), ("nowhere", "in neither")):
-        lines += [f"  {what}: {listing(record[key], 20)}"] if record[key] else []
-    if record["images_without_some_class"]:
-        lines.append(
-            f"  {record['images_without_some_class']} of {record['images']} images lack a class that others hold"
-        )
-    for row in record["rules"]:
-        if row["scores"]:
-            numbers = "   ".join(_beside(row, label) for label in row["scores"])
-            lines += ["", f"{row['as']}: {row['call']}", f"  {numbers}"]
-            lines += textwrap.wrap(row["why"], 100, initial_indent="  ", subsequent_indent="  ")
-    if left := [f"{row['as']} {row['call']}" for row in record["rules"] if not row["scores"]]:
-        lines += ["", f"for two classes only: {'; '.join(left)}"]
-    return "\n".join(lines)
-
-
-def _beside(row: dict[str, Any], label: str) -> str:
-    theirs, ours = row["scores"][label], row["segstudy"][label]
-    same = theirs is ours if None in (theirs, ours) else abs(theirs - ours) < SAME
-    return f"{label} {shown(theirs)}" + ("" if same else f" ({shown(ours)})")
-
-
-def shown(value: float | None) -> str:
-    """A number as people read it: four decimals, and "-" for what is undefined."""
-    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _defined(value: float) -> float | None:
