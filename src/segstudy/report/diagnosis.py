@@ -37,11 +37,16 @@ def diagnosis_tables(frames: Frames, number: int) -> list[Table]:
     rules = frames.plan.study.scoring
     known = {measure.key: measure for measure in measures_of(rules)}
     boundary = [k for k, m in known.items() if m.counts in ("boundary_iou", "boundary_matches", "surface")]
-    tables = []
+    tables: list[Table] = []
     for name, title, keys, words in (
         ("boundaries", "Boundaries", [k for k in boundary if k.startswith("mean_")], _boundary_words(rules)),
         ("errors", "What went wrong", [k for k in known if k.startswith(ERRORS)], _error_words(rules)),
-        ("sizes", "By size, by frequency, and confidence", [k for k in known if k.startswith(PARTS)], _part_words(rules)),
+        (
+            "sizes",
+            "By size, by frequency, and confidence",
+            [k for k in known if k.startswith(PARTS)],
+            _part_words(rules),
+        ),
     ):
         frame = wide_frame(frames.reported, keys)
         shown = [known[key] for key in keys if frame[key].notna().any()]
@@ -109,6 +114,10 @@ def reliability_frame(evaluations: Sequence[Evaluated]) -> pd.DataFrame:
     for (experiment, data), counts in merged.items():
         drawn = reliability(counts)
         for place in np.flatnonzero(drawn.share > 0):
-            values = {"accuracy": drawn.accuracy[place], "confidence": drawn.confidence[place], "share": drawn.share[place]}
+            values = {
+                "accuracy": drawn.accuracy[place],
+                "confidence": drawn.confidence[place],
+                "share": drawn.share[place],
+            }
             rows.append({"experiment": experiment, "test_data": data, "bin": int(place)} | values)
     return pd.DataFrame(rows, columns=["experiment", "test_data", "bin", "accuracy", "confidence", "share"])

@@ -22,7 +22,15 @@ def draw_effects(name: str, effects: pd.DataFrame, caption: str) -> Drawing:
                 axes.barh(row, 2 * effect["detectable"], 0.6, -effect["detectable"], color=GRID, lw=0)
             axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.2, solid_capstyle="butt")
             axes.plot([effect["value"]], [row], "o", ms=7, color=colour, mec=PAPER, mew=1)
-            axes.text(1.015, row, effect["verdict"], transform=axes.get_yaxis_transform(), va="center", color=INK, fontsize=8.5)
+            axes.text(
+                1.015,
+                row,
+                effect["verdict"],
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                color=INK,
+                fontsize=8.5,
+            )
         axes.axvline(0, color=INK, lw=0.9)
         labels = [f"{r['experiment']}\n{r['variant']} against {r['base']}" for r in effects.to_dict("records")]
         axes.set_yticks(range(len(effects)), labels)
@@ -31,7 +39,9 @@ def draw_effects(name: str, effects: pd.DataFrame, caption: str) -> Drawing:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
     told = "; ".join(f"{r.experiment} {r.value:+.3f}, {r.verdict}" for r in effects.itertuples())
-    return Drawing(name, "Figure 6: What each change does", caption, f"Differences in mIoU with intervals. {told}.", figure)
+    return Drawing(
+        name, "Figure 6: What each change does", caption, f"Differences in mIoU with intervals. {told}.", figure
+    )
 
 
 def draw_lost(name: str, lost: pd.DataFrame, caption: str) -> Drawing:
@@ -44,17 +54,23 @@ def draw_lost(name: str, lost: pd.DataFrame, caption: str) -> Drawing:
             axes.barh(rows, values, 0.62, start, color=colour, label=kind)
             for row, value in enumerate(values):
                 if value > 0.03:
-                    axes.text(start[row] + value / 2, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=INK)
+                    axes.text(
+                        start[row] + value / 2, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=INK
+                    )
             start += values
         cross = lost["train_data"] != lost["test_data"]
-        names = [f"{e} on {d}" if x else e for e, d, x in zip(lost["experiment"], lost["test_data"], cross, strict=True)]
+        names = [
+            f"{e} on {d}" if x else e for e, d, x in zip(lost["experiment"], lost["test_data"], cross, strict=True)
+        ]
         axes.set_yticks(rows, names)
         axes.set(ylim=(len(lost) - 0.5, -0.5), xlabel="Lost IoU (1 − IoU, mean over classes)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, handlelength=1)
     told = "; ".join(f"{r.experiment}: {r.missed:.3f}, {r.spurious:.3f}, {r.boundary:.3f}" for r in lost.itertuples())
-    return Drawing(name, "Figure 7: Where IoU is lost", caption, f"Lost IoU missed, spurious, boundary. {told}.", figure)
+    return Drawing(
+        name, "Figure 7: Where IoU is lost", caption, f"Lost IoU missed, spurious, boundary. {told}.", figure
+    )
 
 
 def draw_reliability(name: str, dataset: str, bins: pd.DataFrame, colours: dict[str, str], caption: str) -> Drawing:
@@ -70,7 +86,9 @@ def draw_reliability(name: str, dataset: str, bins: pd.DataFrame, colours: dict[
             axes.plot(part["confidence"], part["accuracy"], color=colours[experiment], lw=1.4, label=experiment)
             size = 6 + 160 * part["share"]
             axes.scatter(part["confidence"], part["accuracy"], s=size, color=colours[experiment], alpha=0.7, lw=0)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="Confidence", ylabel="Share of pixels that are right", aspect="equal")
+        axes.set(
+            xlim=(0, 1.02), ylim=(0, 1.02), xlabel="Confidence", ylabel="Share of pixels that are right", aspect="equal"
+        )
         axes.grid()
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", handlelength=1.4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,16 +140,15 @@ def _rows(evaluated: Evaluated, rules: ScoringRules) -> Iterator[dict[str, Any]]
                     yield row | {"resolution": "input"}
 
 
-def _level_rows(
-    measure: Measure, level: str, counts: NDArray[Any], evaluated: Evaluated
-) -> Iterator[dict[str, Any]]:
+def _level_rows(measure: Measure, level: str, counts: NDArray[Any], evaluated: Evaluated) -> Iterator[dict[str, Any]]:
     """One measure at one level of counts (n, ...): a row, or a row a class, or a row an image."""
     present = measures.support(evaluated.confusion) > 0
-    if level == "dataset":
-        names, values, numbers = ("",), [measure.function(measures.merge(counts))], [len(counts)]
-    elif level == "class":
+    names: tuple[str, ...] = ("",)
+    values: Iterable[Any] = [measure.function(measures.merge(counts))]
+    numbers: Iterable[Any] = [len(counts)]
+    if level == "class":
         names, values, numbers = evaluated.classes, measure.function(measures.merge(counts)), present.sum(axis=0)
-    else:
+    elif level == "image":
         names, values, numbers = evaluated.ids, measure.function(counts), present.sum(axis=1)
     for name, value, n in zip(names, values, numbers, strict=True):
         yield {"class": name, "measure": measure.key, "level": level, "value": float(value), "n": int(n)}
