@@ -6,7 +6,7 @@ Array letters: ``n`` image, ``c`` class.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from segstudy.plan import Plan
 from segstudy.report.evidence import generator_for
 from segstudy.report.results import CONTRACT, read_evaluations
 from segstudy.schema import ScoringRules
-from segstudy.stats.comparison import compare, compare_each, holm, verdict
-from segstudy.stats.intervals import IMAGES, Estimate, estimate
+from segstudy.scorecard import aligned, contract_words, interval_words, shown
+from segstudy.stats.comparison import UNDECIDED, compare, compare_each, holm, verdict
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate
 from segstudy.stats.resampling import Networks
 from segstudy.store import RunFolder, Store, read_arrays, read_yaml
 
@@ -134,12 +135,16 @@ def side_of_runs(name: str, store: Store, plan: Plan, on: str | None) -> Side:
     first = plan.runs[0]
     dataset = on or first.config.dataset
     if dataset not in first.datasets:
-        raise SpecError(f"{name}: is not scored on '{dataset}'{nearest(dataset, first.datasets)}; it is on {listing(first.datasets)}")
+        raise SpecError(
+            f"{name}: is not scored on '{dataset}'{nearest(dataset, first.datasets)}; it is on {listing(first.datasets)}"
+        )
     found = [each for each in read_evaluations(store, plan) if each.meta["test_data"] == dataset]
     done = [each.run.seed for each in found]
     missing = [run.name for run in plan.runs if run.seed not in done]
     if not found:
-        raise StoreError(f"{name}: not scored on {dataset} yet, or made with other settings, in {store.root}; run the study first")
+        raise StoreError(
+            f"{name}: not scored on {dataset} yet, or made with other settings, in {store.root}; run the study first"
+        )
     notes = (f"{name}: without {listing(missing)}, not scored yet",) if missing else ()
     sides = [
         Side(name, {e.run.seed: _counts(e.counts)}, e.ids, _groups(e.counts), plan.study.scoring, e.meta) for e in found
@@ -217,7 +222,9 @@ def _measure(a: Side, b: Side, key: str) -> Measure:
     measure = known[key]
     for side in (a, b):
         if any(measure.counts not in found for found in side.counts.values()):
-            raise DataError(f"{side.name}: holds no counts for {measure.label}; score it again with this version of segstudy")
+            raise DataError(
+                f"{side.name}: holds no counts for {measure.label}; score it again with this version of segstudy"
+            )
     return measure
 
 
@@ -236,14 +243,18 @@ def _check_contract(a: Side, b: Side, measure: Measure) -> None:
     if measure.counts != "confusion" and a.rules != b.rules:
         ours, theirs = a.rules.model_dump(), b.rules.model_dump()
         told = [f"{key} {ours[key]} against {theirs[key]}" for key in ours if ours[key] != theirs[key]]
-        raise DataError(f"{measure.label}: {a.name} and {b.name} were counted differently ({listing(told)}); score both alike")
+        raise DataError(
+            f"{measure.label}: {a.name} and {b.name} were counted differently ({listing(told)}); score both alike"
+        )
 
 
 def _check_images(a: Side, b: Side) -> None:
     """An image that only one of the two has is an error, not left out."""
     alone = [(a, set(a.ids) - set(b.ids)), (b, set(b.ids) - set(a.ids))]
     if lines := [f"  {len(ids)} only in {side.name}: {listing(sorted(ids), 5)}" for side, ids in alone if ids]:
-        raise DataError("\n".join(["the two were not scored on the same images:", *lines, "Score both on the same images."]))
+        raise DataError(
+            "\n".join(["the two were not scored on the same images:", *lines, "Score both on the same images."])
+        )
 
 
 def _check_truth(a: Side, b: Side) -> None:
@@ -330,6 +341,73 @@ def _flags(a: Side, b: Side, changed: Sequence[str]) -> list[str]:
 
 def _known_and_different(a: Side, b: Side, key: str) -> bool:
     return None not in (a.meta.get(key), b.meta.get(key)) and a.meta[key] != b.meta[key]
+
+
+ABOUT = {
+    IMAGES: "these very networks, on images like these; other seeds of the same recipes may differ otherwise",
+    IMAGES_AND_SEEDS: "networks trained like these, with other seeds, on images like these",
+}
+
+
+def as_text(record: dict[str, Any]) -> str:
+    """A comparison for people: both scores, the difference, the verdict and what it is about, classes, what else differs."""
+    unit, difference = record["unit"], record["difference"]
+    rows = [["", record["label"] + (f" [{unit}]" if unit else ""), "95 % interval", ""]]
+    for letter in ("a", "b"):
+        side = record[letter]
+        rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
+    bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
+    rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, _p_words(difference["p_value"])])
+    names = [f"{letter.upper()}  {_side_words(record[letter])}" for letter in ("a", "b")]
+    changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
+    blocks = [
+        [contract_words(record), *names],
+        ["A and B differ in", *changed] if changed else [],
+        aligned(rows),
+        _verdict_lines(record),
+        _class_lines(record),
+        ["beside that:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _side_words(side: dict[str, Any]) -> str:
+    seeds = side["seed_values"]
+    return f"{side['name']}" + (f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else "")
+
+
+def _p_words(p_value: float | None) -> str:
+    return "" if p_value is None else "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+
+
+def _verdict_lines(record: dict[str, Any]) -> list[str]:
+    difference, unit = record["difference"], record["unit"]
+    if not record["verdict"]:
+        return [f"no verdict: {difference['reason']}"]
+    if record["verdict"] == UNDECIDED:
+        line = f"A and B are {UNDECIDED}"
+    else:
+        line = f"A is {record['verdict']} than B by {shown(abs(difference['value']), unit)}{' ' + unit if unit else ''}"
+    lines = [f"{line}: {ABOUT[difference['population']]}"]
+    if difference["detectable"] is not None:
+        percent = f"{100 * difference['power']:g} % of the time"
+        lines.append(
+            f"a true difference of {shown(difference['detectable'], unit)} would be seen {percent} with as many"
+        )
+    return lines
+
+
+def _class_lines(record: dict[str, Any]) -> list[str]:
+    """The effect on each class; p corrected for the number of classes by Holm's rule."""
+    if not record["classes"]:
+        return []
+    unit = record["unit"]
+    rows = [[f"{record['classes'][0]['measure']} by class", "A", "B", "A - B", "95 % interval", "p (Holm)", ""]]
+    for row in record["classes"]:
+        bounds = interval_words(row["low"], row["high"], unit, signed=True)
+        values = [shown(row["a"], unit), shown(row["b"], unit), shown(row["difference"], unit, signed=True)]
+        rows.append([row["class"], *values, bounds, shown(row["p_holm"]), row["verdict"]])
+    return aligned(rows)
 
 
 def _plain(value: Any) -> Any:

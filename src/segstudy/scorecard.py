@@ -123,8 +123,10 @@ def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
             bounds = interval_words(found["low"], found["high"], measure.unit)
             rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
     reasons = dict.fromkeys(found["reason"] for found in record["intervals"].values() if found["reason"])
-    lines = aligned([["", "", "95 % interval"], *rows]) if any(row[2] != UNDEFINED for row in rows) else aligned(
-        [row[:2] for row in rows]
+    lines = (
+        aligned([["", "", "95 % interval"], *rows])
+        if any(row[2] != UNDEFINED for row in rows)
+        else aligned([row[:2] for row in rows])
     )
     return lines + ([f"no interval where there is none: {listing(reasons, 3)}"] if reasons else [])
 
@@ -162,7 +164,10 @@ def _object_lines(record: dict[str, Any]) -> list[str]:
     header = ["objects", *(name.replace("_", " ") for name in OBJECT_COUNTS)]
     rows = [[row["class"], *(f"{row['objects'][name]:,}" for name in OBJECT_COUNTS)] for row in record["classes"]]
     least = record["scoring"]["min_object_px"]
-    return [*aligned([header, *rows]), f"connected parts of at least {least} px; merged and split count parts too few and too many"]
+    return [
+        *aligned([header, *rows]),
+        f"connected parts of at least {least} px; merged and split count parts too few and too many",
+    ]
 
 
 def rule_lines(found: dict[str, Any]) -> list[str]:
@@ -171,7 +176,9 @@ def rule_lines(found: dict[str, Any]) -> list[str]:
     for key, what in (("absent_but_predicted", "predicted but in no truth"), ("nowhere", "in neither")):
         lines += [f"  {what}: {listing(found[key], 20)}"] if found[key] else []
     if found["images_without_some_class"]:
-        lines.append(f"  {found['images_without_some_class']} of {found['images']} images lack a class that others hold")
+        lines.append(
+            f"  {found['images_without_some_class']} of {found['images']} images lack a class that others hold"
+        )
     for row in found["rules"]:
         if row["scores"]:
             numbers = "   ".join(_beside(row, label) for label in row["scores"])
@@ -205,14 +212,15 @@ def name_of(measure: Measure) -> str:
     return f"{measure.label} [{measure.unit}]" if measure.unit else measure.label
 
 
-def shown(value: float | None, unit: str = "") -> str:
+def shown(value: float | None, unit: str = "", signed: bool = False) -> str:
     """A number as people read it: four decimals, one where it has a unit, "-" where it is undefined."""
-    return UNDEFINED if value is None or math.isnan(value) else f"{value:.{1 if unit else 4}f}"
+    sign = "+" if signed else ""
+    return UNDEFINED if value is None or math.isnan(value) else f"{value:{sign}.{1 if unit else 4}f}"
 
 
-def interval_words(low: float | None, high: float | None, unit: str = "") -> str:
+def interval_words(low: float | None, high: float | None, unit: str = "", signed: bool = False) -> str:
     """Bounds as people read them."""
-    return UNDEFINED if shown(low) == UNDEFINED else f"{shown(low, unit)} to {shown(high, unit)}"
+    return UNDEFINED if low is None or high is None else f"{shown(low, unit, signed)} to {shown(high, unit, signed)}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
