@@ -218,7 +218,9 @@ def compare_sides(a: Side, b: Side, key: str = "miou") -> dict[str, Any]:
 def _measure(a: Side, b: Side, key: str) -> Measure:
     known = {measure.key: measure for measure in measures_of(a.rules) if "dataset" in measure.levels}
     if key not in known:
-        raise SpecError(f"--measure {key}: no such measure{nearest(key, known)}; there are {listing(known, 40)}")
+        raise SpecError(
+            f"--measure {key}: no such measure{nearest(key.lower(), known)}; there are {listing(known, 40)}"
+        )
     measure = known[key]
     for side in (a, b):
         if any(measure.counts not in found for found in side.counts.values()):

@@ -21,6 +21,7 @@ from segstudy.stats.intervals import estimate
 UNDEFINED = "-"
 SAME = 1e-9  # what two numbers may differ by and still be shown as the same
 LOST = ("boundary", "missed", "spurious")
+OUTLINES = ("boundary_iou", "boundary_matches", "surface")
 
 
 def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
@@ -101,34 +102,34 @@ def as_text(scored: Scored, rules: Sequence[str] = ()) -> str:
 
 def contract_words(record: dict[str, Any]) -> str:
     """In a line, what every number of a record rests on."""
-    groups = "" if record["groups"] is None else f" in {record['groups']} groups"
+    groups = "" if record["groups"] is None else f" in {_number_of(record['groups'], 'group')}"
     where = "the masks' own size" if record["resolution"] == "native" else "the network's input size"
     ignored = f"{listing(record['ignore'])} ignored" if record["ignore"] else "no value ignored"
     return (
-        f"{record['images']} images{groups}, {record['pixels']:,} pixels, scored at {where}, all pixels together; absent "
+        f"{_number_of(record['images'], 'image')}{groups}, {record['pixels']:,} pixels, scored at {where}, all together; absent "
         f"classes {record['absent_classes']}, background {record['background']}, {ignored}"
     )
 
 
 def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
     """Scores of the set with intervals: of pixels and of outlines; of classes by frequency where they are of several."""
-    chosen = [measure for measure in _measures(scored) if "dataset" in measure.levels]
     by_frequency = [measure for measure in measures.BY_FREQUENCY if record[measure.key] is not None]
-    outlines = ("boundary_iou", "boundary_matches", "surface")
+    wanted = (*measures.OVERALL, *(by_frequency if len(by_frequency) > 1 else ()))
+    shown_here = [
+        measure
+        for measure in _measures(scored)
+        if measure in wanted or ("dataset" in measure.levels and measure.counts in OUTLINES)
+    ]
     rows = []
-    for measure in chosen:
-        frequent = measure in by_frequency and len(by_frequency) > 1
-        if measure in measures.OVERALL or frequent or measure.counts in outlines:
-            found = record["intervals"][measure.key]
-            bounds = interval_words(found["low"], found["high"], measure.unit)
-            rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
-    reasons = dict.fromkeys(found["reason"] for found in record["intervals"].values() if found["reason"])
-    lines = (
-        aligned([["", "", "95 % interval"], *rows])
-        if any(row[2] != UNDEFINED for row in rows)
-        else aligned([row[:2] for row in rows])
+    for measure in shown_here:
+        found = record["intervals"][measure.key]
+        bounds = interval_words(found["low"], found["high"], measure.unit)
+        rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
+    told = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
+    lines = aligned(
+        [["", "", "95 % interval"], *rows] if any(row[2] != UNDEFINED for row in rows) else [row[:2] for row in rows]
     )
-    return lines + ([f"no interval where there is none: {listing(reasons, 3)}"] if reasons else [])
+    return lines + [f"no interval: {reason}" for reason in dict.fromkeys(told) if reason]
 
 
 def _class_lines(record: dict[str, Any], scored: Scored) -> list[str]:
@@ -147,26 +148,31 @@ def _class_lines(record: dict[str, Any], scored: Scored) -> list[str]:
 
 
 def _lost_lines(record: dict[str, Any]) -> list[str]:
-    """Where IoU is lost, and IoU by size of object; sizes that no class has are not shown."""
+    """Where the IoU of each class that is there is lost, and its IoU by size of object, for sizes that occur."""
     small, large = record["scoring"]["object_sizes_px"]
-    sizes = [size for size in SIZES if any(row[f"iou_{size}"] is not None for row in record["classes"])]
-    header = ["lost IoU", *LOST, *(f"IoU {size}" for size in sizes)]
+    present = [row for row in record["classes"] if row["lost_boundary"] is not None]
+    sizes = [size for size in SIZES if any(row[f"iou_{size}"] is not None for row in present)]
     keys = [*(f"lost_{kind}" for kind in LOST), *(f"iou_{size}" for size in sizes)]
-    rows = [[row["class"], *(shown(row[key]) for key in keys)] for row in record["classes"]]
+    rows = [[row["class"], *(shown(row[key]) for key in keys)] for row in present]
+    if not rows:
+        return []
     return [
-        *aligned([header, *rows]),
-        "boundary (near the true outline), missed and spurious add up to 1 - IoU; objects are small below "
-        f"{small:,} px, large from {large:,} px",
+        *aligned([["IoU lost", *LOST, *(f"IoU {size}" for size in sizes)], *rows]),
+        "boundary: wrong near the true outline; missed and spurious: elsewhere; the three add up to 1 - IoU",
+        f"small: objects below {small:,} px, large: from {large:,} px",
     ]
 
 
 def _object_lines(record: dict[str, Any]) -> list[str]:
-    header = ["objects", *(name.replace("_", " ") for name in OBJECT_COUNTS)]
-    rows = [[row["class"], *(f"{row['objects'][name]:,}" for name in OBJECT_COUNTS)] for row in record["classes"]]
-    least = record["scoring"]["min_object_px"]
+    """How many objects there are and what is wrong with them; holes where there are any."""
+    rows = [row for row in record["classes"] if any(row["objects"].values())]
+    names = [name for name in OBJECT_COUNTS if "holes" not in name or any(row["objects"][name] for row in rows)]
+    if not rows:
+        return []
+    cells = [[row["class"], *(f"{row['objects'][name]:,}" for name in names)] for row in rows]
     return [
-        *aligned([header, *rows]),
-        f"connected parts of at least {least} px; merged and split count parts too few and too many",
+        *aligned([["objects", *(name.replace("_", " ") for name in names)], *cells]),
+        f"connected parts of at least {record['scoring']['min_object_px']} px; merged and split: parts too few, too many",
     ]
 
 
@@ -236,6 +242,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         )
         for row in rows
     ]
+
+
+def _number_of(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _number(value: float) -> float | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,17 @@ import pytest
 import sklearn.metrics
 import torch
 from numpy.testing import assert_allclose
+from PIL import Image
 
+from fakes import save, train_ids_of
 from reference import slow_conventions
 from reference import slow_measures as slow
-from segstudy.conventions import CONVENTIONS, Convention
-from segstudy.measures import confusion_matrix, merge
+from segstudy.conventions import BESIDE, CONVENTIONS, Convention, chosen
+from segstudy.counting import confusion_matrix
+from segstudy.errors import SpecError
+from segstudy.measures import OVERALL, merge
 from segstudy.models import import_smp
+from segstudy.score import score_masks
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision
 
@@ -245,3 +252,89 @@ def test_the_masks_tell_the_rules_apart() -> None:
             ["monai", "smp"],  # by image, nowhere 1
         ]
     )
+
+
+# The table's own front door
+
+
+def test_unknown_rules_are_errors_with_the_nearest_name() -> None:
+    with pytest.raises(
+        SpecError, match=r"^--as torchmetric: no such rule \(did you mean 'torchmetrics'\?\); there are segstudy, "
+    ):
+        chosen(["mmseg", "torchmetric"])
+
+
+def test_rules_are_chosen_by_name_in_the_table_s_order() -> None:
+    assert [row.name for row in chosen(["voc", "cityscapes"])] == ["cityscapes", "voc"]
+    assert chosen(["voc", "all"]) == CONVENTIONS
+    assert chosen([]) == ()
+
+
+def test_every_number_has_one_of_ours_beside_it() -> None:
+    keys = {measure.key for measure in OVERALL}
+    for row in CONVENTIONS:
+        assert row.ratios.keys() <= BESIDE.keys()
+    assert set(BESIDE.values()) == keys
+
+
+# One pair of masks, of which libraries say 0.22 to 0.90: the table of docs/reference/measures.md
+
+
+ROOT = Path(__file__).parents[2]
+STREET = {
+    "truth": ROOT / "examples" / "one-pair" / "truth",
+    "predictions": ROOT / "examples" / "one-pair" / "predictions",
+}
+
+
+def documented() -> dict[tuple[str, str], str]:
+    """(name, call) -> the number that the page prints."""
+    page = (ROOT / "docs" / "reference" / "measures.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z]+)` \| `([^|]+)` \| (\S+) \|", page, re.MULTILINE)
+    return {(name, call): value for name, call, value in rows}
+
+
+def test_the_documented_pair_of_masks() -> None:
+    masks = {name: np.asarray(Image.open(folder / "street.png")) for name, folder in STREET.items()}
+    street: Masks = masks["truth"][None].astype(np.int64), masks["predictions"][None].astype(np.int64), 19
+    confusion, table = confusion_of(street), documented()
+    iou = {
+        (row.name, row.call): next(iter(row.scores(confusion).values()))
+        for row in CONVENTIONS
+        if not row.two_classes and BESIDE[next(iter(row.ratios))] == "miou"
+    }
+    assert table.keys() == iou.keys()
+    for key, value in table.items():
+        expected = next(iter(REFERENCES[key](street).values()))  # from the library itself
+        assert value == ("-" if math.isnan(expected) else f"{expected:.2f}"), key
+    assert sorted(table.values())[1] == "0.22" and sorted(table.values())[-1] == "0.90"
+
+
+# cityscapesScripts' own evaluation on the same files
+
+
+def test_cityscapes_evaluation_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evaluation
+
+    rng = np.random.default_rng(5)
+    ids = np.array([0, 3, 7, 8, 11, 17, 21, 23, 24, 26, 33], np.uint8)  # void ones among them
+    evaluated = ids[ids > 3]
+    pairs = []
+    for k in range(3):
+        truth = rng.choice(ids, (12, 20))
+        right = (rng.random(truth.shape) < 0.7) & (truth > 3)
+        prediction = np.where(right, truth, rng.choice(evaluated[k:], truth.shape))
+        name = f"frankfurt_{k:06d}_000019"
+        pairs.append(
+            (save(tmp_path / f"{name}_pred.png", prediction), save(tmp_path / f"{name}_gtFine_labelIds.png", truth))
+        )
+        save(tmp_path / "predictions" / f"{name}.png", train_ids_of(prediction))
+        save(tmp_path / "truth" / f"{name}.png", train_ids_of(truth))
+    options = evaluation.args
+    for name, value in {"evalInstLevelScore": False, "JSONOutput": False, "quiet": True, "evalLabels": []}.items():
+        monkeypatch.setattr(options, name, value)
+    theirs = evaluation.evaluateImgLists([str(p) for p, _ in pairs], [str(t) for _, t in pairs], options)
+    ours = score_masks(tmp_path / "predictions", tmp_path / "truth", num_classes=19)
+    found = chosen(["cityscapes"])[0].scores(ours.confusion)["averageScoreClasses"]
+    assert_allclose(found, theirs["averageScoreClasses"], rtol=1e-12)
+    assert 0.3 < found < 0.8

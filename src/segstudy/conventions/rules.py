@@ -92,6 +92,7 @@ class Convention:
 
         Examples
         --------
+        >>> from segstudy.conventions import chosen
         >>> chosen(["cityscapes"])[0].scores(np.array([[[1, 0, 1], [0, 1, 0], [0, 0, 0]]]))
         {'averageScoreClasses': 0.5}
 
@@ -122,11 +123,14 @@ class Convention:
 
     def rule(self) -> dict[str, str]:
         """What a number of this rule is, in words: level, average, absent classes, background."""
+        alone = {"pooled": "pooled", "weighted": "of no weight"}.get(self.average)
+        absent = "0, but 0/0 is left out" if self.absent is None else _counts(self.absent)
+        nowhere = _counts(self.nowhere) if self.skips_undefined else "makes the mean undefined"
         return {
             "level": self.level,
             "average": self.average,
-            "absent_but_predicted": "0, but 0/0 is left out" if self.absent is None else _counts(self.absent),
-            "nowhere": _counts(self.nowhere) if self.skips_undefined else "makes the mean undefined",
+            "absent_but_predicted": alone or absent,
+            "nowhere": alone or nowhere,
             "background": "out" if self.first_class else "in",
         }
 
