@@ -75,6 +75,12 @@ class Side:
         return tuple(self.meta["classes"])
 
     @property
+    def ignored(self) -> list[int]:
+        """Values of the true masks that were left out."""
+        told = self.meta.get("ignore", CONTRACT["ignore"])
+        return list(told) if isinstance(told, list) else [told]
+
+    @property
     def support(self) -> NDArray[np.int64]:
         """True pixels (n, c) of each image and class."""
         return measures.support(next(iter(self.counts.values()))["confusion"])
@@ -203,6 +209,7 @@ def compare_sides(a: Side, b: Side, key: str = "miou") -> dict[str, Any]:
         "higher_is_better": measure.higher_is_better,
         "level": "dataset",
         **CONTRACT,
+        "ignore": sorted({*a.ignored, *b.ignored}),
         "resolution": a.meta.get("resolution"),
         "images": len(a.ids),
         "groups": len(set(groups)) if groups is not None else None,
