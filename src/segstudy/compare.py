@@ -24,9 +24,8 @@ from segstudy.plan import Plan
 from segstudy.report.evidence import generator_for
 from segstudy.report.results import CONTRACT, read_evaluations
 from segstudy.schema import ScoringRules
-from segstudy.scorecard import aligned, contract_words, interval_words, shown
-from segstudy.stats.comparison import UNDECIDED, compare, compare_each, holm, verdict
-from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate
+from segstudy.stats.comparison import compare, compare_each, holm, verdict
+from segstudy.stats.intervals import Estimate, estimate
 from segstudy.stats.resampling import Networks
 from segstudy.store import RunFolder, Store, read_arrays, read_yaml
 
@@ -299,6 +298,7 @@ def _class_records(a: Side, b: Side, measure: Measure, groups: tuple[str, ...] |
         {
             "class": name,
             "measure": chosen.key,
+            "label": chosen.label,
             "a": _plain(float(values[0][k])),
             "b": _plain(float(values[1][k])),
             "difference": _plain(difference.value),
@@ -350,73 +350,6 @@ def _flags(a: Side, b: Side, changed: Sequence[str]) -> list[str]:
 
 def _known_and_different(a: Side, b: Side, key: str) -> bool:
     return None not in (a.meta.get(key), b.meta.get(key)) and a.meta[key] != b.meta[key]
-
-
-ABOUT = {
-    IMAGES: "these very networks, on images like these; other seeds of the same recipes may differ otherwise",
-    IMAGES_AND_SEEDS: "networks trained like these, with other seeds, on images like these",
-}
-
-
-def as_text(record: dict[str, Any]) -> str:
-    """A comparison for people: both scores, the difference, the verdict and what it is about, classes, what else differs."""
-    unit, difference = record["unit"], record["difference"]
-    rows = [["", record["label"] + (f" [{unit}]" if unit else ""), "95 % interval", ""]]
-    for letter in ("a", "b"):
-        side = record[letter]
-        rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
-    bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
-    rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, _p_words(difference["p_value"])])
-    names = [f"{letter.upper()}  {_side_words(record[letter])}" for letter in ("a", "b")]
-    changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
-    blocks = [
-        [contract_words(record), *names],
-        ["A and B differ in", *changed] if changed else [],
-        aligned(rows),
-        _verdict_lines(record),
-        _class_lines(record),
-        ["beside that:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block)
-
-
-def _side_words(side: dict[str, Any]) -> str:
-    seeds = side["seed_values"]
-    return f"{side['name']}" + (f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else "")
-
-
-def _p_words(p_value: float | None) -> str:
-    return "" if p_value is None else "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
-
-
-def _verdict_lines(record: dict[str, Any]) -> list[str]:
-    difference, unit = record["difference"], record["unit"]
-    if not record["verdict"]:
-        return [f"no verdict: {difference['reason']}"]
-    if record["verdict"] == UNDECIDED:
-        line = f"A and B are {UNDECIDED}"
-    else:
-        line = f"A is {record['verdict']} than B by {shown(abs(difference['value']), unit)}{' ' + unit if unit else ''}"
-    lines = [f"{line}: {ABOUT[difference['population']]}"]
-    if difference["detectable"] is not None:
-        percent = f"{100 * difference['power']:g} % of the time"
-        lines.append(
-            f"a true difference of {shown(difference['detectable'], unit)} would be seen {percent} with as many"
-        )
-    return lines
-
-
-def _class_lines(record: dict[str, Any]) -> list[str]:
-    """The effect on each class; p corrected for the number of classes by Holm's rule."""
-    if not record["classes"]:
-        return []
-    unit = record["unit"]
-    rows = [[f"{record['classes'][0]['measure']} by class", "A", "B", "A - B", "95 % interval", "p (Holm)", ""]]
-    for row in record["classes"]:
-        bounds = interval_words(row["low"], row["high"], unit, signed=True)
-        values = [shown(row["a"], unit), shown(row["b"], unit), shown(row["difference"], unit, signed=True)]
-        rows.append([row["class"], *values, bounds, shown(row["p_holm"]), row["verdict"]])
-    return aligned(rows)
 
 
 def _plain(value: Any) -> Any:

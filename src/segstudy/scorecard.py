@@ -1,4 +1,4 @@
-"""What ``segstudy score`` says of counts: one record for programs, a few short tables for people, a CSV of images."""
+"""What ``segstudy score`` and ``segstudy compare`` say: records for programs, a few short tables for people, a CSV of images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from segstudy.errors import listing
 from segstudy.measures import Measure
 from segstudy.objects import OBJECT_COUNTS, SIZES
 from segstudy.score import Scored
-from segstudy.stats.intervals import estimate
+from segstudy.stats.comparison import UNDECIDED
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, estimate
 
 UNDEFINED = "-"
 SAME = 1e-9  # what two numbers may differ by and still be shown as the same
 LOST = ("boundary", "missed", "spurious")
 OUTLINES = ("boundary_iou", "boundary_matches", "surface")
+ABOUT = {
+    IMAGES: "these very networks, on images like these; other seeds of the same recipes may differ otherwise",
+    IMAGES_AND_SEEDS: "networks trained like these, with other seeds, on images like these",
+}
 
 
 def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
@@ -201,6 +206,73 @@ def _beside(row: dict[str, Any], label: str) -> str:
     return f"{label} {shown(theirs)}" + ("" if same else f" ({shown(ours)})")
 
 
+def comparison_text(record: dict[str, Any]) -> str:
+    """A comparison for people: both scores, the difference, the verdict and what it is about, classes, what else differs."""
+    unit, difference = record["unit"], record["difference"]
+    title = (
+        record["label"] + (f" [{unit}]" if unit else "") + ("" if record["higher_is_better"] else ", lower is better")
+    )
+    rows = [["", title, f"{100 * difference['level']:g} % interval", ""]]
+    for letter in ("a", "b"):
+        side = record[letter]
+        rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
+    bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
+    rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, _p_words(difference["p_value"])])
+    names = [f"{letter.upper()}  {_side_words(record[letter])}" for letter in ("a", "b")]
+    changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
+    blocks = [
+        [contract_words(record), *names],
+        ["A and B differ in", *changed] if changed else [],
+        aligned(rows),
+        _verdict_lines(record),
+        _effect_lines(record),
+        ["what else differs, or is not known:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _side_words(side: dict[str, Any]) -> str:
+    seeds = side["seed_values"]
+    return f"{side['name']}" + (f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else "")
+
+
+def _p_words(p_value: float | None) -> str:
+    return "" if p_value is None else "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+
+
+def _verdict_lines(record: dict[str, Any]) -> list[str]:
+    difference, unit = record["difference"], record["unit"]
+    if not record["verdict"]:
+        return [f"no verdict: {difference['reason']}"]
+    if record["verdict"] == UNDECIDED:
+        line = f"A and B are {UNDECIDED}"
+    else:
+        line = f"A is {record['verdict']} than B by {shown(abs(difference['value']), unit)}{' ' + unit if unit else ''}"
+    lines = [f"{line}: {ABOUT[difference['population']]}"]
+    if difference["assumption"]:
+        lines.append(f"taken for granted: {difference['assumption']}")
+    if difference["detectable"] is not None:
+        least, often = shown(difference["detectable"], unit), f"{100 * difference['power']:g} %"
+        lines.append(
+            f"with as many {difference['population']} a true difference of {least} is seen {often} of the time"
+        )
+    return lines
+
+
+def _effect_lines(record: dict[str, Any]) -> list[str]:
+    """The effect on each class; p corrected for the number of classes by Holm's rule."""
+    if not record["classes"]:
+        return []
+    unit = record["unit"]
+    title = f"{record['classes'][0]['label']} by class"
+    rows = [[title, "A", "B", "A - B", f"{100 * record['difference']['level']:g} % interval", "p (Holm)", ""]]
+    for row in record["classes"]:
+        bounds = interval_words(row["low"], row["high"], unit, signed=True)
+        values = [shown(row["a"], unit), shown(row["b"], unit), shown(row["difference"], unit, signed=True)]
+        rows.append([row["class"], *values, bounds, shown(row["p_holm"]), row["verdict"]])
+    return aligned(rows)
+
+
 def image_csv(scored: Scored) -> str:
     """Every image's scores as CSV, at full precision."""
     text = io.StringIO()
@@ -236,12 +308,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ['class  IoU', 'polyp  0.9']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    padded = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def _number_of(number: int, what: str) -> str:

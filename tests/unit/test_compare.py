@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segstudy.compare import Side, as_text, compare_sides, side_of_file, side_of_runs
+from segstudy.compare import Side, compare_sides, side_of_file, side_of_runs
 from segstudy.errors import DataError, SpecError, StoreError
 from segstudy.plan import make_plan
 from segstudy.report.results import CONTRACT
 from segstudy.schema import ScoringRules
+from segstudy.scorecard import comparison_text
 from segstudy.spec import load_study
 from segstudy.store import Store, write_arrays, write_yaml
 
@@ -102,6 +104,15 @@ def test_groups_of_a_file_are_used(side: Callable[..., Side]) -> None:
     other = side(confusions(20), groups=["x"] * 12 + ["y"] * 12)
     flags = compare_sides(side(confusions(5), groups=groups), other)["flags"]
     assert any("grouped in another way" in flag for flag in flags)
+
+
+def test_a_class_that_is_absent_is_undefined_not_an_error(side: Callable[..., Side]) -> None:
+    wide = [np.pad(confusions(wrong), ((0, 0), (0, 1), (0, 1))) for wrong in (5, 20)]
+    record = compare_sides(*(side(counts, classes=[*CLASSES, "tool"]) for counts in wide))
+    tool = record["classes"][2]
+    assert tool["a"] is tool["b"] is tool["difference"] is tool["low"] is tool["p_holm"] is None
+    assert tool["verdict"] == ""
+    assert re.search(r"^tool +-( +-)+$", comparison_text(record), re.MULTILINE)
 
 
 # What is refused
@@ -277,7 +288,7 @@ def test_all_seeds_of_an_experiment(runs: Runs) -> None:
     assert record["changes"] == [{"key": "model.encoder", "a": "resnet34", "b": "resnet18"}]
     assert record["flags"] == []
     assert record["difference"]["num_seeds_variant"] == record["difference"]["num_seeds_base"] == 2
-    text = as_text(record)
+    text = comparison_text(record)
     assert "  model.encoder: resnet34 (A), resnet18 (B)" in text
     assert "(2 seeds: " in text
     assert "with other seeds, on images like these" in text or "no verdict" in text
@@ -287,7 +298,7 @@ def test_one_run_of_an_experiment(runs: Runs) -> None:
     record = compare_sides(runs.side("unet34", 2), runs.side("unet", 1))
     assert (record["a"]["seeds"], record["b"]["seeds"]) == ([2], [1])
     assert record["difference"]["population"] == "images"
-    assert "these very networks" in as_text(record)
+    assert "these very networks" in comparison_text(record)
 
 
 def test_an_evaluation_in_a_store_brings_its_run_s_record(runs: Runs) -> None:
@@ -335,20 +346,38 @@ def test_several_changes_are_confounded(runs: Runs) -> None:
 def record_of(**changes: Any) -> dict[str, Any]:
     """A comparison's record with numbers that can be read off its text."""
     side = {"value": 0.5, "low": 0.45, "high": 0.55, "seeds": [0], "seed_values": [0.5], "name": "a.npz"}
-    difference = {"value": -0.03, "low": -0.05, "high": -0.01, "p_value": 0.0123, "detectable": 0.02, "power": 0.8}
-    row = {"class": "polyp", "measure": "iou", "a": 0.4, "b": 0.46, "difference": -0.06, "low": -0.09, "high": 0.01}
+    difference = {
+        "value": -0.03,
+        "low": -0.05,
+        "high": -0.01,
+        "p_value": 0.0123,
+        "detectable": 0.02,
+        "power": 0.8,
+        "level": 0.95,
+    }
+    row = {
+        "class": "polyp",
+        "measure": "iou",
+        "label": "IoU",
+        "a": 0.4,
+        "b": 0.46,
+        "difference": -0.06,
+        "low": -0.09,
+        "high": 0.01,
+    }
     base = {
         "a": side,
         "b": side | {"name": "b.npz", "value": 0.53},
         "label": "mIoU",
         "unit": "",
+        "higher_is_better": True,
         "images": 24,
         "groups": None,
         "pixels": 9600,
         "resolution": "native",
         **CONTRACT,
         "ignore": [255],
-        "difference": difference | {"population": "images", "reason": ""},
+        "difference": difference | {"population": "images", "reason": "", "assumption": ""},
         "verdict": "worse",
         "changes": [],
         "flags": ["precision a against b"],
@@ -358,25 +387,25 @@ def record_of(**changes: Any) -> dict[str, Any]:
 
 
 def test_text_by_hand() -> None:
-    assert as_text(record_of()).splitlines() == [
+    assert comparison_text(record_of()).splitlines() == [
         "24 images, 9,600 pixels, scored at the masks' own size, all together; absent classes left out, background a class, "
         "255 ignored",
         "A  a.npz",
         "B  b.npz",
         "",
-        "          mIoU       95 % interval            ",
-        "A       0.5000    0.4500 to 0.5500            ",
-        "B       0.5300    0.4500 to 0.5500            ",
+        "          mIoU       95 % interval",
+        "A       0.5000    0.4500 to 0.5500",
+        "B       0.5300    0.4500 to 0.5500",
         "A - B  -0.0300  -0.0500 to -0.0100  p = 0.0123",
         "",
         "A is worse than B by 0.0300: these very networks, on images like these; other seeds of the same recipes may differ "
         "otherwise",
-        "a true difference of 0.0200 would be seen 80 % of the time with as many",
+        "with as many images a true difference of 0.0200 is seen 80 % of the time",
         "",
-        "iou by class       A       B    A - B       95 % interval  p (Holm)                     ",
+        "IoU by class       A       B    A - B       95 % interval  p (Holm)",
         "polyp         0.4000  0.4600  -0.0600  -0.0900 to +0.0100    0.2000  not distinguishable",
         "",
-        "beside that:",
+        "what else differs, or is not known:",
         "  precision a against b",
     ]
 
@@ -384,14 +413,21 @@ def test_text_by_hand() -> None:
 def test_text_where_nothing_can_be_said() -> None:
     nothing = {"low": None, "high": None, "p_value": None, "detectable": None, "reason": "only 2 images"}
     record = record_of(difference=record_of()["difference"] | nothing, verdict="", classes=[], flags=[])
-    text = as_text(record)
+    text = comparison_text(record)
     assert text.endswith("no verdict: only 2 images")
     assert "A - B  -0.0300" in text and "p =" not in text
 
 
+def test_text_says_what_was_taken_for_granted() -> None:
+    record = record_of()
+    record["difference"]["assumption"] = "seeds are alike"
+    assert "\ntaken for granted: seeds are alike\n" in comparison_text(record)
+
+
 def test_text_of_a_small_p_value_and_a_distance() -> None:
-    record = record_of(unit="px", label="Hausdorff 95, mean", verdict="better")
+    record = record_of(unit="px", label="Hausdorff 95, mean", verdict="better", higher_is_better=False)
     record["difference"] |= {"value": -3.21, "p_value": 1e-6}
-    text = as_text(record)
+    text = comparison_text(record)
+    assert "Hausdorff 95, mean [px], lower is better" in text
     assert "p < 0.0001" in text and "A is better than B by 3.2 px:" in text
     assert not math.isnan(record["difference"]["value"])

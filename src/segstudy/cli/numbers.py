@@ -13,6 +13,7 @@ from segstudy.errors import SpecError
 
 if TYPE_CHECKING:
     from segstudy.compare import Side
+    from segstudy.schema import ScoringRules
 
 
 @app.command()
@@ -44,7 +45,6 @@ def score(
     """Score masks from any framework against true masks; no network, no study."""
     from segstudy.conventions import chosen
     from segstudy.progress import showing
-    from segstudy.schema import ScoringRules
     from segstudy.score import score_masks, write_counts
     from segstudy.scorecard import as_record, as_text, image_csv
     from segstudy.store import write_text
@@ -52,10 +52,7 @@ def score(
     chosen(as_ or ())  # an unknown name is told before masks are read
     if counts is not None and counts.suffix != ".npz":
         raise SpecError(f"--counts {counts}: name a file that ends in .npz")
-    tolerances = sorted(set(boundary_px or ScoringRules().tolerances_px))
-    if len(tolerances) > 8:
-        raise SpecError(f"--boundary-px: {len(tolerances)} tolerances were given; 8 at most")
-    rules = ScoringRules(tolerances_px=tolerances)
+    rules = _rules(boundary_px)
     names = [name.strip() for name in classes.split(",")] if classes else None
     with showing(quiet) as progress:
         scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress)
@@ -64,6 +61,16 @@ def score(
     if out is not None:
         write_text(out, image_csv(scored))
     print(json.dumps(as_record(scored, as_ or ()), indent=2) if as_json else as_text(scored, as_ or ()))
+
+
+def _rules(boundary_px: list[int] | None) -> ScoringRules:
+    from segstudy.schema import ScoringRules
+
+    if not boundary_px:
+        return ScoringRules()
+    if len(set(boundary_px)) > 8:
+        raise SpecError(f"--boundary-px: {len(set(boundary_px))} tolerances were given; 8 at most")
+    return ScoringRules(tolerances_px=sorted(set(boundary_px)))
 
 
 @app.command()
@@ -77,10 +84,11 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two results on the same images: which is better, how surely, and what else differs."""
-    from segstudy.compare import as_text, compare_sides
+    from segstudy.compare import compare_sides
+    from segstudy.scorecard import comparison_text
 
     record = compare_sides(_side(a, out, set_, on), _side(b, out, set_, on), measure)
-    print(json.dumps(record, indent=2, default=str) if as_json else as_text(record))
+    print(json.dumps(record, indent=2, default=str) if as_json else comparison_text(record))
 
 
 def _side(name: str, out: Path | None, settings: list[str] | None, on: str | None) -> Side:
