@@ -5,6 +5,7 @@ Array letters: ``n`` image, ``c`` class.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -211,7 +212,7 @@ def _for_each(function: Callable[[Any], Made], items: Sequence[Any], progress: P
             return error
 
     found, problems = [], []
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each holds a pair of masks and what is made of it
         for made in pool.map(one, items):
             if isinstance(made, DataError):
                 problems.append(str(made))

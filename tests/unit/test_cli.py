@@ -92,6 +92,9 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert json.loads(out)["states"] == {"done": ["unet/seed42", "unet34/seed42"]}
     code, out, _ = segstudy("report", study)
     assert (tmp_path / "small" / "report" / "results.csv").is_file()
+    code, out, err = segstudy("compare", f"{study}:unet34", f"{study}:unet/seed42", "--json")
+    assert code == 0, err
+    assert json.loads(out)["changes"] == [{"key": "model.encoder", "a": "resnet34", "b": "resnet18"}]
     code, out, _ = segstudy("predict", f"{study}:unet", tmp_path / "Kvasir-SEG" / "images", "--to", "new")
     assert "wrote 10 masks" in out
     with (
