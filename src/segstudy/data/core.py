@@ -26,12 +26,15 @@ Labels = NDArray[np.uint8]
 class Sample:
     """One image with its mask.
 
-    ``id`` is unique within a dataset and never changes with the place where the dataset lies.
+    ``id`` is unique within a dataset and never changes with the place where the dataset lies. ``group`` names what the
+    image shares with others that must stay together (a patient, a video, a city); either every sample of a dataset has
+    one or none has, and then it is empty.
     """
 
     id: str
     image: Path
     mask: Path
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Dataset:
     ``len(classes)`` outputs. ``labels_of`` returns labels at the mask's own size, ``uint8`` (h, w), each below
     ``len(classes)`` or 255, and raises :class:`~segstudy.errors.DataError` for any other value. ``reading`` names
     everything beside the files themselves that labels depend on: two datasets of one ``reading`` and the same files
-    give the same labels.
+    give the same labels. ``by_fraction`` says that the splits were drawn, not named by the layout.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Dataset:
     labels_of: Callable[[Sample], Labels]
     notes: tuple[str, ...] = ()
     reading: str = ""
+    by_fraction: bool = False
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         """Samples of ``split``; ``"all"`` gives every split's, in the order of the splits."""
