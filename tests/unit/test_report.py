@@ -416,7 +416,9 @@ def test_page_is_self_contained_and_escaped(report: Path) -> None:
     assert set(re.findall(r'href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
     assert page.count("<img") == page.count('alt="')
     assert page.count("<svg ") == page.count('role="img" aria-label="')
-    contract = "dataset level, absent classes left out, background a class, ignore 255, input size; city val, epoch chosen on"
+    contract = (
+        "dataset level, absent classes left out, background a class, ignore 255, input size; city val, epoch chosen on"
+    )
     assert f'title="{13 / 18!r} ({contract} city/val; ' in page
     assert "2.13.0" in page
 
