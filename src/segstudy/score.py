@@ -6,7 +6,6 @@ Array letters: ``n`` image, ``c`` class.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudy.counting import confusion_matrix, count_pair, stack_counts
-from segstudy.data.core import IGNORE, Labels, Sample, pair_by_stem, read_grey
+from segstudy.data.core import IGNORE, Labels, Sample, read_grey
 from segstudy.data.folder import MAX_CLASSES, MAX_GUESSED
-from segstudy.errors import DataError, SpecError, listing
+from segstudy.data.groups import find_groups
+from segstudy.data.pairing import list_images
+from segstudy.errors import DataError, listing
 from segstudy.measures import Confusion, Counts
 from segstudy.progress import Progress
 from segstudy.report.results import CONTRACT
@@ -133,14 +134,12 @@ def score_masks(
     Raises
     ------
     DataError
-        Naming unpaired, unreadable or differently sized masks, and values outside the classes.
-    SpecError
-        For a pattern that names no group.
+        Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group.
 
     """
-    pairs, rules = pair_by_stem(predictions, truth), rules or ScoringRules()
+    pairs, rules = _pairs(predictions, truth), rules or ScoringRules()
     ids = tuple(pair.id for pair in pairs)
-    grouped = groups_of(ids, groups) if groups is not None else None
+    grouped = find_groups(ids, groups, "--groups") if groups is not None else None
     if wrong := [value for value in ignore_values if not 0 <= value <= 255]:
         raise DataError(f"ignore_values {listing(wrong)}: masks hold 0 to 255")
     given = _given_classes(num_classes, classes)
@@ -158,24 +157,6 @@ def score_masks(
     return Scored(counts, ids, names, rules, left_out, grouped)
 
 
-def groups_of(ids: Sequence[str], pattern: str) -> tuple[str, ...]:
-    """The group of each image: what the first bracket of a regular expression finds in its name.
-
-    >>> groups_of(["p01_a", "p01_b", "p02_a"], r"^(p\\d+)_")
-    ('p01', 'p01', 'p02')
-    """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise SpecError(f"groups '{pattern}': is no regular expression ({error})") from None
-    if not expression.groups:
-        raise SpecError(f"groups '{pattern}': has no bracket that holds the group, as in '^(patient[0-9]+)_'")
-    found = [expression.search(name) for name in ids]
-    if lone := [name for name, match in zip(ids, found, strict=True) if match is None or match[1] is None]:
-        raise SpecError(f"groups '{pattern}': finds no group in {len(lone)} of {len(ids)} names: {listing(lone, 5)}")
-    return tuple(match[1] for match in found if match is not None)
-
-
 def write_counts(path: Path, scored: Scored, predictions: Path, truth: Path) -> None:
     """Write counts and all that says what they are, under the names that evaluations in a store have."""
     arrays: dict[str, NDArray[Any]] = {**scored.counts, "ids": np.array(scored.ids)}
@@ -190,6 +171,23 @@ def write_counts(path: Path, scored: Scored, predictions: Path, truth: Path) -> 
         **scored.contract,
     }
     write_arrays(path, arrays, meta)
+
+
+def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
+    """Masks of the same name without suffix; one that is alone, or twice, is an error that names it."""
+    found, true = list_images(predictions), list_images(truth)
+    problems = [
+        f"{fault.file}: {fault.message}" for fault in (*found.faults, *true.faults) if fault.severity == "error"
+    ]
+    for what, other, ours, theirs in (
+        ("predictions have no true mask", truth, found.images, true.images),
+        ("true masks have no prediction", predictions, true.images, found.images),
+    ):
+        if lone := [path.name for stem, path in ours.items() if stem not in theirs]:
+            problems.append(f"{len(lone)} {what} in {other}: {listing(lone, 5)}")
+    if problems:
+        raise DataError("\n".join([*problems, "Add the missing files or move the lone ones away."]))
+    return tuple(Sample(stem, path, true.images[stem]) for stem, path in found.images.items())
 
 
 def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> int | None:

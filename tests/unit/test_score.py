@@ -12,9 +12,9 @@ from fakes import save
 from segstudy import score
 from segstudy.counting import count_pair, stack_counts
 from segstudy.data.core import read_grey
-from segstudy.errors import DataError, SpecError
+from segstudy.errors import DataError
 from segstudy.schema import ScoringRules
-from segstudy.score import Scored, groups_of, score_masks, write_counts
+from segstudy.score import Scored, score_masks, write_counts
 from segstudy.store import read_arrays
 
 Mask = list[list[int]]
@@ -162,28 +162,32 @@ def test_rules_are_the_study_s_defaults(example: Folders) -> None:
 # Groups
 
 
-def test_groups_are_found_in_names() -> None:
-    assert groups_of(["p1_a", "p1_b", "p2_a"], r"^(p\d)_") == ("p1", "p1", "p2")
-    assert groups_of(["x-7.b", "y-7.b"], r"(?:x|y)-(\d)") == ("7", "7")
+def test_groups_are_found_in_names(folders: Folders) -> None:
+    for name in ("p1_a", "p1_b", "p2_a"):
+        folders.add(name, [[0, 1]], [[0, 1]])
+    assert folders.score(groups=r"^(p\d)_").groups == ("p1", "p1", "p2")
+    assert folders.score().groups is None
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", r"^groups '\(': is no regular expression \(missing \), unterminated subpattern at position 0\)$"),
-        ("p[0-9]", r"has no bracket that holds the group, as in '\^\(patient"),
-        (r"p(\d)", r"finds no group in 1 of 2 names: q$"),
-        (r"p(x)?", r"finds no group in 2 of 2 names: p1, q$"),
+        ("(", r"^--groups: '\(' is no regular expression \(missing \), unterminated subpattern at position 0\)$"),
+        ("p[0-9]", r"^--groups: 'p\[0-9\]' has no bracket; put the part of the id that names the group in \(\.\.\.\)$"),
+        (r"p(\d)", r"finds no group in 1 of 2 image ids: q; change the pattern$"),
+        (r"p(x)?", r"finds no group in 2 of 2 image ids: p1, q; change the pattern$"),
     ],
 )
-def test_patterns_that_find_no_group(pattern: str, message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        groups_of(["p1", "q"], pattern)
+def test_patterns_that_find_no_group(folders: Folders, pattern: str, message: str) -> None:
+    for name in ("p1", "q"):
+        folders.add(name, [[0, 1]], [[0, 1]])
+    with pytest.raises(DataError, match=message):
+        folders.score(groups=pattern)
 
 
 def test_a_wrong_pattern_is_told_before_masks_are_read(folders: Folders, read: list[str]) -> None:
     folders.add("a", [[0, 1]], [[0, 1]])
-    with pytest.raises(SpecError, match="finds no group"):
+    with pytest.raises(DataError, match="finds no group"):
         folders.score(groups="(b)")
     assert read == []
 
@@ -334,8 +338,15 @@ def test_unpaired_masks_are_named(example: Folders) -> None:
     (example.predictions / "a.png").unlink()
     save(example.predictions / "c.png", np.zeros((2, 2), np.uint8))
     with pytest.raises(
-        DataError, match=r"1 images have no mask in .*truth: c\.png\n1 masks have no image in .*: a\.png"
+        DataError,
+        match=r"^1 predictions have no true mask in .*truth: c\.png\n1 true masks have no prediction in .*predictions: a\.png\n",
     ):
+        example.score()
+
+
+def test_two_masks_of_one_name_are_named(example: Folders) -> None:
+    save(example.truth / "a.bmp", np.zeros((2, 2), np.uint8))
+    with pytest.raises(DataError, match=r"truth.a\.png: differs from 'a\.bmp' only in its suffix; keep one of the two"):
         example.score()
 
 
