@@ -19,6 +19,7 @@ from PIL import Image
 from scipy import ndimage
 from sklearn.calibration import calibration_curve
 
+from fakes import random_masks
 from reference import slow_boundaries, slow_measures, slow_objects
 from segstudy import measures
 from segstudy.boundaries import tolerances_of
@@ -53,29 +54,6 @@ RULES = ScoringRules(
 BY_KEY = {measure.key: measure for measure in measures_of(RULES)}
 SLOW = slow_boundaries.PER_CLASS | slow_objects.PER_CLASS
 EXACT, THOUSANDTHS = 1e-12, 1e-3  # distances are kept in 1/1000 px
-
-
-def random_masks(seed: int) -> Masks:
-    """Boxes and rings of two classes, predicted more or less, some not at all; class 3 in no truth; in some, ignored pixels."""
-    rng = np.random.default_rng(seed)
-    height, width = rng.integers(9, 15, 2)
-    truth, prediction = np.zeros((2, height, width), np.uint8)
-    for _ in range(7):
-        high, wide = rng.integers(2, 6, 2)
-        top, left = rng.integers(0, height - high), rng.integers(0, width - wide)
-        for mask in (truth, prediction):
-            if rng.random() < 0.85:
-                shift = rng.integers(-1, 2)
-                box = mask[max(0, top + shift) : top + shift + high, left : left + wide]
-                inside = box[1:-1, 1:-1].copy()
-                box[:] = 1 + (high + wide) % 2
-                box[1:-1, 1:-1] = inside if rng.random() < 0.5 else box[:1, :1]
-    noisy = rng.random(truth.shape) < rng.choice([0.0, 0.05, 0.3])
-    prediction[noisy] = rng.integers(0, NUM_CLASSES, int(noisy.sum()), dtype=np.uint8)
-    if seed % 2:
-        truth[rng.random(truth.shape) < 0.1] = IGNORE
-        truth[:2, -3:] = IGNORE
-    return truth, prediction
 
 
 @pytest.fixture(params=SEEDS, ids=lambda seed: f"seed{seed}")
