@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from segstudy.cli.options import (
     DataDir,
@@ -14,9 +18,14 @@ from segstudy.cli.options import (
     StudyArg,
     app,
     plan_of,
-    workshop_of,
+    shown,
 )
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    from segstudy.check import Checked
+    from segstudy.plan import Plan
+    from segstudy.store import Store
 
 
 @app.command()
@@ -24,31 +33,32 @@ def check(
     study: StudyArg,
     out: Out = None,
     data: DataDir = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", help="Only this dataset of the study; may be repeated.")
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option("--card", help="Write card.md, card.json and contact-sheet.jpg of each dataset here."),
+    ] = None,
     set_: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask."""
-    from segstudy.check import check_datasets
-    from segstudy.launch import preflight
-    from segstudy.progress import showing
+    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask.
+
+    Exits with 2 if there are errors, which would stop training or make it wrong; warnings are said and exit with 0.
+    """
+    from segstudy.check.text import card_text, findings_text, verdict
 
     whole, store = plan_of(study, out, set_)
-    problems: list[str] = []
-    with showing(quiet) as progress:
-        workshop = workshop_of(whole, store, data, progress)
-        try:
-            preflight(workshop, whole.runs)
-        except SegstudyError as error:
-            problems += str(error).split("\n")
-        cards, found = check_datasets(workshop, problems)
+    checked = _checked(whole, store, data, dataset or list(whole.study.data), quiet)
     if as_json:
-        print(json.dumps({"problems": found, "datasets": cards}, indent=2))
+        print(json.dumps(checked.record(whole.study.name), indent=2))
     else:
-        for card in cards:
-            print(f"{card['dataset']}: {card['splits']}; {len(card['classes'])} classes")
-            for name, share in card["pixel_share"].items():
-                print(f"  {name:16} {share:8.3%} of pixels")
-    if found:
-        raise SpecError("\n".join([f"{len(found)} problems:", *found]) if not as_json else f"{len(found)} problems")
-    print(f"nothing wrong found; next: segstudy run {study}", file=sys.stderr if as_json else sys.stdout)
+        for each in checked.inspected:
+            print("\n".join([*card_text(each), ""]))
+        print("\n".join(findings_text(checked)))
+    summary = verdict(checked)
+    if checked.number("error"):
+        raise SpecError(summary)
+    print(f"{summary}; next: segstudy run {study}", file=sys.stderr if as_json else sys.stdout)
