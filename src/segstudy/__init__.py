@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segstudy.archive import export_run
+    from segstudy.counting import confusion_matrix
     from segstudy.errors import SegstudyError
     from segstudy.launch import Workshop, execute
-    from segstudy.measures import confusion_matrix
     from segstudy.plan import Plan, Run, make_plan
     from segstudy.predict import predict_images
     from segstudy.report.build import build_report
@@ -30,7 +30,7 @@ _HOMES = {
     "Study": "segstudy.spec",
     "Workshop": "segstudy.launch",
     "build_report": "segstudy.report.build",
-    "confusion_matrix": "segstudy.measures",
+    "confusion_matrix": "segstudy.counting",
     "execute": "segstudy.launch",
     "export_run": "segstudy.archive",
     "load_study": "segstudy.spec",

@@ -11,51 +11,15 @@ classes. Wrong predictions of an absent class still count, as misses of the clas
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Confusion = NDArray[np.int64]
 Values = NDArray[np.float64]
-
-
-def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int = 255) -> Confusion:
-    """Count pixels by true and predicted class.
-
-    Parameters
-    ----------
-    truth, prediction
-        Class indices of equal shape, any integer type. Pixels whose ``truth`` is ``ignore`` are left out.
-    num_classes
-        Number of classes ``c``.
-
-    Returns
-    -------
-    ndarray
-        ``int64`` (c, c): rows truth, columns prediction.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, or a counted pixel lies outside the classes.
-
-    Examples
-    --------
-    >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 0]), 2).tolist()
-    [[1, 1], [0, 1]]
-
-    """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
-    valid = truth != ignore
-    rows, columns = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
-    for name, values in (("truth", rows), ("prediction", columns)):
-        if values.size and (values.min() < 0 or values.max() >= num_classes):
-            raise ValueError(f"{name} holds values outside the {num_classes} classes 0-{num_classes - 1}")
-    counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes).astype(np.int64, copy=False)
 
 
 def merge(confusions: Confusion) -> Confusion:
@@ -76,9 +40,10 @@ def _parts(confusion: Confusion) -> tuple[Values, Values, Values]:
     return hits, confusion.sum(axis=-1).astype(np.float64), confusion.sum(axis=-2).astype(np.float64)
 
 
-def _ratio(top: Values, bottom: Values, defined: NDArray[np.bool_]) -> Values:
-    ratio: Values = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=defined & (bottom > 0))
-    return ratio
+def ratio(top: Values, bottom: Values, defined: NDArray[np.bool_]) -> Values:
+    """``top / bottom`` where ``defined`` and not divided by zero, NaN elsewhere; arrays of one shape."""
+    quotient: Values = np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=defined & (bottom > 0))
+    return quotient
 
 
 def iou(confusion: Confusion) -> Values:
@@ -90,7 +55,7 @@ def iou(confusion: Confusion) -> Values:
     [0.75, 0.667]
     """
     hits, true, predicted = _parts(confusion)
-    return _ratio(hits, true + predicted - hits, true > 0)
+    return ratio(hits, true + predicted - hits, true > 0)
 
 
 def dice(confusion: Confusion) -> Values:
@@ -102,7 +67,7 @@ def dice(confusion: Confusion) -> Values:
     [0.857, 0.8]
     """
     hits, true, predicted = _parts(confusion)
-    return _ratio(2 * hits, true + predicted, true > 0)
+    return ratio(2 * hits, true + predicted, true > 0)
 
 
 def class_accuracy(confusion: Confusion) -> Values:
@@ -112,7 +77,7 @@ def class_accuracy(confusion: Confusion) -> Values:
     [0.75, 1.0]
     """
     hits, true, _ = _parts(confusion)
-    return _ratio(hits, true, true > 0)
+    return ratio(hits, true, true > 0)
 
 
 def precision(confusion: Confusion) -> Values:
@@ -122,7 +87,7 @@ def precision(confusion: Confusion) -> Values:
     [1.0, 0.667]
     """
     hits, true, predicted = _parts(confusion)
-    return _ratio(hits, predicted, true > 0)
+    return ratio(hits, predicted, true > 0)
 
 
 def pixel_accuracy(confusion: Confusion) -> Values:
@@ -135,7 +100,7 @@ def pixel_accuracy(confusion: Confusion) -> Values:
     """
     hits, true, _ = _parts(confusion)
     total = np.asarray(true.sum(axis=-1))
-    return _ratio(np.asarray(hits.sum(axis=-1)), total, total > 0)
+    return ratio(np.asarray(hits.sum(axis=-1)), total, total > 0)
 
 
 def mean_present(values: Values) -> Values:
@@ -146,7 +111,7 @@ def mean_present(values: Values) -> Values:
     """
     defined = ~np.isnan(values)
     count = np.asarray(defined.sum(axis=-1), dtype=np.float64)
-    return _ratio(np.asarray(np.where(defined, values, 0.0).sum(axis=-1)), count, count > 0)
+    return ratio(np.asarray(np.where(defined, values, 0.0).sum(axis=-1)), count, count > 0)
 
 
 def mean_iou(confusion: Confusion) -> Values:
@@ -175,25 +140,114 @@ def constant_prediction(confusion: Confusion, label: int) -> Confusion:
     return counts
 
 
+# Classes rarer than the first share of all true pixels are rare, rarer than the second common, the others frequent.
+FREQUENCIES = (0.01, 0.1)
+FREQUENCY_GROUPS = ("rare", "common", "frequent")
+
+
+def frequency_group(confusion: Confusion) -> NDArray[np.int64]:
+    """Index into ``FREQUENCY_GROUPS`` of each class by its share of the true pixels, (..., c); -1 where absent.
+
+    >>> frequency_group(np.diag([990, 9, 1, 0])).tolist()
+    [2, 0, 0, -1]
+    """
+    true = support(confusion)
+    total = true.sum(axis=-1, keepdims=True)
+    share = np.divide(true, total, out=np.zeros(true.shape), where=total > 0)
+    groups: NDArray[np.int64] = np.where(true > 0, np.searchsorted(FREQUENCIES, share, side="right"), -1)
+    return groups
+
+
+def mean_iou_of_group(confusion: Confusion, group: int) -> Values:
+    """Mean IoU over the classes of one frequency group, (...); NaN where no class is of that group.
+
+    >>> float(mean_iou_of_group(np.array([[990, 0], [5, 4]]), 0).round(3))
+    0.444
+    """
+    return mean_present(np.where(frequency_group(confusion) == group, iou(confusion), np.nan))
+
+
+Level = Literal["dataset", "class", "image"]
+CLASS: tuple[Level, ...] = ("class",)
+Counts = NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Measure:
-    """A quantity's key, how it is called in print, and its function of counts."""
+    """A quantity's contract: what it is called, of which counts it is a function, and what its values can be.
+
+    Attributes
+    ----------
+    key, label
+        Its name in files, and in print.
+    function
+        From counts (..., a, b) with any leading axes to values: (..., c) when ``per_class``, else (...). NaN: undefined.
+    counts
+        Name of the array, among those of :func:`segstudy.counting.count_pair`, that ``function`` takes.
+    per_class
+        Whether there is one value for each class.
+    levels
+        What it may be computed for: ``class`` (all images merged, one class), ``dataset`` (all images merged), ``image``.
+    pooled
+        How merged counts are to be read: True, pixels or objects of all images weigh alike; False, the value is the mean
+        of the images' own values, over the images in which it is defined.
+    bounds
+        Least and greatest possible value.
+    higher_is_better
+        The direction of improvement.
+    unit
+        ``px``, or empty for a pure number.
+    source
+        Where it was defined.
+
+    """
 
     key: str
     label: str
-    function: Callable[[Confusion], Values]
+    function: Callable[[Counts], Values]
+    counts: str = "confusion"
+    per_class: bool = False
+    levels: tuple[Level, ...] = ("dataset", "image")
+    pooled: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool = True
+    unit: str = ""
+    source: str = ""
 
 
-# One number for each class, and one number for all: the only places where a quantity gets its key and label.
+def _mean_over_classes(counts: Counts, function: Callable[[Counts], Values]) -> Values:
+    return mean_present(function(counts))
+
+
+def measure_and_mean(measure: Measure) -> tuple[Measure, Measure]:
+    """One measure for each class, and its mean over the classes in which it is defined."""
+    mean = partial(_mean_over_classes, function=measure.function)
+    return (
+        replace(measure, per_class=True, levels=CLASS),
+        replace(measure, key=f"mean_{measure.key}", label=f"{measure.label}, mean", function=mean),
+    )
+
+
+VOC = "Everingham et al., IJCV 2010"
+DICE = "Dice, Ecology 1945"
+FCN = "Long et al., CVPR 2015"
+RETRIEVAL = "van Rijsbergen, Information Retrieval, 1979"
+
+# One number for each class, and one number for all: the only places where a quantity gets its key and label. Those of
+# other counts stand beside their counts (boundaries, objects, calibration); counting.measures_of has all.
 PER_CLASS = (
-    Measure("iou", "IoU", iou),
-    Measure("dice", "Dice", dice),
-    Measure("class_accuracy", "Class accuracy", class_accuracy),
-    Measure("precision", "Precision", precision),
+    Measure("iou", "IoU", iou, per_class=True, levels=CLASS, source=VOC),
+    Measure("dice", "Dice", dice, per_class=True, levels=CLASS, source=DICE),
+    Measure("class_accuracy", "Class accuracy", class_accuracy, per_class=True, levels=CLASS, source=FCN),
+    Measure("precision", "Precision", precision, per_class=True, levels=CLASS, source=RETRIEVAL),
 )
 OVERALL = (
-    Measure("miou", "mIoU", mean_iou),
-    Measure("mdice", "mDice", mean_dice),
-    Measure("pixel_accuracy", "Pixel accuracy", pixel_accuracy),
-    Measure("mean_class_accuracy", "Mean class accuracy", mean_class_accuracy),
+    Measure("miou", "mIoU", mean_iou, source=FCN),
+    Measure("mdice", "mDice", mean_dice, source=DICE),
+    Measure("pixel_accuracy", "Pixel accuracy", pixel_accuracy, source=FCN),
+    Measure("mean_class_accuracy", "Mean class accuracy", mean_class_accuracy, source=FCN),
+)
+BY_FREQUENCY = tuple(
+    Measure(f"miou_{name}", f"mIoU of {name} classes", partial(mean_iou_of_group, group=group), levels=("dataset",))
+    for group, name in enumerate(FREQUENCY_GROUPS)
 )

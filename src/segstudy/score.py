@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudy import measures
+from segstudy.counting import confusion_matrix
 from segstudy.data.core import IGNORE, Sample, read_grey
 from segstudy.data.folder import MAX_CLASSES, MAX_GUESSED
 from segstudy.data.pairing import pair_by_stem
@@ -129,7 +130,7 @@ def _tally(pair: Sample) -> _Tally:
             f"{pair.image}: is {predicted.shape[1]}x{predicted.shape[0]} but its true mask is "
             f"{truth.shape[1]}x{truth.shape[0]}; save predictions at the masks' own size (nearest neighbour)"
         )
-    table = measures.confusion_matrix(truth, predicted, 256, ignore=-1)
+    table = confusion_matrix(truth, predicted, 256, ignore=-1)
     rows, columns = np.flatnonzero(table.any(axis=1)), np.flatnonzero(table.any(axis=0))
     return _Tally(pair, rows, columns, table[np.ix_(rows, columns)])
 

@@ -1,0 +1,168 @@
+"""How well the edges fit: counts of boundary pixels, and the measures that follow from them.
+
+Array letters: ``h`` height, ``w`` width, ``c`` class, ``t`` tolerance.
+
+A *boundary pixel* of a class is a pixel of its mask that has, above, below, left or right of it, a pixel of another class
+or the image's end (what MONAI's ``get_mask_edges`` finds). Ignored pixels are of no class and of every class: they hold
+no boundary pixel, and none arises beside them, for where the class ends there is not known.
+
+A class without a true boundary pixel is absent: NaN. One that is there but never predicted has boundary IoU, F-score
+and normalised surface distance 0; its distances are undefined (NaN), and ``never_predicted`` counts such images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segstudy.measures import Counts, Measure, Values, measure_and_mean, ratio
+from segstudy.schema import ScoringRules
+
+BAND_COUNTS = ("both", "true", "predicted")
+MATCH_COUNTS = ("matched_true", "true", "matched_predicted", "predicted")
+# Per class: sum of the distances of all boundary pixels, true and predicted, to the nearest of the other kind; how many
+# these are; Hausdorff 95; images that have both kinds; images that have the true kind alone. Distances in 1/1000 px.
+SURFACE_COUNTS = ("distances", "pixels", "hausdorff95", "images", "never_predicted")
+MILLI = 1000
+
+
+def band_px(shape: tuple[int, ...], share: float) -> int:
+    """Width of boundary IoU's band in an image (h, w): ``share`` of the diagonal, rounded, at least 1.
+
+    >>> band_px((480, 640), 0.02)
+    16
+    """
+    return max(1, round(share * math.hypot(*shape[:2])))
+
+
+def tolerances_of(shape: tuple[int, ...], rules: ScoringRules) -> tuple[float, ...]:
+    """Tolerances in pixels for an image (h, w): those in pixels, then the shares of the diagonal, not rounded.
+
+    >>> tolerances_of((30, 40), ScoringRules(tolerances_px=[2], tolerance_shares=[0.05]))
+    (2.0, 2.5)
+    """
+    diagonal = math.hypot(*shape[:2])
+    return (*map(float, rules.tolerances_px), *(share * diagonal for share in rules.tolerance_shares))
+
+
+def count_boundaries(
+    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, rules: ScoringRules, ignore: int = 255
+) -> dict[str, Counts]:
+    """Count boundary pixels of one image.
+
+    Parameters
+    ----------
+    truth, prediction
+        Class indices, ``uint8`` (h, w).
+    num_classes
+        Number of classes ``c``.
+    rules
+        ``boundary_iou_share``, ``tolerances_px``, ``tolerance_shares``.
+
+    Returns
+    -------
+    dict
+        ``boundary_iou`` (c, 3), ``boundary_matches`` (t, c, 4), ``surface`` (c, 5), all ``int64``; the columns are those
+        of ``BAND_COUNTS``, ``MATCH_COUNTS`` and ``SURFACE_COUNTS``, tolerances in the order of :func:`tolerances_of`.
+
+    """
+    raise NotImplementedError
+
+
+def boundary_iou(counts: Counts) -> Values:
+    """Intersection over union of the bands inside both masks' edges, (..., c, 3) to (..., c); NaN where absent.
+
+    Source: Cheng et al., Boundary IoU: improving object-centric image segmentation evaluation, CVPR 2021, equation 2.
+
+    >>> boundary_iou(np.array([[6, 8, 10], [0, 0, 3]])).tolist()
+    [0.5, nan]
+    """
+    both, true, predicted = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    return ratio(both, true + predicted - both, true > 0)
+
+
+def boundary_f(matches: Counts) -> Values:
+    """Boundary F-score: harmonic mean of the matched shares of predicted and of true boundary, (..., c, 4) to (..., c).
+
+    Source: Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013, section 3.
+
+    >>> boundary_f(np.array([[3, 4, 3, 6], [0, 4, 0, 0], [0, 0, 0, 5]])).tolist()
+    [0.6, 0.0, nan]
+    """
+    matched_true, true, matched_predicted, predicted = np.moveaxis(np.asarray(matches, np.float64), -1, 0)
+    # 2 P R / (P + R), multiplied through by both totals: no case of its own where P or R is 0 or undefined.
+    top = 2 * matched_predicted * matched_true
+    f_score = ratio(top, matched_predicted * true + matched_true * predicted, true > 0)
+    return np.where((true > 0) & (top == 0), 0.0, f_score)
+
+
+def surface_dice(matches: Counts) -> Values:
+    """Normalised surface distance: matched share of true and predicted boundary together, (..., c, 4) to (..., c).
+
+    Source: Nikolov et al., Clinically applicable segmentation of head and neck anatomy, J. Med. Internet Res. 2021.
+
+    >>> surface_dice(np.array([[3, 4, 3, 6], [0, 4, 0, 0], [0, 0, 0, 5]])).tolist()
+    [0.6, 0.0, nan]
+    """
+    matched_true, true, matched_predicted, predicted = np.moveaxis(np.asarray(matches, np.float64), -1, 0)
+    return ratio(matched_true + matched_predicted, true + predicted, true > 0)
+
+
+def hausdorff95(surface: Counts) -> Values:
+    """Mean over images of the greater of both directions' 95th percentile of distances, px, (..., c, 5) to (..., c).
+
+    NaN where no image has both a true and a predicted boundary.
+
+    Source: Huttenlocher et al., Comparing images using the Hausdorff distance, PAMI 1993 (ranked distance).
+    """
+    _, _, farthest, images, _ = np.moveaxis(np.asarray(surface, np.float64), -1, 0)
+    return ratio(farthest / MILLI, images, images > 0)
+
+
+def average_surface_distance(surface: Counts) -> Values:
+    """Mean distance of boundary pixels, true and predicted, to the nearest of the other kind, px, (..., c, 5) to (..., c).
+
+    NaN where no image has both.
+
+    Source: Heimann et al., Comparison and evaluation of methods for liver segmentation, IEEE TMI 2009, section II-C.
+    """
+    distances, pixels, *_ = np.moveaxis(np.asarray(surface, np.float64), -1, 0)
+    return ratio(distances / MILLI, pixels, pixels > 0)
+
+
+def _at(matches: Counts, function: Callable[[Counts], Values], tolerance: int) -> Values:
+    """A function of (..., c, 4) on one tolerance of (..., t, c, 4)."""
+    return function(matches[..., tolerance, :, :])
+
+
+def boundary_measures(rules: ScoringRules) -> tuple[Measure, ...]:
+    """Measures of boundaries, each per class and as mean over classes; those with a tolerance once for each.
+
+    >>> [measure.key for measure in boundary_measures(ScoringRules())][::2]  # doctest: +NORMALIZE_WHITESPACE
+    ['boundary_iou', 'boundary_f_2px', 'surface_dice_2px', 'boundary_f_0.75pct', 'surface_dice_0.75pct', 'hausdorff95',
+     'surface_distance']
+    """
+    names = [(f"{px}px", f"{px} px") for px in rules.tolerances_px]
+    names += [(f"{share:.6g}pct", f"{share:.6g} %") for share in (100 * share for share in rules.tolerance_shares)]
+    measures: tuple[Measure, ...] = measure_and_mean(
+        Measure("boundary_iou", "Boundary IoU", boundary_iou, counts="boundary_iou", source="Cheng et al., CVPR 2021")
+    )
+    for i, (key, label) in enumerate(names):
+        f_score, dice = (partial(_at, function=function, tolerance=i) for function in (boundary_f, surface_dice))
+        for measure in (
+            Measure(f"boundary_f_{key}", f"Boundary F ({label})", f_score, source="Csurka et al., BMVC 2013"),
+            Measure(f"surface_dice_{key}", f"Surface Dice ({label})", dice, source="Nikolov et al., JMIR 2021"),
+        ):
+            measures += measure_and_mean(replace(measure, counts="boundary_matches"))
+    distance = partial(Measure, counts="surface", bounds=(0.0, math.inf), higher_is_better=False, unit="px")
+    measures += measure_and_mean(
+        distance("hausdorff95", "Hausdorff 95", hausdorff95, pooled=False, source="Huttenlocher et al., PAMI 1993")
+    )
+    return measures + measure_and_mean(
+        distance("surface_distance", "Surface distance", average_surface_distance, source="Heimann et al., TMI 2009")
+    )

@@ -1,0 +1,100 @@
+"""Is a prediction right as often as it is sure? Counts by bins of confidence, and the measures that follow from them.
+
+Array letters: ``h`` height, ``w`` width, ``b`` confidence bin. Bin ``i`` of ``b`` holds confidences above ``i / b`` up to
+and with ``(i + 1) / b``; 0 is in the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segstudy.measures import Counts, Measure, Values, ratio
+from segstudy.schema import ScoringRules
+
+BIN_COUNTS = ("pixels", "right", "confidence_millionths")  # the last is a sum, in units of 1e-6
+MILLION = 1_000_000
+
+
+def count_confidence(
+    truth: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    confidence: NDArray[np.floating[Any]],
+    rules: ScoringRules,
+    ignore: int = 255,
+) -> Counts:
+    """Pixels, right pixels and sum of confidence in each bin, ``int64`` (b, 3) in the order of ``BIN_COUNTS``.
+
+    Parameters
+    ----------
+    truth, prediction
+        Class indices, ``uint8`` (h, w); pixels whose truth is ``ignore`` are left out.
+    confidence
+        Greatest softmax probability of each pixel, float (h, w) in 0 to 1; rounded to 1e-6.
+    rules
+        ``calibration_bins``.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a counted confidence is not in 0 to 1.
+
+    Examples
+    --------
+    >>> truth, prediction = np.array([[1, 0, 255]], np.uint8), np.array([[1, 1, 1]], np.uint8)
+    >>> count_confidence(truth, prediction, np.array([[0.9, 0.6, 0.1]]), ScoringRules(calibration_bins=2)).tolist()
+    [[0, 0, 0], [2, 1, 1500000]]
+
+    """
+    raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram: of each bin (..., b) the share of right pixels, the mean confidence, the share of all pixels.
+
+    ``accuracy`` and ``confidence`` are NaN in empty bins.
+    """
+
+    accuracy: Values
+    confidence: Values
+    share: Values
+
+
+def reliability(calibration: Counts) -> Reliability:
+    """What is drawn: accuracy against confidence, bin by bin, from counts (..., b, 3)."""
+    pixels, right, millionths = np.moveaxis(np.asarray(calibration, np.float64), -1, 0)
+    total = np.broadcast_to(pixels.sum(axis=-1, keepdims=True), pixels.shape)
+    return Reliability(
+        ratio(right, pixels, pixels > 0),
+        ratio(millionths / MILLION, pixels, pixels > 0),
+        ratio(pixels, total, total > 0),
+    )
+
+
+def expected_calibration_error(calibration: Counts) -> Values:
+    """Mean distance of accuracy and confidence, bins weighted by their pixels, (...); NaN without pixels.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
+
+    >>> float(expected_calibration_error(np.array([[0, 0, 0], [2, 1, 1500000]])))
+    0.25
+    """
+    pixels, right, millionths = np.moveaxis(np.asarray(calibration, np.float64), -1, 0)
+    total = np.asarray(pixels.sum(axis=-1))
+    return ratio(np.asarray(np.abs(right - millionths / MILLION).sum(axis=-1)), total, total > 0)
+
+
+CALIBRATION = (
+    Measure(
+        "ece",
+        "Expected calibration error",
+        expected_calibration_error,
+        counts="calibration",
+        higher_is_better=False,
+        source="Guo et al., ICML 2017",
+    ),
+)
