@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from segstudy.data.card import Seen, Tally
-from segstudy.data.core import Dataset, Sample
+from segstudy.data.core import Dataset, Roles, Sample
 from segstudy.data.duplicates import find_duplicates
-from segstudy.data.faults import Fault
+from segstudy.data.faults import Fault, Severity
 from segstudy.data.inspect import Look, look_at
 from segstudy.data.splits import groups_across_splits
 from segstudy.errors import SegstudyError
@@ -43,9 +43,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Inspected:
-    """A dataset that could be listed, its card, and what its contact sheet is chosen from."""
+    """A dataset that could be listed, its card, and its sound samples, of which sheets are drawn."""
 
     dataset: Dataset
+    roles: Roles
     card: dict[str, Any]
     seen: Sequence[Seen]
 
@@ -57,9 +58,19 @@ class Checked:
     findings: tuple[Finding, ...]
     inspected: tuple[Inspected, ...]
 
-    def number(self, severity: str) -> int:
-        """How many findings are an ``error``, or a ``warning``."""
+    def number(self, severity: Severity) -> int:
+        """How many findings are of ``severity``."""
         return sum(finding.fault.severity == severity for finding in self.findings)
+
+    def record(self, study: str) -> dict[str, Any]:
+        """All of it as plain data, for JSON: ``study``, ``errors``, ``warnings``, ``findings``, ``datasets``."""
+        return {
+            "study": study,
+            "errors": self.number("error"),
+            "warnings": self.number("warning"),
+            "findings": [finding.record() for finding in self.findings],
+            "datasets": [each.card for each in self.inspected],
+        }
 
 
 def study_problem(message: str) -> Finding:
@@ -97,7 +108,7 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         faults = [fault for fault in dataset.faults if (fault.kind, fault.file) not in met] + faults
         faults += _repeated_images(tally) + _divided_groups(dataset)
         findings += [Finding(name, fault) for fault in faults]
-        inspected.append(Inspected(dataset, tally.card(), tally.seen))
+        inspected.append(Inspected(dataset, roles, tally.card(), tally.seen))
     listing_faults = [Finding(name, Fault("dataset", message)) for message, name in unlisted.items()]
     others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
@@ -126,9 +137,11 @@ def _repeated_images(tally: Tally) -> list[Fault]:
     faults = []
     for pair in find_duplicates(tally.dataset, tally.prints):
         kind = ("duplicate" if pair.kind == "same" else "near-duplicate") + ("-across-splits" if pair.crosses else "")
-        like = "the same pixels as" if pair.kind == "same" else f"like {pair.similarity:.2f} to"
-        text = f"{like} {'the mirror image of ' if pair.mirrored else ''}{pair.first.id} in '{pair.splits[0]}'"
-        if pair.kind == "same" and pixels[pair.first.id] != pixels[pair.second.id]:
+        like = "the same pixels as" if pair.kind == "same" else "nearly"
+        text = f"{like} {'the mirror image of ' if pair.mirrored else ''}'{pair.first.id}' of {pair.splits[0]}"
+        if pair.kind == "near":
+            text += f" (similarity {pair.similarity:.2f})"
+        elif pixels[pair.first.id] != pixels[pair.second.id]:
             text += ", with another mask"
         advice = "give both one group (data.groups)" if pair.crosses else "keep one, unless both are meant"
         faults.append(

@@ -14,6 +14,15 @@ from segstudy.data.core import Dataset
 from segstudy.data.faults import Severity, grouped
 
 Card = dict[str, Any]
+HEADINGS = [
+    "class",
+    "pixels",
+    "images",
+    "parts",
+    "px: 25%",
+    "50%",
+    "75%",
+]  # connected parts and quartiles of their areas
 
 
 def counted(number: int, noun: str) -> str:
@@ -56,25 +65,27 @@ def _root(dataset: Dataset) -> Path:
 def card_text(inspected: Inspected) -> list[str]:
     """A dataset's card for a terminal."""
     card = inspected.card
-    rows = [[name, *_frequency_cells(row)] for row in card["frequencies"] for name in [row["class"]]]
+    rows = [[row["class"], *_frequency_cells(row)] for row in card["frequencies"]]
     if card["ignored"]["pixels"]:
         rows.append(["(ignored)", *_frequency_cells({**card["ignored"], "parts": None})])
-    headings = ["class", "pixels", "images", "parts", "area in px: quartiles"]
-    table = tabulate(rows, headings, tablefmt="plain", colalign=("left", "right", "right", "right", "left"))
+    aligned = ["left", *["right"] * (len(HEADINGS) - 1)]
+    table = tabulate(rows, HEADINGS, tablefmt="plain", colalign=aligned, disable_numparse=True)
     facts = [f"  {label:8}{value}" for label, value in _facts(card)]
     return [f"{card['dataset']}: {_images(card)}", *facts, *(f"  {line}" for line in table.splitlines())]
 
 
-def card_markdown(inspected: Inspected, findings: Sequence[str]) -> str:
-    """A dataset's card as a page; ``findings`` are lines about what is wrong."""
+def card_markdown(inspected: Inspected, findings: Sequence[str], with_sheet: bool = True) -> str:
+    """A dataset's card as a page; ``findings`` are lines about what is wrong, ``contact-sheet.jpg`` lies beside it."""
     card = inspected.card
     splits = [row["split"] for row in card["splits"]]
     rows = [
         [row["class"], *_frequency_cells(row), *(_percent(row["splits"][split]["pixel_share"]) for split in splits)]
         for row in card["frequencies"]
     ]
-    headings = ["class", "pixels", "images", "parts", "area in px: quartiles", *(f"pixels of {s}" for s in splits)]
+    headings = [*HEADINGS, *(f"pixels of {split}" for split in splits)]
+    aligned = ["left", *["right"] * (len(headings) - 1)]
     wrong = ["## Findings", "", "```", *findings, "```"] if findings else ["No findings."]
+    sheet = ["![A few images with their masks](contact-sheet.jpg)", ""] if with_sheet else []
     return "\n".join(
         [
             f"# {card['dataset']}",
@@ -83,10 +94,9 @@ def card_markdown(inspected: Inspected, findings: Sequence[str]) -> str:
             "",
             *(f"- **{label}**: {value}" for label, value in _facts(card)),
             "",
-            tabulate(rows, headings, tablefmt="github", colalign=["left", *["right"] * (len(headings) - 1)]),
+            tabulate(rows, headings, tablefmt="github", colalign=aligned, disable_numparse=True),
             "",
-            "![Images with their masks, from little foreground to much](contact-sheet.jpg)",
-            "",
+            *sheet,
             *wrong,
             "",
         ]
@@ -107,7 +117,9 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         least, median, most, frequent = (
             "x".join(map(str, sizes[key])) for key in ("min", "median", "max", "most_frequent")
         )
-        often = f"{frequent} is the most frequent of {sizes['different']:,} ({sizes['images_of_most_frequent']:,} images)"
+        often = (
+            f"{frequent} is the most frequent of {sizes['different']:,} ({sizes['images_of_most_frequent']:,} images)"
+        )
         several = f"{least} to {most}, median {median}; {often}"
         facts.append(("sizes", f"{least}, all images" if sizes["different"] == 1 else several))
         facts.append(("stored", ", ".join(f"{mode} {number:,}" for mode, number in card["modes"].items())))
@@ -130,8 +142,9 @@ def _triple(values: Sequence[float]) -> str:
 
 def _frequency_cells(row: Card) -> list[str]:
     parts = row["parts"]
-    areas = f"{parts['q1']:,.0f}  {parts['median']:,.0f}  {parts['q3']:,.0f}" if parts and parts["num"] else ""
-    return [_percent(row["pixel_share"]), f"{row['images']:,}", f"{parts['num']:,}" if parts else "", areas]
+    some = parts and parts["num"]
+    areas = [f"{parts[quartile]:,.0f}" if some else "" for quartile in ("q1", "median", "q3")]
+    return [_percent(row["pixel_share"]), f"{row['images']:,}", f"{parts['num']:,}" if parts else "", *areas]
 
 
 def _percent(share: float | None) -> str:

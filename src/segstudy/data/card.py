@@ -17,6 +17,7 @@ from segstudy.data.duplicates import ImagePrint
 from segstudy.data.inspect import Look, has_background
 from segstudy.data.splits import split_hash
 
+
 @dataclass(frozen=True)
 class Seen:
     """What is kept of a sound sample: its number of pixels by label, 255 included."""
@@ -131,7 +132,9 @@ def area_summary(areas: Mapping[int, int]) -> dict[str, Any]:
 
     def quantile(share: float) -> float:
         place = share * (num - 1)
-        low, high = (values[int(np.searchsorted(ends, at, side="right"))] for at in (math.floor(place), math.ceil(place)))
+        low, high = (
+            values[int(np.searchsorted(ends, at, side="right"))] for at in (math.floor(place), math.ceil(place))
+        )
         return low + (place - math.floor(place)) * (high - low)
 
     return {
@@ -173,27 +176,46 @@ def _moments(channels: NDArray[np.int64]) -> dict[str, list[float]]:
     return {"mean": mean, "std": std}
 
 
-def choose_for_sheet(seen: Sequence[Seen], dataset: Dataset, num_images: int) -> list[Seen]:
+def ground_of(dataset: Dataset, seen: Sequence[Seen]) -> int:
+    """The class that objects lie on: the background, or where there is none, the class of most pixels."""
+    if has_background(dataset):
+        return 0
+    numbers = _numbers(seen)
+    return max(range(len(dataset.classes)), key=lambda label: numbers[label])
+
+
+def choose_for_sheet(seen: Sequence[Seen], ground: int, num_images: int) -> list[Seen]:
     """Choose images that show a dataset's breadth; a rule without chance, so that the same data give the same sheet.
 
     First, from the rarest class on, the image with the largest share of each class that those chosen before show less than
-    a tenth as well. The other places go to images evenly spaced between the least and the most foreground, which is all
-    that is not background or, where there is none, not the most frequent class. They are returned from little
-    foreground to much.
+    a tenth as well. The other places go to images evenly spaced between the largest and the smallest share of
+    ``ground``, and in this order all are returned.
     """
-    counts = {label: sum(each.pixels.get(label, 0) for each in seen) for label in range(len(dataset.classes))}
-    ground = 0 if has_background(dataset) else max(counts, key=lambda label: counts[label], default=0)
-
-    def share(each: Seen, label: int) -> float:
-        return each.pixels.get(label, 0) / sum(each.pixels.values())
-
+    numbers = _numbers(seen)
     chosen: list[Seen] = []
-    for label in sorted((label for label in counts if counts[label] and label != ground), key=lambda k: counts[k]):
-        best = max(seen, key=lambda each: share(each, label))
-        if len(chosen) < num_images and not any(share(each, label) >= share(best, label) / 10 for each in chosen):
-            chosen.append(best)
-    ids = {each.sample.id for each in chosen}
-    rest = sorted((each for each in seen if each.sample.id not in ids), key=lambda each: (-share(each, ground), each.sample.id))
-    places = np.unique(np.linspace(0, len(rest) - 1, max(min(num_images - len(chosen), len(rest)), 0)).round().astype(int))
-    chosen += [rest[place] for place in places.tolist()]
-    return sorted(chosen, key=lambda each: (-share(each, ground), each.sample.id))
+    for label in sorted(numbers.keys() - {IGNORE, ground}, key=lambda label: (numbers[label], label)):
+        shares = [share_of(each, label) for each in seen]
+        shown = max((share_of(each, label) for each in chosen), default=0.0)
+        if len(chosen) < num_images and shown < max(shares) / 10:
+            chosen.append(seen[int(np.argmax(shares))])
+
+    def order(each: Seen) -> tuple[float, str]:
+        return -share_of(each, ground), each.sample.id
+
+    taken = {each.sample.id for each in chosen}
+    rest = sorted((each for each in seen if each.sample.id not in taken), key=order)
+    free = min(num_images - len(chosen), len(rest))
+    chosen += [rest[place] for place in np.linspace(0, len(rest) - 1, free).round().astype(int).tolist()]
+    return sorted(chosen, key=order)
+
+
+def share_of(seen: Seen, label: int) -> float:
+    """Share of an image's pixels that have ``label``."""
+    return seen.pixels.get(label, 0) / sum(seen.pixels.values())
+
+
+def _numbers(seen: Sequence[Seen]) -> Counter[int]:
+    numbers: Counter[int] = Counter()
+    for each in seen:
+        numbers.update(each.pixels)
+    return numbers

@@ -31,7 +31,7 @@ TURNS = {
     8: "turn it by 270 degrees",
 }
 QUARTER_TURNS = (5, 6, 7, 8)
-BACKGROUNDS = ("background", "class_0")  # names of a first class that stands for nothing in particular
+BACKGROUNDS = ("background", "bg")  # names of a first class that stands for nothing in particular
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,12 @@ def look_at(dataset: Dataset, split: str, sample: Sample) -> Look:
         return Look(split, sample, tuple(faults))
     pixels = count_labels(labels)
     if not pixels.keys() - {IGNORE}:
-        note("all-ignored", sample.mask, "every pixel is ignored, so that nothing is learnt or scored; look at the mask")
-    elif not pixels.keys() - {IGNORE, 0} and has_background(dataset):
-        note("no-foreground", sample.mask, "every pixel is background; leave it so if the image shows nothing else")
+        note(
+            "all-ignored", sample.mask, "every pixel is ignored, so that nothing is learnt or scored; look at the mask"
+        )
+    elif not pixels.keys() - {IGNORE, 0}:
+        text = f"every pixel is {dataset.classes[0]}; leave it so if the image shows nothing else"
+        note("no-foreground", sample.mask, text)
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
     return Look(
         split,
