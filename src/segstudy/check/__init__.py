@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from segstudy.data.card import Seen, Tally
 from segstudy.data.core import Dataset, Roles, Sample
+from segstudy.data.duplicates import Finding as Pair
 from segstudy.data.duplicates import find_duplicates
 from segstudy.data.faults import Fault, Severity
 from segstudy.data.inspect import Look, look_at
@@ -106,9 +107,10 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
             faults += look.faults
         met = {(fault.kind, fault.file) for fault in faults}  # the reader may have met some of them before
         faults = [fault for fault in dataset.faults if (fault.kind, fault.file) not in met] + faults
-        faults += _repeated_images(tally) + _divided_groups(dataset)
+        pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
+        faults += _repeated_images(pairs, tally) + _divided_groups(divided)
         findings += [Finding(name, fault) for fault in faults]
-        inspected.append(Inspected(dataset, roles, tally.card(), tally.seen))
+        inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
     listing_faults = [Finding(name, Fault("dataset", message)) for message, name in unlisted.items()]
     others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
@@ -131,14 +133,15 @@ def _looks(dataset: Dataset, progress: Progress) -> Iterator[Look]:
         pool.shutdown(cancel_futures=True)  # an interruption does not wait for the rest of the images
 
 
-def _repeated_images(tally: Tally) -> list[Fault]:
+def _repeated_images(pairs: Sequence[Pair], tally: Tally) -> list[Fault]:
     """A warning for every pair of images that are one, or nearly."""
     pixels = {seen.sample.id: seen.pixels for seen in tally.seen}
     faults = []
-    for pair in find_duplicates(tally.dataset, tally.prints):
+    for pair in pairs:
         kind = ("duplicate" if pair.kind == "same" else "near-duplicate") + ("-across-splits" if pair.crosses else "")
         like = "the same pixels as" if pair.kind == "same" else "nearly"
-        text = f"{like} {'the mirror image of ' if pair.mirrored else ''}'{pair.first.id}' of {pair.splits[0]}"
+        text = f"{like} {'the mirror image of ' if pair.mirrored else ''}'{pair.first.id}'"
+        text += f" of {pair.splits[0]}, and stands in {pair.splits[1]}" if pair.crosses else ""
         if pair.kind == "near":
             text += f" (similarity {pair.similarity:.2f})"
         elif pixels[pair.first.id] != pixels[pair.second.id]:
@@ -150,7 +153,7 @@ def _repeated_images(tally: Tally) -> list[Fault]:
     return faults
 
 
-def _divided_groups(dataset: Dataset) -> list[Fault]:
+def _divided_groups(divided: Mapping[str, Mapping[str, int]]) -> list[Fault]:
     """A warning for every group that has images in several splits."""
     return [
         Fault(
@@ -159,5 +162,5 @@ def _divided_groups(dataset: Dataset) -> list[Fault]:
             "divide whole groups, for what is alike in them is known before it is scored",
             severity="warning",
         )
-        for group, places in groups_across_splits(dataset).items()
+        for group, places in divided.items()
     ]

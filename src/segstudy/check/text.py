@@ -129,6 +129,14 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         for name, word in (("mean", "mean"), ("std", "std")):
             of_imagenet = f"ImageNet {_triple(usual[name])}"
             facts.append((word, f"{_triple(moments[name])} of {trained}'s red, green, blue from 0 to 1; {of_imagenet}"))
+    for kind, word in (("same", "equal"), ("near", "nearly equal")):
+        if found := card["repeats"][kind]["pairs"]:
+            text = (
+                f"{counted(found, 'pair')} of {word} images, {card['repeats'][kind]['across_splits']:,} across splits"
+            )
+            facts.append(("repeats", text))
+    if groups := card["groups"]["num"]:
+        facts.append(("groups", f"{groups:,}, {card['groups']['divided'] or 'none'} of them divided among splits"))
     return facts + [("note", note) for note in card["notes"]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.data.core import IGNORE, Dataset, Roles, Sample
-from segstudy.data.duplicates import ImagePrint
+from segstudy.data.duplicates import Finding, ImagePrint
 from segstudy.data.inspect import Look, has_background
 from segstudy.data.splits import split_hash
 
@@ -56,13 +56,15 @@ class Tally:
         zero = np.zeros((3, 256), np.int64)
         self._channels[look.split] = self._channels.get(look.split, zero) + look.channels
 
-    def card(self) -> dict[str, Any]:
-        """The dataset in numbers, as plain data for JSON.
+    def card(self, pairs: Sequence[Finding], num_divided: int) -> dict[str, Any]:
+        """The dataset in numbers, as plain data for JSON, given its pairs of like images and how many groups are divided.
 
         Keys: ``dataset``; ``classes``; ``splits`` (name, images, sound images, groups, role in the study) with ``split_hash``;
         ``sizes``; ``modes``; ``frequencies`` (a row a class: pixels, share of all pixels, images, the same shares by split,
         the areas of its connected parts in pixels), ``ignored`` (pixels and their share); ``channels`` (mean and standard
-        deviation of red, green and blue, from 0 to 1, over all pixels of each split, beside ImageNet's); ``notes``.
+        deviation of red, green and blue, from 0 to 1, over all pixels of each split, beside ImageNet's); ``repeats`` (pairs
+        of ``same`` and ``near`` images, and how many of each stand in two splits); ``groups`` (number, divided ones);
+        ``notes``.
         Numbers are of sound images only; of what there is none, ``None``.
         """
         return {
@@ -76,6 +78,11 @@ class Tally:
             "ignored": self._share(IGNORE, *self.dataset.splits),
             "channels": {split: _moments(counts) for split, counts in self._channels.items()}
             | {"imagenet": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}},
+            "repeats": {kind: _repeats(pair for pair in pairs if pair.kind == kind) for kind in ("same", "near")},
+            "groups": {
+                "num": len({sample.group for sample in self.dataset.samples("all") if sample.group}),
+                "divided": num_divided,
+            },
             "notes": list(self.dataset.notes),
         }
 
@@ -145,6 +152,11 @@ def area_summary(areas: Mapping[int, int]) -> dict[str, Any]:
         "q3": quantile(0.75),
         "max": values[-1],
     }
+
+
+def _repeats(pairs: Iterable[Finding]) -> dict[str, int]:
+    crossing = [pair.crosses for pair in pairs]
+    return {"pairs": len(crossing), "across_splits": sum(crossing)}
 
 
 def _sizes(sizes: Counter[tuple[int, int]]) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,14 +135,26 @@ def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8, that is left to be applied; 1 for none."""
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-        return 1  # Pillow has applied TIFF's; of PNG it would decode the whole file to look for one
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # a damaged tag can make Pillow raise nearly anything, and nobody else will read it
+    """The EXIF orientation, 1 to 8, that is left to be applied; 1 for none, and where the tag is damaged.
+
+    Pillow turns TIFF itself. Of the others the tag is read from its bytes, as Pillow would decode a PNG for it, and warn of
+    whatever else is damaged there.
+    """
+    exif = image.info.get("exif") or b""
+    data = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or image.format == "TIFF":
         return 1
-    return value if value in TURNS else 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        for index in range(count):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * index)
+            if tag == ORIENTATION:
+                return int(value) if value in TURNS else 1
+    except struct.error:
+        return 1
+    return 1
 
 
 def _head(path: Path) -> Image.Image | None:
