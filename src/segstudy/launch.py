@@ -81,7 +81,7 @@ class Workshop:
         """Dataset ``name`` of the study with its roles, read on first use."""
         if name not in self._datasets:
             entry, folder = self.study.data[name], self.study.folder
-            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store.data)
+            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store)
             if not self.inspecting:
                 refuse(f"dataset '{name}'", dataset.faults)
                 for note in dataset.notes:

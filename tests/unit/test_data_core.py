@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from fakes import fake_folder, random_image, save
 from segstudy.data.core import (
     Dataset,
+    Parts,
     Sample,
     assign_roles,
     divide,
@@ -59,6 +61,10 @@ def dataset(**sizes: int) -> Dataset:
     return Dataset("d", ("a", "b"), ((0, 0, 0), (1, 1, 1)), splits, threshold_labels)
 
 
+def tenth(samples: Sequence[Sample]) -> Parts:
+    return divide(samples, 0.1, 42)
+
+
 def test_divide_keeps_every_sample_once() -> None:
     samples = numbered(13, "train")
     kept, aside = divide(samples, 0.2, 3)
@@ -67,17 +73,17 @@ def test_divide_keeps_every_sample_once() -> None:
 
 
 def test_paper_protocol_selects_on_the_reported_split() -> None:
-    _, roles = assign_roles(dataset(train=10, val=4), "paper", None, 0.1, 42)
+    _, roles = assign_roles(dataset(train=10, val=4), "paper", None, tenth)
     assert (roles.train, roles.select, roles.report) == ("train", "val", "val")
 
 
 def test_held_out_selects_on_val_when_test_is_reported() -> None:
-    _, roles = assign_roles(dataset(train=10, val=4, test=4), "held-out", None, 0.1, 42)
+    _, roles = assign_roles(dataset(train=10, val=4, test=4), "held-out", None, tenth)
     assert (roles.train, roles.select, roles.report) == ("train", "val", "test")
 
 
 def test_held_out_carves_a_holdout_from_train() -> None:
-    carved, roles = assign_roles(dataset(train=20, val=4), "held-out", None, 0.1, 42)
+    carved, roles = assign_roles(dataset(train=20, val=4), "held-out", None, tenth)
     assert (roles.train, roles.select, roles.report) == ("train", "holdout", "val")
     assert {name: len(part) for name, part in carved.splits.items()} == {"train": 18, "val": 4, "holdout": 2}
     assert not set(carved.splits["train"]) & set(carved.splits["holdout"])
@@ -85,9 +91,9 @@ def test_held_out_carves_a_holdout_from_train() -> None:
 
 def test_roles_need_train_and_something_to_report() -> None:
     with pytest.raises(DataError, match="training needs 'train' and one of 'test' or 'val'"):
-        assign_roles(dataset(train=10), "held-out", None, 0.1, 42)
+        assign_roles(dataset(train=10), "held-out", None, tenth)
     with pytest.raises(DataError, match="has no split 'nope'; it has train, val"):
-        assign_roles(dataset(train=10, val=3), "held-out", "nope", 0.1, 42)
+        assign_roles(dataset(train=10, val=3), "held-out", "nope", tenth)
 
 
 def test_all_samples_come_in_the_order_of_the_splits() -> None:

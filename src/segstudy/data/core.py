@@ -39,6 +39,9 @@ class Sample:
     group: str = ""
 
 
+Parts = tuple[tuple[Sample, ...], tuple[Sample, ...]]  # what is kept, and what is set aside
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples by split, and how a sample's mask becomes labels.
@@ -98,20 +101,20 @@ def train_test_indices(count: int, test_fraction: float, seed: int) -> tuple[NDA
     return order[num_test:], order[:num_test]
 
 
-def divide(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def divide(samples: Sequence[Sample], fraction: float, seed: int) -> Parts:
     """Divide ``samples`` into (kept, set aside), the latter being ``fraction`` of them."""
     kept, aside = train_test_indices(len(samples), fraction, seed)
     return tuple(samples[i] for i in kept), tuple(samples[i] for i in aside)
 
 
 def assign_roles(
-    dataset: Dataset, protocol: str, report: str | None, holdout_fraction: float, split_seed: int
+    dataset: Dataset, protocol: str, report: str | None, set_aside: Callable[[Sequence[Sample]], Parts]
 ) -> tuple[Dataset, Roles]:
     """Say who trains, who chooses the epoch and who is reported, carving a ``holdout`` from train where needed.
 
     Under ``paper`` the reported split also chooses the epoch, as the review did. Under ``held-out`` the epoch is
-    chosen on the dataset's own ``val`` if that is not the reported split, else on ``holdout``: ``holdout_fraction``
-    of ``train``, taken with ``split_seed``, the same for every run.
+    chosen on the dataset's own ``holdout`` (a split file may have one) or ``val``, whichever is not the reported split,
+    else on a ``holdout`` of what ``set_aside`` takes from ``train``, the same for every run.
     """
     reported = report or next((name for name in ("test", "val") if name in dataset.splits), None)
     if reported is None or "train" not in dataset.splits:
@@ -121,10 +124,13 @@ def assign_roles(
         )
     dataset.samples(reported)
     if protocol == "paper":
-        return dataset, Roles("train", reported, reported)
-    if "val" in dataset.splits and reported != "val":
-        return dataset, Roles("train", "val", reported)
-    kept, aside = divide(dataset.splits["train"], holdout_fraction, split_seed)
+        note = "protocol 'paper' makes no use of the split 'holdout'"
+        notes = (*dataset.notes, note) if "holdout" in dataset.splits and reported != "holdout" else dataset.notes
+        return replace(dataset, notes=notes), Roles("train", reported, reported)
+    for own in ("holdout", "val"):
+        if own in dataset.splits and reported != own:
+            return dataset, Roles("train", own, reported)
+    kept, aside = set_aside(dataset.splits["train"])
     splits = {**dataset.splits, "train": kept, "holdout": aside}
     return replace(dataset, splits=splits), Roles("train", "holdout", reported)
 

@@ -96,7 +96,16 @@ def read(
     names = tuple(classes) if classes is not None else _default_names(num_classes)
     labels_of = _meaning(masks, num_classes, ignore_values, values)
     palette = _palette(masks, num_classes, labels_of)
-    return Dataset(name, names, palette, found.splits, labels_of, notes=tuple(found.notes), faults=tuple(found.faults))
+    return Dataset(
+        name,
+        names,
+        palette,
+        found.splits,
+        labels_of,
+        notes=tuple(found.notes),
+        by_fraction=found.by_fraction,
+        faults=tuple(found.faults),
+    )
 
 
 def guess_classes(masks: Sequence[Path], ignore_values: Sequence[int] = (), *, limit: int = MAX_LOOKED_AT) -> int:
@@ -172,6 +181,7 @@ class _Found:
     splits: Splits = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    by_fraction: bool = False
 
 
 def _find_splits(root: Path, test_fraction: float, split_seed: int) -> _Found:
@@ -192,7 +202,7 @@ def _find_splits(root: Path, test_fraction: float, split_seed: int) -> _Found:
             refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
         return _Found(found.splits, found.notes, [*faults, *found.faults])
     train, test = divide(samples, test_fraction, split_seed)
-    return _Found({"train": train, "test": test}, faults=list(faults))
+    return _Found({"train": train, "test": test}, faults=list(faults), by_fraction=True)
 
 
 def _paired(folders: dict[str, tuple[Path, Path]]) -> _Found:

@@ -39,7 +39,8 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
     folder = _find(root)
     samples, faults = match_by_stem(folder / "images", folder / "masks")
     train, test = divide(samples, test_fraction, split_seed)
-    return Dataset(name, CLASSES, PALETTE, {"train": train, "test": test}, threshold_labels, faults=faults)
+    splits = {"train": train, "test": test}
+    return Dataset(name, CLASSES, PALETTE, splits, threshold_labels, by_fraction=True, faults=faults)
 
 
 def _find(root: Path) -> Path:

@@ -64,13 +64,14 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
     if start.name == "df.csv":
         samples, faults = _csv_samples(start)
         splits = _divided(samples, test_fraction, split_seed)
-        return Dataset(name, PERSON, default_palette(2), splits, threshold_labels, faults=tuple(faults))
+        palette = default_palette(2)
+        return Dataset(name, PERSON, palette, splits, threshold_labels, by_fraction=True, faults=tuple(faults))
     classes, label_of, palette = _read_classes(start)
     samples, faults = _project_samples(start.parent)
     splits = _divided(samples, test_fraction, split_seed)
     labels_of = partial(annotation_labels, label_of=label_of)
     reading = str(sorted(label_of.items()))
-    return Dataset(name, classes, palette, splits, labels_of, reading=reading, faults=tuple(faults))
+    return Dataset(name, classes, palette, splits, labels_of, reading=reading, by_fraction=True, faults=tuple(faults))
 
 
 def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
