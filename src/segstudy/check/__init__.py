@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segstudy.data.card import Seen, Tally
@@ -14,6 +14,7 @@ from segstudy.data.duplicates import Finding as Pair
 from segstudy.data.duplicates import find_duplicates
 from segstudy.data.faults import Fault, Severity
 from segstudy.data.inspect import Look, look_at
+from segstudy.data.load import load_undivided
 from segstudy.data.splits import groups_across_splits
 from segstudy.errors import SegstudyError
 from segstudy.launch import Workshop, find_problems
@@ -99,14 +100,10 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
             dataset, roles = workshop.dataset(name)
         except SegstudyError as error:
             unlisted[str(error)] = name
+            findings += [Finding(name, fault) for fault in _faults_of_undivided(workshop, name)]
             continue
         tally = Tally(dataset, roles)
-        faults: list[Fault] = []
-        for look in _looks(dataset, workshop.progress):
-            tally.add(look)
-            faults += look.faults
-        met = {(fault.kind, fault.file) for fault in faults}  # the reader may have met some of them before
-        faults = [fault for fault in dataset.faults if (fault.kind, fault.file) not in met] + faults
+        faults = _examine(dataset, workshop.progress, tally.add)
         pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
         faults += _repeated_images(pairs, tally) + _divided_groups(divided)
         findings += [Finding(name, fault) for fault in faults]
@@ -114,6 +111,27 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
     listing_faults = [Finding(name, Fault("dataset", message)) for message, name in unlisted.items()]
     others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
+
+
+def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:
+    """Faults of single files of a dataset that cannot be divided as the study asks, which may be why it cannot."""
+    study = workshop.study
+    try:
+        dataset = load_undivided(name, study.data[name], workshop.data_root, study.folder, workshop.store)
+    except SegstudyError:
+        return []  # it cannot even be listed, and that is told already
+    faults = _examine(dataset, workshop.progress, lambda look: None)
+    return [replace(fault, split="") if dataset.by_fraction else fault for fault in faults]
+
+
+def _examine(dataset: Dataset, progress: Progress, use: Callable[[Look], None]) -> list[Fault]:
+    """Look at every sample once; faults that the reader met before are told once."""
+    faults: list[Fault] = []
+    for look in _looks(dataset, progress):
+        use(look)
+        faults += look.faults
+    met = {(fault.kind, fault.file) for fault in faults}
+    return [fault for fault in dataset.faults if (fault.kind, fault.file) not in met] + faults
 
 
 def _looks(dataset: Dataset, progress: Progress) -> Iterator[Look]:
