@@ -251,15 +251,12 @@ def _print_requirements(plan: Plan, store: Store, power: float, difference: floa
     )
     for row in rows:
         print(f"{row['about']}: sees {row['detectable']:.4f} as it stands")
-        for what, needed, floor in (
-            ("seeds", row["seeds"], row["floor_seeds"]),
-            ("images", row["images"], row["floor_images"]),
-        ):
-            other = "images" if what == "seeds" else "seeds"
-            enough = f"{needed:,} {what} at the present number of {other}"
-            never = f"no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}"
-            if needed is not None or floor == floor:
-                print(f"  {enough if needed is not None else never}")
+        for what, other in (("seeds", "images"), ("images", "seeds")):
+            needed, floor = row[what], row[f"floor_{what}"]
+            if needed is not None:
+                print(f"  {needed:,} {what} at the present number of {other}")
+            elif floor == floor:
+                print(f"  no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}")
         pairs = [f"{seeds} seeds with {images:,} images" for seeds, images in row["table"] if images is not None]
         if pairs:
             print(f"  or {'; '.join(pairs)}")
