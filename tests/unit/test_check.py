@@ -393,7 +393,7 @@ def test_errors_come_before_warnings_and_are_counted() -> None:
     faults = [("d", Fault("alpha", "x", severity="warning")), ("d", Fault("truncated", "y")), ("", Fault("study", "z"))]
     checked = Checked(tuple(Finding(name, fault) for name, fault in faults), ())
     lines = findings_text(checked)
-    assert [line for line in lines if not line.startswith(" ")] == [
+    assert [line for line in lines if line and not line.startswith(" ")] == [
         "errors of d",
         "errors of the study",
         "warnings of d",

@@ -44,13 +44,14 @@ def verdict(checked: Checked) -> str:
 
 def findings_text(checked: Checked) -> list[str]:
     """Lines for people: errors, then warnings, by dataset and kind with a few examples each."""
-    lines = []
+    lines: list[str] = []
     roots = {each.dataset.name: _root(each.dataset) for each in checked.inspected}
     severities: tuple[Severity, ...] = ("error", "warning")
     for severity in severities:
         of_it = [finding for finding in checked.findings if finding.fault.severity == severity]
         for name in dict.fromkeys(finding.dataset for finding in of_it):
             what = f"{severity}s of {name}" if name else f"{severity}s of the study"
+            lines += [""] if lines else []
             lines.append(what + (f" (files in {roots[name]})" if name in roots else ""))
             faults = [finding.fault for finding in of_it if finding.dataset == name]
             lines += [f"  {line}" for line in grouped(faults, roots.get(name))]
