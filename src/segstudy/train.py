@@ -27,11 +27,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from segstudy import measures
-from segstudy.data.batches import batches, divide_order, epoch_order, to_device
+from segstudy.data.augment import epoch_generator, make_augmenter
+from segstudy.data.batches import Feed, Share
 from segstudy.data.cache import CachedSplit
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, StoreError
-from segstudy.evaluate import count_split
+from segstudy.evaluate import count_confusion
 from segstudy.models import import_smp, load_network, place, predict_logits
 from segstudy.progress import Progress
 from segstudy.schema import Optimizer, Recipe
