@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segstudy.counting import confusion_matrix, count_pair, stack_counts
-from segstudy.data.batches import Share, batches, stored
+from segstudy.data.batches import ALONE, Share, batches, stored
 from segstudy.data.cache import CachedSplit
 from segstudy.data.core import Dataset, Labels
 from segstudy.data.packed import Pieces
@@ -32,7 +32,6 @@ from segstudy.progress import Progress
 from segstudy.schema import ScoringRules
 
 EVALUATION_BATCH = 16
-ALONE = Share()
 
 Resolution = Literal["input", "native"]
 Result = TypeVar("Result")
@@ -186,7 +185,8 @@ def _at_resolutions(logits: Tensor, data: CachedSplit, index: int) -> dict[Resol
 def _truth(data: CachedSplit, index: int, resolution: Resolution) -> Labels:
     labels = data.labels_nhw if resolution == "input" else data.native_labels
     assert labels is not None
-    return labels[np.array([index])][0]
+    one: Labels = labels[np.array([index])][0]
+    return one
 
 
 def _labels(best: Tensor, lookup: Tensor | None) -> Labels:

@@ -44,6 +44,9 @@ class Share(NamedTuple):
     processes: int = 1
 
 
+ALONE = Share()
+
+
 def epoch_order(count: int, seed: int, epoch: int) -> Part:
     """The order of ``count`` images in one epoch: a function of seed and epoch alone, so a resumed run goes on alike."""
     return np.random.default_rng([seed, epoch]).permutation(count)
@@ -159,6 +162,42 @@ def crop_window(height: int, width: int, crop_px: int, rng: np.random.Generator)
     """A square of ``crop_px`` anywhere in an image, every place as likely; of a smaller image, all there is."""
     top, left = (int(rng.integers(max(side - crop_px, 0) + 1)) for side in (height, width))
     return Window(top, left, min(height, crop_px), min(width, crop_px))
+
+
+class Feed:
+    """A run's training batches.
+
+    Resized images lie on the device where they fit there; crops are cut anew in every epoch.
+    """
+
+    def __init__(
+        self,
+        data: CachedSplit,
+        batch_size: int,
+        crop_px: int | None,
+        seed: int,
+        device: torch.device,
+        share: Share = ALONE,
+    ) -> None:
+        self.data, self.batch_size, self.crop_px, self.seed = data, batch_size, crop_px, seed
+        self.device, self.share = device, share
+        self._resident = resident(data, device, resident_budget(device))
+
+    def epoch(self, epoch: int, change: Change | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once, in the epoch's own order, as :func:`batches` gives them; of several processes, one's share."""
+        order = epoch_order(len(self.data), self.seed, epoch)
+        parts = shares_of(divide_order(order, self.batch_size, self.share.processes), self.share)
+        if self.crop_px is not None:
+            source = crops(self.data, self.crop_px, self.seed, epoch)
+        else:
+            source = self._resident or stored(self.data)
+        return batches(source, parts, self.device, change)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of the device that images take."""
+        rows = (self.data.images_nhwc, self.data.labels_nhw) if self._resident else ()
+        return sum(array.num_bytes for array in rows if isinstance(array, Rows))
 
 
 def batches(

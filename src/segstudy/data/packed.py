@@ -72,9 +72,10 @@ class Pieces:
         self.path, self.compressed = path, path.suffix == ".zlib"
         try:
             self.index = np.load(index_of(path))
+            whole = path.stat().st_size >= self.index[:, :2].sum(axis=1).max(initial=0)
         except (OSError, ValueError, EOFError):
             raise damaged(path) from None
-        if path.stat().st_size < self.index[:, :2].sum(axis=1).max(initial=0):
+        if not whole:
             raise damaged(path)
 
     def __len__(self) -> int:
@@ -118,10 +119,12 @@ class RowsWriter:
     """Writes what :class:`Rows` reads, from any number of threads; room for all of it is taken at once."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.file, self.lock, self.stride = path.open("wb"), threading.Lock(), math.prod(shape[1:])
-        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        self.offset = self.file.tell()
-        reserve(self.file, self.offset + shape[0] * self.stride)
+        self.lock, self.stride = threading.Lock(), math.prod(shape[1:])
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            self.offset = file.tell()
+            reserve(file, self.offset + shape[0] * self.stride)
+        self.file = path.open("r+b")
 
     def write(self, index: int, array: Bytes) -> None:
         """Write the row at ``index``."""
@@ -145,10 +148,10 @@ class PiecesWriter:
     """
 
     def __init__(self, path: Path, num_pieces: int, num_bytes: int) -> None:
-        self.path, self.file, self.lock = path, path.open("wb"), threading.Lock()
-        self.index = np.zeros((num_pieces, 5), np.int64)
-        if path.suffix == ".raw":
-            reserve(self.file, num_bytes)
+        self.path, self.lock, self.index = path, threading.Lock(), np.zeros((num_pieces, 5), np.int64)
+        with path.open("wb") as file:
+            reserve(file, num_bytes if path.suffix == ".raw" else 0)
+        self.file = path.open("r+b")
 
     def write(self, index: int, array: Bytes) -> None:
         """Write the array at ``index``."""
