@@ -70,9 +70,21 @@ def run(
 
 
 @app.command()
-def plan(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
-    """Show a study's runs: what each changes, where it stands, what it costs."""
+def plan(
+    study: StudyArg,
+    out: Out = None,
+    set_: Set = None,
+    power: Annotated[float | None, typer.Option(help="Chance to see --difference, such as 0.8.")] = None,
+    difference: Annotated[float | None, typer.Option(help="True difference in mIoU to be seen, such as 0.01.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a study's runs: what each changes, where it stands, what it costs; or how many seeds and images it needs."""
     whole, store = plan_of(study, out, set_)
+    if power is not None or difference is not None:
+        _print_requirements(
+            whole, store, 0.8 if power is None else power, 0.01 if difference is None else difference, as_json
+        )
+        return
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
     else:
@@ -225,6 +237,34 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _print_requirements(plan: Plan, store: Store, power: float, difference: float, as_json: bool) -> None:
+    from segstudy.report.planning import requirements
+
+    rows = requirements(store, plan, power, difference)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(
+        f"To see a difference of {difference:g} in mIoU with probability {power:g}, uncorrected for other questions:\n"
+    )
+    for row in rows:
+        print(f"{row['about']}: sees {row['detectable']:.4f} as it stands")
+        for what, needed, floor in (
+            ("seeds", row["seeds"], row["floor_seeds"]),
+            ("images", row["images"], row["floor_images"]),
+        ):
+            other = "images" if what == "seeds" else "seeds"
+            enough = f"{needed:,} {what} at the present number of {other}"
+            never = f"no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}"
+            if needed is not None or floor == floor:
+                print(f"  {enough if needed is not None else never}")
+        pairs = [f"{seeds} seeds with {images:,} images" for seeds, images in row["table"] if images is not None]
+        if pairs:
+            print(f"  or {'; '.join(pairs)}")
+        if row["reason"]:
+            print(f"  {row['reason']}")
 
 
 def _print_plan(plan: Plan, store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import pandas as pd
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan
 from segstudy.report.contrasts import Frames, class_frame, collect_frames, image_frame, quartiles
+from segstudy.report.diagnosis import diagnosis_tables, lost_frame, reliability_frame
+from segstudy.report.evidence_figures import draw_effects, draw_lost, draw_reliability
+from segstudy.report.evidence_tables import comparisons_table, estimates_table, selection_table
 from segstudy.report.figures import Drawing, assign_colours, draw_classes, draw_cost, draw_images, draw_training
 from segstudy.report.mosaic import PER_BAND, draw_pictures
-from segstudy.report.page import render_page
+from segstudy.report.page import kind_of, render_page
 from segstudy.report.pictures import collect_pictures
-from segstudy.report.tables import contract, csv_text, latex_text, make_tables, markdown_text
+from segstudy.report.tables import Table, contract, csv_text, latex_text, make_tables, markdown_text, short_contract
 from segstudy.store import Store, read_json, write_bytes, write_text
 
 
@@ -36,7 +40,7 @@ def build_report(store: Store, plan: Plan) -> Path:
         raise SegstudyError(_nothing(store, frames))
     clear_old(store)
     write_text(store.results, frames.results.to_csv(index=False, lineterminator="\n"))
-    tables = make_tables(frames)
+    tables = every_table(frames)
     for table in tables:
         for suffix, text in (("csv", csv_text(table)), ("md", markdown_text(table)), ("tex", latex_text(table))):
             write_text(store.report / "tables" / f"{table.name}.{suffix}", text)
@@ -49,6 +53,17 @@ def build_report(store: Store, plan: Plan) -> Path:
     version = metadata.version("segstudy")
     write_text(store.page, render_page(frames, tables, drawings, absent, environment, version))
     return store.page
+
+
+def every_table(frames: Frames) -> list[Table]:
+    """The paper's tables, then those of how sure their numbers are and of what went wrong."""
+    tables = make_tables(frames)
+    number = int(tables[-1].name.split("-", 1)[0]) + 1
+    further = [estimates_table, *([comparisons_table] if len(frames.effects) else []), selection_table]
+    tables += [make(frames, number + place) for place, make in enumerate(further)]
+    tables += diagnosis_tables(frames, number + len(further))
+    words = short_contract(frames.scores)
+    return [t if kind_of(t.name) in ("configurations", "cost") else replace(t, contract=words) for t in tables]
 
 
 def clear_old(store: Store) -> None:
@@ -78,7 +93,8 @@ def make_drawings(store: Store, frames: Frames) -> tuple[list[Drawing], dict[str
     if not pictures:
         absent["pictures"] = ["Not drawn: the predicted masks or the cached images are no longer in the store."]
     drawings += pictures + _training_figures(frames, colours) + _image_figures(frames, colours)
-    return drawings + _cost_figure(frames, colours), absent
+    drawings += _cost_figure(frames, colours)
+    return drawings + _evidence_figures(frames, colours), absent
 
 
 def _gaps(frames: Frames, names: list[str], drawn: list[str]) -> str:
@@ -98,7 +114,7 @@ def _class_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     baselines = frames.comparison[frames.comparison["base"] == ""]
     for dataset, group in baselines.groupby("dataset", sort=False):
         names = group["experiment"].tolist()
-        classes = class_frame(frames.results, frames.runs, names)
+        classes = class_frame(frames.reported, frames.runs, names)
         if classes["class"].nunique() <= 2:
             continue
         gaps = _gaps(frames, names, classes["experiment"].tolist())
@@ -155,7 +171,7 @@ def _training_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
 def _image_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     """Figure 4 for every pair of training and test data."""
     drawings = []
-    images = image_frame(frames.results)
+    images = image_frame(frames.reported)
     for key, group in images.groupby(["train_data", "test_data", "split"], sort=False):
         train, test, split = map(str, key)
         where, label = (test, test) if train == test else (f"{train}-to-{test}", f"{test}, trained on {train}")
@@ -182,3 +198,29 @@ def _cost_figure(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     )
     drawn = points["experiment"].tolist()
     return [draw_cost("figure5-cost", points, colours, caption + _gaps(frames, frames.plan.experiments, drawn))]
+
+
+def _evidence_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
+    """Figures 6 to 8: differences with intervals, kinds of lost IoU, confidence; each where it has something to show."""
+    drawings = []
+    effects = frames.effects.dropna(subset=["value"])
+    if len(effects):
+        caption = (
+            "Variant minus base on the same images, with 95 % interval; grey: differences too small for this study to see "
+            f"four times in five.{_gaps(frames, frames.effects['experiment'].tolist(), effects['experiment'].tolist())}"
+        )
+        drawings.append(draw_effects("figure6-effects", effects, caption))
+    lost = lost_frame(frames.reported)
+    if len(lost):
+        caption = (
+            "Where the missing IoU went, mean over classes and seeds: pixels missed and pixels invented away from the true "
+            f"outline, and wrong pixels at the outline. {contract(frames.scores)}"
+        )
+        drawings.append(draw_lost("figure7-lost", lost, caption))
+    for dataset, bins in reliability_frame(frames.evaluations).groupby("test_data", sort=False):
+        caption = (
+            "Of the pixels of one confidence (the greatest softmax probability), how many are right. On the dashed line "
+            "confidence is what it says; below it, networks are too sure. A dot's area is its share of the pixels; seeds merged."
+        )
+        drawings.append(draw_reliability(f"figure8-confidence-{dataset}", str(dataset), bins, colours, caption))
+    return drawings

@@ -18,7 +18,16 @@ import pandas as pd
 from segstudy import measures
 from segstudy.measures import OVERALL
 from segstudy.plan import Comparison, Plan, Run
-from segstudy.report.results import CONSTANT, Evaluated, cost_frame, curves_frame, read_evaluations, results_frame
+from segstudy.report.evidence import class_effects_frame, effects_frame, selection_frame, uncertainty_frame
+from segstudy.report.results import (
+    CONSTANT,
+    Evaluated,
+    cost_frame,
+    current_runs,
+    curves_frame,
+    read_evaluations,
+    results_frame,
+)
 from segstudy.spec import CrossEvaluation
 from segstudy.store import RunFolder, Store, read_yaml
 
@@ -36,34 +45,51 @@ FACTORS = {
 
 @dataclass(frozen=True)
 class Frames:
-    """All that a report draws, computed once."""
+    """All that a report draws, computed once. ``reported`` is the part of ``results`` at the resolution that is reported."""
 
     plan: Plan
     evaluations: list[Evaluated]
     results: pd.DataFrame
+    reported: pd.DataFrame
     runs: pd.DataFrame
     scores: pd.DataFrame
     comparison: pd.DataFrame
     constants: pd.DataFrame
     cost: pd.DataFrame
     curves: pd.DataFrame
+    uncertainty: pd.DataFrame
+    effects: pd.DataFrame
+    class_effects: pd.DataFrame
+    records: dict[str, list[Any]]
+    selection: pd.DataFrame
 
 
 def collect_frames(store: Store, plan: Plan) -> Frames:
     """Read what the store holds for the plan's runs."""
     evaluations = read_evaluations(store, plan)
-    results, runs = results_frame(plan, evaluations), runs_frame(store, plan)
-    scores = score_frame(results)
+    results, runs, curves = results_frame(plan, evaluations), runs_frame(store, plan), curves_frame(store, plan)
+    reported = results[results["resolution"] == plan.runs[0].config.resolution]
+    scores = score_frame(reported)
+    comparison = comparison_frame(runs, scores)
+    records: dict[str, list[Any]] = {}
+    for run, folder in current_runs(store, plan):
+        records.setdefault(run.experiment, []).append(read_yaml(folder.config))
     return Frames(
         plan=plan,
         evaluations=evaluations,
         results=results,
+        reported=reported,
         runs=runs,
         scores=scores,
-        comparison=comparison_frame(runs, scores),
+        comparison=comparison,
         constants=constants_frame(evaluations),
         cost=cost_summary(cost_frame(store, plan), runs),
-        curves=curves_frame(store, plan),
+        curves=curves,
+        uncertainty=uncertainty_frame(plan, evaluations),
+        effects=effects_frame(plan, evaluations, records),
+        class_effects=class_effects_frame(plan, evaluations, [pair[1:] for pair in baseline_pairs(comparison)]),
+        records=records,
+        selection=selection_frame(curves, runs),
     )
 
 

@@ -14,20 +14,25 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from segstudy.errors import listing
 from segstudy.report.contrasts import Frames, cross_frame
+from segstudy.report.evidence import NOT_COMPARABLE
 from segstudy.report.figures import COLOURS, GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.tables import Cell, Table, crosses
+from segstudy.report.tables import Cell, Table, crosses, interval_text, number_text
 from segstudy.spec import CrossEvaluation
+from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
 
 # Which section a table or figure stands in, by the word that follows its number.
 SECTIONS = (
-    ("baselines", "Baselines", ("baselines",)),
+    ("changes", "What each change does", ("comparisons", "effects")),
+    ("baselines", "Baselines", ("baselines", "estimates")),
     ("experiments", "Experiments", ("configurations",)),
-    ("changes", "What each change does", ("variants", "per-image")),
+    ("variants", "Variants", ("variants", "per-image")),
     ("transfer", "On other data", ("cross", "transfer")),
     ("classes", "Class by class", ("per-class",)),
     ("pictures", "Pictures", ("pictures",)),
-    ("training", "Training", ("training",)),
+    ("faults", "What went wrong", ("boundaries", "errors", "lost", "sizes", "confidence")),
+    ("training", "Training", ("training", "selection")),
     ("cost", "Cost", ("cost",)),
 )
 
@@ -56,6 +61,16 @@ NOTES = (
         "Rounding",
         "Tables print four decimals; point at a number, or open the CSV, for all of them. Differences are taken before "
         "rounding, so a printed one may be off by one in the last digit.",
+    ),
+    (
+        "Interval",
+        "A 95 % interval holds the true value in 95 of 100 studies like this one. With several seeds it is about the recipe, "
+        "trained again on images like these; with one seed about this one network on images like these.",
+    ),
+    (
+        "Verdict",
+        "“Better” or “worse” where the difference is larger than chance explains, corrected for the number of comparisons; "
+        "“not distinguishable” is no proof of equality.",
     ),
     (
         "One seed",
@@ -190,7 +205,7 @@ def _state_text(run: Any) -> str:
 def summary_sentences(frames: Frames) -> list[str]:
     """A few plain sentences made of the frames."""
     sentences = [f"{progress_text(frames.runs)}."]
-    sentences += _baseline_sentences(frames.comparison) + _variant_sentence(frames.comparison)
+    sentences += _baseline_sentences(frames.comparison) + _effect_sentences(frames.effects)
     for cross in crosses(frames):
         sentences += _cross_sentence(cross, cross_frame(cross, frames.runs, frames.scores, frames.constants))
     if len(set(frames.scores["seed"])) == 1:
@@ -209,16 +224,24 @@ def _baseline_sentences(comparison: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _variant_sentence(comparison: pd.DataFrame) -> list[str]:
-    known = comparison[comparison["delta_miou"].notna()]
-    if known.empty:
-        return []
-    row = known.iloc[int(known["delta_miou"].abs().to_numpy().argmax())]
-    what = f"{row['experiment']} ({row['variant']})"
-    change = f"its mIoU is {abs(row['delta_miou']):.4f} {'above' if row['delta_miou'] > 0 else 'below'} that of {row['base']}"
-    more = ", but it changes more than one thing" if row["confounded"] else ""
-    among = "One variant has a result" if len(known) == 1 else f"Of {len(known)} variants one moves mIoU most"
-    return [f"{among}, {what}: {change}{more}."]
+def _effect_sentences(effects: pd.DataFrame) -> list[str]:
+    """What the study can say of each variant, those that can be told apart from their base first."""
+    known = effects.dropna(subset=["value"])
+    told = known[known["verdict"].isin([BETTER, WORSE])]
+    sentences = [
+        f"{row['experiment']} ({row['variant']}) is {row['verdict']} than {row['base']}: "
+        f"{number_text(row['value'], signed=True)} mIoU {interval_text(row['low'], row['high'], signed=True)}"
+        f"{', but it changes more than one thing' if row['confounded'] else ''}"
+        f"{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
+        for row in told.to_dict("records")
+    ]
+    for verdict, words in (
+        (UNDECIDED, "Not distinguishable from its base"),
+        (NOT_COMPARABLE, "Not comparable with its base"),
+    ):
+        if len(rest := known[known["verdict"] == verdict]):
+            sentences.append(f"{words}: {listing(rest['experiment'])}.")
+    return sentences
 
 
 def _cross_sentence(cross: CrossEvaluation, frame: pd.DataFrame) -> list[str]:

@@ -93,7 +93,7 @@ def collect_pictures(store: Store, frames: Frames) -> list[Pictures]:
     for evaluated in frames.evaluations:
         key = (evaluated.meta["train_data"], evaluated.meta["test_data"], evaluated.meta["split"])
         groups.setdefault(key, {}).setdefault(evaluated.run.experiment, evaluated)
-    images = image_frame(frames.results)
+    images = image_frame(frames.reported)
     found = (_pictures(store, list(group.values()), images) for group in groups.values())
     return [pictures for pictures in found if pictures is not None]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from segstudy import measures
-from segstudy.measures import OVERALL, PER_CLASS, Confusion
+from segstudy.counting import measures_of
+from segstudy.data.core import IGNORE
+from segstudy.measures import OVERALL, PER_CLASS, Confusion, Measure
 from segstudy.plan import Plan, Run
+from segstudy.schema import ScoringRules
 from segstudy.store import RunFolder, Store, read_arrays, read_json, read_yaml
 
 COLUMNS = (
@@ -25,11 +29,17 @@ COLUMNS = (
     "measure",
     "level",
     "resolution",
+    "absent_classes",
+    "background",
+    "ignore",
     "value",
     "n",
 )
 
 
+# What is so of every number here: how absent classes, the background and ignored pixels are treated.
+CONTRACT = {"absent_classes": "left out", "background": "a class", "ignore": IGNORE}
+AT_INPUT = "confusion_input"  # beside a confusion matrix at each image's own size, that at the network's input size
 CONSTANT = "(constant)"  # marks rows that say what no skill at all would score
 
 
@@ -39,9 +49,19 @@ class Evaluated:
 
     run: Run
     folder: RunFolder
-    confusion: Confusion
+    counts: dict[str, NDArray[Any]]
     ids: tuple[str, ...]
     meta: dict[str, Any]
+
+    @property
+    def confusion(self) -> Confusion:
+        """Pixels (n, c, c) by true and predicted class, at the resolution that is reported."""
+        return self.counts["confusion"]
+
+    @property
+    def groups(self) -> NDArray[Any] | None:
+        """The group of each image, (n,), where images come in groups."""
+        return self.counts.get("groups")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,51 +95,63 @@ def read_evaluations(store: Store, plan: Plan) -> list[Evaluated]:
         for path in (folder.find_evaluation(*names) for names in run.scored_on):
             if path is not None:
                 arrays, meta = read_arrays(path)
-                found.append(Evaluated(run, folder, arrays["confusion"], tuple(arrays["ids"].tolist()), meta))
+                ids = tuple(arrays.pop("ids").tolist())
+                found.append(Evaluated(run, folder, arrays, ids, meta))
     return found
 
 
 def results_frame(plan: Plan, evaluations: list[Evaluated]) -> pd.DataFrame:
-    """Long form, a number a row.
+    """Long form, a number a row, each with its contract.
 
     ``level`` is ``dataset`` (counts of all images merged), ``class`` (likewise, one class) or ``image`` (``class``
     then holds the image's id); ``n`` is what the number rests on: images for ``dataset`` and ``class`` (images in which
-    the class is present), classes present for ``image``. Rows of an ``experiment`` that ends in ``(constant)`` hold
-    what calling everything background would score on the same masks.
+    the class is present), classes present for ``image``. ``resolution`` is where it was scored; scores of the confusion
+    matrix are there at the network's input size beside each image's own. Rows of an ``experiment`` that ends in
+    ``(constant)`` hold what calling everything background would score on the same masks.
     """
     rows: list[dict[str, Any]] = []
     for evaluated in evaluations:
+        keys = ("train_data", "test_data", "split", "selected_on", "resolution")
         common = {
             "study": plan.study.name,
             "experiment": evaluated.run.experiment,
             "seed": evaluated.run.seed,
-            **{key: evaluated.meta[key] for key in ("train_data", "test_data", "split", "selected_on", "resolution")},
+            **{key: evaluated.meta[key] for key in keys},
+            **CONTRACT,
         }
-        rows += [common | row for row in _rows(evaluated)]
+        rows += [common | row for row in _rows(evaluated, plan.study.scoring)]
         nothing = {"experiment": f"{evaluated.run.experiment} {CONSTANT}", "train_data": "", "selected_on": ""}
-        rows += [common | nothing | row for row in _overall_rows(evaluated.constant())]
+        constant = evaluated.constant()
+        rows += [common | nothing | row for m in OVERALL for row in _level_rows(m, "dataset", constant, evaluated)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _rows(evaluated: Evaluated) -> Iterator[dict[str, Any]]:
-    confusion = evaluated.confusion
-    yield from _overall_rows(confusion)
-    merged = measures.merge(confusion)
-    images_with = (measures.support(confusion) > 0).sum(axis=0)
-    for measure in PER_CLASS:
-        for name, value, n in zip(evaluated.classes, measure.function(merged), images_with, strict=True):
-            yield {"class": name, "measure": measure.key, "level": "class", "value": float(value), "n": int(n)}
-    present = (measures.support(confusion) > 0).sum(axis=1)
-    for measure in OVERALL:
-        for name, value, n in zip(evaluated.ids, measure.function(confusion), present, strict=True):
-            yield {"class": name, "measure": measure.key, "level": "image", "value": float(value), "n": int(n)}
+def _rows(evaluated: Evaluated, rules: ScoringRules) -> Iterator[dict[str, Any]]:
+    """Every measure whose counts the evaluation holds, at every level that it has."""
+    known = [measure for measure in measures_of(rules) if measure.counts in evaluated.counts]
+    for level in ("dataset", "class", "image"):
+        for measure in known:
+            if level in measure.levels:
+                yield from _level_rows(measure, level, evaluated.counts[measure.counts], evaluated)
+    if AT_INPUT in evaluated.counts:
+        for level, group in (("dataset", OVERALL), ("class", PER_CLASS)):
+            for measure in group:
+                for row in _level_rows(measure, level, evaluated.counts[AT_INPUT], evaluated):
+                    yield row | {"resolution": "input"}
 
 
-def _overall_rows(confusion: Confusion) -> Iterator[dict[str, Any]]:
-    merged = measures.merge(confusion)
-    for measure in OVERALL:
-        value = float(measure.function(merged))
-        yield {"class": "", "measure": measure.key, "level": "dataset", "value": value, "n": len(confusion)}
+def _level_rows(measure: Measure, level: str, counts: NDArray[Any], evaluated: Evaluated) -> Iterator[dict[str, Any]]:
+    """One measure at one level of counts (n, ...): a row, or a row a class, or a row an image."""
+    present = measures.support(evaluated.confusion) > 0
+    names: tuple[str, ...] = ("",)
+    values: Iterable[Any] = [measure.function(measures.merge(counts))]
+    numbers: Iterable[Any] = [len(counts)]
+    if level == "class":
+        names, values, numbers = evaluated.classes, measure.function(measures.merge(counts)), present.sum(axis=0)
+    elif level == "image":
+        names, values, numbers = evaluated.ids, measure.function(counts), present.sum(axis=1)
+    for name, value, n in zip(names, values, numbers, strict=True):
+        yield {"class": name, "measure": measure.key, "level": level, "value": float(value), "n": int(n)}
 
 
 def cost_frame(store: Store, plan: Plan) -> pd.DataFrame:

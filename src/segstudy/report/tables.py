@@ -14,8 +14,10 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from segstudy.guard import differing
 from segstudy.plan import IMPORTED
 from segstudy.report.contrasts import Frames, baseline_pairs, class_contrast, class_frame, cross_frame, variant_groups
+from segstudy.report.results import CONTRACT
 from segstudy.spec import CrossEvaluation
 
 GAP = "–"
@@ -66,6 +68,7 @@ class Table:
     caption: str
     frame: pd.DataFrame
     formats: tuple[Format, ...]
+    contract: str = ""  # what its numbers rest on, in one line, for whoever points at one
 
     def rows(self) -> list[list[Cell]]:
         """Printed cells, row by row."""
@@ -93,13 +96,34 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
         return Cell(GAP if missing else str(value))
     if value is None or math.isnan(value):
         return Cell(GAP)
-    sign = "+" if column.signed else ""
-    text, exact = f"{value:{sign}.{column.places}f}", repr(float(value))
+    text, exact = number_text(value, column.places, column.signed), repr(float(value))
     spread = row.get(f"{column.key}_sd", math.nan)
     if not math.isnan(spread):
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
-    text = text.replace("-", "−") if float(text.split(" ")[0]) else text.lstrip("-+")
     return Cell(text + column.suffix, exact, float(value))
+
+
+def number_text(value: float, places: int = 4, signed: bool = False) -> str:
+    """A number as tables print it, with a true minus; a dash for none.
+
+    >>> number_text(-0.25, 2, True), number_text(float("nan"))
+    ('−0.25', '–')
+    """
+    if math.isnan(value):
+        return GAP
+    text = f"{value:{'+' if signed else ''}.{places}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-+")
+
+
+def interval_text(low: float, high: float, places: int = 4, signed: bool = False) -> str:
+    """Both bounds in brackets; a dash where there is no interval.
+
+    >>> interval_text(0.5, 0.75, 2)
+    '[0.50, 0.75]'
+    """
+    if math.isnan(low) or math.isnan(high):
+        return GAP
+    return f"[{number_text(low, places, signed)}, {number_text(high, places, signed)}]"
 
 
 def make_tables(frames: Frames) -> list[Table]:
@@ -136,6 +160,17 @@ def contract(rows: pd.DataFrame) -> str:
     return (
         f"Split: {where}. {_choice(rows)} Scored {size}; means are over the classes present; pixels labelled 255 are "
         f"ignored. {_seeds(rows)}"
+    )
+
+
+def short_contract(rows: pd.DataFrame) -> str:
+    """The contract of the scores in ``rows`` in one line: level, rules, resolution, split, what chose the epoch."""
+    rows = rows.dropna(subset=["miou"]).drop_duplicates(["test_data", "split", "selected_on", "resolution"])
+    where = "; ".join(f"{r.test_data} {r.split}, epoch chosen on {r.selected_on}" for r in rows.itertuples())
+    size = "input" if (rows["resolution"] == "input").all() else "native"
+    return (
+        f"dataset level, absent classes {CONTRACT['absent_classes']}, background {CONTRACT['background']}, "
+        f"ignore {CONTRACT['ignore']}, {size} size; {where}"
     )
 
 
@@ -222,16 +257,24 @@ def configurations_table(comparison: pd.DataFrame) -> Table:
     return Table("2-configurations", "Table 2: Experiments and their configurations", caption, frame, formats)
 
 
+def mark_confounded(frame: pd.DataFrame) -> list[str]:
+    """What each variant changes, marked where it is more than one thing."""
+    return [f"{v} (confounded)" if c else v for v, c in zip(frame["variant"], frame["confounded"], strict=True)]
+
+
 def variants_table(frames: Frames, number: int, arch: str, group: pd.DataFrame) -> Table:
     """Tables 3 and 4: baselines of one architecture, each followed by its variants."""
-    marks = [f"{v} (confounded)" if c else v for v, c in zip(group["variant"], group["confounded"], strict=True)]
-    frame = _scored_columns(group.assign(variant=marks), ["experiment", "dataset", "base", "variant", "confounded"])
+    marks = mark_confounded(group)
+    flags = group["experiment"].map(frames.effects.set_index("experiment")["flags"]).fillna("")
+    front = ["experiment", "dataset", "base", "variant", "confounded", "flags"]
+    frame = _scored_columns(group.assign(variant=marks, flags=flags), front)
     formats = (
         Format("experiment", "Name"),
         Format("dataset", "Dataset"),
         Format("variant", "Variant"),
         *SCORES,
         Format("delta_miou", "Δ mIoU", 4, signed=True),
+        *((Format("flags", "Differs beside the factor"),) if (frame["flags"] != "").any() else ()),
         *_state(frame),
     )
     label = ARCHITECTURES.get(arch.lower(), arch)
@@ -275,7 +318,13 @@ def cross_table(frames: Frames, number: int, cross: CrossEvaluation) -> Table:
 def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: bool) -> Table:
     """Table 7: two baselines class by class."""
     dataset, first, second = pair
-    frame = class_contrast(class_frame(frames.results, frames.runs, pair[1:]), first, second, THRESHOLD)
+    frame = class_contrast(class_frame(frames.reported, frames.runs, pair[1:]), first, second, THRESHOLD)
+    known = frames.class_effects[
+        (frames.class_effects["experiment"] == first) & (frames.class_effects["base"] == second)
+    ]
+    frame = frame.merge(known[["class", "low", "high"]], on="class", how="left")
+    bounds = zip(frame["low"].astype(float), frame["high"].astype(float), strict=True)
+    frame = frame.assign(interval=[interval_text(low, high, signed=True) for low, high in bounds])
     arch = _named(frames.comparison).set_index("experiment")["model"]
     formats = [Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0)]
     for key, label in (("iou", "IoU"), ("dice", "Dice")):
@@ -283,6 +332,7 @@ def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: 
             Format(f"{key}_first", f"{arch[first]} {label}", 4),
             Format(f"{key}_second", f"{arch[second]} {label}", 4),
             Format(f"{key}_delta", f"Δ {label}", 4, signed=True),
+            *((Format("interval", "Δ IoU, 95 %"),) if key == "iou" else ()),
         ]
     hidden = int((~frame["printed"]).sum())
     shown = (
@@ -294,6 +344,8 @@ def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: 
     )
     waiting = frames.comparison[frames.comparison["experiment"].isin(pair[1:]) & (frames.comparison["state"] != "done")]
     gaps = "".join(f" {row.experiment}: {row.state}." for row in waiting.itertuples())
+    if phrases := differing(frames.records.get(first, []), frames.records.get(second, [])):
+        gaps += f" The two also differ in: {'; '.join(phrases)}."
     name = f"{number}-per-class-{dataset}" + ("" if alone else f"-{second}")
     return Table(name, f"Table {number}: Classes of {dataset}", caption + gaps, frame, tuple(formats))
 

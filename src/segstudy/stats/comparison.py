@@ -41,6 +41,8 @@ class Difference:
         standard error.
     num_images, num_groups
         Images that both have; independent groups among them.
+    effective_images
+        Number of images (groups) that the difference's uncertainty really rests on.
     num_seeds_variant, num_seeds_base
         Networks of each.
     paired_seeds
@@ -49,6 +51,9 @@ class Difference:
         ``"images"`` (these two networks) or ``"images and seeds"`` (the two recipes).
     method
         Key of the method; empty without interval.
+    assumption
+        What the interval takes for granted beyond the usual, a sentence; empty if nothing. (One network against
+        several: that recipes differ in their seeds alike.)
     reason
         Why there is no interval and no test, a sentence; empty where there is one.
 
@@ -69,9 +74,11 @@ class Difference:
     num_groups: int
     num_seeds_variant: int
     num_seeds_base: int
+    effective_images: float
     paired_seeds: bool
     population: str
     method: str
+    assumption: str
     reason: str
 
 

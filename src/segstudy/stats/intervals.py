@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from segstudy.stats.resampling import Function, Networks
@@ -32,6 +31,9 @@ class Estimate:
         The function's value for each seed, in order of seeds.
     seed_sd
         Their standard deviation (divisor s - 1); NaN for one seed.
+    effective_images
+        Number of images (groups) that the uncertainty really rests on: that of equally weighty ones. Far below
+        ``num_groups`` where few images decide.
     num_images, num_groups, num_seeds
         ``num_groups`` equals ``num_images`` where images are independent.
     population
@@ -52,6 +54,7 @@ class Estimate:
     degrees_of_freedom: float
     seed_values: tuple[float, ...]
     seed_sd: float
+    effective_images: float
     num_images: int
     num_groups: int
     num_seeds: int
@@ -63,13 +66,23 @@ class Estimate:
 def estimate(
     networks: Networks,
     function: Function,
-    generator: np.random.Generator,
     *,
     groups: Sequence[object] | NDArray[Any] | None = None,
     level: float = 0.95,
-    num_resamples: int = 10_000,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
-    """Value and interval of a function that gives one number.
+    """Value and interval of a function that gives one number. Nothing is drawn at random.
+
+    Parameters
+    ----------
+    networks, function
+        See :mod:`segstudy.stats`.
+    groups
+        n labels; images of one label belong together (patient, video, city). None: all images are independent.
+    level
+        Nominal coverage.
+    limits
+        Smallest and largest value that the function can take; (0, inf) for distances, (-inf, inf) for none.
 
     Raises
     ------
@@ -83,11 +96,10 @@ def estimate(
 def estimate_each(
     networks: Networks,
     function: Function,
-    generator: np.random.Generator,
     *,
     groups: Sequence[object] | NDArray[Any] | None = None,
     level: float = 0.95,
-    num_resamples: int = 10_000,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Estimate, ...]:
-    """As :func:`estimate`, for a function that gives several numbers (..., m), one for each class say; from one resampling."""
+    """As :func:`estimate`, for a function that gives several numbers (..., m), one for each class say."""
     raise NotImplementedError

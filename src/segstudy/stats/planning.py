@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 from segstudy.stats.resampling import Function, Networks
 
 

@@ -1,0 +1,201 @@
+"""How sure the report's numbers are: intervals, comparisons with verdicts, what choosing the epoch was worth; frames only.
+
+Every interval and test is taken from counts on disk by :mod:`segstudy.stats`; its random draws follow from the names of
+the study and of what is compared, so that a report made again says the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from segstudy import measures
+from segstudy.counting import measures_of
+from segstudy.guard import differing
+from segstudy.measures import OVERALL, Measure
+from segstudy.plan import Plan
+from segstudy.report.results import Evaluated
+from segstudy.stats.comparison import Difference, compare, compare_each, holm, verdict
+from segstudy.stats.intervals import Estimate, estimate
+from segstudy.stats.resampling import Networks
+
+NOT_COMPARABLE = "not comparable"
+SIZES = ("recipe.input_size", "recipe.crop_px")  # factors that change the masks that are scored, at input size
+LEADING = next(measure for measure in OVERALL if measure.key == "miou")  # the measure that verdicts are about
+
+
+def generator_for(*names: str) -> np.random.Generator:
+    """Random draws that follow from ``names`` alone."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256("\n".join(names).encode()).digest()[:8]))
+
+
+def evaluations_of(
+    evaluations: Iterable[Evaluated], experiment: str, test_data: str | None = None
+) -> dict[int, Evaluated]:
+    """An experiment's evaluations by seed: on its own dataset, or on ``test_data``."""
+    return {
+        e.run.seed: e
+        for e in evaluations
+        if e.run.experiment == experiment and (e.in_domain if test_data is None else e.meta["test_data"] == test_data)
+    }
+
+
+def networks(found: Mapping[int, Evaluated], counts: str = "confusion") -> Networks:
+    """Counts by seed, as the statistics take them."""
+    return {seed: e.counts[counts] for seed, e in found.items()}
+
+
+def same_images(*sides: Mapping[int, Evaluated]) -> bool:
+    """Whether all evaluations are of the same images in the same order."""
+    return len({e.ids for side in sides for e in side.values()}) <= 1
+
+
+def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
+    """Every overall score with its interval: an experiment on a dataset and a measure a row.
+
+    Columns: experiment, train_data, test_data, split, resolution, measure, and the fields of
+    :class:`~segstudy.stats.intervals.Estimate`.
+    """
+    rows = []
+    for experiment in plan.experiments:
+        for data in dict.fromkeys(e.meta["test_data"] for e in evaluations if e.run.experiment == experiment):
+            found = evaluations_of(evaluations, experiment, data)
+            if not same_images(found):
+                continue
+            one = next(iter(found.values()))
+            keys = {key: one.meta[key] for key in ("train_data", "test_data", "split", "resolution")}
+            for measure in measures_of(plan.study.scoring):
+                if "dataset" not in measure.levels or measure.counts not in one.counts:
+                    continue
+                counts = networks(found, measure.counts)
+                result = estimate(counts, measure.function, groups=one.groups, limits=measure.bounds)
+                rows.append({"experiment": experiment, **keys, "measure": measure.key, **_fields(result)})
+    columns = ["experiment", "train_data", "test_data", "split", "resolution", "measure", *Estimate.__annotations__]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _fields(result: Estimate | Difference) -> dict[str, Any]:
+    return asdict(result)
+
+
+def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """Every variant against its base on the same images: a comparison a row, corrected over the study's family.
+
+    Parameters
+    ----------
+    plan
+        The study's plan; every variant is a row, whether it has a result or not.
+    evaluations
+        What the store holds.
+    records
+        By experiment, what its runs recorded of themselves (``run.yaml``).
+
+    Returns
+    -------
+    DataFrame
+        experiment, base, variant, confounded, dataset, split, the fields of :class:`~segstudy.stats.comparison.Difference`,
+        ``p_holm``, ``verdict``, and ``flags``: all that differs beside the declared factor, in words.
+
+    """
+    rows = []
+    for name in plan.experiments:
+        run = plan.first(name)
+        if run.comparison is None:
+            continue
+        ours, theirs = evaluations_of(evaluations, name), evaluations_of(evaluations, run.comparison.base)
+        row: dict[str, Any] = {
+            "experiment": name,
+            "base": run.comparison.base,
+            "variant": run.comparison.variant,
+            "confounded": run.comparison.confounded,
+            "dataset": run.config.dataset,
+        }
+        changes = list(run.comparison.changes)
+        flags = differing(records.get(run.comparison.base, []), records.get(name, []), changes)
+        if ours and theirs:
+            row |= _compared(plan, name, ours, theirs, LEADING)
+            flags += [] if same_images(ours, theirs) else ["scored on other images"]
+            if run.config.resolution == "input" and set(changes) & set(SIZES):
+                flags.append("scored on masks of different sizes")
+        rows.append(row | {"flags": "; ".join(flags)})
+    keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
+    frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])
+    return _with_verdicts(frame)
+
+
+def _compared(
+    plan: Plan, name: str, ours: Mapping[int, Evaluated], theirs: Mapping[int, Evaluated], measure: Measure
+) -> dict[str, Any]:
+    """Fields of the difference of two experiments; none where they were scored on different images."""
+    one = next(iter(ours.values()))
+    if not same_images(ours, theirs):
+        return {"split": one.meta["split"]}
+    draw = generator_for(plan.study.name, name, measure.key)
+    sides = networks(ours, measure.counts), networks(theirs, measure.counts)
+    return {"split": one.meta["split"], **_fields(compare(*sides, measure.function, draw, groups=one.groups))}
+
+
+def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
+    """p-values corrected over all comparisons of the study that can be made fairly, and what they say."""
+    fair = ~frame["flags"].str.contains("scored on")
+    adjusted = holm([p if ok else np.nan for p, ok in zip(frame["p_value"].astype(float), fair, strict=True)])
+    words = []
+    for row, p, ok in zip(frame.to_dict("records"), adjusted, fair, strict=True):
+        known = row["value"] == row["value"]
+        difference = Difference(**{key: row[key] for key in Difference.__annotations__}) if known else None
+        words.append("" if difference is None else verdict(difference, p) if ok else NOT_COMPARABLE)
+    return frame.assign(p_holm=adjusted, verdict=words)
+
+
+def class_effects_frame(plan: Plan, evaluations: Sequence[Evaluated], pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Difference in each class's IoU, with interval, of every variant to its base and of further ``pairs``.
+
+    Columns: experiment, base, index, class, value, low, high, p_value, p_holm (over the classes), reason.
+    """
+    variants = [(name, c.base) for name in plan.experiments if (c := plan.first(name).comparison) is not None]
+    rows = [row for pair in dict.fromkeys([*variants, *pairs]) for row in class_differences(plan, evaluations, *pair)]
+    columns = ["experiment", "base", "index", "class", "value", "low", "high", "p_value", "p_holm", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def class_differences(plan: Plan, evaluations: Sequence[Evaluated], first: str, second: str) -> list[dict[str, Any]]:
+    """IoU of each class, ``first`` minus ``second``, corrected over the classes; nothing where they cannot be compared."""
+    ours, theirs = evaluations_of(evaluations, first), evaluations_of(evaluations, second)
+    if not ours or not theirs or not same_images(ours, theirs):
+        return []
+    one, draw = next(iter(ours.values())), generator_for(plan.study.name, first, second, "classes")
+    found = compare_each(networks(ours), networks(theirs), measures.iou, draw, groups=one.groups)
+    adjusted = holm([difference.p_value for difference in found])
+    keys = ("value", "low", "high", "p_value", "reason")
+    return [
+        {"experiment": first, "base": second, "index": index, "class": label, "p_holm": float(p)}
+        | {key: getattr(difference, key) for key in keys}
+        for index, (label, difference, p) in enumerate(zip(one.classes, found, adjusted, strict=True))
+    ]
+
+
+def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """What choosing the epoch did, a run a row: reported-split mIoU (at input size) of three epochs.
+
+    ``last``, ``chosen`` (on the split that chooses) and ``best`` (as if chosen on the reported split); ``optimism_points``
+    is best minus chosen, in points of mIoU (hundredths): what the review's habit would have added. Imported runs, and runs
+    that did not record the reported split, have NaN.
+    """
+    keys = ["experiment", "seed", "dataset", "state"]
+    if curves.empty or "report_miou" not in curves:
+        return runs[keys].assign(**dict.fromkeys(("last", "chosen", "best", "optimism_points"), np.nan))
+    rows = []
+    for (experiment, seed), run in curves.groupby(["experiment", "seed"], sort=False):
+        scored = run.dropna(subset=["report_miou", "select_miou"])
+        reported, select = scored["report_miou"].astype(float), scored["select_miou"].astype(float)
+        known = len(scored) > 0
+        chosen = float(reported.iloc[int(select.to_numpy().argmax())]) if known else np.nan
+        best, last = (float(reported.max()), float(reported.iloc[-1])) if known else (np.nan, np.nan)
+        values = {"last": last, "chosen": chosen, "best": best, "optimism_points": 100 * (best - chosen)}
+        rows.append({"experiment": experiment, "seed": seed, **values})
+    return runs[keys].merge(pd.DataFrame(rows), on=["experiment", "seed"], how="left")
