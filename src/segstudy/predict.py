@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from segstudy.data.batches import normalise
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Labels, read_rgb
+from segstudy.data.sheets import overlay
 from segstudy.errors import DataError, StoreError, listing
 from segstudy.evaluate import save_labels
 from segstudy.models import build_network, load_network, place, predict_logits, read_state
@@ -80,15 +81,6 @@ def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None,
         size = (image.height, image.width)
         full = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
         return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-
-
-def overlay(image: Image.Image, labels: Labels, palette: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """The image with its classes' colours laid over it at half strength; a black class leaves the image as it is."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(palette)] = palette
-    painted = colours[labels]
-    strength = np.where(painted.any(axis=-1, keepdims=True), 0.5, 0.0)
-    return Image.fromarray((np.asarray(image) * (1 - strength) + painted * strength).astype(np.uint8))
 
 
 def _find_images(inputs: Sequence[Path]) -> list[Path]:

@@ -36,7 +36,7 @@ POLICIES: dict[str, Augment] = {
     "light": Augment(flip_horizontal=0.5, scale=[0.9, 1.25], rotation_degrees=5, brightness=0.1, contrast=0.1),
     "strong": Augment(
         flip_horizontal=0.5,
-        scale=[0.7, 1.8],
+        scale=[0.75, 1.8],
         rotation_degrees=15,
         brightness=0.3,
         contrast=0.3,
@@ -178,15 +178,18 @@ class Augmenter:
 
         ``generator`` is one of the CPU, wherever the batch lies. Nothing here waits for the device.
         """
+        images, labels = self.unrounded(images_nhwc, labels_nhw, generator)
+        whole = images.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)
+        return whole.permute(0, 2, 3, 1), labels
+
+    def unrounded(self, images_nhwc: Tensor, labels_nhw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same, images as float32 (n, 3, h, w) before they are rounded; some may lie beyond 0 and 255."""
         num_images, height, width = labels_nhw.shape
         draws = draw(self.policy, num_images, height, width, generator)
         images = images_nhwc.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         images = _photograph(images, self.policy, draws)
         images, labels = _move(images, labels_nhw, draws)
-        images, labels = _cover(images, labels, draws)
-        return images.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last).permute(
-            0, 2, 3, 1
-        ), labels
+        return _cover(images, labels, draws)
 
 
 def make_augmenter(augment: Literal["none", "light", "strong"] | Augment) -> Augmenter | None:
@@ -210,7 +213,8 @@ def _photograph(images_nchw: Tensor, policy: Augment, draws: Draws) -> Tensor:
         flat = torch.baddbmm(offset_n[:, None, None], _there(draws.colour_n33, device), images_nchw.flatten(2))
         images_nchw = flat.view_as(images_nchw)
     if (blurred := _chosen(draws.blur_n > 0, device)) is not None:
-        images_nchw[blurred] = gaussian_blur(images_nchw[blurred], draws.blur_n[draws.blur_n > 0])
+        changed = gaussian_blur(images_nchw[blurred], draws.blur_n[draws.blur_n > 0])
+        images_nchw = _put(images_nchw, blurred, changed)
     if (noisy := _chosen(draws.noise_n > 0, device)) is not None:
         strength_n = draws.noise_n[draws.noise_n > 0]
         generator = torch.Generator().manual_seed(draws.noise_seed)
@@ -220,23 +224,17 @@ def _photograph(images_nchw: Tensor, policy: Augment, draws: Draws) -> Tensor:
 
 
 def gaussian_blur(images_nchw: Tensor, sigma_n: Tensor) -> Tensor:
-    """Blur each image by its own standard deviation in pixels, cut off at three of the largest; edges are repeated.
-
-    Sums of shifted images, not a convolution: as fast on a CPU, and a GPU does not compute it in TF32.
-    """
+    """Blur each image by its own standard deviation in pixels, cut off at three of the largest; edges are repeated."""
+    num_images, num_channels, height, width = images_nchw.shape
     reach = math.ceil(3 * float(sigma_n.max()))
-    distance_t = torch.arange(reach + 1)
-    weights_nt = torch.exp(-0.5 * (distance_t / sigma_n[:, None]) ** 2)
-    weights_nt = weights_nt / (weights_nt[:, :1] + 2 * weights_nt[:, 1:].sum(dim=1, keepdim=True))
-    weights = _there(weights_nt, images_nchw.device)[:, None, None, :]
-    for dim, border in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
-        size = images_nchw.shape[dim]
-        padded = F.pad(images_nchw, border, mode="replicate")
-        images_nchw = images_nchw * weights[..., :1]
-        for step in range(1, reach + 1):
-            pair = padded.narrow(dim, reach - step, size) + padded.narrow(dim, reach + step, size)
-            images_nchw.addcmul_(pair, weights[..., step : step + 1])
-    return images_nchw
+    weights_nt = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma_n[:, None]) ** 2)
+    weights_nt = _there(weights_nt / weights_nt.sum(dim=1, keepdim=True), images_nchw.device)
+    planes = num_images * num_channels  # each is filtered by itself, across, then down
+    across = weights_nt.repeat_interleave(num_channels, dim=0)[:, None, None, :]
+    flat = images_nchw.reshape(1, planes, height, width)
+    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), across, groups=planes)
+    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), across.transpose(2, 3), groups=planes)
+    return flat.view_as(images_nchw)
 
 
 def _move(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -250,11 +248,9 @@ def _move(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor
     )  # what lies outside is sampled as 0, so 0 must be the mean colour, and 255 in labels
     marks = labels_nhw[moved].float().sub_(IGNORE)[:, None]
     grid = F.affine_grid(_there(draws.sight_n23[draws.moved_n], device), list(seen.shape), align_corners=False)
-    images_nchw[moved] = F.grid_sample(seen, grid, mode="bilinear", align_corners=False).add_(mean)
-    labels_nhw = labels_nhw.clone()
-    marks = F.grid_sample(marks, grid, mode="nearest", align_corners=False)[:, 0]
-    labels_nhw[moved] = marks.add_(IGNORE).to(torch.uint8)
-    return images_nchw, labels_nhw
+    seen = F.grid_sample(seen, grid, mode="bilinear", align_corners=False).add_(mean)
+    marks = F.grid_sample(marks, grid, mode="nearest", align_corners=False)[:, 0].add_(IGNORE)
+    return _put(images_nchw, moved, seen), _put(labels_nhw.clone(), moved, marks.to(torch.uint8))
 
 
 def _cover(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -267,10 +263,9 @@ def _cover(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tenso
     top, bottom, left, right = _there(draws.cutout_n4[covered_n], device)[:, :, None, None].unbind(dim=1)
     row, column = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
     hidden = (row >= top) & (row < bottom) & (column >= left) & (column < right)
-    images_nchw[covered] = torch.where(hidden[:, None], _mean_colour(device), images_nchw[covered])
-    labels_nhw = labels_nhw.clone()
-    labels_nhw[covered] = labels_nhw[covered].masked_fill(hidden, IGNORE)
-    return images_nchw, labels_nhw
+    images = torch.where(hidden[:, None], _mean_colour(device), images_nchw[covered])
+    labels = labels_nhw[covered].masked_fill(hidden, IGNORE)
+    return _put(images_nchw, covered, images), _put(labels_nhw.clone(), covered, labels)
 
 
 def _chosen(chosen_n: Tensor, device: torch.device) -> slice | Tensor | None:
@@ -278,6 +273,11 @@ def _chosen(chosen_n: Tensor, device: torch.device) -> slice | Tensor | None:
     if chosen_n.all():
         return slice(None)
     return _there(chosen_n.nonzero()[:, 0], device) if chosen_n.any() else None
+
+
+def _put(values: Tensor, chosen: slice | Tensor, changed: Tensor) -> Tensor:
+    """``values`` with the chosen images in their new form: written into it, or that form itself if it is of all."""
+    return changed if isinstance(chosen, slice) else values.index_copy_(0, chosen, changed)
 
 
 def _there(values: Tensor, device: torch.device) -> Tensor:
