@@ -273,9 +273,9 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     if folder.trained:
         _check_inputs(workshop, run, folder, fabric)
     else:
-        # the reported split first, as it is also scored at native size: its files are then read once for both
-        report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
         fit = workshop.cached(config.dataset, roles.train, recipe.resized_px)
+        # before the split that selects, which may be the same: so its files are read once for both sizes of its masks
+        report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
         select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
         _begin(workshop, run, folder, fabric)
         training.reset_peak_memory()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +20,13 @@ from rich.console import Console
 
 from fakes import fake_folder, random_image, random_indices, save
 from segstudy.cli import main
-from segstudy.data import cache
 from segstudy.data.cache import CachedSplit, clear_cache, list_cache, open_cache
 from segstudy.data.core import Dataset, Sample, index_labels
 from segstudy.data.packed import Pieces, PiecesWriter, Rows, RowsWriter
 from segstudy.errors import DataError, StoreError
+from segstudy.plan import make_plan
 from segstudy.progress import Progress
+from segstudy.spec import load_study
 from segstudy.store import Store
 
 SIZES = [(48, 32), (30, 50), (64, 64), (33, 21), (48, 32)]  # width, height
@@ -211,7 +211,8 @@ from test_cache import dataset_at, opened
 import numpy as np
 plain = dataset_at(Path({data!r}))
 def slow(sample):
-    print(sample.id, flush=True)
+    sys.stdout.write(sample.id + "\\n")  # in one piece, as threads write at once
+    sys.stdout.flush()
     time.sleep({seconds})
     return plain.labels_of(sample)
 cached = opened(replace(plain, labels_of=slow), Path({out!r}), 16, native=True)
@@ -284,7 +285,7 @@ def test_damaged_files_are_named_and_never_read_as_if_whole(tmp_path: Path, size
 def test_a_cache_removed_while_it_is_read_is_one_message(tmp_path: Path) -> None:
     cached = opened(dataset_at(tmp_path / "data"), tmp_path / "out")
     shutil.rmtree(tmp_path / "out" / "cache")
-    with pytest.raises(DataError, match="images.npy: is missing"):
+    with pytest.raises(DataError, match=r"images\.npy: is missing"):
         cached.images_nhwc[np.array([0])]
 
 
@@ -314,3 +315,146 @@ def test_writers_take_arrays_in_any_order(tmp_path: Path) -> None:
     rows.close()
     assert np.load(tmp_path / "x.npy").tolist() == [[0, 9], [1, 9], [2, 9]]
     assert Rows(tmp_path / "x.npy")[np.array([2, 1])].tolist() == [[2, 9], [1, 9]]
+
+
+STUDY = """
+name: small
+data: {{polyps: {{reader: folder, root: polyps}}, people: {{reader: folder, root: people}}}}
+recipe: {{input_size: 32}}
+experiments:
+  unet: {{data: polyps, model: {{arch: unet}}}}
+  large: {{base: unet, change: {{recipe.{change}}}}}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study whose cache holds all that it reads."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGSTUDY_DATA", raising=False)
+    for seed, name in enumerate(("polyps", "people")):
+        fake_folder(tmp_path / name, num_images=10, seed=seed)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.format(change="input_size: 64"))
+    fill_cache(path)
+    return path
+
+
+def fill_cache(path: Path) -> Store:
+    """Open what the runs of a study read, as ``segstudy run`` does."""
+    from segstudy.launch import Workshop  # not above: the processes that this file starts need no torch
+
+    study, store = load_study(path), Store(path.parent / "small")
+    workshop = Workshop(study, store, None, say([]))
+    for run in make_plan(study).runs:
+        _, roles = workshop.dataset(run.config.dataset)
+        for split in (roles.report, roles.train, roles.select):
+            workshop.cached(run.config.dataset, split, run.config.recipe.resized_px, split == roles.report)
+    return store
+
+
+@pytest.fixture
+def segstudy_cache(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Call ``segstudy cache`` on the study; gives (exit code, what was printed, errors)."""
+
+    def call(*options: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["segstudy", "cache", str(study), *options])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_the_command_lists_what_is_cached_with_its_size(segstudy_cache, study: Path) -> None:
+    code, out, _ = segstudy_cache("--json")
+    assert code == 0
+    rows = {(row["split"], row["what"]): row for row in json.loads(out)["cache"]}
+    # 10 images: 2 of them test, and of the other 8 a tenth, rounded up, set aside
+    sizes = {split: {rows[split, f"{px} px"]["images"] for px in (32, 64)} for split in ("train", "holdout", "test")}
+    assert sizes == {"train": {7}, "holdout": {1}, "test": {2}}
+    assert rows["test", "labels, own size"]["images"] == 2
+    assert len(rows) == 7
+    assert {row["state"] for row in rows.values()} == {"read by this study"}
+    assert rows["train", "64 px"]["bytes"] == pytest.approx(7 * 64 * 64 * 4, abs=1000)  # headers and names besides
+    _, text, _ = segstudy_cache()
+    assert "polyps" in text.splitlines()[1]
+    assert text.splitlines()[-1].startswith("small/cache: 0.2 MB")
+
+
+def test_what_no_run_reads_any_more_is_found_and_removed(segstudy_cache, study: Path) -> None:
+    study.write_text(STUDY.format(change="batch_size: 8"))  # nobody reads 64 pixels now
+    states = {row["what"]: row["state"] for row in json.loads(segstudy_cache("--json")[1])["cache"]}
+    assert states == {
+        "32 px": "read by this study",
+        "labels, own size": "read by this study",
+        "64 px": "read by no run",
+    }
+    code, out, _ = segstudy_cache("--clear-unused")
+    assert code == 0
+    assert "removed 3 of 7 folders" in out
+    assert "64 px" not in out
+    assert len(list_cache(fill_cache(study))) == 4
+
+
+def test_changed_images_are_told_from_those_that_the_cache_holds(segstudy_cache, study: Path) -> None:
+    image = next((study.parent / "polyps" / "images").iterdir())
+    Image.new("RGB", (48, 32), "red").save(image)
+    states = [row["state"] for row in json.loads(segstudy_cache("--json")[1])["cache"]]
+    assert set(states) == {"read by this study", "data or reading changed"}
+    fill_cache(study)
+    before = {row["state"] for row in json.loads(segstudy_cache("--json")[1])["cache"]}
+    assert before == {"read by this study", "data or reading changed"}
+    segstudy_cache("--clear-unused")
+    after = [row["state"] for row in json.loads(segstudy_cache("--json")[1])["cache"]]
+    assert after == ["read by this study"] * 7
+
+
+def test_data_that_cannot_be_read_keep_their_cache(segstudy_cache, study: Path) -> None:
+    (study.parent / "polyps").rename(study.parent / "gone")
+    code, out, _ = segstudy_cache("--clear-unused")
+    assert code == 0
+    assert "removed 0 of 7 folders" in out
+    assert "unknown: the data cannot be read" in out
+
+
+def test_clear_removes_all_but_not_under_a_run(segstudy_cache, study: Path) -> None:
+    run = Store(study.parent / "small").run("unet", 42)
+    with run.lock():
+        code, _, errors = segstudy_cache("--clear")
+        assert code == 2
+        assert "is being worked on and reads the cache; wait for it or stop it" in errors
+    code, out, _ = segstudy_cache("--clear")
+    assert code == 0
+    assert "nothing is cached" in out
+    assert "removed 7 of 7 folders" in out
+    assert left_in(study.parent / "small") == []
+
+
+def test_clearing_both_ways_at_once_is_an_error(segstudy_cache) -> None:
+    code, _, errors = segstudy_cache("--clear", "--clear-unused")
+    assert code == 2
+    assert "give one of them" in errors
+
+
+def test_an_empty_store_is_no_error(segstudy_cache, study: Path) -> None:
+    shutil.rmtree(study.parent / "small")
+    assert segstudy_cache("--clear") == (0, "small/cache: nothing is cached\nremoved 0 of 0 folders, 0.0 MB\n", "")
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    opened(dataset_at(tmp_path / "data"), store.root)
+    (whole,) = list_cache(store)
+    for suffix in ("tmp", "gone"):
+        (store.cache / f".{whole.folder.name}.{suffix}").mkdir()
+    entries = list_cache(store)
+    assert sorted((e.part, e.whole) for e in entries) == [("16", False), ("16", False), ("16", True)]
+    with FileLock(store.cache / f".{whole.folder.name}.lock"):
+        assert clear_cache(store, entries) == ([], entries)
+    assert clear_cache(store, [e for e in entries if not e.whole])[1] == []
+    assert left_in(store.root) == [whole.folder.name]

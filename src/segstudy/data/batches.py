@@ -8,8 +8,9 @@ Array letters: ``n`` image of the batch, ``c`` colour channel, ``h`` height, ``w
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -220,12 +221,13 @@ def batches(
         return normalise(images), _targets(labels)
 
     with ThreadPoolExecutor(1) as maker:
-        coming = [maker.submit(make, part) for part in parts[:1]]
-        for part in [*parts[1:], None]:
-            batch = coming.pop().result()
-            if part is not None:
-                coming.append(maker.submit(make, part))
-            yield batch
+        coming: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        for part in parts:
+            coming.append(maker.submit(make, part))
+            if len(coming) == 2:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def normalise(images_nhwc: Tensor) -> Tensor:
