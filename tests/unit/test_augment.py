@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from fakes import fake_camvid
+from fakes import fake_camvid, save
 from segstudy.data import folder
 from segstudy.data.augment import (
     BLUR_SHARES,
@@ -193,10 +193,14 @@ def test_same_generator_same_result_and_another_one_another() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-def test_batches_one_after_the_other_are_changed_differently() -> None:
+@pytest.mark.parametrize("policy", [EVERYTHING, Augment(scale=[0.5, 2]), Augment(noise=1), Augment(hue=0.5)])
+def test_batches_one_after_the_other_are_changed_differently(policy: Augment) -> None:
     batch, generator = random_batch(4, 48, 48), seeded()
-    first, second = (Augmenter(EVERYTHING)(*batch, generator)[0] for _ in range(2))
+    first, second = (Augmenter(policy)(*batch, generator)[0] for _ in range(2))
     assert not torch.equal(first, second)
+    if policy.noise == 1:  # not the same noise at another strength
+        difference = [(result - batch[0].float()).flatten().numpy() for result in (first, second)]
+        assert abs(np.corrcoef(difference)[0, 1]) < 0.2
 
 
 def test_every_image_has_its_own_draw() -> None:
@@ -246,6 +250,7 @@ def test_draws_keep_to_their_bounds_and_fill_them() -> None:
     assert abs(float((draws.sight_n23[:, 0, 0] < 0).float().mean()) - 0.25) < 0.01
     shift, room = draws.sight_n23[:, :, 2].abs(), (1 - 1 / zoom).abs()
     assert (shift <= room[:, None] + 1e-6).all() and float((shift / room[:, None]).max()) > 0.99
+    assert abs(np.corrcoef((draws.sight_n23[:, :, 2] / room[:, None]).T.numpy())[0, 1]) < 0.03
     factor = draws.colour_n33.sum(dim=2)  # what white becomes
     torch.testing.assert_close(factor, factor[:, :1].expand(-1, 3))
     assert 0.8 <= factor.min() + 1e-6 < 0.802 and 1.198 < factor.max() <= 1.2 + 1e-6
@@ -294,10 +299,18 @@ def test_hue_turns_colours_and_keeps_grey_and_luminance() -> None:
     assert (results[:, 0] == 150).all()
     weights = np.array([0.299, 0.587, 0.114])
     assert np.abs(results @ weights - images.numpy() @ weights).max() < 0.6  # rounding
-    turned = results[:, 1:] @ np.array([0.596, -0.274, -0.322])
-    before = images.numpy()[:, 1:] @ np.array([0.596, -0.274, -0.322])
-    along = (turned * before).sum(axis=(1, 2)) / (before**2).sum(axis=(1, 2))
-    assert along.min() < -0.8 and along.max() > 0.8  # from hardly at all to the opposite colour
+    axes = np.array([[0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # NTSC's I and Q
+    before, turned = images.numpy()[:, 1:] @ axes.T, results[:, 1:] @ axes.T
+    np.testing.assert_allclose(np.hypot(*turned.T), np.hypot(*before.T), atol=1)
+    along = (turned * before).sum(axis=(1, 2, 3)) / (before**2).sum(axis=(1, 2, 3))  # cosine of the angle
+    assert along.min() < -0.9 and along.max() > 0.9  # from hardly at all to the opposite colour
+
+
+def test_contrast_stretches_about_the_mean_that_brightness_left() -> None:
+    images, labels = torch.full((200, 4, 4, 3), 100, dtype=torch.uint8), torch.zeros(200, 4, 4, dtype=torch.uint8)
+    results, _ = changed(Augment(brightness=0.2, contrast=0.9), (images, labels))
+    assert (results == results[:, :1, :1, :1]).all()
+    assert 80 <= results.min() < 83 and 117 < results.max() <= 120
 
 
 def test_blur_is_scipys() -> None:
@@ -401,3 +414,17 @@ def test_sheet_shows_originals_first_then_draws(tmp_path: Path) -> None:
     for k in range(1, 4):
         np.testing.assert_array_equal(plain[k], plain[0])
         assert not np.array_equal(drawn[k], drawn[0]) and not np.array_equal(drawn[k], drawn[k % 3 + 1])
+
+
+def test_sheet_of_crops_shows_the_middle_of_full_size_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, (height, width) in {"large": (80, 120), "small": (20, 48)}.items():
+        save(tmp_path / "images" / f"{name}.png", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        save(tmp_path / "masks" / f"{name}.png", np.ones((height, width), np.uint8))
+    dataset = folder.read("road", tmp_path, num_classes=2)
+    sample = {sample.id: sample for sample in dataset.samples("all")}
+    sheet = augment_sheet(dataset, [sample["large"], sample["small"]], Recipe(crop_px=32), num_draws=1)
+    large, small = (np.asarray(sheet.crop((4, sheet.height - y, 180, sheet.height - y + 176))) for y in (720, 360))
+    expected = Image.open(sample["large"].image).crop((44, 24, 76, 56)).resize((176, 176), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(large, np.asarray(expected))
+    assert (small[130:] == MEAN).all() and not (small[:100] == MEAN).all(axis=-1).any()

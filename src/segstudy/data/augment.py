@@ -156,7 +156,7 @@ def _cutout(u: Mapping[str, Tensor], height: int, width: int) -> Tensor:
     """One rectangle an image, whole inside it: (n, 4) first and past-the-last row, then column."""
     ends = []
     for side, extent, start in ((height, "cutout_height", "cutout_top"), (width, "cutout_width", "cutout_left")):
-        length = (between(CUTOUT_SHARES, u[extent]) * side).round().clamp(min=1)
+        length = (between(CUTOUT_SHARES, u[extent]) * side).round()
         first = (u[start] * (side - length + 1)).floor()
         ends += [first, first + length]
     return torch.stack(ends, dim=1).long()

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from segstudy.data.augment import POLICIES, epoch_generator, make_augmenter
+from segstudy.data.batches import IMAGENET_MEAN
 from segstudy.data.cache import resize_pair
 from segstudy.data.core import IGNORE, Dataset, Labels, Sample, load_pair
 from segstudy.schema import Augment, Recipe
@@ -58,8 +60,7 @@ def augment_sheet(
         policy's values.
 
     """
-    size = recipe.crop_px or recipe.input_size
-    columns = [_load(dataset, samples, size)]
+    columns = [_load(dataset, samples, recipe)]
     augmenter, generator = make_augmenter(recipe.augment), epoch_generator(seed, 0)
     for _ in range(num_draws):
         images, labels = columns[0]
@@ -79,10 +80,28 @@ def augment_sheet(
     return sheet
 
 
-def _load(dataset: Dataset, samples: Sequence[Sample], size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    pairs = [resize_pair(*load_pair(dataset, sample), size) for sample in samples]
-    images, labels = (np.stack(part) for part in zip(*pairs, strict=True))
-    return torch.from_numpy(images), torch.from_numpy(labels)
+def _load(dataset: Dataset, samples: Sequence[Sample], recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (n, h, w, 3) and labels (n, h, w) as training has them, but that crops are from the middle."""
+    pairs = []
+    for sample in samples:
+        image, labels = load_pair(dataset, sample)
+        if recipe.crop_px is None:
+            pairs.append(resize_pair(image, labels, recipe.input_size))
+        else:
+            pairs.append(_middle(np.asarray(image), labels, recipe.crop_px))
+    images, all_labels = (np.stack(part) for part in zip(*pairs, strict=True))
+    return torch.from_numpy(images), torch.from_numpy(all_labels)
+
+
+def _middle(image: NDArray[np.uint8], labels: Labels, crop_px: int) -> tuple[NDArray[np.uint8], Labels]:
+    """A square from the middle; what lies beyond a smaller image is ImageNet's mean colour, labels 255."""
+    top, left = (max(side - crop_px, 0) // 2 for side in labels.shape)
+    cut, cut_labels = (part[top : top + crop_px, left : left + crop_px] for part in (image, labels))
+    height, width = cut_labels.shape
+    square = np.full((crop_px, crop_px, 3), np.round(255 * np.array(IMAGENET_MEAN)), np.uint8)
+    square_labels = np.full((crop_px, crop_px), IGNORE, np.uint8)
+    square[:height, :width], square_labels[:height, :width] = cut, cut_labels
+    return square, square_labels
 
 
 def _heading(dataset: Dataset, recipe: Recipe, num_draws: int) -> str:
