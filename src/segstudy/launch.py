@@ -23,6 +23,7 @@ from segstudy import train as training
 from segstudy.cost import measure_cost
 from segstudy.data.cache import CachedSplit, cache_folders, open_cache, parts_of, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
+from segstudy.data.faults import refuse
 from segstudy.data.load import find_path, load_dataset
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing
 from segstudy.evaluate import class_table, count_split
@@ -64,21 +65,28 @@ class Evaluation:
 
 
 class Workshop:
-    """Everything a plan needs at hand: datasets read once, the store, where things lie."""
+    """Everything a plan needs at hand: datasets read once, the store, where things lie.
 
-    def __init__(self, study: Study, store: Store, data_root: Path | None, progress: Progress) -> None:
+    A dataset with files that had to be left out is refused, unless ``inspecting``: nothing may be trained on it.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, data_root: Path | None, progress: Progress, *, inspecting: bool = False
+    ) -> None:
         self.study, self.store, self.data_root, self.progress = study, store, data_root, progress
+        self.inspecting = inspecting
         self._datasets: dict[str, tuple[Dataset, Roles]] = {}
 
     def dataset(self, name: str) -> tuple[Dataset, Roles]:
         """Dataset ``name`` of the study with its roles, read on first use."""
         if name not in self._datasets:
             entry, folder = self.study.data[name], self.study.folder
-            self._datasets[name] = load_dataset(
-                name, entry, self.study.protocol, self.data_root, folder, self.store.data
-            )
-            for note in self._datasets[name][0].notes:
-                self.progress.say(f"note: {name}: {note}")
+            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store)
+            if not self.inspecting:
+                refuse(f"dataset '{name}'", dataset.faults)
+                for note in dataset.notes:
+                    self.progress.say(f"note: {name}: {note}")
+            self._datasets[name] = dataset, roles
         return self._datasets[name]
 
     def cached(self, name: str, split: str, size: int | None, native_labels: bool = False) -> CachedSplit:
@@ -129,14 +137,21 @@ class Workshop:
 def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
     """Find everything that would stop a run before the first one starts, and report it all together.
 
-    Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
-    downloads them if that is asked for.
-
     Raises
     ------
     SegstudyError
-        With a line for each problem.
+        With a line or more for each problem.
 
+    """
+    if problems := find_problems(workshop, runs):
+        raise SegstudyError("\n".join(problems))
+
+
+def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
+    """Everything that would stop a run before the first one starts, each once.
+
+    Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
+    downloads them if that is asked for.
     """
     problems: dict[str, None] = {}
 
@@ -162,8 +177,7 @@ def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
                 check_batch(run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
         except SegstudyError as error:
             note(error, f"experiments.{run.experiment}: ")
-    if problems:
-        raise SegstudyError("\n".join(problems))
+    return list(problems)
 
 
 def check_batch(config: Config, num_train: int) -> None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from segstudy import measures
 from segstudy.counting import confusion_matrix
-from segstudy.data.core import IGNORE, Sample, pair_by_stem, read_grey
+from segstudy.data.core import IGNORE, Sample, read_grey
 from segstudy.data.folder import MAX_CLASSES, MAX_GUESSED
+from segstudy.data.pairing import pair_by_stem
 from segstudy.errors import DataError, listing
 from segstudy.measures import Confusion
 

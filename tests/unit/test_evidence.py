@@ -47,7 +47,7 @@ def plan_of(seeds: str = "1, 2, 3", protocol: str = "held-out") -> Plan:
 def counts_of(experiment: str, seed: int) -> np.ndarray:
     """Images of one difficulty for all networks, each network with luck of its own."""
     difficulty = np.random.default_rng(0).normal(0, 8, NUM_IMAGES)
-    luck = np.random.default_rng([seed, len(experiment), SKILL[experiment]]).normal(0, 1.5, NUM_IMAGES)
+    luck = np.random.default_rng([seed, *experiment.encode()]).normal(0, 1.5, NUM_IMAGES)
     found = np.clip(SKILL[experiment] + difficulty + luck, 1, 99).astype(np.int64)
     wrong = 100 - found
     return np.stack([np.stack([300 - wrong, wrong], -1), np.stack([wrong, found], -1)], -2)
