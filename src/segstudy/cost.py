@@ -44,9 +44,7 @@ def measure_cost(
         squared, and how they were measured.
 
     """
-    image = torch.zeros(1, 3, input_px, input_px, device=fabric.device).contiguous(
-        memory_format=torch.channels_last
-    )
+    image = torch.zeros(1, 3, input_px, input_px, device=fabric.device).contiguous(memory_format=torch.channels_last)
     network.eval()
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:

@@ -21,7 +21,7 @@ from torch import nn
 
 from segstudy import train as training
 from segstudy.cost import measure_cost
-from segstudy.data.cache import CachedSplit, cache_folders, open_cache, parts_of, remembered_fingerprint
+from segstudy.data.cache import CachedSplit, open_cache, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
 from segstudy.data.faults import refuse
 from segstudy.data.load import find_path, load_dataset
@@ -96,17 +96,6 @@ class Workshop:
     def fingerprint(self, name: str, split: str) -> str:
         """Hash of a split's files, remembered by their sizes and times."""
         return remembered_fingerprint(self.dataset(name)[0].samples(split), self.store)
-
-    def cache_folders(self, run: Run) -> set[Path]:
-        """Every folder of the cache that the run reads."""
-        (own, roles), size = self.dataset(run.config.dataset), run.config.recipe.resized_px
-        wanted = [(own, roles.train, False), (own, roles.select, False)]
-        wanted += [(self.dataset(e.dataset)[0], e.split, True) for e in self.evaluations(run)]
-        found = set()
-        for dataset, split, native_labels in wanted:
-            content = remembered_fingerprint(dataset.samples(split), self.store)
-            found |= set(cache_folders(dataset, split, parts_of(size, native_labels), content, self.store).values())
-        return found
 
     def weights_file(self, model: Model) -> Path | None:
         """Where the model's weights lie, when the study names a file."""
@@ -427,6 +416,8 @@ def evaluate_run(
         "weights_sha256": file_sha256(folder.best),
     }
     arrays = {**counts, "ids": np.array([sample.id for sample in data.samples])}
+    if any(sample.group for sample in data.samples):
+        arrays["groups"] = np.array([sample.group for sample in data.samples])
     write_arrays(folder.evaluation(evaluation.dataset, evaluation.split), arrays, meta)
 
 

@@ -14,7 +14,7 @@ from segstudy.errors import SegstudyError, SpecError
 if TYPE_CHECKING:
     from segstudy.data.cache import Entry
     from segstudy.launch import Workshop
-    from segstudy.plan import Plan
+    from segstudy.plan import Plan, Run
 
 
 READ, OUTDATED, UNUSED_SIZE, CUT_OFF = "read by this study", "data or reading changed", "read by no run", "half-built"
@@ -63,7 +63,7 @@ def _states(workshop: Workshop, plan: Plan, entries: list[Entry]) -> dict[Path, 
     unknown: dict[str, str] = {}
     for run in plan.runs:
         try:
-            read |= workshop.cache_folders(run)
+            read |= _folders_of(workshop, run)
         except SegstudyError:
             unknown |= dict.fromkeys(run.datasets, "unknown: the data cannot be read")
     names = {path.name.rpartition("-")[0] for path in read}
@@ -78,6 +78,20 @@ def _states(workshop: Workshop, plan: Plan, entries: list[Entry]) -> dict[Path, 
         )
 
     return {entry.folder: state(entry) for entry in entries}
+
+
+def _folders_of(workshop: Workshop, run: Run) -> set[Path]:
+    """Every folder of the cache that a run reads."""
+    from segstudy.data.cache import cache_folders, parts_of, remembered_fingerprint
+
+    (own, roles), size = workshop.dataset(run.config.dataset), run.config.recipe.resized_px
+    wanted = [(own, roles.train, False), (own, roles.select, False)]
+    wanted += [(workshop.dataset(e.dataset)[0], e.split, True) for e in workshop.evaluations(run)]
+    found: set[Path] = set()
+    for dataset, split, native_labels in wanted:
+        content = remembered_fingerprint(dataset.samples(split), workshop.store)
+        found |= set(cache_folders(dataset, split, parts_of(size, native_labels), content, workshop.store).values())
+    return found
 
 
 def _row(entry: Entry, state: str) -> dict[str, Any]:
