@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,11 +40,9 @@ def data(context: typer.Context, data: DataDir = None, as_json: Json = False) ->
         return
     for row in rows:
         print(f"{row['name']}: {row['title']}; {row['num_images']:,} images, {row['size']}")
-        there = row["found"]
-        part = f", of {row['num_images']:,}" if there and there["num_images"] < row["num_images"] else ""
-        row["found"] = f"{there['path']} ({there['num_images']:,} images{part})" if there else "no"
-        for key in ("terms", "page", "layout", "study", "get", "found"):
+        for key in ("terms", "page", "layout", "study", "get"):
             print(f"  {key:7} {row[key]}")
+        print(f"  found   {_where(row)}")
     print("looked in " + ", ".join(str(place) for place in data_places(data)))
 
 
@@ -60,10 +59,19 @@ def _row(name: str, data: Path | None) -> dict[str, Any]:
         "terms": one.terms,
         "page": one.page,
         "layout": one.layout,
-        "study": one.yaml,
+        "study": one.entry_at(there.root if there else str(one.entry["root"])),
         "get": one.source.steps if isinstance(one.source, ByHand) else f"segstudy data fetch {name}",
-        "found": None if there is None else {"path": str(there.path), "num_images": there.num_images},
+        "found": None if there is None else asdict(there) | {"path": str(there.path)},
     }
+
+
+def _where(row: dict[str, Any]) -> str:
+    there, whole = row["found"], row["num_images"]
+    if there is None:
+        return "no"
+    of = f" of {whole:,}" if there["num_images"] < whole else ""
+    images = f"{there['num_images']:,}{of} images"
+    return f"{there['path']} ({there['problem'] or images})"
 
 
 @datasets.command()
@@ -77,14 +85,15 @@ def fetch(
 ) -> None:
     """Download a known dataset, verify it, and put it where studies find it; call it again after any interruption."""
     from segstudy.data.catalogue import known
-    from segstudy.data.fetch import DATA_VARIABLE, data_places
+    from segstudy.data.fetch import data_places
     from segstudy.data.fetch import fetch as fetch_dataset
+    from segstudy.data.load import DATA_VARIABLE
     from segstudy.progress import showing
 
     folder = (to or Path(os.environ.get(DATA_VARIABLE) or ".")).expanduser().resolve()
     with showing(quiet) as progress:
         there = fetch_dataset(name, folder, data_places(None), partial(_accept, yes=yes), progress)
-    print(f"{shown(there.path)}\nin a study file: data: {{{name}: {known(name).yaml}}}")
+    print(f"{shown(there.path)}\nin a study file: data: {{{name}: {known(name).entry_at(there.root)}}}")
 
 
 def _accept(one: Known, yes: bool) -> None:

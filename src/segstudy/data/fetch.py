@@ -40,10 +40,15 @@ SPARE_BYTES = 50_000_000
 
 @dataclass(frozen=True)
 class Found:
-    """Where a dataset lies, and how many images with masks its reader finds there."""
+    """Where a dataset lies, what a study file says for it, and how many images with masks its reader finds there.
+
+    Where the reader finds something else, ``problem`` says what.
+    """
 
     path: Path
+    root: str
     num_images: int
+    problem: str = ""
 
 
 def data_places(data_root: Path | None) -> list[Path]:
@@ -53,18 +58,25 @@ def data_places(data_root: Path | None) -> list[Path]:
 
 
 def find(name: str, places: Sequence[Path]) -> Found | None:
-    """Where the dataset ``name`` lies, the first of all places that its reader can read; None if in none."""
-    one = known(name)
+    """Where the dataset ``name`` lies: the first place that its reader can read, else one where its name stands.
+
+    None if there is neither.
+    """
+    one, unreadable = known(name), None
     for place in places:
-        for folder in (str(one.entry["root"]), *one.also):
-            with contextlib.suppress(SegstudyError):
-                return _read(name, place / folder)
-    return None
+        for root in (str(one.entry["root"]), *one.also):
+            if not (folder := place / root).exists():
+                continue
+            try:
+                return Found(folder, root, count_images(name, folder))
+            except SegstudyError as error:
+                unreadable = unreadable or Found(folder, root, 0, str(error).split("\n")[0])
+    return unreadable
 
 
-def _read(name: str, folder: Path) -> Found:
-    dataset = read_dataset(name, folder, Data(**known(name).entry))
-    return Found(folder, len(dataset.samples("all")))
+def count_images(name: str, folder: Path) -> int:
+    """Images with masks that the reader of the dataset ``name`` finds in ``folder``; raises what the reader raises."""
+    return len(read_dataset(name, folder, Data(**known(name).entry)).samples("all"))
 
 
 def fetch(name: str, to: Path, places: Sequence[Path], accept: Callable[[Known], None], progress: Progress) -> Found:
@@ -88,20 +100,20 @@ def fetch(name: str, to: Path, places: Sequence[Path], accept: Callable[[Known],
     target = to / str(one.entry["root"])
     if target.exists():
         raise DataError(
-            f"{target}: is there already, but is not the whole set ({_what_is_wrong(name, target, one)}); move it away"
+            f"{target}: is there already, but is not the whole set ({_what_is_wrong(name, target)}); move it away"
         )
     accept(one)
     with building(target) as temporary:
         if temporary is not None and isinstance(one.source, Archive):
             from_archive(name, one.source, temporary, to / DOWNLOADS, progress)
-        elif temporary is not None:
+        elif temporary is not None and isinstance(one.source, Mirror):
             from_mirror(name, one.source, temporary, to / DOWNLOADS, progress)
-    return Found(target, one.num_images)
+    return Found(target, str(one.entry["root"]), one.num_images)
 
 
-def _what_is_wrong(name: str, folder: Path, one: Known) -> str:
+def _what_is_wrong(name: str, folder: Path) -> str:
     try:
-        return f"{_read(name, folder).num_images} of {one.num_images} images"
+        return f"{count_images(name, folder)} of {known(name).num_images} images"
     except SegstudyError as error:
         return str(error).split("\n")[0]
 
@@ -111,15 +123,13 @@ def check_contents(name: str, folder: Path, progress: Progress) -> None:
 
     Too few images are an error. Other contents than those of a known copy are only said: that copy may be the odd one.
     """
-    one, found = known(name), _read(name, folder)
-    if found.num_images != one.num_images:
-        raise DataError(
-            f"'{name}' was fetched with {found.num_images} images instead of {one.num_images}; nothing is kept"
-        )
+    one, found = known(name), count_images(name, folder)
+    if found != one.num_images:
+        raise DataError(f"'{name}' was fetched with {found} images instead of {one.num_images}; nothing is kept")
     if one.digest:
         same = content_digest(folder) == one.digest
         progress.say(
-            f"{found.num_images:,} images and masks, "
+            f"{found:,} images and masks, "
             + (
                 "byte for byte those of the copy that is known"
                 if same
@@ -281,7 +291,7 @@ def from_mirror(name: str, source: Mirror, into: Path, downloads: Path, progress
     cache = downloads / name
     cache.mkdir(parents=True, exist_ok=True)
     progress.say(f"downloading {source.handle} from Kaggle")
-    with _kagglehub(source, cache) as kagglehub:
+    with _kagglehub(known(name).page, cache) as kagglehub:
         whole = Path(kagglehub.dataset_download(source.handle))
     try:
         folder = _inside(name, source, whole)
@@ -302,10 +312,11 @@ def _inside(name: str, source: Mirror, whole: Path) -> Path:
     """The folder of a mirror that is the set."""
     for part in source.inside:
         with contextlib.suppress(SegstudyError):
-            return _read(name, whole / part).path
+            count_images(name, whole / part)
+            return whole / part
     there = sorted(path.name for path in whole.iterdir())
     raise DataError(
-        f"{source.page}: the mirror does not hold the set in {listing(source.inside)} any more; it holds {listing(there)}. "
+        f"{known(name).page}: the mirror does not hold the set in {listing(source.inside)} any more; it holds {listing(there)}. "
         "Nothing is kept"
     )
 
@@ -317,7 +328,7 @@ def _refuse_links(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _kagglehub(source: Mirror, cache: Path) -> Iterator[ModuleType]:
+def _kagglehub(page: str, cache: Path) -> Iterator[ModuleType]:
     """``kagglehub`` with its cache in ``cache`` and its talk on standard error; what goes wrong is one plain message."""
     before = os.environ.get("KAGGLEHUB_CACHE")
     os.environ["KAGGLEHUB_CACHE"] = str(cache)
@@ -330,7 +341,7 @@ def _kagglehub(source: Mirror, cache: Path) -> Iterator[ModuleType]:
         raise
     except Exception as error:
         # kagglehub lets through what its own parts raise: those of requests, of the API's client, of its cache.
-        raise DataError(_kaggle_fault(source, error)) from None
+        raise DataError(_kaggle_fault(page, error)) from None
     finally:
         if before is None:
             del os.environ["KAGGLEHUB_CACHE"]
@@ -338,16 +349,16 @@ def _kagglehub(source: Mirror, cache: Path) -> Iterator[ModuleType]:
             os.environ["KAGGLEHUB_CACHE"] = before
 
 
-def _kaggle_fault(source: Mirror, error: Exception) -> str:
+def _kaggle_fault(page: str, error: Exception) -> str:
     """What went wrong with Kaggle, and what to do."""
     kind, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403) or kind in ("UnauthenticatedError", "CredentialError") or "credentials" in str(error):
         return (
-            f"{source.page}: Kaggle wants to know who asks. Create a token at https://www.kaggle.com/settings and put it into "
+            f"{page}: Kaggle wants to know who asks. Create a token at https://www.kaggle.com/settings and put it into "
             "the environment variable KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, then call again"
         )
     if status == 404:
-        return f"{source.page}: Kaggle has no such dataset any more"
+        return f"{page}: Kaggle has no such dataset any more"
     if kind in ("ConnectionError", "Timeout", "ReadTimeout", "ConnectTimeout", "ChunkedEncodingError", "SSLError"):
-        return f"{source.page}: the connection to Kaggle was lost; call again to go on from there"
-    return f"{source.page}: kagglehub could not fetch it ({kind}: {str(error).partition(chr(10))[0]})"
+        return f"{page}: the connection to Kaggle was lost; call again to go on from there"
+    return f"{page}: kagglehub could not fetch it ({kind}: {str(error).partition(chr(10))[0]})"
