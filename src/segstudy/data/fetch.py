@@ -30,7 +30,7 @@ from segstudy.schema import Data
 from segstudy.store import building, file_sha256
 
 DOWNLOADS = ".downloads"
-CHUNK_BYTES = 2**16
+CHUNK_BYTES = 2**14  # what a cut connection may lose
 TIMEOUT_S = (15, 60)  # to connect, and between any two pieces
 WAITS_S = (1, 2, 4, 8, 16, 32, 60, 60)  # after so many failures in a row without a byte, nobody waits any longer
 LONGEST_WAIT_S = 120  # that a server may ask for
@@ -261,7 +261,7 @@ class Resuming:
         if status == 206 and not goes_on:
             raise _Lost("the server sent another part than was asked for")
         self.progress.task("MB", round(self.num_bytes / 1e6), "MB").advance(round(start / 1e6) if goes_on else 0)
-        with self.part.open("ab" if goes_on else "wb") as file:
+        with self.part.open("ab" if goes_on else "wb", buffering=0) as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 done = file.tell()
                 if done + len(chunk) > self.num_bytes:

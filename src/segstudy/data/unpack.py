@@ -6,6 +6,7 @@ and encrypted members are errors, and so is an archive that holds more files or 
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import stat
 import tarfile
@@ -58,7 +59,15 @@ def unpack(archive: Path, into: Path, top: str, limits: Limits) -> None:
                 _write(archive, _tar_members(archive, file), into, top, limits)
         else:
             raise DataError(f"{archive}: is neither a zip nor a tar archive")
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        gzip.BadGzipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+    ) as error:
         raise DataError(f"{archive}: is damaged ({error}); delete it and fetch it again") from None
 
 
@@ -123,3 +132,5 @@ def _tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[Member]:
                 f"{archive}: the member '{info.name}' is a link or device, not a file; nothing of it is kept"
             )
         yield Member(info.name, info.size, partial(file.extractfile, info) if info.isreg() else None)
+    if file.fileobj is not None:
+        file.fileobj.read(CHUNK_BYTES)  # the checksum of a compressed archive stands behind its padding
