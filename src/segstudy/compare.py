@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from segstudy import measures
 from segstudy.counting import measures_of
@@ -110,18 +109,27 @@ def side_of_file(path: Path) -> Side:
         raise StoreError(f"{path}: no such file; 'segstudy score PREDICTIONS TRUTH --counts {path.name}' writes one")
     arrays, meta = read_arrays(path)
     try:
-        ids = tuple(str(name) for name in arrays.pop("ids"))
-        groups = tuple(str(name) for name in arrays.pop("groups")) if "groups" in arrays else None
-        n, c, _ = arrays["confusion"].shape
-        whole = all(len(array) == n for array in (ids, groups or ids, *arrays.values())) and len(meta["classes"]) == c
+        ids = tuple(map(str, arrays.pop("ids").tolist()))
+        groups = _groups(arrays)
+        counts = _counts(arrays)
+        _check_counts(ids, counts, len(meta["classes"]))
         rules = ScoringRules.model_validate(meta.get("scoring", {}))
-    except (KeyError, ValueError, TypeError, ValidationError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever another program may have written
         raise StoreError(f"{path}: is not a counts file of segstudy ({type(error).__name__}: {error})") from None
-    if not whole or len(set(ids)) != n:
-        raise StoreError(f"{path}: is not a counts file of segstudy (its arrays are not of the same {n} images)")
     record = RunFolder(path.resolve().parent.parent).config
     records = (read_yaml(record),) if path.resolve().parent.name == "evaluations" and record.is_file() else ()
-    return Side(str(path), {meta.get("seed", 0): arrays}, ids, groups, rules, meta, records)
+    return Side(str(path), {meta.get("seed", 0): counts}, ids, groups, rules, meta, records)
+
+
+def _check_counts(ids: Sequence[str], counts: dict[str, Counts], num_classes: int) -> None:
+    """Every array must hold whole numbers of each image; a ValueError says which does not."""
+    if counts["confusion"].shape != (len(ids), num_classes, num_classes):
+        raise ValueError(f"confusion is {counts['confusion'].shape} for {len(ids)} images of {num_classes} classes")
+    if len(set(ids)) != len(ids) or not ids:
+        raise ValueError("ids must be there, and differ")
+    for name, array in counts.items():
+        if array.shape[:1] != (len(ids),) or array.dtype.kind not in "iu":
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
 
 
 def side_of_runs(name: str, store: Store, plan: Plan, on: str | None) -> Side:
@@ -157,6 +165,8 @@ def side_of_runs(name: str, store: Store, plan: Plan, on: str | None) -> Side:
     for side in sides[1:]:
         _check_images(sides[0], side)
     ordered = [side.ordered(sides[0].ids) for side in sides]
+    for side in ordered[1:]:
+        _check_truth(ordered[0], side)
     counts = {seed: array for side in ordered for seed, array in side.counts.items()}
     records = tuple(read_yaml(each.folder.config) for each in found)
     return Side(name, counts, ordered[0].ids, ordered[0].groups, plan.study.scoring, found[0].meta, records, notes)

@@ -240,7 +240,9 @@ def test_score_under_other_rules(segstudy, tmp_path):
         (["compare", "study.yaml:unet/seedx", "study.yaml:unet34"], "'seedx' is not a seed"),
         (["compare", "study.yaml:", "study.yaml:unet34"], "write STUDY:EXPERIMENT"),
         (["compare", "study.yaml:unet", "study.yaml:unet34", "--on", "folk"], "is not scored on 'folk'"),
-        (["check", "study.yaml", "--set", "data.polyps.root=none"], "'none' was not found"),
+        (["check", "study.yaml", "--set", "data.polyps.root=none"], "1 error to mend before training"),
+        (["check", "study.yaml", "--dataset", "polips"], "has no such dataset (did you mean 'polyps'?); it has polyps"),
+        (["check", "study.yaml", "--card", "study.yaml/x"], "study.yaml/x/card.json: cannot be written"),
         (["run"], "Missing argument"),
         (["run", "study.yaml", "--seed", "x"], "--seed"),
         (["rum", "study.yaml"], "No such command"),
@@ -263,13 +265,54 @@ def test_check_names_every_faulty_file_at_once(segstudy, study, tmp_path):
     Image.new("RGB", (10, 10)).save(images[2])
     code, out, err = segstudy("check", study)
     assert code == 2
-    assert "3 problems" in err
+    assert err.splitlines()[-1] == "segstudy: 3 errors to mend before training, 0 warnings"
     for image, reason in zip(images, ("cannot be decoded", "not an image", "10x10"), strict=False):
-        assert f"{image}: " in err
-        assert reason in err
-    code, out, _ = segstudy("check", study, "--json")
+        assert f"images/{image.name}: " in out
+        assert reason in out
+    code, out, err = segstudy("check", study, "--json")
     assert code == 2
-    assert len(json.loads(out)["problems"]) == 3
+    assert {each["kind"] for each in json.loads(out)["findings"]} == {"truncated", "unreadable", "size-mismatch"}
+    assert "3 errors" in err
+
+
+def test_warnings_are_told_and_pass(segstudy, study, tmp_path):
+    image = sorted((tmp_path / "Kvasir-SEG" / "images").iterdir())[0]
+    with Image.open(image) as picture:
+        grey = picture.convert("L")
+    grey.save(image)
+    code, out, _ = segstudy("check", study)
+    assert code == 0
+    assert "mode (1): an image that is not stored as RGB" in out
+    assert f"no errors, 1 warning to look at; next: segstudy run {study}" in out
+    code, out, err = segstudy("check", study, "--json")
+    assert (code, json.loads(out)["warnings"]) == (0, 1)
+    assert "no errors, 1 warning" in err
+
+
+def test_check_writes_cards_splits_and_sheets_where_it_is_told(segstudy, study, tmp_path):
+    asked = ("--card", "cards", "--write-split", "split.json", "--show-augment")
+    code, out, err = segstudy("check", study, *asked)
+    assert code == 0, err
+    written = ["cards/card.md", "cards/card.json", "cards/contact-sheet.jpg", "split.json", "cards/augment-unet.jpg"]
+    assert [line.removeprefix("wrote ") for line in out.splitlines() if line.startswith("wrote ")] == written
+    assert all((tmp_path / name).is_file() for name in written)
+    assert not (tmp_path / "small").exists()  # a check leaves no output folder that a run would have to explain
+    code, out, _ = segstudy("check", study, "--set", "data.polyps.split_file=split.json")
+    assert code == 0
+    hashes = [line.partition("hash ")[2] for line in out.splitlines() if "hash " in line]
+    assert hashes == [json.loads((tmp_path / "split.json").read_text())["hash"]]
+    code, out, _ = segstudy("check", study, "--json", "--show-augment")
+    json.loads(out)
+    assert (tmp_path / "augment-unet.jpg").is_file()
+
+
+def test_a_wrong_study_file_is_told_to_programs_too(segstudy, study):
+    code, out, err = segstudy("check", study, "--json", "--set", "recipe.epoch=3", "--set", "protocol=none")
+    assert code == 2
+    record = json.loads(out)
+    assert (record["errors"], record["datasets"]) == (2, [])
+    assert {each["kind"] for each in record["findings"]} == {"study"}
+    assert "did you mean 'epochs'" in err
 
 
 def test_an_interruption_says_that_the_same_command_goes_on(segstudy, study, monkeypatch):

@@ -194,6 +194,13 @@ def test_outlines_that_were_counted_differently_are_not_compared(tmp_path: Path)
         ({"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 3, 3), int)}, {"classes": CLASSES}),
         ({"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 2), int)}, {"classes": CLASSES}),
         ({"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 2, 2), int)}, {}),
+        ({"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 2, 2), int)}, ["classes"]),
+        ({"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 2, 2))}, {"classes": CLASSES}),
+        ({"ids": np.array([], str), "confusion": np.zeros((0, 2, 2), int)}, {"classes": CLASSES}),
+        (
+            {"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 2, 2), int), "lost": np.zeros((3, 2), int)},
+            {"classes": CLASSES},
+        ),
         (
             {"ids": np.array(["a", "b"]), "confusion": np.zeros((2, 2, 2), int)},
             {"classes": CLASSES, "scoring": {"x": 1}},

@@ -15,7 +15,7 @@ Severity = Literal["error", "warning"]
 # Every kind of fault with its meaning. The codes are what programs rely on: never change one, only add.
 KINDS = {
     "study": "the study cannot be carried out",
-    "dataset": "the dataset cannot be listed",
+    "dataset": "the dataset cannot be listed or divided",
     "table": "a line of a table or list cannot be used",
     "missing": "a file that is named is not there",
     "unreadable": "not an image, or damaged",
