@@ -86,6 +86,7 @@ def draw_reliability(name: str, dataset: str, bins: pd.DataFrame, colours: dict[
             share.plot(part["confidence"], part["share"], **style)
         accuracy.set(title="Share of pixels that are right", xlabel="Confidence", xlim=(0, 1.02), ylim=(0, 1.02))
         share.set(title="Share of all pixels", xlabel="Confidence", xlim=(0, 1.02), yscale="log")
+        share.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         for axes in (accuracy, share):
             axes.grid()
         handles, labels = accuracy.get_legend_handles_labels()
