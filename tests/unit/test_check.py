@@ -202,7 +202,10 @@ def test_every_fault_planted_in_kvasir_is_found_in_one_call(tmp_path: Path) -> N
     assert "('cju033.gif' has an ending that is not read)" in messages["cju033"]
     assert "fit only once turned, and the EXIF tag says to turn it by 90 degrees" in messages[samples[5].id]
     assert "(one of them is turned by a quarter)" in messages[samples[4].id]
-    with pytest.raises(DataError, match=r"dataset 'd': 6 faults"), showing(quiet=True) as progress:
+    with (
+        pytest.raises(DataError, match=r"dataset 'd' \(segstudy check tells all\): 6 faults"),
+        showing(quiet=True) as progress,
+    ):
         Workshop(study_of(root, "kvasir"), Store(tmp_path / "out"), None, progress).dataset("d")
 
 

@@ -98,8 +98,8 @@ def refuse(what: str, faults: Sequence[Fault]) -> None:
     """
     errors = [fault for fault in faults if fault.severity == "error"]
     if errors:
-        lines = [f"{what}: {len(errors):,} faults (segstudy check --json lists every one)", *grouped(errors)]
-        raise DataError("\n".join(lines))
+        number = f"{len(errors):,} fault{'' if len(errors) == 1 else 's'}"
+        raise DataError("\n".join([f"{what}: {number}", *grouped(errors)]))
 
 
 def _common_advice(faults: Sequence[Fault]) -> str:
