@@ -387,6 +387,19 @@ def test_a_thousand_equal_faults_are_a_few_lines() -> None:
     ]
 
 
+def test_problems_of_a_study_are_all_shown() -> None:
+    faults = [Fault("study", f"problem {k}\nin two lines") for k in range(5)]
+    checked = Checked(tuple(Finding("", fault) for fault in faults), ())
+    lines = findings_text(checked)
+    assert lines[:4] == [
+        "errors of the study",
+        "  study (5): the study cannot be carried out",
+        "    problem 0",
+        "      in two lines",
+    ]
+    assert len(lines) == 2 + 2 * 5
+
+
 def test_advice_that_differs_stays_with_its_file() -> None:
     faults = [Fault("table", f"row {k} is wrong; do {k}", Path("/d/t.csv")) for k in range(2)]
     assert grouped(faults)[1:] == ["  /d/t.csv: row 0 is wrong; do 0", "  /d/t.csv: row 1 is wrong; do 1"]
