@@ -1,6 +1,7 @@
 """The command line: what it prints, what it exits with, and that wrong input never shows a traceback."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from PIL import Image
 from fakes import fake_camvid, fake_folder, fake_kvasir
 from segstudy import cli
 
+SCORE = ["score", "Kvasir-SEG/masks", "Kvasir-SEG/masks"]
 STUDY = """
 name: small
 protocol: paper
@@ -90,6 +92,9 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert json.loads(out)["states"] == {"done": ["unet/seed42", "unet34/seed42"]}
     code, out, _ = segstudy("report", study)
     assert (tmp_path / "small" / "report" / "results.csv").is_file()
+    code, out, err = segstudy("compare", f"{study}:unet34", f"{study}:unet/seed42", "--json")
+    assert code == 0, err
+    assert json.loads(out)["changes"] == [{"key": "model.encoder", "a": "resnet34", "b": "resnet18"}]
     code, out, _ = segstudy("predict", f"{study}:unet", tmp_path / "Kvasir-SEG" / "images", "--to", "new")
     assert "wrote 10 masks" in out
     with (
@@ -147,7 +152,46 @@ def test_score_by_hand(segstudy, tmp_path):
     assert [row["class"] for row in record["classes"]] == ["ground", "thing"]
     assert (tmp_path / "each.csv").read_text().splitlines()[0].startswith("image,miou")
     code, out, _ = segstudy("score", "predicted", "truth")
-    assert "mIoU                 0.2500" in out
+    assert re.search(r"^mIoU +0\.2500", out, re.MULTILINE)
+
+
+def test_scores_of_any_framework_are_compared(segstudy, tmp_path):
+    # Truth: half 0, half 1. One prediction is right; the other calls two images of six all 0.
+    masks(tmp_path / "truth", [0, 1], 6)
+    masks(tmp_path / "right", [0, 1], 6)
+    masks(tmp_path / "wrong", [0, 1], 4)
+    masks(tmp_path / "other", [0, 0], 6)
+    for index in (4, 5):
+        (tmp_path / "other" / f"{index}.png").rename(tmp_path / "wrong" / f"{index}.png")
+    for name in ("right", "wrong"):
+        code, _, err = segstudy("score", name, "truth", "--counts", f"{name}.npz", "--boundary-px", 1, "--boundary-px", 3)
+        assert (code, err) == (0, "")
+    code, out, _ = segstudy("compare", "right.npz", "wrong.npz", "--json")
+    record = json.loads(out)
+    # Merged over six images of 48 pixels: 0 has 144 of 192, 1 has 96 of 144.
+    assert (code, record["a"]["value"], record["b"]["value"]) == (0, 1, pytest.approx((144 / 192 + 96 / 144) / 2))
+    assert record["difference"]["value"] == pytest.approx(1 - (144 / 192 + 96 / 144) / 2)
+    code, out, _ = segstudy("compare", "right.npz", "wrong.npz", "--measure", "mean_boundary_f_3px")
+    assert code == 0
+    assert out.splitlines()[0].startswith("6 images, 288 pixels, scored at the masks' own size")
+    assert "Boundary F (3 px), mean" in out
+    (tmp_path / "truth" / "5.png").unlink()
+    (tmp_path / "right" / "5.png").unlink()
+    segstudy("score", "right", "truth", "--counts", "fewer.npz")
+    code, out, err = segstudy("compare", "fewer.npz", "wrong.npz")
+    assert (code, out) == (2, "")
+    assert "1 only in wrong.npz: 5" in err
+
+
+def test_score_under_other_rules(segstudy, tmp_path):
+    masks(tmp_path / "truth", [0, 1])
+    masks(tmp_path / "predicted", [0, 2])
+    code, out, _ = segstudy("score", "predicted", "truth", "--as", "mmseg", "--as", "voc", "--json")
+    rules = json.loads(out)["as"]["rules"]
+    assert (code, [rule["as"] for rule in rules]) == (0, ["mmseg", "mmseg", "voc"])
+    assert rules[0]["scores"]["mIoU"] == pytest.approx((1 + 0 + 0) / 3)  # class 2 enters as 0; here (1 + 0) / 2
+    code, out, _ = segstudy("score", "predicted", "truth", "--as", "all")
+    assert "averageScoreClasses 0.3333 (0.5000)" in out
 
 
 @pytest.mark.parametrize(
@@ -180,6 +224,22 @@ def test_score_by_hand(segstudy, tmp_path):
         (["init", "."], "no reader understands this folder"),
         (["score", "nowhere", "Kvasir-SEG/masks"], "nowhere: no such folder"),
         (["score", "Kvasir-SEG", "Kvasir-SEG/masks"], "holds no images"),
+        ([*SCORE, "--as", "mmsg"], "--as mmsg: no such rule (did you mean 'mmseg'?)"),
+        ([*SCORE, "--groups", "("], "--groups: '(' is no regular expression"),
+        ([*SCORE, "--groups", "x(.)"], "finds no group in 10 of 10 image ids"),
+        ([*SCORE, "--boundary-px", "-1"], "should be greater than or equal to 0"),
+        ([*SCORE, *[word for px in range(9) for word in ("--boundary-px", px)]], "9 tolerances were given; 8 at most"),
+        ([*SCORE, "--counts", "counts.json"], "--counts counts.json: name a file that ends in .npz"),
+        ([*SCORE, "--counts", "study.yaml/counts.npz"], "study.yaml/counts.npz: cannot be written"),
+        (["compare", "a.npz", "b.npz"], "a.npz: no such file; 'segstudy score PREDICTIONS TRUTH --counts a.npz'"),
+        (["compare", "study.yaml", "b.npz"], "study.yaml: is not a counts file of segstudy"),
+        (["compare", "unet", "unet34"], "unet: no such file"),
+        (["compare", "study.yaml:unet", "study.yaml:unet34"], "study.yaml:unet: not scored on polyps yet"),
+        (["compare", "study.yaml:unett", "study.yaml:unet34"], "no experiment is named 'unett' (did you mean 'unet'?)"),
+        (["compare", "study.yaml:unet/seed7", "study.yaml:unet34"], "--seed 7: the study's seeds are 42"),
+        (["compare", "study.yaml:unet/seedx", "study.yaml:unet34"], "'seedx' is not a seed"),
+        (["compare", "study.yaml:", "study.yaml:unet34"], "write STUDY:EXPERIMENT"),
+        (["compare", "study.yaml:unet", "study.yaml:unet34", "--on", "folk"], "is not scored on 'folk'"),
         (["check", "study.yaml", "--set", "data.polyps.root=none"], "1 error to mend before training"),
         (["check", "study.yaml", "--dataset", "polips"], "has no such dataset (did you mean 'polyps'?); it has polyps"),
         (["check", "study.yaml", "--card", "study.yaml/x"], "study.yaml/x/card.json: cannot be written"),

@@ -21,10 +21,11 @@ from segstudy.cli.options import (
     StudyArg,
     app,
     plan_of,
+    run_of,
     shown,
     workshop_of,
 )
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
     from segstudy.plan import Plan
@@ -144,16 +145,9 @@ def predict(
     from segstudy.errors import StoreError
     from segstudy.predict import predict_images
 
-    study, colon, rest = run_name.rpartition(":")
-    if not colon:
-        raise SpecError(f"RUN '{run_name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
-    experiment, _, seed = rest.partition("/seed")
+    study, experiment, seed = run_of(run_name)
     whole, store = plan_of(study, out, set_)
-    if seed and not seed.isdigit():
-        raise SpecError(
-            f"RUN '{run_name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed{whole.study.seeds[0]}"
-        )
-    chosen = whole.select([experiment], int(seed) if seed else None).runs[0]
+    chosen = whole.select([experiment], seed).runs[0]
     folder = store.run(chosen.experiment, chosen.seed)
     state = folder.state(chosen.identity, chosen.scored_on)
     if not folder.trained or state == "stale":
