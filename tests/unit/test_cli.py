@@ -164,7 +164,9 @@ def test_scores_of_any_framework_are_compared(segstudy, tmp_path):
     for index in (4, 5):
         (tmp_path / "other" / f"{index}.png").rename(tmp_path / "wrong" / f"{index}.png")
     for name in ("right", "wrong"):
-        code, _, err = segstudy("score", name, "truth", "--counts", f"{name}.npz", "--boundary-px", 1, "--boundary-px", 3)
+        code, _, err = segstudy(
+            "score", name, "truth", "--counts", f"{name}.npz", "--boundary-px", 1, "--boundary-px", 3
+        )
         assert (code, err) == (0, "")
     code, out, _ = segstudy("compare", "right.npz", "wrong.npz", "--json")
     record = json.loads(out)

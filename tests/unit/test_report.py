@@ -368,7 +368,7 @@ def test_captions_state_what_scores_rest_on(store: Store) -> None:
     assert "city val (2 images)" in caption
     assert "Epoch chosen on the reported split (the review's protocol), which flatters the score." in caption
     assert "Scored at the network's input size; means are over the classes present; pixels labelled 255" in caption
-    assert "Single run (seed 42); no uncertainty can be given." in caption
+    assert "Single run (seed 42); nothing is known about other seeds." in caption
 
 
 def test_results_csv_is_exact(report: Path) -> None:

@@ -191,7 +191,7 @@ def _choice(rows: pd.DataFrame) -> str:
 def _seeds(rows: pd.DataFrame) -> str:
     seeds = sorted(set(rows["seed"]))
     if len(seeds) == 1:
-        return f"Single run (seed {seeds[0]}); no uncertainty can be given."
+        return f"Single run (seed {seeds[0]}); nothing is known about other seeds."
     return f"Mean ± standard deviation over {len(seeds)} seeds ({', '.join(map(str, seeds))})."
 
 
