@@ -202,7 +202,10 @@ def test_every_fault_planted_in_kvasir_is_found_in_one_call(tmp_path: Path) -> N
     assert "('cju033.gif' has an ending that is not read)" in messages["cju033"]
     assert "fit only once turned, and the EXIF tag says to turn it by 90 degrees" in messages[samples[5].id]
     assert "(one of them is turned by a quarter)" in messages[samples[4].id]
-    with pytest.raises(DataError, match=r"dataset 'd': 6 faults"), showing(quiet=True) as progress:
+    with (
+        pytest.raises(DataError, match=r"dataset 'd' \(segstudy check tells all\): 6 faults"),
+        showing(quiet=True) as progress,
+    ):
         Workshop(study_of(root, "kvasir"), Store(tmp_path / "out"), None, progress).dataset("d")
 
 
@@ -382,6 +385,19 @@ def test_a_thousand_equal_faults_are_a_few_lines() -> None:
         "  2.png: is cut off",
         "  and 997 more",
     ]
+
+
+def test_problems_of_a_study_are_all_shown() -> None:
+    faults = [Fault("study", f"problem {k}\nin two lines") for k in range(5)]
+    checked = Checked(tuple(Finding("", fault) for fault in faults), ())
+    lines = findings_text(checked)
+    assert lines[:4] == [
+        "errors of the study",
+        "  study (5): the study cannot be carried out",
+        "    problem 0",
+        "      in two lines",
+    ]
+    assert len(lines) == 2 + 2 * 5
 
 
 def test_advice_that_differs_stays_with_its_file() -> None:

@@ -54,7 +54,7 @@ def findings_text(checked: Checked) -> list[str]:
             lines += [""] if lines else []
             lines.append(what + (f" (files in {roots[name]})" if name in roots else ""))
             faults = [finding.fault for finding in of_it if finding.dataset == name]
-            lines += [f"  {line}" for line in grouped(faults, roots.get(name))]
+            lines += [f"  {line}" for block in grouped(faults, roots.get(name)) for line in block.splitlines()]
     return lines
 
 

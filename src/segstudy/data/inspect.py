@@ -73,33 +73,25 @@ def look_at(dataset: Dataset, split: str, sample: Sample) -> Look:
         faults.append(Fault(kind, message, file, split, sample.id, severity))
 
     stored = rgb = labels = None
+    pixels: dict[int, int] = {}
     try:
         stored = open_image(sample.image)
-        for kind, message in _doubts(sample.image, stored):
+        for kind, message in _colour_doubts(sample.image, stored):
             note(kind, sample.image, message)
         rgb = as_rgb(sample.image, stored)
     except DataError as error:
         faults.append(fault_of(error, sample.image, split, sample.id))
     try:
         labels = dataset.labels_of(sample)
+        pixels = count_labels(labels)
+        for kind, message in _label_doubts(dataset, sample.mask, set(pixels)):
+            note(kind, sample.mask, message)
     except DataError as error:
         faults.append(fault_of(error, sample.mask, split, sample.id))
-    if labels is not None:
-        head = _head(sample.mask)
-        if head is not None and "A" in head.getbands():
-            note("alpha", sample.mask, "the mask's alpha channel is left out; save the mask with one channel")
-        if stored is not None:
-            faults += _size_faults(split, sample, stored, labels, orientation(head) if head else 1)
+    if stored is not None and labels is not None:
+        faults += _size_faults(split, sample, stored, labels)
     if stored is None or rgb is None or labels is None or any(fault.severity == "error" for fault in faults):
         return Look(split, sample, tuple(faults))
-    pixels = count_labels(labels)
-    if not pixels.keys() - {IGNORE}:
-        note(
-            "all-ignored", sample.mask, "every pixel is ignored, so that nothing is learnt or scored; look at the mask"
-        )
-    elif not pixels.keys() - {IGNORE, 0}:
-        text = f"every pixel is {dataset.classes[0]}; leave it so if the image shows nothing else"
-        note("no-foreground", sample.mask, text)
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
     return Look(
         split,
@@ -165,7 +157,7 @@ def _head(path: Path) -> Image.Image | None:
         return image
 
 
-def _doubts(path: Path, stored: Image.Image) -> Iterator[tuple[str, str]]:
+def _colour_doubts(path: Path, stored: Image.Image) -> Iterator[tuple[str, str]]:
     """Kinds and messages about how an image's colours are stored."""
     if stored.mode == "CMYK":
         yield "cmyk", "CMYK is converted to RGB without its colour profile; convert it to sRGB in an image editor"
@@ -180,11 +172,22 @@ def _doubts(path: Path, stored: Image.Image) -> Iterator[tuple[str, str]]:
             yield "alpha", "the alpha channel is opaque everywhere and is left out; nothing is lost"
 
 
-def _size_faults(split: str, sample: Sample, stored: Image.Image, labels: Labels, mask_turn: int) -> list[Fault]:
+def _label_doubts(dataset: Dataset, path: Path, present: set[int]) -> Iterator[tuple[str, str]]:
+    """Kinds and messages about a mask that shows nothing, and about what of its file is not read."""
+    if present <= {IGNORE}:
+        yield "all-ignored", "every pixel is ignored, so that nothing is learnt or scored; look at the mask"
+    elif present <= {0, IGNORE}:
+        yield "no-foreground", f"every pixel is {dataset.classes[0]}; leave it so if the image shows nothing else"
+    head = _head(path)
+    if head is not None and "A" in head.getbands():
+        yield "alpha", "the mask's alpha channel is left out; save the mask with one channel"
+
+
+def _size_faults(split: str, sample: Sample, stored: Image.Image, labels: Labels) -> list[Fault]:
     """Whether image and mask fit each other as they are stored, which is how they are read."""
     size, mask_size = stored.size, (labels.shape[1], labels.shape[0])
-    turn = orientation(stored)
-    file, tag = (sample.image, turn) if turn > 1 else (sample.mask, mask_turn)
+    turn, head = orientation(stored), _head(sample.mask)
+    file, tag = (sample.image, turn) if turn > 1 or head is None else (sample.mask, orientation(head))
     says = f"the EXIF tag says to {TURNS.get(tag)}"
     sizes = f"the image is {size[0]}x{size[1]} but its mask {sample.mask.name} is {mask_size[0]}x{mask_size[1]}"
     if size == mask_size:

@@ -89,13 +89,6 @@ def match_by_stem(
     return samples, faults
 
 
-def pair_by_stem(images: Path, masks: Path, prefix: str = "") -> tuple[Sample, ...]:
-    """Pair two folders' files by stem; an image without a mask, or the reverse, is an error that names it."""
-    samples, faults = match_by_stem(images, masks, prefix)
-    refuse(f"{images} and {masks}", faults)
-    return samples
-
-
 def lone_files(images: Listing, masks: Listing, place: str, split: str = "", prefix: str = "") -> list[Fault]:
     """A fault for each image without a mask and each mask without an image.
 
