@@ -261,7 +261,7 @@ class Resuming:
         if status == 206 and not goes_on:
             raise _Lost("the server sent another part than was asked for")
         self.progress.task("MB", round(self.num_bytes / 1e6), "MB").advance(round(start / 1e6) if goes_on else 0)
-        with self.part.open("ab" if goes_on else "wb", buffering=0) as file:
+        with self.part.open("ab" if goes_on else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 done = file.tell()
                 if done + len(chunk) > self.num_bytes:
