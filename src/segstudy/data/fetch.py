@@ -294,8 +294,8 @@ def from_mirror(name: str, source: Mirror, into: Path, downloads: Path, progress
     with _kagglehub(known(name).page, cache) as kagglehub:
         whole = Path(kagglehub.dataset_download(source.handle))
     try:
+        _refuse_links(whole)
         folder = _inside(name, source, whole)
-        _refuse_links(folder)
         check_contents(name, folder, progress)
         if whole.is_relative_to(cache):
             into.rmdir()
