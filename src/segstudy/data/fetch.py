@@ -261,7 +261,7 @@ class Resuming:
         if status == 206 and not goes_on:
             raise _Lost("the server sent another part than was asked for")
         self.progress.task("MB", round(self.num_bytes / 1e6), "MB").advance(round(start / 1e6) if goes_on else 0)
-        with self.part.open("ab" if goes_on else "wb", buffering=0) as file:
+        with self.part.open("ab" if goes_on else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 done = file.tell()
                 if done + len(chunk) > self.num_bytes:
@@ -294,8 +294,8 @@ def from_mirror(name: str, source: Mirror, into: Path, downloads: Path, progress
     with _kagglehub(known(name).page, cache) as kagglehub:
         whole = Path(kagglehub.dataset_download(source.handle))
     try:
+        _refuse_links(whole)
         folder = _inside(name, source, whole)
-        _refuse_links(folder)
         check_contents(name, folder, progress)
         if whole.is_relative_to(cache):
             into.rmdir()
