@@ -29,7 +29,8 @@ NEEDED = (
     "resolution",
     "value",
 )
-EITHER = {"accuracy": ("pixel_accuracy", "mean_class_accuracy")}  # a heading that does not say which
+# A study's names for measures that it calls something else; the first is meant unless the second fits.
+OURS = {"accuracy": ("pixel_accuracy", "mean_class_accuracy"), "f1": ("dice",), "mf1": ("mdice",)}
 
 
 class Contract(NamedTuple):
@@ -181,7 +182,7 @@ def _compare(claim: Claim, experiment: str, data: str, results: Results) -> Iter
     """One comparison for each contract that the study has the score under."""
     tested, note = _tested_on(claim, experiment, data, results)
     cls = _class_name(claim, tested, results)
-    keys = [(experiment, tested, cls, measure) for measure in EITHER.get(claim.measure, (claim.measure,))]
+    keys = [(experiment, tested, cls, measure) for measure in OURS.get(claim.measure, (claim.measure,))]
     known = [(key[3], results.values[key]) for key in keys if key in results.values]
     if not known:
         why = note or ("no score of this measure" if experiment in results.own else "no results yet")

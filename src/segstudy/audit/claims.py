@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from segstudy.audit.headings import MEAN_OF, Heading, Kind, fold
-from segstudy.audit.printed import Number
+from segstudy.audit.printed import Number, dice_of, increasing, judge
 from segstudy.audit.tables import Row, Table
 from segstudy.errors import listing
 
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 class Claim:
     """One printed number, or a gap where one could stand (``number`` is None).
 
-    ``pooled`` says that it is one class's score over all pixels at once, which ties measures to each other exactly.
+    ``pooled`` says that it is a score over all pixels at once, not a mean over images or seeds.
     ``num_classes`` is how many classes a mean is over, where the publication says so. ``operands`` of a difference
     are the scores that it may lie between: (its own, the one compared with).
     """
@@ -69,6 +69,16 @@ class Claim:
     def usable(self) -> bool:
         """Whether it is a score that can be, so that others may be held against it."""
         return self.kind == "value" and self.number is not None and possible(self.number) and not self.stray
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is one class's score over all pixels at once, which measures are tied to each other by."""
+        return self.pooled and bool(self.subject.cls)
+
+    def alike(self, other: Claim) -> bool:
+        """Whether two claims are averaged over the same things, so that they can be held against each other."""
+        averaged = [claim.number is not None and claim.number.averaged for claim in (self, other)]
+        return self.pooled == other.pooled and averaged[0] == averaged[1]
 
     @property
     def printed(self) -> Number:
@@ -103,16 +113,27 @@ class Claims:
 
     def partner(self, claim: Claim, measure: str) -> Claim | None:
         """Another measure of what ``claim`` is about: from the same table if it is there, else from the first."""
-        found = [c for c in self.printings(claim.subject, measure) if c.printed.averaged == claim.printed.averaged]
+        found = [other for other in self.printings(claim.subject, measure) if other.alike(claim)]
         return min(found, key=lambda c: (c.place.table != claim.place.table, c.place), default=None)
 
     def classes_of(self, claim: Claim, measure: str) -> dict[str, Claim]:
-        """Each class's ``measure`` for the run and data of ``claim``, by class; from the same table where it is there."""
+        """Each class's ``measure`` for the run and data of ``claim``, gaps among them; its own table's come first.
+
+        For the mean that closes a list of classes, those of the list.
+        """
         found: dict[str, Claim] = {}
-        for subject, key in self._by_subject:
-            if key == measure and subject.cls and subject._replace(cls="") == claim.subject:
-                first = min(self._by_subject[subject, key], key=lambda c: (c.place.table != claim.place.table, c.place))
-                found[subject.cls] = first
+        for other in self._classes.get((claim.subject, measure), []):
+            here = other.place.table == claim.place.table
+            if here or not (claim.summary or other.subject.cls in found):
+                found[other.subject.cls] = other
+        return found
+
+    @cached_property
+    def _classes(self) -> dict[tuple[Subject, str], list[Claim]]:
+        found = defaultdict(list)
+        for claim in self.all:
+            if claim.kind == "value" and claim.subject.cls:
+                found[claim.subject._replace(cls=""), claim.measure].append(claim)
         return found
 
 
@@ -127,9 +148,15 @@ def make_claims(tables: Sequence[Table]) -> Claims:
     found: list[Claim] = []
     remarks: list[tuple[str, str]] = []
     for index, table in enumerate(tables):
-        claims = [c for n in range(len(table.rows)) for c in _row_claims(index, n, table, runs)]
-        found += _with_operands(_apart(claims))
+        claims = _apart([c for n in range(len(table.rows)) for c in _row_claims(index, n, table, runs)])
+        if averaged := _looks_averaged(claims):
+            claims = [replace(claim, pooled=False) for claim in claims]
+        found += _with_operands(claims)
         remarks += [(table.name, remark) for remark in (*table.remarks, *_left_out(table, claims, len(tables)))]
+        if averaged:
+            remarks.append(
+                (table.name, "no class has 2 IoU / (1 + IoU) for its Dice, but all may be means over images")
+            )
     return Claims(tuple(tables), tuple(found), tuple(remarks))
 
 
@@ -251,7 +278,7 @@ def _row_claims(at: int, index: int, table: Table, runs: _Runs) -> Iterable[Clai
             MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
             heading.kind,
             number,
-            bool(number and of_class and table.pooled and not number.averaged),
+            table.pooled and not (number and number.averaged),
             table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
             summary,
             number is not None and _is_stray(number, [other.numbers[column] for other in table.rows]),
@@ -275,6 +302,23 @@ def _is_stray(number: Number, column: Sequence[Number | None]) -> bool:
     if {other.places for other in numbers} != {usual, number.places}:
         return False
     return (shift == 2 and size <= 1 and usual_large) or (shift == -2 and 1 < size <= 100 and not usual_large)
+
+
+def _looks_averaged(claims: list[Claim]) -> bool:
+    """Whether classes' scores are means over images rather than over all pixels: no Dice fits its IoU, and none exceeds it.
+
+    Three classes at least, as one or two may well be faults.
+    """
+    ious = {(c.place.row, c.subject): c.printed for c in claims if c.exact and c.usable and c.measure == "iou"}
+    pairs = [
+        (c.printed, ious[c.place.row, c.subject])
+        for c in claims
+        if c.exact and c.usable and c.measure == "dice" and (c.place.row, c.subject) in ious
+    ]
+    return len(pairs) > 2 and all(
+        iou.low <= dice.low < dice_of(iou.low) and judge(dice, increasing(dice_of, iou)).severity == "contradiction"
+        for dice, iou in pairs
+    )
 
 
 def _apart(claims: list[Claim]) -> list[Claim]:
@@ -310,16 +354,18 @@ def _with_operands(claims: list[Claim]) -> list[Claim]:
 
 def _operands(claim: Claim, scores: list[Claim], baselines: set[tuple[int, int]]) -> Iterable[tuple[Claim, Claim]]:
     """Two columns beside each other in the row; or the row's score and that of a row without a difference."""
-    of_measure = [c for c in scores if c.measure == claim.measure]
-    own = [c for c in of_measure if c.place.row == claim.place.row]
+    here = [c for c in scores if c.place.row == claim.place.row]
+    own = [c for c in here if c.measure == claim.measure]
     if len(own) == 2:
         yield own[0], own[1]
     if len(own) > 2:
         own = [c for c in own if c.heading.of == claim.heading.of]
+    if claim.heading.guessed:
+        own = [c for c in reversed(here) if c.place.column < claim.place.column]
     for score in own:
         others = [
             c
-            for c in of_measure
+            for c in scores
             if (c.place.row, claim.place.column) in baselines
             and c.number
             and c.place.column == score.place.column

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from segstudy.audit.claims import OWN, Claim, Claims
-from segstudy.audit.findings import Finding, finding, score_interval
+from segstudy.audit.findings import Finding, finding
 from segstudy.audit.printed import Interval, Number, Reading, Verdict, distance, judge
 
 
@@ -24,7 +24,7 @@ class Way:
 
     def implied(self, reading: Reading) -> Interval:
         """The values that follow from the two scores."""
-        own, other = score_interval(self.own, reading), score_interval(self.other, reading)
+        own, other = self.own.printed.score(reading), self.other.printed.score(reading)
         if not self.share_of:
             ends = (self.sign * (own[0] - other[1]), self.sign * (own[1] - other[0]))
         else:
@@ -54,22 +54,29 @@ def differences(claims: Claims) -> Iterator[Finding]:
             columns[claim.place.table, claim.place.column].append(claim)
     for column in columns.values():
         usual = -1 if column[0].heading.falls else 1
-        directions = [[_best_way(claims, claim, sign) for claim in column] for sign in (usual, -usual)]
+        signs = [(usual,), (-usual,)] if not column[0].heading.unsigned else [(1, -1)]
+        directions = [[_best_way(claims, claim, allowed) for claim in column] for allowed in signs]
         best = min(directions, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (2, 1)])
         for claim, found in zip(column, best, strict=True):
             if found and found[1].severity:
                 yield _no_difference(claims, claim, *found)
 
 
-def _best_way(claims: Claims, claim: Claim, sign: int) -> tuple[Way, Verdict] | None:
+def _best_way(claims: Claims, claim: Claim, signs: tuple[int, ...]) -> tuple[Way, Verdict] | None:
     """The reading of a difference that fits best; None if no two printed scores make one."""
     ways = [
         Way(own, other, sign, share)
         for own, other in _operands(claims, claim)
         for share in _shares(claim, own, other)
+        for sign in signs
         if not (share and claim.kind == "relative" and own.printed.averaged)  # a mean of shares is no share of means
     ]
-    return min(((way, way.judge(claim.printed)) for way in ways), key=lambda found: found[1].rank, default=None)
+    judged = [(way, way.judge(claim.printed)) for way in ways]
+    return min(
+        judged,
+        key=lambda found: (found[1].rank, distance(claim.printed, found[0].implied("printed"))),
+        default=None,
+    )
 
 
 def _operands(claims: Claims, claim: Claim) -> list[tuple[Claim, Claim]]:

@@ -57,10 +57,10 @@ def repeated_values(claims: Claims) -> Iterator[Finding]:
     """A number that is printed twice is the same both times; the printing that fewest others agree with is the fault."""
     groups: dict[object, list[Claim]] = defaultdict(list)
     for claim in claims.scores:
-        groups[claim.subject, claim.measure, claim.printed.averaged].append(claim)
+        groups[claim.subject, claim.measure, claim.pooled, claim.printed.averaged].append(claim)
     for claim in claims.all:
         between = {(own.subject, other.subject) for own, other in claim.operands}
-        if claim.number and len(between) == 1:
+        if claim.number and len(between) == 1 and not claim.heading.guessed:
             groups[between.pop(), claim.measure, claim.kind].append(claim)
     for group in groups.values():
         trusted = _most_agreed(group)

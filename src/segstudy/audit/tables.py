@@ -26,7 +26,7 @@ COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S
 NOTES = {
     "title": "what the table is called",
     "caption": "free text",
-    "classes": "how many classes the means are over, or their names, separated by commas",
+    "classes": "how many classes the means are over, or their names with commas between; if 2, every pixel is of one of them",
     "level": "dataset (pixels of all images pooled, the default) or image (means over images)",
     "unit": "percent or fraction, where neither headings nor cells say it",
     "measure": "what columns hold that are headed by a class's name",
@@ -100,6 +100,8 @@ def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
     packaged = published_tables()
     paths: list[Path] = []
     for name in names:
+        if Path(name).is_dir() and name not in packaged:
+            raise TableError(f"{name}: is a folder; name the CSV files in it")
         if not Path(name).is_file() and name not in packaged:
             hint = nearest(name, packaged)
             raise TableError(
