@@ -68,9 +68,10 @@ def audit_tables(names: Sequence[str], notes: Sequence[str] = ()) -> Audit:
 
     """
     claims = make_claims(read_tables(names, notes))
-    order = {table.name: index for index, table in enumerate(claims.tables)}
+    tables = {table.name: index for index, table in enumerate(claims.tables)}
+    rows = {(table.name, row.label): index for table in claims.tables for index, row in enumerate(table.rows)}
     found = [finding for rule in RULES for finding in rule(claims)]
-    found.sort(key=lambda finding: (order[finding.table], finding.severity == "rounding"))
+    found.sort(key=lambda each: (tables[each.table], each.severity == "rounding", rows[each.table, each.row]))
     return Audit(claims, tuple(found))
 
 

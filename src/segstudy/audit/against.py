@@ -12,23 +12,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from segstudy.audit.claims import OWN, Claim, Claims
+from segstudy.audit.claims import Claim, Claims
 from segstudy.audit.headings import fold
 from segstudy.audit.printed import Number
+from segstudy.audit.subjects import OWN
 from segstudy.errors import StoreError, TableError, listing, nearest
 
-NEEDED = (
-    "experiment",
-    "train_data",
-    "test_data",
-    "split",
-    "selected_on",
-    "class",
-    "measure",
-    "level",
-    "resolution",
-    "value",
-)
 # A study's names for measures that it calls something else; the first is meant unless the second fits.
 OURS = {"accuracy": ("pixel_accuracy", "mean_class_accuracy"), "f1": ("dice",), "mf1": ("mdice",)}
 

@@ -1,13 +1,7 @@
-"""From tables to claims: every printed number with the run, data and class that it is about.
-
-Rows of different tables are about the same run if they carry the same run's name, or if the publication names exactly
-one run with all that they say, and say what they were tested on. Anything less is kept apart: two tables may well
-print the same model on data that only their captions name.
-"""
+"""From tables to claims: every printed number with what it is about, and the scores that differences lie between."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +10,14 @@ from typing import NamedTuple
 
 from segstudy.audit.headings import MEAN_OF, Heading, Kind, fold
 from segstudy.audit.printed import Number, dice_of, increasing, judge
-from segstudy.audit.tables import Row, Table
+from segstudy.audit.subjects import MEANS, Runs, Subject, identity, part_of_classes, tested_on
+from segstudy.audit.tables import Table
 from segstudy.errors import listing
 
-OWN = ""  # tested on the data that it was trained on
-MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
-SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
-
-
-class Subject(NamedTuple):
-    """What a number is about: a run, the data that it was tested on, a class (none for all)."""
-
-    run: str
-    test: str = OWN
-    cls: str = ""
+AVERAGED = (
+    "no class's Dice is 2 IoU / (1 + IoU), but all may be means over images, which they are taken for; "
+    "say 'level: dataset' if they are over all pixels at once"
+)
 
 
 class Place(NamedTuple):
@@ -74,6 +62,15 @@ class Claim:
     def exact(self) -> bool:
         """Whether it is one class's score over all pixels at once, which measures are tied to each other by."""
         return self.pooled and bool(self.subject.cls)
+
+    @property
+    def may_be_share(self) -> bool:
+        """Of a difference: whether it is, or with a percent sign may be, relative to a score."""
+        return (
+            self.kind == "relative"
+            or self.heading.percent
+            or (self.number is not None and self.number.mark == "percent")
+        )
 
     def alike(self, other: Claim) -> bool:
         """Whether two claims are averaged over the same things, so that they can be held against each other."""
@@ -144,25 +141,22 @@ def possible(number: Number) -> bool:
 
 def make_claims(tables: Sequence[Table]) -> Claims:
     """Every printed number of the tables, with what it is about."""
-    runs = _Runs(tables)
+    runs = Runs(tables)
     found: list[Claim] = []
     remarks: list[tuple[str, str]] = []
     for index, table in enumerate(tables):
         claims = _apart([c for n in range(len(table.rows)) for c in _row_claims(index, n, table, runs)])
-        if averaged := _looks_averaged(claims):
-            claims = [replace(claim, pooled=False) for claim in claims]
-        found += _with_operands(claims)
         remarks += [(table.name, remark) for remark in (*table.remarks, *_left_out(table, claims, len(tables)))]
-        if averaged:
-            remarks.append(
-                (table.name, "no class has 2 IoU / (1 + IoU) for its Dice, but all may be means over images")
-            )
+        if table.pooled is None and _looks_averaged(claims):
+            claims = [replace(claim, pooled=False) for claim in claims]
+            remarks.append((table.name, AVERAGED))
+        found += _with_operands(claims)
     return Claims(tuple(tables), tuple(found), tuple(remarks))
 
 
 def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[str]:
     """What cannot be checked for want of a word from whoever reads the publication."""
-    partial = [row.label for row in table.rows if _part_of_classes(identity(table, row).get("class", ""))]
+    partial = [row.label for row in table.rows if part_of_classes(identity(table, row).get("class", ""))]
     if partial:
         yield f"taken for means of some of the classes, so not checked: {listing(partial)}"
     if num_tables > 1 and any(claim.number and not claim.data for claim in claims):
@@ -173,127 +167,45 @@ def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[st
         yield "means not checked against classes; say how many classes they are over with 'classes: NUMBER'"
 
 
-def _part_of_classes(cls: str) -> bool:
-    """Whether a row among classes is a mean of some of them: 'mean (foreground)'."""
-    return cls.casefold() not in MEANS and bool(SUMMARY & set(re.findall(r"[a-z]+", cls.casefold())))
-
-
-class _Runs:
-    """Which rows are about the same run."""
-
-    def __init__(self, tables: Sequence[Table]) -> None:
-        rows = [[identity(table, row) for row in table.rows] for table in tables]
-        self.named = [keys for table in rows for keys in table if "run" in keys]
-        self.shared = _shared_names(rows)
-        self.num_classes = {
-            fold(keys["test"]): int(keys["classes"])
-            for table in rows
-            for keys in table
-            if "test" in keys and keys.get("classes", "").isdecimal()
-        }
-
-    def resolve(self, keys: dict[str, str], table: int) -> tuple[str, str]:
-        """What identifies the run of a row, and the run's name where it has one."""
-        described = {key: text for key, text in keys.items() if key not in ("class", "classes")}
-        somewhere = "train" in keys or "test" in keys
-        name = described.get("run", "")
-        if name and fold(name) not in self.shared:
-            return (fold(name) if somewhere else f"{table}: {fold(name)}"), name
-        if "model" in described and not name:
-            fitting = {
-                fold(other["run"]): other["run"]
-                for other in self.named
-                if fold(other["run"]) not in self.shared
-                and all(fold(other.get(key, "")) == fold(text) for key, text in described.items() if key != "test")
-            }
-            if len(fitting) == 1 and somewhere:
-                return next(iter(fitting.items()))
-        text = "; ".join(f"{key}={fold(described[key])}" for key in sorted(described) if key != "test")
-        return (text if somewhere and {"model", "run"} & set(described) else f"{table}: {text}"), name
-
-
-def identity(table: Table, row: Row) -> dict[str, str]:
-    """What a row says beside its numbers, with what its table says of all rows; data as ``train`` and ``test``."""
-    keys = {**table.keys, **row.keys}
-    arrow = re.split(r"\s*(?:→|⇒|->|=>)\s*", keys.pop("train → test", ""))
-    if len(arrow) == 2:
-        keys |= {"train": arrow[0], "test": arrow[1]}
-    if "dataset" in keys:
-        both = keys.pop("dataset")
-        keys = {"train": both, "test": both} | keys
-    return keys
-
-
-def _shared_names(tables: list[list[dict[str, str]]]) -> set[str]:
-    """Names that identify no run: used twice in one table of the same data and class, or of runs trained on other data."""
-    shared = set()
-    trained: dict[str, str] = {}
-    for rows in tables:
-        used = Counter(
-            (fold(keys["run"]), fold(keys.get("test", "")), fold(keys.get("class", "")))
-            for keys in rows
-            if "run" in keys
-        )
-        shared |= {key[0] for key, number in used.items() if number > 1}
-        for keys in rows:
-            if "run" in keys and "train" in keys:
-                first = trained.setdefault(fold(keys["run"]), keys["train"])
-                shared |= set() if _same_data(first, keys["train"]) else {fold(keys["run"])}
-    return shared
-
-
-def _same_data(one: str, other: str) -> bool:
-    """Whether two names of data may mean the same: Kvasir and Kvasir-SEG do."""
-    words = [set(re.findall(r"[a-z0-9]+", name.casefold())) for name in (one, other)]
-    return fold(one) == fold(other) or words[0] <= words[1] or words[1] <= words[0]
-
-
-def _row_claims(at: int, index: int, table: Table, runs: _Runs) -> Iterable[Claim]:
+def _row_claims(at: int, index: int, table: Table, runs: Runs) -> Iterable[Claim]:
     """Every number of one row, differences still without operands."""
     row = table.rows[index]
     keys = identity(table, row)
     cls = keys.get("class", "")
-    if _part_of_classes(cls):
+    if part_of_classes(cls):
         return
     summary = cls.casefold() in MEANS
     names = {fold(name) for name in table.classes}
     for column, (heading, number) in enumerate(zip(table.headings, row.numbers, strict=True)):
         if heading.kind not in ("value", "difference", "relative"):
             continue
-        about, of_class = dict(keys), "" if summary else cls
-        if heading.of and fold(heading.of) in names:
-            of_class = heading.of
-        elif heading.of:  # a run's name, or else what the rows' own words do not say
-            known = {fold(other["run"]) for other in runs.named}
-            about["run" if fold(heading.of) in known else "model" if "model" not in keys else "of"] = heading.of
-        run, name = runs.resolve(about, at)
-        own = "test" not in keys or fold(keys.get("train", "")) == fold(keys["test"])
-        subject = Subject(run, OWN if own else fold(keys["test"]), fold(of_class))
+        of_class = heading.of if fold(heading.of) in names else "" if summary else cls
+        run, name = runs.resolve(runs.with_heading(keys, "" if of_class == heading.of else heading.of), at)
         yield Claim(
             Place(at, index, column),
             table.name,
             row.label,
             heading,
-            subject,
+            Subject(run, tested_on(keys), fold(of_class)),
             MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
             heading.kind,
             number,
-            table.pooled and not (number and number.averaged),
+            table.pooled is not False and not (number and number.averaged),
             table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
             summary,
-            number is not None and _is_stray(number, [other.numbers[column] for other in table.rows]),
+            heading.kind == "value" and _is_stray(number, [other.numbers[column] for other in table.rows]),
             name,
             keys.get("test", ""),
         )
 
 
-def _is_stray(number: Number, column: Sequence[Number | None]) -> bool:
+def _is_stray(number: Number | None, column: Sequence[Number | None]) -> bool:
     """Whether a score seems to be in another unit than its column: 0.8321 among percentages, 83.21 among fractions.
 
     Percentages are printed with two digits fewer, so the other numbers must have exactly two more or two fewer.
     """
     numbers = [other for other in column if other and other.low]
-    if number.mark or number not in numbers:
+    if number is None or number.mark or number not in numbers:
         return False
     usual = Counter(other.places for other in numbers).most_common(1)[0][0]
     usual_large = any(other.high * other.unit > 1 for other in numbers if other.places == usual)

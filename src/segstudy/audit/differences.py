@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from segstudy.audit.claims import OWN, Claim, Claims
+from segstudy.audit.claims import Claim, Claims
 from segstudy.audit.findings import Finding, finding
 from segstudy.audit.printed import Interval, Number, Reading, Verdict, distance, judge
+from segstudy.audit.subjects import OWN
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Way:
         else:
             top, bottom, sign = (own, other, self.sign) if self.share_of == "other" else (other, own, -self.sign)
             if not bottom[0]:
-                return Fraction(-1), Fraction(10**9)  # a share of next to nothing may be anything
+                return Fraction(-(10**9)), Fraction(10**9)  # a share of next to nothing may be anything
             ends = (sign * (top[0] / bottom[1] - 1), sign * (top[1] / bottom[0] - 1))
         return min(ends), max(ends)
 
@@ -92,7 +93,7 @@ def _shares(claim: Claim, own: Claim, other: Claim) -> Iterator[Literal["", "own
     """What a difference may be a share of: nothing, unless it says relative; % alone may mean either."""
     if claim.kind == "difference":
         yield ""
-    if claim.kind == "relative" or claim.heading.percent or claim.printed.mark == "percent":
+    if claim.may_be_share:
         yield "other"
         if own.place.row == other.place.row:  # of two columns, either may be the base
             yield "own"

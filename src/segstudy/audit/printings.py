@@ -12,9 +12,9 @@ from segstudy.audit.printed import Verdict, judge
 
 
 def impossible_values(claims: Claims) -> Iterator[Finding]:
-    """A score lies between 0 and 1, a difference of scores between -1 and 1."""
+    """A score lies between 0 and 1, a difference of scores between -1 and 1; a share may be anything."""
     for claim in claims.all:
-        if claim.number is None or claim.stray or claim.kind == "relative":
+        if claim.number is None or claim.stray or (claim.kind != "value" and claim.may_be_share):
             continue
         number, lowest = claim.number, 0 if claim.kind == "value" else -1
         if not lowest <= number.low <= number.high <= 1:

@@ -27,7 +27,7 @@ NOTES = {
     "title": "what the table is called",
     "caption": "free text",
     "classes": "how many classes the means are over, or their names with commas between; if 2, every pixel is of one of them",
-    "level": "dataset (pixels of all images pooled, the default) or image (means over images)",
+    "level": "dataset (over the pixels of all images at once, the default) or image (means over images)",
     "unit": "percent or fraction, where neither headings nor cells say it",
     "measure": "what columns hold that are headed by a class's name",
 }
@@ -58,7 +58,7 @@ class Table:
     keys: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
     classes: tuple[str, ...] = ()
-    pooled: bool = True
+    pooled: bool | None = None  # whether scores are over all pixels at once, if that is said
     remarks: tuple[str, ...] = ()
 
 
@@ -177,7 +177,7 @@ def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
         keys,
         num_classes,
         classes,
-        said.get("level", "dataset") == "dataset",
+        said["level"] == "dataset" if "level" in said else None,
         tuple(remarks),
     )
     return table, fitting
