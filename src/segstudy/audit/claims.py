@@ -151,7 +151,18 @@ def make_claims(tables: Sequence[Table]) -> Claims:
             claims = [replace(claim, pooled=False) for claim in claims]
             remarks.append((table.name, AVERAGED))
         found += _with_operands(claims)
-    return Claims(tuple(tables), tuple(found), tuple(remarks))
+    whole = Claims(tuple(tables), tuple(found))
+    return replace(whole, remarks=(*remarks, *_means_left_out(whole)))
+
+
+def _means_left_out(claims: Claims) -> Iterable[tuple[str, str]]:
+    """Tables whose means could be held against classes, if it were known how many there are."""
+    measure_of = {mean: measure for measure, mean in MEAN_OF.items()}
+    unknown = [
+        c for c in claims.scores if c.measure in measure_of and not (c.subject.cls or c.summary or c.num_classes)
+    ]
+    for name in dict.fromkeys(c.table for c in unknown if claims.classes_of(c, measure_of[c.measure])):
+        yield name, "means not held against their classes; say how many classes there are with 'classes: NUMBER'"
 
 
 def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[str]:
@@ -161,10 +172,6 @@ def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[st
         yield f"taken for means of some of the classes, so not checked: {listing(partial)}"
     if num_tables > 1 and any(claim.number and not claim.data for claim in claims):
         yield "does not say on which data, so not compared with other tables; say it with 'dataset: NAME'"
-    if any(c.subject.cls for c in claims) and any(
-        not (c.subject.cls or c.summary or c.num_classes) and c.measure in MEAN_OF.values() for c in claims
-    ):
-        yield "means not checked against classes; say how many classes they are over with 'classes: NUMBER'"
 
 
 def _row_claims(at: int, index: int, table: Table, runs: Runs) -> Iterable[Claim]:
