@@ -26,8 +26,8 @@ COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S
 NOTES = {
     "title": "what the table is called",
     "caption": "free text",
-    "classes": "how many classes the means are over, or their names, separated by commas",
-    "level": "dataset (pixels of all images pooled, the default) or image (means over images)",
+    "classes": "how many classes the means are over, or their names with commas between; if 2, every pixel is of one of them",
+    "level": "dataset (over the pixels of all images at once, the default) or image (means over images)",
     "unit": "percent or fraction, where neither headings nor cells say it",
     "measure": "what columns hold that are headed by a class's name",
 }
@@ -58,7 +58,7 @@ class Table:
     keys: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
     classes: tuple[str, ...] = ()
-    pooled: bool = True
+    pooled: bool | None = None  # whether scores are over all pixels at once, if that is said
     remarks: tuple[str, ...] = ()
 
 
@@ -100,6 +100,8 @@ def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
     packaged = published_tables()
     paths: list[Path] = []
     for name in names:
+        if Path(name).is_dir() and name not in packaged:
+            raise TableError(f"{name}: is a folder; name the CSV files in it")
         if not Path(name).is_file() and name not in packaged:
             hint = nearest(name, packaged)
             raise TableError(
@@ -175,7 +177,7 @@ def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
         keys,
         num_classes,
         classes,
-        said.get("level", "dataset") == "dataset",
+        said["level"] == "dataset" if "level" in said else None,
         tuple(remarks),
     )
     return table, fitting
