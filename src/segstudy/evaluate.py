@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segstudy.counting import confusion_matrix, count_pair, stack_counts
+from segstudy.counting import confusion_matrix, count_pair
 from segstudy.data.batches import ALONE, Share, batches, stored
 from segstudy.data.cache import CachedSplit
 from segstudy.data.core import Dataset, Labels
@@ -141,22 +141,22 @@ def count_split(
             labels = {size: _labels(predicted, lookup) for size, predicted in best.items()}
             yield functools.partial(count, index, labels.pop(resolution), confidence, labels)
 
-    return stack_counts(_gathered(in_order(jobs(), progress), len(data), share))
+    return _stacked(in_order(jobs(), progress), len(data), share)
 
 
 def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device, share: Share = ALONE) -> Confusion:
     """Confusion matrices (n, c, c) alone, at the size of the network's input: what chooses the epoch."""
     num_classes = len(data.dataset.classes)
 
-    def count(index: int, labels: Labels) -> Confusion:
-        return confusion_matrix(_truth(data, index, "input"), labels, num_classes)
+    def count(index: int, labels: Labels) -> dict[str, Counts]:
+        return {"confusion": confusion_matrix(_truth(data, index, "input"), labels, num_classes)}
 
     @torch.inference_mode()
-    def jobs() -> Iterator[Callable[[], Confusion]]:
+    def jobs() -> Iterator[Callable[[], dict[str, Counts]]]:
         for index, logits in _predict_split(network, data, device, share):
             yield functools.partial(count, index, _labels(logits.argmax(dim=0), None))
 
-    return np.stack(_gathered(in_order(jobs()), len(data), share))
+    return _stacked(in_order(jobs()), len(data), share)["confusion"]
 
 
 def _predict_split(
@@ -225,13 +225,27 @@ def in_order(jobs: Iterable[Callable[[], Result]], progress: Progress | None = N
             yield first()
 
 
-def _gathered(results: Iterable[Result], count: int, share: Share) -> list[Result]:
-    """Every process's results in the order of the images, each exactly once."""
+def _stacked(results: Iterable[Mapping[str, Counts]], count: int, share: Share) -> dict[str, Counts]:
+    """Counts of all ``count`` images, whichever process has counted them, as one array (n, ...) a name.
+
+    Each image's are copied as they come: thousands of small arrays, kept between large ones that go, tear memory apart.
+    """
+    own: dict[str, Counts] = {}
+    num_own = len(range(share.rank, count, share.processes))
+    for at, counts in enumerate(results):
+        if not own:
+            own = {name: np.empty((num_own, *array.shape), array.dtype) for name, array in counts.items()}
+        for name, array in counts.items():
+            own[name][at] = array
     if share.processes == 1:
-        return list(results)
-    everybody: list[list[Result]] = [[] for _ in range(share.processes)]
-    torch.distributed.all_gather_object(everybody, list(results))
-    return [everybody[index % share.processes][index // share.processes] for index in range(count)]
+        return own
+    everybody: list[dict[str, Counts]] = [{} for _ in range(share.processes)]
+    torch.distributed.all_gather_object(everybody, own)
+    whole = {name: np.empty((count, *array.shape[1:]), array.dtype) for name, array in everybody[0].items()}
+    for rank, theirs in enumerate(everybody):
+        for name, array in theirs.items():
+            whole[name][rank :: share.processes] = array
+    return whole
 
 
 def save_labels(path: Path, labels: Labels, dataset: Dataset) -> None:
