@@ -195,6 +195,12 @@ def test_what_lies_under_ignored_pixels_is_no_object_and_no_error() -> None:
     assert count_pair(ring, filled, 2, ScoringRules(min_object_px=0))["objects"][1, 6:].tolist() == [0, 0, 0, 0]
 
 
+def test_holes_that_share_ignored_pixels_alone_do_not_touch() -> None:
+    truth, prediction = drawn("111111", "1.x111", "111111"), drawn("111111", "111.11", "111111")
+    found = count_pair(truth, prediction, 2, ScoringRules(min_object_px=1))["objects"]
+    assert found[1, 6:].tolist() == [1, 1, 1, 1]
+
+
 def test_false_positives_go_to_the_size_of_the_object_that_their_part_touches_most() -> None:
     rules = ScoringRules(object_sizes_px=[3, 5])
     truth = drawn("11.1111111", "..........", "..........")
