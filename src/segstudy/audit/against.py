@@ -104,7 +104,7 @@ def read_results(path: Path) -> Results:
                 if row["level"] not in ("dataset", "class"):
                     continue
                 contract = Contract(row["split"], row["selected_on"], row["resolution"])
-                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"]))
+                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"] or "nan"))
                 if trained == tested:
                     own[experiment] = tested
                 elif tested not in crossed[experiment]:
