@@ -21,10 +21,11 @@ from segstudy.cli.options import (
     StudyArg,
     app,
     plan_of,
+    run_of,
     shown,
     workshop_of,
 )
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
     from segstudy.plan import Plan
@@ -70,9 +71,21 @@ def run(
 
 
 @app.command()
-def plan(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
-    """Show a study's runs: what each changes, where it stands, what it costs."""
+def plan(
+    study: StudyArg,
+    out: Out = None,
+    set_: Set = None,
+    power: Annotated[float | None, typer.Option(help="Chance to see --difference, such as 0.8.")] = None,
+    difference: Annotated[float | None, typer.Option(help="True difference in mIoU to be seen, such as 0.01.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a study's runs: what each changes, where it stands, what it costs; or how many seeds and images it needs."""
     whole, store = plan_of(study, out, set_)
+    if power is not None or difference is not None:
+        _print_requirements(
+            whole, store, 0.8 if power is None else power, 0.01 if difference is None else difference, as_json
+        )
+        return
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
     else:
@@ -132,16 +145,9 @@ def predict(
     from segstudy.errors import StoreError
     from segstudy.predict import predict_images
 
-    study, colon, rest = run_name.rpartition(":")
-    if not colon:
-        raise SpecError(f"RUN '{run_name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
-    experiment, _, seed = rest.partition("/seed")
+    study, experiment, seed = run_of(run_name)
     whole, store = plan_of(study, out, set_)
-    if seed and not seed.isdigit():
-        raise SpecError(
-            f"RUN '{run_name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed{whole.study.seeds[0]}"
-        )
-    chosen = whole.select([experiment], int(seed) if seed else None).runs[0]
+    chosen = whole.select([experiment], seed).runs[0]
     folder = store.run(chosen.experiment, chosen.seed)
     state = folder.state(chosen.identity, chosen.scored_on)
     if not folder.trained or state == "stale":
@@ -225,6 +231,31 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _print_requirements(plan: Plan, store: Store, power: float, difference: float, as_json: bool) -> None:
+    from segstudy.report.planning import requirements
+
+    rows = requirements(store, plan, power, difference)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(
+        f"To see a difference of {difference:g} in mIoU with probability {power:g}, uncorrected for other questions:\n"
+    )
+    for row in rows:
+        print(f"{row['about']}: sees {row['detectable']:.4f} as it stands")
+        for what, other in (("seeds", "images"), ("images", "seeds")):
+            needed, floor = row[what], row[f"floor_{what}"]
+            if needed is not None:
+                print(f"  {needed:,} {what} at the present number of {other}")
+            elif floor == floor:
+                print(f"  no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}")
+        pairs = [f"{seeds} seeds with {images:,} images" for seeds, images in row["table"] if images is not None]
+        if pairs:
+            print(f"  or {'; '.join(pairs)}")
+        if row["reason"]:
+            print(f"  {row['reason']}")
 
 
 def _print_plan(plan: Plan, store: Store) -> None:

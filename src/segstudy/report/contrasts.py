@@ -60,6 +60,7 @@ class Frames:
     uncertainty: pd.DataFrame
     effects: pd.DataFrame
     class_effects: pd.DataFrame
+    records: dict[str, list[Any]]
     selection: pd.DataFrame
 
 
@@ -69,6 +70,7 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
     results, runs, curves = results_frame(plan, evaluations), runs_frame(store, plan), curves_frame(store, plan)
     reported = results[results["resolution"] == plan.runs[0].config.resolution]
     scores = score_frame(reported)
+    comparison = comparison_frame(runs, scores)
     records: dict[str, list[Any]] = {}
     for run, folder in current_runs(store, plan):
         records.setdefault(run.experiment, []).append(read_yaml(folder.config))
@@ -79,13 +81,14 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
         reported=reported,
         runs=runs,
         scores=scores,
-        comparison=comparison_frame(runs, scores),
+        comparison=comparison,
         constants=constants_frame(evaluations),
         cost=cost_summary(cost_frame(store, plan), runs),
         curves=curves,
         uncertainty=uncertainty_frame(plan, evaluations),
         effects=effects_frame(plan, evaluations, records),
-        class_effects=class_effects_frame(plan, evaluations),
+        class_effects=class_effects_frame(plan, evaluations, [pair[1:] for pair in baseline_pairs(comparison)]),
+        records=records,
         selection=selection_frame(curves, runs),
     )
 

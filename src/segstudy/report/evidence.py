@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from segstudy import measures
+from segstudy.counting import measures_of
 from segstudy.guard import differing
 from segstudy.measures import OVERALL, Measure
 from segstudy.plan import Plan
@@ -67,10 +68,12 @@ def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFr
             if not same_images(found):
                 continue
             one = next(iter(found.values()))
-            for measure in OVERALL:
-                draw = generator_for(plan.study.name, experiment, data, measure.key)
-                result = estimate(networks(found, measure.counts), measure.function, draw, groups=one.groups)
-                keys = {key: one.meta[key] for key in ("train_data", "test_data", "split", "resolution")}
+            keys = {key: one.meta[key] for key in ("train_data", "test_data", "split", "resolution")}
+            for measure in measures_of(plan.study.scoring):
+                if "dataset" not in measure.levels or measure.counts not in one.counts:
+                    continue
+                counts = networks(found, measure.counts)
+                result = estimate(counts, measure.function, groups=one.groups, limits=measure.bounds)
                 rows.append({"experiment": experiment, **keys, "measure": measure.key, **_fields(result)})
     columns = ["experiment", "train_data", "test_data", "split", "resolution", "measure", *Estimate.__annotations__]
     return pd.DataFrame(rows, columns=columns)
@@ -95,7 +98,7 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
     Returns
     -------
     DataFrame
-        experiment, base, variant, kind, dataset, split, the fields of :class:`~segstudy.stats.comparison.Difference`,
+        experiment, base, variant, confounded, dataset, split, the fields of :class:`~segstudy.stats.comparison.Difference`,
         ``p_holm``, ``verdict``, and ``flags``: all that differs beside the declared factor, in words.
 
     """
@@ -109,19 +112,18 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
             "experiment": name,
             "base": run.comparison.base,
             "variant": run.comparison.variant,
-            "kind": run.comparison.kind,
+            "confounded": run.comparison.confounded,
             "dataset": run.config.dataset,
         }
         changes = list(run.comparison.changes)
         flags = differing(records.get(run.comparison.base, []), records.get(name, []), changes)
-        flags += [f"{len(changes)} factors changed together"] if run.comparison.confounded else []
         if ours and theirs:
             row |= _compared(plan, name, ours, theirs, LEADING)
             flags += [] if same_images(ours, theirs) else ["scored on other images"]
             if run.config.resolution == "input" and set(changes) & set(SIZES):
                 flags.append("scored on masks of different sizes")
         rows.append(row | {"flags": "; ".join(flags)})
-    keys = ["experiment", "base", "variant", "kind", "dataset", "split"]
+    keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
     frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])
     return _with_verdicts(frame)
 
@@ -150,13 +152,13 @@ def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(p_holm=adjusted, verdict=words)
 
 
-def class_effects_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
-    """Effect of every variant on each class's IoU, with interval: experiment, base, index, class, value, low, high."""
-    rows = []
-    for name in plan.experiments:
-        compared = plan.first(name).comparison
-        if compared is not None:
-            rows += class_differences(plan, evaluations, name, compared.base)
+def class_effects_frame(plan: Plan, evaluations: Sequence[Evaluated], pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Difference in each class's IoU, with interval, of every variant to its base and of further ``pairs``.
+
+    Columns: experiment, base, index, class, value, low, high, p_value, p_holm (over the classes), reason.
+    """
+    variants = [(name, c.base) for name in plan.experiments if (c := plan.first(name).comparison) is not None]
+    rows = [row for pair in dict.fromkeys([*variants, *pairs]) for row in class_differences(plan, evaluations, *pair)]
     columns = ["experiment", "base", "index", "class", "value", "low", "high", "p_value", "p_holm", "reason"]
     return pd.DataFrame(rows, columns=columns)
 

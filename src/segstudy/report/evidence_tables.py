@@ -8,33 +8,10 @@ import pandas as pd
 
 from segstudy.measures import OVERALL
 from segstudy.report.contrasts import Frames, over_seeds
-from segstudy.report.tables import GAP, Format, Table, contract
+from segstudy.report.tables import GAP, Format, Table, contract, interval_text, mark_confounded, number_text
 
 PRINTED = ("miou", "mdice", "pixel_accuracy")
 LABELS = {measure.key: measure.label for measure in OVERALL}
-
-
-def number_text(value: float, places: int = 4, signed: bool = False) -> str:
-    """A number as tables print it, with a true minus; a dash for none.
-
-    >>> number_text(-0.25, 2, True), number_text(float("nan"))
-    ('−0.25', '–')
-    """
-    if math.isnan(value):
-        return GAP
-    text = f"{value:{'+' if signed else ''}.{places}f}"
-    return text.replace("-", "−") if float(text) else text.lstrip("-+")
-
-
-def interval_text(low: float, high: float, places: int = 4, signed: bool = False) -> str:
-    """Both bounds in brackets; a dash where there is no interval.
-
-    >>> interval_text(0.5, 0.75, 2)
-    '[0.50, 0.75]'
-    """
-    if math.isnan(low) or math.isnan(high):
-        return GAP
-    return f"[{number_text(low, places, signed)}, {number_text(high, places, signed)}]"
 
 
 def about(population: str) -> str:
@@ -86,7 +63,7 @@ def comparisons_table(frames: Frames, number: int) -> Table:
         for a, b in zip(*(frame[f"num_seeds_{side}"].astype(float) for side in ("variant", "base")), strict=True)
     ]
     frame = frame.drop(columns="components").assign(
-        difference=text, seeds=seeds, about=[about(str(p)) for p in frame["population"]]
+        variant=mark_confounded(frame), difference=text, seeds=seeds, about=[about(str(p)) for p in frame["population"]]
     )
     formats = (
         Format("experiment", "Name"),

@@ -17,9 +17,8 @@ from markupsafe import Markup
 from segstudy.errors import listing
 from segstudy.report.contrasts import Frames, cross_frame
 from segstudy.report.evidence import NOT_COMPARABLE
-from segstudy.report.evidence_tables import interval_text, number_text
 from segstudy.report.figures import COLOURS, GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.tables import Cell, Table, crosses
+from segstudy.report.tables import Cell, Table, crosses, interval_text, number_text
 from segstudy.spec import CrossEvaluation
 from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
 
@@ -232,7 +231,8 @@ def _effect_sentences(effects: pd.DataFrame) -> list[str]:
     sentences = [
         f"{row['experiment']} ({row['variant']}) is {row['verdict']} than {row['base']}: "
         f"{number_text(row['value'], signed=True)} mIoU {interval_text(row['low'], row['high'], signed=True)}"
-        f"{', but ' + row['flags'] if row['flags'] else ''}."
+        f"{', but it changes more than one thing' if row['confounded'] else ''}"
+        f"{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
         for row in told.to_dict("records")
     ]
     for verdict, words in (

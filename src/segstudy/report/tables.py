@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from segstudy.guard import differing
 from segstudy.plan import IMPORTED
 from segstudy.report.contrasts import Frames, baseline_pairs, class_contrast, class_frame, cross_frame, variant_groups
 from segstudy.report.results import CONTRACT
@@ -95,13 +96,34 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
         return Cell(GAP if missing else str(value))
     if value is None or math.isnan(value):
         return Cell(GAP)
-    sign = "+" if column.signed else ""
-    text, exact = f"{value:{sign}.{column.places}f}", repr(float(value))
+    text, exact = number_text(value, column.places, column.signed), repr(float(value))
     spread = row.get(f"{column.key}_sd", math.nan)
     if not math.isnan(spread):
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
-    text = text.replace("-", "−") if float(text.split(" ")[0]) else text.lstrip("-+")
     return Cell(text + column.suffix, exact, float(value))
+
+
+def number_text(value: float, places: int = 4, signed: bool = False) -> str:
+    """A number as tables print it, with a true minus; a dash for none.
+
+    >>> number_text(-0.25, 2, True), number_text(float("nan"))
+    ('−0.25', '–')
+    """
+    if math.isnan(value):
+        return GAP
+    text = f"{value:{'+' if signed else ''}.{places}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-+")
+
+
+def interval_text(low: float, high: float, places: int = 4, signed: bool = False) -> str:
+    """Both bounds in brackets, on one line; a dash where there is no interval.
+
+    >>> interval_text(0.5, 0.75, 2)
+    '[0.50,\xa00.75]'
+    """
+    if math.isnan(low) or math.isnan(high):
+        return GAP
+    return f"[{number_text(low, places, signed)},\N{NO-BREAK SPACE}{number_text(high, places, signed)}]"
 
 
 def make_tables(frames: Frames) -> list[Table]:
@@ -169,7 +191,7 @@ def _choice(rows: pd.DataFrame) -> str:
 def _seeds(rows: pd.DataFrame) -> str:
     seeds = sorted(set(rows["seed"]))
     if len(seeds) == 1:
-        return f"Single run (seed {seeds[0]}); no uncertainty can be given."
+        return f"Single run (seed {seeds[0]}); nothing is known about other seeds."
     return f"Mean ± standard deviation over {len(seeds)} seeds ({', '.join(map(str, seeds))})."
 
 
@@ -235,16 +257,24 @@ def configurations_table(comparison: pd.DataFrame) -> Table:
     return Table("2-configurations", "Table 2: Experiments and their configurations", caption, frame, formats)
 
 
+def mark_confounded(frame: pd.DataFrame) -> list[str]:
+    """What each variant changes, marked where it is more than one thing."""
+    return [f"{v} (confounded)" if c else v for v, c in zip(frame["variant"], frame["confounded"], strict=True)]
+
+
 def variants_table(frames: Frames, number: int, arch: str, group: pd.DataFrame) -> Table:
     """Tables 3 and 4: baselines of one architecture, each followed by its variants."""
-    marks = [f"{v} (confounded)" if c else v for v, c in zip(group["variant"], group["confounded"], strict=True)]
-    frame = _scored_columns(group.assign(variant=marks), ["experiment", "dataset", "base", "variant", "confounded"])
+    marks = mark_confounded(group)
+    flags = group["experiment"].map(frames.effects.set_index("experiment")["flags"]).fillna("")
+    front = ["experiment", "dataset", "base", "variant", "confounded", "flags"]
+    frame = _scored_columns(group.assign(variant=marks, flags=flags), front)
     formats = (
         Format("experiment", "Name"),
         Format("dataset", "Dataset"),
         Format("variant", "Variant"),
         *SCORES,
         Format("delta_miou", "Δ mIoU", 4, signed=True),
+        *((Format("flags", "Differs beside the factor"),) if (frame["flags"] != "").any() else ()),
         *_state(frame),
     )
     label = ARCHITECTURES.get(arch.lower(), arch)
@@ -289,6 +319,12 @@ def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: 
     """Table 7: two baselines class by class."""
     dataset, first, second = pair
     frame = class_contrast(class_frame(frames.reported, frames.runs, pair[1:]), first, second, THRESHOLD)
+    known = frames.class_effects[
+        (frames.class_effects["experiment"] == first) & (frames.class_effects["base"] == second)
+    ]
+    frame = frame.merge(known[["class", "low", "high"]], on="class", how="left")
+    bounds = zip(frame["low"].astype(float), frame["high"].astype(float), strict=True)
+    frame = frame.assign(interval=[interval_text(low, high, signed=True) for low, high in bounds])
     arch = _named(frames.comparison).set_index("experiment")["model"]
     formats = [Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0)]
     for key, label in (("iou", "IoU"), ("dice", "Dice")):
@@ -296,6 +332,7 @@ def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: 
             Format(f"{key}_first", f"{arch[first]} {label}", 4),
             Format(f"{key}_second", f"{arch[second]} {label}", 4),
             Format(f"{key}_delta", f"Δ {label}", 4, signed=True),
+            *((Format("interval", "Δ IoU, 95 %"),) if key == "iou" else ()),
         ]
     hidden = int((~frame["printed"]).sum())
     shown = (
@@ -307,6 +344,8 @@ def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: 
     )
     waiting = frames.comparison[frames.comparison["experiment"].isin(pair[1:]) & (frames.comparison["state"] != "done")]
     gaps = "".join(f" {row.experiment}: {row.state}." for row in waiting.itertuples())
+    if phrases := differing(frames.records.get(first, []), frames.records.get(second, [])):
+        gaps += f" The two also differ in: {'; '.join(phrases)}."
     name = f"{number}-per-class-{dataset}" + ("" if alone else f"-{second}")
     return Table(name, f"Table {number}: Classes of {dataset}", caption + gaps, frame, tuple(formats))
 
@@ -353,6 +392,7 @@ TEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
+    "\N{NO-BREAK SPACE}": "~",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
