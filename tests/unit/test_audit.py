@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from segstudy.audit import Audit, as_text, audit_tables
 from segstudy.audit.headings import parse_heading
-from segstudy.audit.printed import parse_number
+from segstudy.audit.printed import judge, parse_number
 from segstudy.audit.tables import published_tables, read_tables
 from segstudy.errors import TableError
 
@@ -122,6 +123,25 @@ def test_a_heading_can_be_read_as_another():
     assert parse_heading("Jac.-Wert", "IoU").name == "iou"
     assert parse_heading("mPA", "pixel accuracy").name == "pixel_accuracy"
     assert parse_heading("mIoU", "ignore").kind == "ignored"
+
+
+@pytest.mark.parametrize(
+    ("implied", "because"),
+    [
+        ({"rounded": (0.464, 0.469)}, ""),  # 0.455 to 0.465
+        ({"rounded": (0.468, 0.469)}, "digits seem cut off instead of rounded"),  # 0.46 to 0.47
+        ({"truncated": (0.468, 0.469)}, "digits seem cut off instead of rounded"),
+        ({"truncated": (0.456, 0.457)}, "digits seem cut off instead of rounded"),
+        ({"printed": (0.475, 0.9)}, "it is off by one in the last digit"),
+    ],
+)
+def test_one_reading_of_the_digits_is_enough(implied, because):
+    def follows(reading):
+        return tuple(Fraction(str(end)) for end in implied.get(reading, (0.8, 0.9)))
+
+    verdict = judge(parse_number("0.46"), follows)
+    assert (verdict.severity, verdict.because) == ("rounding" if because else None, because)
+    assert judge(parse_number("0.44"), follows).severity == "contradiction"
 
 
 # One class's Dice and IoU
@@ -458,6 +478,8 @@ def test_the_odd_one_out_is_the_fault_wherever_it_stands(audit):
     head = "Experiment,Dataset,mIoU\n"
     found = audit(f"{head}u,x,0.61\n", f"{head}u,x,0.5171\n", f"{head}u,x,0.5171\n", f"{head}u,x,0.5\n")
     assert [(f.table, f.printed, f.implied) for f in found.findings] == [("t1", "0.61", "0.52")]
+    found = audit(f"{head}u,x,0.48312\n", f"{head}u,x,0.525\n", f"{head}u,x,0.525\n")
+    assert [(f.table, f.printed, f.implied) for f in found.findings] == [("t1", "0.48312", "0.52500")]
 
 
 def test_a_value_that_belongs_to_another_row_is_traced(audit):
@@ -476,25 +498,46 @@ def test_names_are_linked_by_a_table_of_configurations(audit):
     assert audit(runs, without, second).findings == ()
 
 
+RUN, CROSS = "Experiment,Dataset,mIoU\n", "Experiment,Train → Test,mIoU\n"
+SEEDS = "Experiment,Dataset,Seed,mIoU\n"
+
+
 @pytest.mark.parametrize(
-    ("first", "second"),
+    "tables",
     [
         ("Model,mIoU\nU-Net,0.5\n", "Model,mIoU\nU-Net,0.6\n"),  # the data stand in captions
         ("Model Name,mIoU\nU-Net,0.5\n", "Model Name,mIoU\nU-Net,0.6\n"),
-        ("Model Name,Dataset,mIoU\nU-Net,x,0.5\nU-Net,y,0.6\n", "# dataset: y\nModel,mIoU\nU-Net,0.5\n"),
+        ("Model Name,Dataset,mIoU\nU-Net,x,0.5\n", "Model Name,Dataset,mIoU\nU-Net,y,0.6\n"),
         ("Model,Dataset,mIoU\nU-Net,x,0.5\n", "Model,Dataset,Backbone,mIoU\nU-Net,x,r101,0.6\n"),
-        (
-            "Experiment,Dataset,Seed,mIoU\nu,x,1,0.5\nu,x,2,0.6\n",
-            "Experiment,Dataset,Seed,mIoU\nu,x,1,0.50\nu,x,2,0.60\n",
-        ),
+        (f"{SEEDS}u,x,1,0.5\nu,x,2,0.6\n", f"{SEEDS}u,x,1,0.50\n", f"{SEEDS}u,x,2,0.60\n"),
         ("Class,IoU\nroad,0.5\n", "Class,IoU\nroad,0.6\n"),
-        ("Experiment,Train → Test,mIoU\nu,x → x,0.5\n", "Experiment,Train → Test,mIoU\nu,x → y,0.6\n"),
-        ("Experiment,Dataset,mIoU\nu,x,0.50 ± 0.02\n", "Experiment,Dataset,mIoU\nu,x,0.53\n"),
-        ("Experiment,Dataset,Thr,mIoU\nu,x,0.3,0.5\nu,x,0.5,0.6\n", "Experiment,Dataset,mIoU\nu,x,0.7\n"),
+        (f"{CROSS}u,x → x,0.5\n", f"{CROSS}u,x → y,0.6\n"),
+        (f"{RUN}u,x,0.50 ± 0.02\n", f"{RUN}u,x,0.53\n"),
+        (f"{RUN}u,x,0.50\n", f"# level: image\n{RUN}u,x,0.53\n"),
+        (f"{RUN}u,x,0.60\n", "# level: image\nExperiment,Dataset,mDice\nu,x,0.80\n"),
+        ("Experiment,Dataset,Thr,mIoU\nu,x,0.3,0.5\nu,x,0.5,0.6\n", f"{RUN}u,x,0.7\n"),
+        (
+            "Experiment,Dataset,mIoU,mDice,Δ\nu,x,0.60,0.70,-\nv,x,0.64,0.72,+0.04\n",
+            "Experiment,Dataset,mIoU,mDice,Δ\nu,x,0.60,0.70,-\nv,x,0.64,0.72,+0.02\n",
+        ),
     ],
 )
-def test_what_may_be_another_run_is_not_compared(audit, first, second):
-    assert audit(first, second).findings == ()
+def test_what_may_be_something_else_is_not_compared(audit, tables):
+    assert audit(*tables).findings == ()
+
+
+def test_what_is_said_of_a_class_is_not_said_of_its_run(audit):
+    classes = "# model: A\n# dataset: d\nClass,Group,IoU\nroad,flat,0.900\ncar,vehicle,0.600\n"
+    found = audit(classes, "Model,Dataset,mIoU\nA,d,0.700\n", notes=("classes: 2",))
+    assert [(f.table, f.rule) for f in found.findings] == [("t2", "mean")]
+
+
+def test_a_mean_is_held_against_the_classes_of_its_own_table(audit):
+    head = "# measure: IoU\n# classes: road, car\nModel,Dataset,road,car,mIoU\n"
+    found = audit(f"{head}A,d,0.90,0.60,0.75\n", f"{head}A,d,0.80,0.50,0.65\n")
+    assert [(f.table, f.column, f.rule) for f in found.findings] == [
+        ("t2", column, "repeated") for column in ("road", "car", "mIoU")
+    ]
 
 
 def test_data_may_be_called_by_a_longer_name(audit):

@@ -85,7 +85,8 @@ def test_matched_different_missing(compare):
         ("0.883", 0.8841, "different"),
         ("88.3%", 0.8834, "matched"),
         ("≈ 0.88–0.89", 0.8951, "matched"),
-        ("0.883", float("nan"), "missing"),
+        ("0.883", "nan", "missing"),
+        ("0.883", "", "missing"),
     ],
 )
 def test_digits_decide(compare, printed, value, status):

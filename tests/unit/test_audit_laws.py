@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segstudy.audit import Audit, audit_tables
+from segstudy.audit import Audit, as_text, audit_tables
+from segstudy.errors import TableError
 
 MODES = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
 counts = st.one_of(st.integers(0, 3), st.integers(0, 10_000))
@@ -159,3 +161,52 @@ def test_drops_computed_from_printed_scores(data, style, derived, folder):
         ["Ours", printed[1], style(values[1] - values[0], True, derived)],
     ]
     assert audit_tables([str(write(folder, "drops", style, rows))]).findings == ()
+
+
+PIECES = [
+    "0.5",
+    "51.2",
+    "-0.1",
+    "1e9",
+    "50–58%",
+    "±",
+    "0,5",
+    "-",
+    "",
+    "x",
+    "∆",
+    "mIoU",
+    "Dice",
+    "IoU",
+    "Class",
+    "Model",
+    "FPS",
+]
+PIECES += [
+    "mean",
+    "train → test",
+    "a → b",
+    "drop mIoU",
+    "rel. drop",
+    '"',
+    ";",
+    "\t",
+    "#",
+    "²",
+    "0.0",
+    "100",
+    "Dataset",
+    "classes",
+]
+cells = st.sampled_from(PIECES) | st.text(max_size=6)
+
+
+@given(rows=st.lists(st.lists(cells, min_size=3, max_size=3), min_size=2, max_size=5), notes=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_whatever_a_file_holds_it_is_audited_or_refused(rows, notes, folder):
+    path = folder / "anything.csv"
+    head = "# classes: 2\n# dataset: d\n" if notes else ""
+    text = head + "\n".join(",".join(row) for row in rows)
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with contextlib.suppress(TableError):
+        as_text(audit_tables([str(path)]))

@@ -101,10 +101,10 @@ def read_results(path: Path) -> Results:
                 experiment, trained, tested, cls = (
                     row[key] for key in ("experiment", "train_data", "test_data", "class")
                 )
-                if row["level"] not in ("dataset", "class") or not trained:  # images, and what no skill would score
+                if row["level"] not in ("dataset", "class"):
                     continue
                 contract = Contract(row["split"], row["selected_on"], row["resolution"])
-                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"]))
+                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"] or "nan"))
                 if trained == tested:
                     own[experiment] = tested
                 elif tested not in crossed[experiment]:

@@ -145,7 +145,7 @@ def make_claims(tables: Sequence[Table]) -> Claims:
     found: list[Claim] = []
     remarks: list[tuple[str, str]] = []
     for index, table in enumerate(tables):
-        claims = _apart([c for n in range(len(table.rows)) for c in _row_claims(index, n, table, runs)])
+        claims = _apart(_table_claims(index, table, runs))
         remarks += [(table.name, remark) for remark in (*table.remarks, *_left_out(table, claims, len(tables)))]
         if table.pooled is None and _looks_averaged(claims):
             claims = [replace(claim, pooled=False) for claim in claims]
@@ -174,53 +174,57 @@ def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[st
         yield "does not say on which data, so not compared with other tables; say it with 'dataset: NAME'"
 
 
-def _row_claims(at: int, index: int, table: Table, runs: Runs) -> Iterable[Claim]:
-    """Every number of one row, differences still without operands."""
-    row = table.rows[index]
-    keys = identity(table, row)
-    cls = keys.get("class", "")
-    if part_of_classes(cls):
-        return
-    summary = cls.casefold() in MEANS
+def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
+    """Every number of one table, differences still without operands."""
+    numbered = [n for n, heading in enumerate(table.headings) if heading.kind in ("value", "difference", "relative")]
+    strays = {n: _strays([row.numbers[n] for row in table.rows]) for n in numbered if table.headings[n].kind == "value"}
     names = {fold(name) for name in table.classes}
-    for column, (heading, number) in enumerate(zip(table.headings, row.numbers, strict=True)):
-        if heading.kind not in ("value", "difference", "relative"):
-            continue
-        of_class = heading.of if fold(heading.of) in names else "" if summary else cls
-        run, name = runs.resolve(runs.with_heading(keys, "" if of_class == heading.of else heading.of), at)
-        yield Claim(
-            Place(at, index, column),
-            table.name,
-            row.label,
-            heading,
-            Subject(run, tested_on(keys), fold(of_class)),
-            MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
-            heading.kind,
-            number,
-            table.pooled is not False and not (number and number.averaged),
-            table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
-            summary,
-            heading.kind == "value" and _is_stray(number, [other.numbers[column] for other in table.rows]),
-            name,
-            keys.get("test", ""),
-        )
+    found = []
+    for index, row in enumerate(table.rows):
+        keys = identity(table, row)
+        cls = keys.get("class", "")
+        summary = cls.casefold() in MEANS
+        for column in numbered if not part_of_classes(cls) else ():
+            heading, number = table.headings[column], row.numbers[column]
+            of_class = heading.of if fold(heading.of) in names else "" if summary else cls
+            run, name = runs.resolve(runs.with_heading(keys, "" if of_class == heading.of else heading.of), at)
+            claim = Claim(
+                Place(at, index, column),
+                table.name,
+                row.label,
+                heading,
+                Subject(run, tested_on(keys), fold(of_class)),
+                MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
+                heading.kind,
+                number,
+                pooled=table.pooled is not False and not (number and number.averaged),
+                num_classes=table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
+                summary=summary,
+                stray=index in strays.get(column, ()),
+                run_name=name,
+                data=keys.get("test", ""),
+            )
+            found.append(claim)
+    return found
 
 
-def _is_stray(number: Number | None, column: Sequence[Number | None]) -> bool:
-    """Whether a score seems to be in another unit than its column: 0.8321 among percentages, 83.21 among fractions.
+def _strays(column: Sequence[Number | None]) -> set[int]:
+    """Rows whose scores seem to be in another unit than their column: 0.8321 among percentages, 83.21 among fractions.
 
     Percentages are printed with two digits fewer, so the other numbers must have exactly two more or two fewer.
     """
-    numbers = [other for other in column if other and other.low]
-    if number is None or number.mark or number not in numbers:
-        return False
-    usual = Counter(other.places for other in numbers).most_common(1)[0][0]
-    usual_large = any(other.high * other.unit > 1 for other in numbers if other.places == usual)
-    size = number.high * number.unit
-    shift = number.places - usual
-    if {other.places for other in numbers} != {usual, number.places}:
-        return False
-    return (shift == 2 and size <= 1 and usual_large) or (shift == -2 and 1 < size <= 100 and not usual_large)
+    numbers = {row: number for row, number in enumerate(column) if number and number.low and not number.mark}
+    places = Counter(number.places for number in numbers.values())
+    if len(places) != 2:
+        return set()
+    (usual, _), (odd, _) = places.most_common()
+    large = {row for row, number in numbers.items() if number.high * number.unit > 1}
+    those = {row for row, number in numbers.items() if number.places == odd}
+    if odd - usual == 2 and large - those:
+        return those - large
+    if odd - usual == -2 and not large - those:
+        return {row for row in those & large if numbers[row].high * numbers[row].unit <= 100}
+    return set()
 
 
 def _looks_averaged(claims: list[Claim]) -> bool:
@@ -257,42 +261,44 @@ def _apart(claims: list[Claim]) -> list[Claim]:
 
 def _with_operands(claims: list[Claim]) -> list[Claim]:
     """The claims of one table, each difference with the scores that it may lie between."""
-    scores = [claim for claim in claims if claim.kind == "value"]
-    baselines = {
-        (claim.place.row, claim.place.column)
-        for claim in claims
-        if claim.kind != "value" and (claim.number is None or claim.number.low == claim.number.high == 0)
-    }
+    scores: dict[int, list[Claim]] = defaultdict(list)  # by row
+    baselines: dict[int, list[int]] = defaultdict(list)  # by column of differences, the rows without one
+    for claim in claims:
+        if claim.kind == "value":
+            scores[claim.place.row].append(claim)
+        elif _is_baseline(claim):
+            baselines[claim.place.column].append(claim.place.row)
     return [
-        replace(claim, operands=tuple(_operands(claim, scores, baselines)))
-        if claim.kind != "value" and (claim.place.row, claim.place.column) not in baselines
+        replace(claim, operands=tuple(_operands(claim, scores, baselines[claim.place.column])))
+        if claim.kind != "value" and not _is_baseline(claim)
         else claim
         for claim in claims
     ]
 
 
-def _operands(claim: Claim, scores: list[Claim], baselines: set[tuple[int, int]]) -> Iterable[tuple[Claim, Claim]]:
+def _is_baseline(claim: Claim) -> bool:
+    """Whether a row differs from nothing: no difference is printed in it, or 0."""
+    return claim.number is None or claim.number.low == claim.number.high == 0
+
+
+def _operands(claim: Claim, scores: dict[int, list[Claim]], baselines: list[int]) -> Iterable[tuple[Claim, Claim]]:
     """Two columns beside each other in the row; or the row's score and that of a row without a difference."""
-    here = [c for c in scores if c.place.row == claim.place.row]
-    own = [c for c in here if c.measure == claim.measure]
+    row = claim.place.row
+    own = [score for score in scores[row] if score.measure == claim.measure]
     if len(own) == 2:
         yield own[0], own[1]
     if len(own) > 2:
-        own = [c for c in own if c.heading.of == claim.heading.of]
+        own = [score for score in own if score.heading.of == claim.heading.of]
     if claim.heading.guessed:
-        own = [c for c in reversed(here) if c.place.column < claim.place.column]
+        own = [score for score in reversed(scores[row]) if score.place.column < claim.place.column]
+    nearest_above = sorted(baselines, key=lambda other: (other > row, abs(other - row)))
     for score in own:
         others = [
-            c
-            for c in scores
-            if (c.place.row, claim.place.column) in baselines
-            and c.number
-            and c.place.column == score.place.column
-            and c.place.row != claim.place.row
-            and c.subject.cls == claim.subject.cls
+            other
+            for baseline in nearest_above
+            for other in scores[baseline]
+            if other.number and other.place.column == score.place.column and other.subject.cls == claim.subject.cls
         ]
-        same_run = [c for c in others if c.subject.run == score.subject.run]
-        same_data = [c for c in others if c.data == score.data]
-        row = claim.place.row
-        for other in sorted(same_run or same_data or others, key=lambda c: (c.place.row > row, abs(c.place.row - row))):
-            yield score, other
+        same_run = [other for other in others if other.subject.run == score.subject.run]
+        same_data = [other for other in others if other.data == score.data]
+        yield from ((score, other) for other in same_run or same_data or others)

@@ -164,7 +164,7 @@ def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
     cells = _numbers(headings, grid[1:], lines[1:], path)
     columns = _in_one_unit(headings, cells, said.get("unit", ""))
     rows = [
-        Row(*_identity(headings, texts), tuple(column[index] for column in columns))
+        Row(*_identity(headings, texts, f"row {index + 1}"), tuple(column[index] for column in columns))
         for index, texts in enumerate(grid[1:])
     ]
     keys = {key: said[key] for key in NOTE_KEYS if key in said}
@@ -193,7 +193,7 @@ def _read_grid(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise TableError(f"{path}: is not text in UTF-8; save the table as CSV in UTF-8") from None
     if "\0" in text:
         raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
-    lines = text.splitlines()
+    lines = text.splitlines(keepends=True)
     first = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
     comments = [line.strip()[1:].strip() for line in lines[:first] if line.strip().strip("#").strip()]
     head = lines[first] if first < len(lines) else ""
@@ -327,7 +327,7 @@ def _looks_percent(numbers: Sequence[Number]) -> bool:
     return len(large) > len(numbers) / 2 or max(number.high for number in large) > 10
 
 
-def _identity(headings: list[Heading], texts: list[str]) -> tuple[str, dict[str, str], dict[str, str]]:
+def _identity(headings: list[Heading], texts: list[str], number: str) -> tuple[str, dict[str, str], dict[str, str]]:
     """What a row is called for people, what it says of itself, and the numbers of columns that are not recognised."""
     said = [(h, text) for h, text in zip(headings, texts, strict=True) if text.casefold() not in GAPS - {"none"}]
     keys: dict[str, str] = {}
@@ -343,7 +343,7 @@ def _identity(headings: list[Heading], texts: list[str]) -> tuple[str, dict[str,
     named = named or [(h.text, text) for h, text in said if h.kind in ("unknown", "number")]
     if len(named) == 1 and not re.search(r"[^\W\d_]", named[0][1]):
         return " ".join(part for part in named[0] if part), keys, asides
-    return ", ".join(text for _, text in named), keys, asides
+    return ", ".join(text for _, text in named) or number, keys, asides
 
 
 def _is_number(text: str) -> bool:
