@@ -36,6 +36,10 @@ class StoreError(SegstudyError):
     """The output folder is locked, damaged, or holds results of other settings."""
 
 
+class TableError(SegstudyError):
+    """A published table cannot be read, or what was said about its columns and rows does not fit it."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the allowed name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)

@@ -16,9 +16,8 @@ from PIL import Image
 from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
 from segstudy import measures
 from segstudy.archive import export_run, write_archive
-from segstudy.data.batches import batches, divide_order, epoch_order, normalise, to_device
 from segstudy.errors import SegstudyError, SpecError, StoreError
-from segstudy.evaluate import class_table, count_split
+from segstudy.evaluate import class_table, count_confusion
 from segstudy.launch import Workshop, execute, import_checkpoint
 from segstudy.models import build_network, import_smp, load_network, predict_logits, read_state
 from segstudy.plan import make_plan
@@ -367,29 +366,6 @@ def test_class_table_by_name_and_by_map():
         class_table(("road", "bike"), ("road", "cycle"), {})
 
 
-def test_batches_hold_every_image_once_and_never_one_alone():
-    for count in range(2, 40):
-        for size in range(2, 9):
-            parts = divide_order(epoch_order(count, 1, 0), size)
-            assert sorted(np.concatenate(parts).tolist()) == list(range(count))
-            assert max(map(len, parts)) <= max(size, 3)
-            assert min(map(len, parts)) > 1
-
-
-def test_order_follows_from_seed_and_epoch():
-    assert epoch_order(50, 3, 4).tolist() == epoch_order(50, 3, 4).tolist()
-    assert epoch_order(50, 3, 4).tolist() != epoch_order(50, 3, 5).tolist()
-    assert epoch_order(50, 3, 4).tolist() != epoch_order(50, 4, 4).tolist()
-
-
-def test_normalisation_is_the_reviews():
-    image = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)
-    red, green, blue = normalise(image)[0, :, 0, 0].tolist()
-    assert red == pytest.approx((0 / 255 - 0.485) / 0.229, abs=1e-6)
-    assert green == pytest.approx((128 / 255 - 0.456) / 0.224, abs=1e-6)
-    assert blue == pytest.approx((255 / 255 - 0.406) / 0.225, abs=1e-6)
-
-
 def test_cosine_falls_as_pytorchs_does():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7)
@@ -415,22 +391,10 @@ def test_evaluation_of_ignored_pixels_and_absent_classes(tmp_path):
             logits[:, 1] = 1
             return logits
 
-    counts = count_split(Constant(), cached, torch.device("cpu"), "input")
+    counts = count_confusion(Constant(), cached, torch.device("cpu"))
     for image, labels in zip(counts, cached.labels_nhw[np.arange(len(cached))], strict=True):
         assert image[:, [0, 2]].sum() == 0
         assert image[:, 1].tolist() == [int((labels == k).sum()) for k in range(3)]
-
-
-def test_batches_give_the_cached_arrays(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out")
-    cached = workshop.cached("kvasir", "train", 32)
-    parts = divide_order(np.arange(len(cached)), 5)
-    feed = list(batches(cached, parts))
-    assert [len(images) for images, _ in feed] == [5, 5, 2]
-    images, labels = to_device(*feed[0], torch.device("cpu"))
-    assert images.shape == (5, 3, 32, 32)
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(labels[2], torch.from_numpy(cached.labels_nhw[np.array([2])][0].astype(np.int64)))
 
 
 def test_bf16_and_float32_agree_roughly(data, tmp_path):
@@ -445,19 +409,6 @@ def test_bf16_and_float32_agree_roughly(data, tmp_path):
         rough = predict_logits(make_fabric(recipe.model_copy(update={"precision": "bf16"})).setup(network), image)
     assert torch.allclose(exact, rough, atol=0.1 * exact.abs().max().item())
     assert not torch.equal(exact, rough)
-
-
-def test_labels_read_in_another_way_are_cached_anew(tmp_path):
-    fake_folder(tmp_path / "f", num_images=6, num_classes=3)
-    text = STUDY.replace("{{reader: kvasir, root: Kvasir-SEG}}", "{{reader: folder, root: f, num_classes: 3 {more}}}")
-    read = {}
-    for more in ("", ", ignore_values: [2]"):
-        study = parse_study(text.format(protocol="paper", epochs=1, more=more).split("cross_evaluations")[0])
-        with showing(quiet=True) as progress:
-            cached = Workshop(study, Store(tmp_path / "out"), tmp_path, progress).cached("kvasir", "train", 32)
-        read[more] = cached.labels_nhw[np.arange(len(cached))]
-    assert np.array_equal(read[""] == 2, read[", ignore_values: [2]"] == 255)
-    assert (read[""] == 2).any()
 
 
 def test_scoring_a_finished_run_needs_no_initial_weights(data, tmp_path):
