@@ -132,7 +132,7 @@ def _pixels_of(labels: NDArray[np.uint8], num_classes: int) -> Counts:
 
 def _boundary_points(labels: NDArray[np.uint8], num_classes: int) -> list[NDArray[np.intp]]:
     """Row and column of the boundary pixels of each class, (n, 2)."""
-    places = np.flatnonzero(_edge(labels, CROSS) & (labels != VOID))
+    places = np.flatnonzero(_edge(labels, CROSS))
     classes = labels.ravel()[places]
     points = np.stack(np.divmod(places, labels.shape[1]), axis=-1)
     return [points[classes == k] for k in range(num_classes)]

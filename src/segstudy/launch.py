@@ -83,7 +83,7 @@ class Workshop:
             entry, folder = self.study.data[name], self.study.folder
             dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store)
             if not self.inspecting:
-                refuse(f"dataset '{name}'", dataset.faults)
+                refuse(f"dataset '{name}' (segstudy check tells all)", dataset.faults)
                 for note in dataset.notes:
                     self.progress.say(f"note: {name}: {note}")
             self._datasets[name] = dataset, roles

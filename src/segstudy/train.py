@@ -177,11 +177,7 @@ def train(
             generator = epoch_generator(seed + (share.rank << 32), epoch)
             change = functools.partial(augmenter, generator=generator) if augmenter else None
             spent = _one_epoch(model, stepper, feed.epoch(epoch, change), loss_of, fabric, progress)
-            if not math.isfinite(spent["loss"]):
-                raise SegstudyError(
-                    f"{folder.path.name} of {folder.path.parent.name}: the loss is {spent['loss']} in epoch {epoch + 1}; "
-                    "lower recipe.optimizer.lr, or set recipe.precision: float32"
-                )
+            _check_loss(spent["loss"], epoch, folder)
             score = _miou(model, select, fabric)
             reported = score if report.split == select.split else _miou(model, report, fabric)
             at.epoch = epoch + 1
@@ -197,6 +193,14 @@ def train(
                 f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
             )
     _finish(folder, at)
+
+
+def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
+    if not math.isfinite(loss):
+        raise SegstudyError(
+            f"{folder.path.name} of {folder.path.parent.name}: the loss is {loss} in epoch {epoch + 1}; "
+            "lower recipe.optimizer.lr, or set recipe.precision: float32"
+        )
 
 
 def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:

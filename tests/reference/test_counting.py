@@ -19,6 +19,7 @@ from PIL import Image
 from scipy import ndimage
 from sklearn.calibration import calibration_curve
 
+from fakes import random_masks
 from reference import slow_boundaries, slow_measures, slow_objects
 from segstudy import measures
 from segstudy.boundaries import tolerances_of
@@ -53,29 +54,6 @@ RULES = ScoringRules(
 BY_KEY = {measure.key: measure for measure in measures_of(RULES)}
 SLOW = slow_boundaries.PER_CLASS | slow_objects.PER_CLASS
 EXACT, THOUSANDTHS = 1e-12, 1e-3  # distances are kept in 1/1000 px
-
-
-def random_masks(seed: int) -> Masks:
-    """Boxes and rings of two classes, predicted more or less, some not at all; class 3 in no truth; in some, ignored pixels."""
-    rng = np.random.default_rng(seed)
-    height, width = rng.integers(9, 15, 2)
-    truth, prediction = np.zeros((2, height, width), np.uint8)
-    for _ in range(7):
-        high, wide = rng.integers(2, 6, 2)
-        top, left = rng.integers(0, height - high), rng.integers(0, width - wide)
-        for mask in (truth, prediction):
-            if rng.random() < 0.85:
-                shift = rng.integers(-1, 2)
-                box = mask[max(0, top + shift) : top + shift + high, left : left + wide]
-                inside = box[1:-1, 1:-1].copy()
-                box[:] = 1 + (high + wide) % 2
-                box[1:-1, 1:-1] = inside if rng.random() < 0.5 else box[:1, :1]
-    noisy = rng.random(truth.shape) < rng.choice([0.0, 0.05, 0.3])
-    prediction[noisy] = rng.integers(0, NUM_CLASSES, int(noisy.sum()), dtype=np.uint8)
-    if seed % 2:
-        truth[rng.random(truth.shape) < 0.1] = IGNORE
-        truth[:2, -3:] = IGNORE
-    return truth, prediction
 
 
 @pytest.fixture(params=SEEDS, ids=lambda seed: f"seed{seed}")
@@ -215,6 +193,12 @@ def test_what_lies_under_ignored_pixels_is_no_object_and_no_error() -> None:
         drawn(".....", ".111.", ".111.", ".111.", "....."),
     )
     assert count_pair(ring, filled, 2, ScoringRules(min_object_px=0))["objects"][1, 6:].tolist() == [0, 0, 0, 0]
+
+
+def test_holes_that_share_ignored_pixels_alone_do_not_touch() -> None:
+    truth, prediction = drawn("111111", "1.x111", "111111"), drawn("111111", "111.11", "111111")
+    found = count_pair(truth, prediction, 2, ScoringRules(min_object_px=1))["objects"]
+    assert found[1, 6:].tolist() == [1, 1, 1, 1]
 
 
 def test_false_positives_go_to_the_size_of_the_object_that_their_part_touches_most() -> None:

@@ -27,7 +27,8 @@ from segstudy.data.core import (
     threshold_labels,
     train_test_indices,
 )
-from segstudy.data.pairing import list_images, match_by_stem, pair_by_stem
+from segstudy.data.faults import refuse
+from segstudy.data.pairing import list_images, match_by_stem
 from segstudy.errors import DataError
 
 RNG = np.random.default_rng(7)
@@ -251,7 +252,7 @@ def test_sizes_must_agree(tmp_path: Path) -> None:
 
 def test_pairs_are_sorted_by_name(tmp_path: Path) -> None:
     fake_folder(tmp_path, num_images=3)
-    samples = pair_by_stem(tmp_path / "images", tmp_path / "masks", prefix="p/")
+    samples = match_by_stem(tmp_path / "images", tmp_path / "masks", prefix="p/")[0]
     assert [sample.id for sample in samples] == ["p/scene00", "p/scene01", "p/scene02"]
     assert all(sample.image.suffix == ".jpg" and sample.mask.suffix == ".png" for sample in samples)
 
@@ -263,7 +264,7 @@ def test_lone_files_on_both_sides_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"(?s)image-without-mask \(1\).*scene02\.jpg.*mask-without-image \(1\).*scene00\.png"
     ):
-        pair_by_stem(tmp_path / "images", tmp_path / "masks")
+        refuse("a", match_by_stem(tmp_path / "images", tmp_path / "masks")[1])
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
     twin = save(root / "images" / "scene00.png", random_image(RNG, (4, 4)))
     match = rf"(?s)same-name \(1\).*{twin.name}: differs from 'scene00\.jpg' only in its suffix; keep one"
     with pytest.raises(DataError, match=match):
-        pair_by_stem(root / "images", root / "masks")
+        refuse("a", match_by_stem(root / "images", root / "masks")[1])
     samples, _ = match_by_stem(root / "images", root / "masks")
     assert [sample.image.name for sample in samples] == ["scene00.jpg", "scene01.jpg"]
 
@@ -311,7 +312,7 @@ def test_names_that_differ_in_case_are_a_warning(tmp_path: Path) -> None:
     samples, faults = match_by_stem(root / "images", root / "masks")
     assert len(samples) == 3
     assert {(fault.kind, fault.severity, fault.sample) for fault in faults} == {("case", "warning", "scene00")}
-    assert pair_by_stem(root / "images", root / "masks") == samples
+    refuse("a", faults)  # does not
 
 
 def test_folder_without_images_is_an_error(tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
     prints = []
     for place in ("a", "b"):
         root = fake_folder(tmp_path / place, num_images=2)
-        prints.append(fingerprint(pair_by_stem(root / "images", root / "masks"), {}))
+        prints.append(fingerprint(match_by_stem(root / "images", root / "masks")[0], {}))
     assert prints[0] == prints[1]
     save(tmp_path / "b" / "masks" / "scene00.png", np.zeros((32, 48), np.uint8))
-    assert fingerprint(pair_by_stem(tmp_path / "b" / "images", tmp_path / "b" / "masks"), {}) != prints[0]
+    assert fingerprint(match_by_stem(tmp_path / "b" / "images", tmp_path / "b" / "masks")[0], {}) != prints[0]

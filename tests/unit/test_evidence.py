@@ -58,7 +58,9 @@ def fill(store: Store, plan: Plan, record: dict[str, dict[str, Any]] | None = No
         folder = store.run(run.experiment, run.seed)
         roles = {"train": "train", "select": "holdout", "report": "test"}
         own = {"precision": "32-true", "data_fingerprints": {"train": "aa", "select": "bb"}}
-        write_yaml(folder.config, {"identity": run.identity, "roles": roles, **own, **(record or {}).get(run.experiment, {})})
+        write_yaml(
+            folder.config, {"identity": run.identity, "roles": roles, **own, **(record or {}).get(run.experiment, {})}
+        )
         lines = [
             {"epoch": n, "loss": 1 / n, "select_miou": s, "report_miou": r}
             for n, (s, r) in enumerate(((0.2, 0.5), (0.6, 0.52), (0.4, 0.56), (0.3, 0.4)), 1)
@@ -197,7 +199,14 @@ def test_reliability_is_drawn_of_bins_that_hold_pixels(filled: tuple[Store, Plan
     fill(Store(tmp_path), plan, calibration=bins)
     frame = reliability_frame(read_evaluations(Store(tmp_path), plan))
     first = frame.iloc[0].to_dict()
-    assert first == {"experiment": "base", "test_data": "spot", "bin": 1, "accuracy": 0.7, "confidence": 0.9, "share": 1.0}
+    assert first == {
+        "experiment": "base",
+        "test_data": "spot",
+        "bin": 1,
+        "accuracy": 0.7,
+        "confidence": 0.9,
+        "share": 1.0,
+    }
     assert len(frame) == 4
     assert reliability_frame(read_evaluations(*filled)).empty
 
@@ -234,4 +243,4 @@ def test_numbers_and_intervals_in_print() -> None:
     assert number_text(-0.12345, signed=True) == "−0.1235"
     assert number_text(0.00001, signed=True) in ("0.0000", "+0.0000")
     assert interval_text(0.1, float("nan")) == "–"
-    assert interval_text(-0.1, 0.25, 2, True) == "[−0.10, +0.25]"
+    assert interval_text(-0.1, 0.25, 2, True) == "[−0.10,\xa0+0.25]"

@@ -134,7 +134,7 @@ def test_cityscapes_lone_files_are_named_at_once(tmp_path: Path) -> None:
     ]
     assert (len(dataset.samples("train")), len(dataset.samples("val"))) == (3, 3)
     match = (
-        r"(?s)2 faults .*image-without-mask \(1\).*aachen_000000.*labelIds.*mask-without-image \(1\).*frankfurt_000003"
+        r"(?s)2 faults\nimage-without-mask \(1\).*aachen_000000.*labelIds.*mask-without-image \(1\).*frankfurt_000003"
     )
     with pytest.raises(DataError, match=match):
         refuse(dataset)
@@ -222,7 +222,7 @@ def test_kvasir_unpaired(tmp_path: Path) -> None:
     fakes.fake_kvasir(tmp_path)
     (tmp_path / "masks" / "cju003.jpg").unlink()
     dataset = kvasir.read("k", tmp_path)
-    with pytest.raises(DataError, match=r"(?s)dataset 'k': 1 faults.*cju003\.jpg: no mask of this name in .*masks"):
+    with pytest.raises(DataError, match=r"(?s)dataset 'k': 1 fault\n.*cju003\.jpg: no mask of this name in .*masks"):
         refuse(dataset)
     assert [sample.id for sample in sorted(dataset.samples("all"))] == ["cju000", "cju001", "cju002", "cju004"]
 

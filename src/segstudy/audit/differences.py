@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from segstudy.audit.claims import OWN, Claim, Claims
-from segstudy.audit.findings import Finding, finding, score_interval
+from segstudy.audit.claims import Claim, Claims
+from segstudy.audit.findings import Finding, finding
 from segstudy.audit.printed import Interval, Number, Reading, Verdict, distance, judge
+from segstudy.audit.subjects import OWN
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Way:
 
     def implied(self, reading: Reading) -> Interval:
         """The values that follow from the two scores."""
-        own, other = score_interval(self.own, reading), score_interval(self.other, reading)
+        own, other = self.own.printed.score(reading), self.other.printed.score(reading)
         if not self.share_of:
             ends = (self.sign * (own[0] - other[1]), self.sign * (own[1] - other[0]))
         else:
             top, bottom, sign = (own, other, self.sign) if self.share_of == "other" else (other, own, -self.sign)
             if not bottom[0]:
-                return Fraction(-1), Fraction(10**9)  # a share of next to nothing may be anything
+                return Fraction(-(10**9)), Fraction(10**9)  # a share of next to nothing may be anything
             ends = (sign * (top[0] / bottom[1] - 1), sign * (top[1] / bottom[0] - 1))
         return min(ends), max(ends)
 
@@ -54,22 +55,29 @@ def differences(claims: Claims) -> Iterator[Finding]:
             columns[claim.place.table, claim.place.column].append(claim)
     for column in columns.values():
         usual = -1 if column[0].heading.falls else 1
-        directions = [[_best_way(claims, claim, sign) for claim in column] for sign in (usual, -usual)]
+        signs = [(usual,), (-usual,)] if not column[0].heading.unsigned else [(1, -1)]
+        directions = [[_best_way(claims, claim, allowed) for claim in column] for allowed in signs]
         best = min(directions, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (2, 1)])
         for claim, found in zip(column, best, strict=True):
             if found and found[1].severity:
                 yield _no_difference(claims, claim, *found)
 
 
-def _best_way(claims: Claims, claim: Claim, sign: int) -> tuple[Way, Verdict] | None:
+def _best_way(claims: Claims, claim: Claim, signs: tuple[int, ...]) -> tuple[Way, Verdict] | None:
     """The reading of a difference that fits best; None if no two printed scores make one."""
     ways = [
         Way(own, other, sign, share)
         for own, other in _operands(claims, claim)
         for share in _shares(claim, own, other)
+        for sign in signs
         if not (share and claim.kind == "relative" and own.printed.averaged)  # a mean of shares is no share of means
     ]
-    return min(((way, way.judge(claim.printed)) for way in ways), key=lambda found: found[1].rank, default=None)
+    judged = [(way, way.judge(claim.printed)) for way in ways]
+    return min(
+        judged,
+        key=lambda found: (found[1].rank, distance(claim.printed, found[0].implied("printed"))),
+        default=None,
+    )
 
 
 def _operands(claims: Claims, claim: Claim) -> list[tuple[Claim, Claim]]:
@@ -85,7 +93,7 @@ def _shares(claim: Claim, own: Claim, other: Claim) -> Iterator[Literal["", "own
     """What a difference may be a share of: nothing, unless it says relative; % alone may mean either."""
     if claim.kind == "difference":
         yield ""
-    if claim.kind == "relative" or claim.heading.percent or claim.printed.mark == "percent":
+    if claim.may_be_share:
         yield "other"
         if own.place.row == other.place.row:  # of two columns, either may be the base
             yield "own"

@@ -143,11 +143,21 @@ def open_image(path: Path) -> Image.Image:
             return image
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that Pillow can read", "unreadable") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise DataError(f"{path}: the image cannot be decoded ({error}); copy it anew from its source", kind) from None
+        unknown = isinstance(error, UnidentifiedImageError)
+        kind = "truncated" if "truncated" in str(error).lower() or _lacks_end(path) else "unreadable"
+        reason = "not an image that Pillow can read" if unknown else f"the image cannot be decoded ({error})"
+        raise DataError(f"{path}: {reason}; copy it anew from its source", kind) from None
+
+
+def _lacks_end(path: Path) -> bool:
+    """Whether a JPEG or PNG file does not end as its format says, so that it must have been cut off."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    ends = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+    return any(content.startswith(start) and end not in content[-64:] for start, end in ends.items())
 
 
 def is_deep(path: Path, image: Image.Image) -> bool:

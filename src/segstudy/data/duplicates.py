@@ -3,7 +3,8 @@
 Equal pixels are told by a hash. For near duplicates (resized, compressed or brightened anew, cropped or turned a little,
 mirrored, the next frame of a video) each of three steps looks closer at the pairs that the one before left over:
 
-1. all pairs, by difference hashes of 256 bits of the image and of its mirror image;
+1. all pairs, by difference hashes of the image and of its mirror image: 512 bits, each saying which of two places that lie
+   2/16 of a side apart, to the right or down, is the brighter one;
 2. the best correlation over small shifts at 32 pixels;
 3. the correlation at 64 pixels after one image was aligned with the other by an affine map.
 
@@ -30,9 +31,9 @@ from numpy.typing import NDArray
 
 from segstudy.data.core import Dataset, Sample
 
-HASH_SIDE = 16
+HASH_SIDE, STEP = 16, 2
 THUMBNAIL_PX, COARSE_PX = 64, 32
-MAX_DISTANCE = 60  # bits of 256
+MAX_DISTANCE = 120  # bits of 512
 MIN_COARSE, MIN_SIMILARITY = 0.4, 0.6
 MAX_SHIFT_PX = 5  # of COARSE_PX
 DARK = 24  # grey level up to which a pixel shows nothing
@@ -50,7 +51,7 @@ class ImagePrint:
     """What is kept of an image to find its duplicates: some 4 kB, whatever its size.
 
     ``content`` is a hash of the decoded pixels and their number, so that equal files have it equal, and different files of
-    the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 4).
+    the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 8).
     ``thumbnail`` is grey, ``uint8`` (64, 64), without dark margins.
     """
 
@@ -91,17 +92,24 @@ def fingerprint_image(rgb: Pixels) -> ImagePrint:
     rgb
         ``uint8`` (h, w, 3), of any size.
 
-    Source: difference hash as Krawetz, "Kind of Like That", 2013, with 16 x 16 bits for 8 x 8.
+    Source: difference hash as Krawetz, "Kind of Like That", 2013, in both directions and over wider steps, which small
+    crops and turns change less.
 
     """
     content = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
     content.update(np.ascontiguousarray(rgb).data)
     small = cv2.resize(rgb, (4 * THUMBNAIL_PX, 4 * THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     grey = _without_margins(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
-    steps = _resized(grey, HASH_SIDE + 1, HASH_SIDE).astype(np.int16)
-    rises = np.stack([np.diff(steps) > 0, np.diff(steps[:, ::-1]) > 0])
-    bits = np.packbits(rises.reshape(2, -1), axis=1).view(np.uint64)
+    across, down = _resized(grey, HASH_SIDE + STEP, HASH_SIDE), _resized(grey, HASH_SIDE, HASH_SIDE + STEP)
+    rises = [_rises(across, down), _rises(across[:, ::-1], down[:, ::-1])]
+    bits = np.packbits(rises, axis=1).view(np.uint64)
     return ImagePrint(content.hexdigest(), bits, _resized(grey, THUMBNAIL_PX, THUMBNAIL_PX))
+
+
+def _rises(across: Pixels, down: Pixels) -> NDArray[np.bool_]:
+    """Whether brightness rises over each step to the right, then over each step down."""
+    right = across[:, STEP:] > across[:, :-STEP]
+    return np.concatenate([right.ravel(), (down[STEP:] > down[:-STEP]).ravel()])
 
 
 def find_duplicates(dataset: Dataset, prints: Mapping[str, ImagePrint]) -> list[Finding]:
@@ -162,15 +170,24 @@ def _near_pairs(prints: Sequence[ImagePrint]) -> list[tuple[int, int, float, boo
 def _like_hashes(bits: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
     """First and second index, and whether the mirror image is closer, of pairs within ``MAX_DISTANCE`` bits."""
     found = []
-    rows = max(1, 2**20 // len(bits))
+    plain, turned = np.ascontiguousarray(bits.transpose(1, 2, 0))  # (8, images), so that a word of all lies together
+    rows = max(1, 2**17 // len(bits))
     for start in range(0, len(bits), rows):
-        differing = bits[start : start + rows, None, :1] ^ bits[None, start:]  # (rows, others, 2, 4)
-        distances = np.bitwise_count(differing).sum(axis=-1, dtype=np.uint16)
-        i, j = np.nonzero(distances.min(axis=-1) <= MAX_DISTANCE)
+        own = plain[:, start : start + rows]
+        distances, turned_distances = _differing_bits(own, plain[:, start:]), _differing_bits(own, turned[:, start:])
+        i, j = np.nonzero(np.minimum(distances, turned_distances) <= MAX_DISTANCE)
         i, j = i[i < j], j[i < j]
-        found.append((i + start, j + start, distances[i, j, 1] < distances[i, j, 0]))
+        found.append((i + start, j + start, turned_distances[i, j] < distances[i, j]))
     first, second, mirrored = zip(*found, strict=True)
     return np.concatenate(first), np.concatenate(second), np.concatenate(mirrored)
+
+
+def _differing_bits(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Hamming distances (some, others) of hashes given as (words, some) and (words, others)."""
+    total = np.zeros((some.shape[1], others.shape[1]), np.uint16)
+    for word, other in zip(some, others, strict=True):
+        total += np.bitwise_count(word[:, None] ^ other)
+    return total
 
 
 def _coarse_correlation(
@@ -180,7 +197,9 @@ def _coarse_correlation(
     mirrored_p: NDArray[np.bool_],
 ) -> Floats:
     """The best correlation of details over small shifts, of each pair, by Fourier transforms."""
-    details = np.stack([_coarse_details(each.thumbnail) for each in prints])
+    used, places = np.unique(np.concatenate([first_p, second_p]), return_inverse=True)
+    first_p, second_p = places[: len(first_p)], places[len(first_p) :]
+    details = np.array([_coarse_details(prints[k].thumbnail) for k in used]).reshape(-1, COARSE_PX, COARSE_PX)
     plain, turned = np.fft.rfft2(details), np.fft.rfft2(details[..., ::-1])
     shifts = np.r_[0 : MAX_SHIFT_PX + 1, -MAX_SHIFT_PX:0]
     best = np.zeros(len(first_p), np.float32)
@@ -236,7 +255,7 @@ def _correlation(a: Floats, b: Floats) -> float:
     """Pearson's correlation; 0 where one of the two does not vary."""
     a, b = a - a.mean(), b - b.mean()
     length = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(a @ b) / length if length > 1e-3 else 0.0
+    return min(float(a @ b) / length, 1.0) if length > 1e-3 else 0.0
 
 
 def _details(grey: Floats, sigma_px: float) -> Floats:

@@ -15,7 +15,7 @@ Severity = Literal["error", "warning"]
 # Every kind of fault with its meaning. The codes are what programs rely on: never change one, only add.
 KINDS = {
     "study": "the study cannot be carried out",
-    "dataset": "the dataset cannot be listed",
+    "dataset": "the dataset cannot be listed or divided",
     "table": "a line of a table or list cannot be used",
     "missing": "a file that is named is not there",
     "unreadable": "not an image, or damaged",
@@ -43,6 +43,7 @@ KINDS = {
     "unusable": "the file cannot be used",
 }
 NUM_EXAMPLES = 3  # of one kind, where people read
+NO_EXAMPLES = ("study", "dataset")  # kinds of which each is another matter, so that all are shown
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,12 @@ def grouped(faults: Iterable[Fault], root: Path | None = None, num_examples: int
         advice = _common_advice(found)
         if found:
             lines.append(f"{kind} ({len(found):,}): {KINDS[kind]}" + (f"; {advice}" if advice else ""))
-        for fault in found[:num_examples]:
+        shown = found if kind in NO_EXAMPLES else found[:num_examples]
+        for fault in shown:
             message = fault.message.removesuffix(f"; {advice}") if advice else fault.message
-            lines.append("  " + ": ".join(filter(None, [_place(fault, root), message])))
-        if len(found) > num_examples:
-            lines.append(f"  and {len(found) - num_examples:,} more")
+            lines.append("  " + ": ".join(filter(None, [_place(fault, root), message])).replace("\n", "\n    "))
+        if len(found) > len(shown):
+            lines.append(f"  and {len(found) - len(shown):,} more")
     return lines
 
 
@@ -98,8 +100,8 @@ def refuse(what: str, faults: Sequence[Fault]) -> None:
     """
     errors = [fault for fault in faults if fault.severity == "error"]
     if errors:
-        lines = [f"{what}: {len(errors):,} faults (segstudy check --json lists every one)", *grouped(errors)]
-        raise DataError("\n".join(lines))
+        number = f"{len(errors):,} fault{'' if len(errors) == 1 else 's'}"
+        raise DataError("\n".join([f"{what}: {number}", *grouped(errors)]))
 
 
 def _common_advice(faults: Sequence[Fault]) -> str:

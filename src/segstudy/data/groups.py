@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,21 +29,31 @@ def group_by_pattern(dataset: Dataset, pattern: str) -> Dataset:
         If the pattern is no regular expression, has no bracket, or finds nothing in some id.
 
     """
-    key = f"data.{dataset.name}.groups"
+    ids = [sample.id for sample in dataset.samples("all")]
+    return _grouped(dataset, dict(zip(ids, find_groups(ids, pattern, f"data.{dataset.name}.groups"), strict=True)))
+
+
+def find_groups(ids: Sequence[str], pattern: str, key: str) -> tuple[str, ...]:
+    r"""Find each id's group by its pattern; ``key`` stands in messages.
+
+    >>> find_groups(["p1_a", "p1_b", "p2_a"], r"^(p\d)_", "groups")
+    ('p1', 'p1', 'p2')
+    """
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise DataError(f"{key}: '{pattern}' is no regular expression ({error})") from None
     if expression.groups == 0:
         raise DataError(f"{key}: '{pattern}' has no bracket; put the part of the id that names the group in (...)")
-    found = {sample.id: expression.search(sample.id) for sample in dataset.samples("all")}
-    named = {sample_id: match[1] for sample_id, match in found.items() if match and match[1]}
-    if lost := [sample_id for sample_id in found if sample_id not in named]:
+    matches = [expression.search(name) for name in ids]
+    groups = tuple(match[1] for match in matches if match and match[1])
+    if len(groups) < len(ids):
+        lost = [name for name, match in zip(ids, matches, strict=True) if not (match and match[1])]
         raise DataError(
-            f"{key}: '{pattern}' finds no group in {len(lost)} of {len(found)} image ids: {listing(lost, 3)}; "
-            "change the pattern, or give a CSV of images and groups"
+            f"{key}: '{pattern}' finds no group in {len(lost)} of {len(ids)} image ids: {listing(lost, 3)}; "
+            "change the pattern"
         )
-    return _grouped(dataset, named)
+    return groups
 
 
 def group_by_table(dataset: Dataset, table: Path, image_column: str, group_column: str) -> Dataset:

@@ -59,6 +59,12 @@ def load_dataset(
         Naming the dataset, what is wrong with it, and where.
 
     """
+    find = partial(find_path, data_root=data_root, study_folder=study_folder)
+    return divide_as_asked(load_undivided(name, data, data_root, study_folder, store), data, protocol, find, store)
+
+
+def load_undivided(name: str, data: Data, data_root: Path | None, study_folder: str, store: Store) -> Dataset:
+    """Read a dataset with the splits that its reader gives it, whatever else the entry says of groups and splits."""
     if data.synthetic is None:
         root = find_path(data.root, f"data.{name}.root", data_root, study_folder)
     else:
@@ -67,10 +73,7 @@ def load_dataset(
         write_synthetic(name, data.reader, root, settings)
     dataset = read_dataset(name, root, data)
     options = data.model_dump_json(include={"reader", "classes", "num_classes", "ignore_values"})
-    dataset = replace(dataset, reading=f"{options} {dataset.reading}")
-    return divide_as_asked(
-        dataset, data, protocol, partial(find_path, data_root=data_root, study_folder=study_folder), store
-    )
+    return replace(dataset, reading=f"{options} {dataset.reading}")
 
 
 def divide_as_asked(

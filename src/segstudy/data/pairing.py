@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,18 +82,11 @@ def match_by_stem(
     faults = (
         *image_files.faults,
         *mask_files.faults,
-        *lone_files(image_files, mask_files, str(masks), split, prefix),
+        *lone_files(image_files, mask_files, _beside(images, masks), split, prefix),
     )
     if not samples:
         refuse(f"{images}: none of its images has a mask in {masks}", faults)
     return samples, faults
-
-
-def pair_by_stem(images: Path, masks: Path, prefix: str = "") -> tuple[Sample, ...]:
-    """Pair two folders' files by stem; an image without a mask, or the reverse, is an error that names it."""
-    samples, faults = match_by_stem(images, masks, prefix)
-    refuse(f"{images} and {masks}", faults)
-    return samples
 
 
 def lone_files(images: Listing, masks: Listing, place: str, split: str = "", prefix: str = "") -> list[Fault]:
@@ -119,6 +113,11 @@ def lone_files(images: Listing, masks: Listing, place: str, split: str = "", pre
         text = f"no image of this name{image_of(key)}; add the image or move the mask away"
         faults.append(Fault("mask-without-image", text, path, split, prefix + key))
     return faults
+
+
+def _beside(images: Path, masks: Path) -> str:
+    """The folder of masks as seen from the folder that holds both: ``masks`` or ``masks/train``."""
+    return Path(os.path.relpath(masks, os.path.commonpath([images, masks]))).as_posix()
 
 
 class _Reasons:

@@ -152,16 +152,17 @@ def take_fold(samples: Sequence[Sample], folds: int, fold: int, seed: int, trait
 def deal(samples: Sequence[Sample], sizes: Sequence[int], seed: int, traits: Traits | None) -> NDArray[np.intp]:
     """Say for each sample in which part it goes: whole groups, parts near ``sizes``, traits shared out in proportion.
 
-    Units come in random order, those with the rarest trait first, and each goes where Pearson's chi-square between the
-    numbers of samples with each trait and those expected grows least, among the parts that it fits in. Where groups are
-    of unequal size, this is done several times, and the deal of the least chi-square is taken.
+    Units come in random order, those with the rarest trait first. Each goes to the part that it fits in and that so far
+    has least of its traits, measured by what the part is to have in the end; the size of the unit itself plays no role, so
+    that large groups have their chance to be tested. With groups this is done several times, and the deal is taken whose
+    numbers of samples with each trait have the least chi-square from those expected.
 
     Parameters
     ----------
     samples
         In an order that does not depend on how they are divided now.
     sizes
-        How many samples each part should have; they sum to the number of samples. Without groups it is what it gets.
+        How many samples each part should have, one or more; they sum to the number of samples. Without groups it is what it gets.
     seed
         Of NumPy's legacy generator, whose stream is fixed for ever.
     traits
@@ -198,16 +199,17 @@ def _deal_once(
     expected_pt = sizes_p[:, None] * totals_t / sizes_p.sum()
     weight_pt = np.rint(2**24 / expected_pt).astype(np.int64)  # integers, so that ties are broken alike everywhere
     rarest_u = np.where(counts_ut > 0, totals_t, totals_t[0]).min(axis=1)
-    order = rng.permutation(len(counts_ut))
+    order, parts = rng.permutation(len(counts_ut)), rng.permutation(len(sizes_p))  # of equal parts, the first
     found_pt = np.zeros(expected_pt.shape, np.int64)
     place_u = np.empty(len(counts_ut), np.intp)
     for unit in order[np.argsort(rarest_u[order], kind="stable")]:
         own_t = counts_ut[unit]
         room_p = sizes_p - found_pt[:, 0] - own_t[0]
-        # chi-square grows by own (2 found + own) / expected, but for what is the same in all parts
-        growth_p = (own_t * (2 * found_pt + own_t) * weight_pt).sum(axis=1)
-        fits_p = room_p >= 0
-        part = np.where(fits_p, growth_p, np.iinfo(np.int64).max).argmin() if fits_p.any() else room_p.argmax()
+        if (room_p >= 0).any():
+            had_p = np.where(room_p >= 0, (own_t * found_pt * weight_pt).sum(axis=1), np.iinfo(np.int64).max)
+        else:
+            had_p = -room_p
+        part = parts[had_p[parts].argmin()]
         found_pt[part] += own_t
         place_u[unit] = part
     return round(float(((found_pt - expected_pt) ** 2 / expected_pt).sum()), 6), place_u

@@ -88,15 +88,16 @@ def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
         width, height = annotation["size"]["width"], annotation["size"]["height"]
         objects = list(annotation["objects"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: a Supervisely annotation has 'size' and 'objects' ({_reason(error)})") from None
+        text = f"{path}: a Supervisely annotation has 'size' and 'objects' ({_reason(error)})"
+        raise DataError(text, "annotation") from None
     if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
-        raise DataError(f"{path}: the size {width!r} x {height!r} is not that of an image")
+        raise DataError(f"{path}: the size {width!r} x {height!r} is not that of an image", "annotation")
     canvas = Image.new("L", (width, height), 0)
     for number, thing in enumerate(objects, 1):
         try:
             _draw(canvas, thing, label_of)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-            raise DataError(f"{path}: object {number} is malformed ({_reason(error)})") from None
+            raise DataError(f"{path}: object {number} is malformed ({_reason(error)})", "annotation") from None
     return np.asarray(canvas, dtype=np.uint8)
 
 
@@ -199,9 +200,9 @@ def _load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise DataError(f"{path}: the file is missing") from None
+        raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+        raise DataError(f"{path}: cannot be read as JSON ({error})", "annotation") from None
 
 
 def _read_classes(meta: Path) -> tuple[tuple[str, ...], dict[str, int], tuple[tuple[int, int, int], ...]]:

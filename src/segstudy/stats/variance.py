@@ -27,6 +27,7 @@ SCORE_WEIGHT, DIFFERENCE_WEIGHT = 1.0, 1.5
 MIN_EFFECTIVE = 1.5
 
 _SMALLEST_P = 1e-12
+_POINTS = {1: 500, 2: 50, 3: 16}  # at which the distribution of each part's estimate is taken, by number of parts
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,23 @@ class Variance:
     def detectable(self, level: float, power: float) -> Values:
         """Smallest true value (m,) that an interval of ``level`` tells from 0 with probability ``power``.
 
-        By the noncentral t distribution: with few degrees of freedom the sum of two quantiles would be too small.
+        The parts are taken for true. A study estimates them, each with its degrees of freedom, and so has an interval now
+        wider, now narrower; the probability is the mean over these.
         """
-        degrees = self.equivalent_degrees(level)
-        found: Values = self.standard_error * special.nctdtrinc(
-            degrees, 1 - power, special.stdtrit(degrees, (1 + level) / 2)
-        )
-        return found
+        error = self.standard_error
+        points = (np.arange(_POINTS[len(self.parts)]) + 0.5) / _POINTS[len(self.parts)]
+        squares = np.zeros((1, len(error)))
+        for part, degrees in zip(self.parts, self.degrees, strict=True):
+            estimated = part * special.chdtri(degrees, points[:, None]) / degrees
+            term = special.stdtrit(degrees, (1 - level) / 2) ** 2 * estimated
+            squares = (squares[:, None] + term).reshape(-1, len(error))
+        half_widths = np.sqrt(squares)
+
+        def found(value: Values) -> Any:
+            distance = np.divide(value - half_widths, error, out=np.full(half_widths.shape, np.nan), where=error > 0)
+            return special.ndtr(distance).mean(axis=0) >= power
+
+        return _smallest(found, 0.1 * error, half_widths.max(axis=0) + 10 * error)
 
     def _half_width(self, tail: float | Values) -> Values:
         quantiles = special.stdtrit(self.degrees, tail)
@@ -89,7 +100,7 @@ class Variance:
 def _smallest(reached: Callable[[Values], Any], low: Values, high: Values) -> Values:
     """Smallest x in [low, high], both above 0, from which on ``reached(x)`` holds; ``high`` where it never does."""
     low, high = np.broadcast_arrays(low, high)
-    for _ in range(64):
+    for _ in range(50):
         middle = np.sqrt(low * high)
         below = reached(middle)
         low, high = np.where(below, low, middle), np.where(below, middle, high)
