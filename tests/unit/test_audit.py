@@ -47,6 +47,7 @@ def brief(found: Audit) -> list[tuple[str, str, str, str, str]]:
         ("88.3 %", 88.3, 88.3, 1, "percent"),
         (".5", 0.5, 0.5, 1, ""),
         ("+0.051", 0.051, 0.051, 3, ""),
+        ("↓ 3.3", -3.3, -3.3, 1, ""),
         ("−0.125", -0.125, -0.125, 3, ""),
         ("≈ 0.517", 0.517, 0.517, 3, ""),
         ("**0.5170**", 0.517, 0.517, 4, ""),
@@ -271,6 +272,12 @@ def test_a_class_without_a_score_may_count_or_not(audit):
 def test_means_need_the_number_of_classes(audit):
     table = "# measure: IoU\n# classes: {}\nModel,road,car,mIoU\nA,0.900,0.600,0.700\n"
     assert brief(audit(table.format("road, car"))) == [("A", "mean", "0.700", "0.750", "contradiction")]
+    # A published row of Cityscapes' 19 classes, among them one that is called train: their mean is 81.19
+    names = "road,sidewalk,building,wall,fence,pole,light,sign,vegetation,terrain,sky,person,rider,car,truck,bus,train"
+    values = "98.7,86.9,93.5,58.4,63.7,67.7,76.1,80.5,93.6,72.2,95.3,86.8,71.9,96.2,77.7,91.5,83.6,70.8,77.5"
+    names += ",motorcycle,bicycle"
+    table = f"# measure: IoU\n# classes: {names}\nMethod,{names},mIoU (%)\nA,{values},81.2\nB,{values},81.4\n"
+    assert brief(audit(table)) == [("B", "mean", "81.4", "81.2", "contradiction")]
     table = "Class,U-Net IoU\nroad,0.900\ncar,0.600\n"
     other = "Model,Dataset,mIoU\nU-Net,streets,0.700\n"
     found = audit(f"# dataset: streets\n{table}", other)
@@ -414,6 +421,14 @@ def test_a_difference_is_to_a_baseline_of_the_same_data(audit):
     table = "Model,Dataset,mIoU,Δ\nA,x,0.50,-\nB,x,0.55,{}\nA,y,0.70,-\nB,y,0.72,+0.02\n"
     assert audit(table.format("+0.05")).findings == ()
     assert brief(audit(table.format("-0.15"))) == [("B, x", "difference", "-0.15", "0.05", "contradiction")]
+
+
+def test_steps_may_be_added_upon_steps(audit):
+    table = "Setting,ASPP,mIoU (%),Gain\na,,70.12,\nb,✓,73.45,+3.33\nc,✓,75.01,{}\n"
+    assert audit(table.format("+4.89")).findings == ()  # over a
+    assert audit(table.format("+1.56")).findings == ()  # over b
+    assert brief(audit(table.format("+2.56"))) == [("c", "difference", "+2.56", "+4.89", "contradiction")]
+    assert audit("Setting,mIoU,Gain\na,70.1,+1.0\nb,73.4,+2.0\n").findings == ()  # over what is not in the table
 
 
 def test_a_difference_without_a_measure_may_be_of_any_column_before_it(audit):

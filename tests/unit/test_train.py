@@ -21,6 +21,7 @@ from segstudy.evaluate import class_table, count_confusion
 from segstudy.launch import Workshop, execute, import_checkpoint
 from segstudy.models import build_network, import_smp, load_network, predict_logits, read_state
 from segstudy.plan import make_plan
+from segstudy.predict import predict_images
 from segstudy.progress import showing
 from segstudy.report.results import read_evaluations, results_frame
 from segstudy.spec import load_study, parse_study
@@ -471,3 +472,49 @@ def test_flat_cross_entropy_is_the_same_loss():
 
 def test_a_deterministic_study_runs(data, tmp_path):
     assert run_part(workshop_at(data, tmp_path / "out", epochs=1, settings=["recipe.deterministic=true"])) == []
+
+
+CROPS = ["recipe.crop_px=32", "recipe.augment=strong", "recipe.batch_size=3"]
+
+
+def test_a_study_on_crops_scores_and_predicts_whole_images(data, tmp_path):
+    """Also under the review's protocol: a network that is given images at their own size has no other input size."""
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=CROPS)
+    assert run_part(workshop) == []
+    run, folder = make_plan(workshop.study).first("unet"), workshop.store.run("unet", 42)
+    arrays, meta = read_arrays(folder.evaluation("kvasir", "test"))
+    assert (meta["resolution"], meta["crop_px"]) == ("native", 32)
+    assert "confusion_input" not in arrays
+    assert json.loads(folder.cost.read_text())["input_px"] == 32
+    images = [data / "Kvasir-SEG" / "images" / f"{name}.jpg" for name in arrays["ids"]]
+    masks = predict_images(run, folder, images, tmp_path / "masks")
+    for counts, mask, name in zip(arrays["confusion"], masks, arrays["ids"], strict=True):
+        predicted = np.asarray(Image.open(mask))
+        assert np.array_equal(predicted, np.asarray(Image.open(folder.predictions("kvasir", "test") / f"{name}.png")))
+        true = np.asarray(Image.open(data / "Kvasir-SEG" / "masks" / f"{name}.jpg").convert("L")) > 127
+        assert counts.tolist() == [[np.sum((true == t) & (predicted == p)) for p in (0, 1)] for t in (0, 1)]
+
+
+def test_crops_and_augmentation_go_on_alike_after_an_interruption(data, tmp_path):
+    whole = workshop_at(data, tmp_path / "whole", epochs=3, settings=CROPS)
+    assert run_part(whole) == []
+    broken = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS)
+    broken.progress.task = stop_after(broken.progress, "epoch 3/3")
+    with pytest.raises(KeyboardInterrupt):
+        run_part(broken)
+    again = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS)
+    assert run_part(again) == []
+    assert losses(again.store) == losses(whole.store)
+    assert len(set(losses(again.store))) == 3
+
+
+def test_evaluations_hold_all_counts_the_rules_and_the_groups(data, tmp_path):
+    rules = ["scoring.tolerances_px=[1, 3]", "scoring.calibration_bins=7", "data.kvasir.groups=cju0.(.)"]
+    workshop = workshop_at(data, tmp_path / "out", protocol="held-out", epochs=1, settings=rules)
+    assert run_part(workshop) == []
+    arrays, meta = read_arrays(workshop.store.run("unet", 42).evaluation("kvasir", "test"))
+    assert arrays["calibration"].shape == (len(arrays["ids"]), 7, 3)
+    assert arrays["boundary_matches"].shape[1:] == (3, 2, 4)  # two tolerances in pixels, one share; two classes
+    assert arrays["groups"].tolist() == [name[-1] for name in arrays["ids"]]
+    assert meta["scoring"]["tolerances_px"] == [1, 3]
+    assert (arrays["confusion_input"].sum(axis=(1, 2)) == 32 * 32).all()

@@ -34,7 +34,8 @@ class Claim:
 
     ``pooled`` says that it is a score over all pixels at once, not a mean over images or seeds.
     ``num_classes`` is how many classes a mean is over, where the publication says so. ``operands`` of a difference
-    are the scores that it may lie between: (its own, the one compared with).
+    are the scores that it may lie between: (its own, the one compared with); ``steps`` are those if the table adds step
+    upon step, so that each row is compared with the one above.
     """
 
     place: Place
@@ -52,6 +53,7 @@ class Claim:
     run_name: str = ""  # as printed, where the run has a name
     data: str = ""  # what it was tested on, as printed
     operands: tuple[tuple[Claim, Claim], ...] = ()
+    steps: tuple[tuple[Claim, Claim], ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -269,9 +271,13 @@ def _with_operands(claims: list[Claim]) -> list[Claim]:
         elif _is_baseline(claim):
             baselines[claim.place.column].append(claim.place.row)
     return [
-        replace(claim, operands=tuple(_operands(claim, scores, baselines[claim.place.column])))
-        if claim.kind != "value" and not _is_baseline(claim)
-        else claim
+        claim
+        if claim.kind == "value" or _is_baseline(claim)
+        else replace(
+            claim,
+            operands=tuple(_operands(claim, scores, baselines[claim.place.column])),
+            steps=tuple(_operands(claim, scores, [claim.place.row - 1] if baselines[claim.place.column] else [])),
+        )
         for claim in claims
     ]
 
@@ -293,12 +299,13 @@ def _operands(claim: Claim, scores: dict[int, list[Claim]], baselines: list[int]
         own = [score for score in reversed(scores[row]) if score.place.column < claim.place.column]
     nearest_above = sorted(baselines, key=lambda other: (other > row, abs(other - row)))
     for score in own:
-        others = [
-            other
-            for baseline in nearest_above
-            for other in scores[baseline]
-            if other.number and other.place.column == score.place.column and other.subject.cls == claim.subject.cls
-        ]
+        others = _in_rows(nearest_above, score, scores)
         same_run = [other for other in others if other.subject.run == score.subject.run]
         same_data = [other for other in others if other.data == score.data]
         yield from ((score, other) for other in same_run or same_data or others)
+
+
+def _in_rows(rows: Iterable[int], score: Claim, scores: dict[int, list[Claim]]) -> list[Claim]:
+    """What other rows print in the column of a score, of the same class."""
+    found = [other for row in rows for other in scores.get(row, []) if other.place.column == score.place.column]
+    return [other for other in found if other.number and other.subject.cls == score.subject.cls]

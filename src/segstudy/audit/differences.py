@@ -47,7 +47,8 @@ class Way:
 def differences(claims: Claims) -> Iterator[Finding]:
     """A difference is what its two scores make, in the digits that are printed: anybody can do that sum again.
 
-    Which score is taken from which is the column's choice; the direction that fits more of its rows counts.
+    Which score is taken from which, and whether rows are compared with a baseline or with the row above, is the column's
+    choice; what fits most of its rows counts.
     """
     columns: dict[tuple[int, int], list[Claim]] = defaultdict(list)
     for claim in claims.all:
@@ -56,18 +57,22 @@ def differences(claims: Claims) -> Iterator[Finding]:
     for column in columns.values():
         usual = -1 if column[0].heading.falls else 1
         signs = [(usual,), (-usual,)] if not column[0].heading.unsigned else [(1, -1)]
-        directions = [[_best_way(claims, claim, allowed) for claim in column] for allowed in signs]
-        best = min(directions, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (2, 1)])
+        readings = [
+            [_best_way(_operands(claims, claim, steps), claim, allowed) for claim in column]
+            for steps in (False, True)
+            for allowed in signs
+        ]
+        best = min(readings, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (2, 1)])
         for claim, found in zip(column, best, strict=True):
             if found and found[1].severity:
                 yield _no_difference(claims, claim, *found)
 
 
-def _best_way(claims: Claims, claim: Claim, signs: tuple[int, ...]) -> tuple[Way, Verdict] | None:
+def _best_way(operands: list[tuple[Claim, Claim]], claim: Claim, signs: tuple[int, ...]) -> tuple[Way, Verdict] | None:
     """The reading of a difference that fits best; None if no two printed scores make one."""
     ways = [
         Way(own, other, sign, share)
-        for own, other in _operands(claims, claim)
+        for own, other in operands
         for share in _shares(claim, own, other)
         for sign in signs
         if not (share and claim.kind == "relative" and own.printed.averaged)  # a mean of shares is no share of means
@@ -80,13 +85,14 @@ def _best_way(claims: Claims, claim: Claim, signs: tuple[int, ...]) -> tuple[Way
     )
 
 
-def _operands(claims: Claims, claim: Claim) -> list[tuple[Claim, Claim]]:
+def _operands(claims: Claims, claim: Claim, steps: bool) -> list[tuple[Claim, Claim]]:
     """The pairs of scores that a difference may lie between."""
     if not claim.operands and claim.subject.test != OWN:  # a cross-evaluation whose scores are printed elsewhere
         own = claims.printings(claim.subject, claim.measure)
         other = claims.printings(claim.subject._replace(test=OWN), claim.measure)
         return [(own[0], other[0])] if own and other else []
-    return [(own, other) for own, other in claim.operands if own.usable and other.usable]
+    found = (claim.steps if steps else ()) or claim.operands
+    return [(own, other) for own, other in found if own.usable and other.usable]
 
 
 def _shares(claim: Claim, own: Claim, other: Claim) -> Iterator[Literal["", "own", "other"]]:

@@ -38,8 +38,8 @@ FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points"}
 # What tells rows apart. "number" counts rows and says nothing about them.
 KEYS = {
     "run": ("run", "experiment", "modelname", "runname", "experimentname", "name"),
-    "model": ("model", "method", "architecture", "network", "arch"),
-    "dataset": ("dataset", "data"),
+    "model": ("model", "models", "method", "methods", "architecture", "network", "networks", "arch"),
+    "dataset": ("dataset", "datasets", "data"),
     "train": ("train", "trainedon", "traindata", "trainingdata", "source", "trainset", "trainingset"),
     "test": ("test", "testedon", "testdata", "target", "evaluatedon", "testset"),
     "train → test": ("traintest", "sourcetarget"),
@@ -140,7 +140,7 @@ def complete(headings: list[Heading], classes: Mapping[str, str], measure: str) 
     """
     done: list[Heading] = []
     for heading in headings:
-        if heading.kind == "unknown" and measure and fold(heading.text) in classes:
+        if heading.kind in ("unknown", "key") and measure and fold(heading.text) in classes:  # a train is a class, too
             heading = replace(heading, kind="value", name=measure, of=classes[fold(heading.text)])
         elif heading.kind in ("difference", "relative") and not heading.name:
             left = next((other for other in reversed(done) if other.kind == "value"), None)

@@ -114,6 +114,8 @@ def parse_number(text: str) -> Number | None:
 
     """
     plain = text.translate(DASHES).strip(" *_$`†‡§^").strip().replace("\\pm", "±").replace("\\%", "%")
+    if plain[:1] in ("↑", "↓"):
+        plain = "+-"["↑↓".index(plain[0])] + plain[1:]
     if plain.casefold() in GAPS:
         return None
     match = PRINTED.fullmatch(plain) if len(plain) <= MAX_LENGTH else None
