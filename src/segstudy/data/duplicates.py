@@ -10,7 +10,8 @@ mirrored, the next frame of a video) each of three steps looks closer at the pai
 
 Correlations are of details, that is, of what is left when a blurred copy is taken away: all images of one kind of scene
 have their shading in common. Dark margins are cut off first, and dark pixels are left out, since the black surround
-of an endoscope's picture would make all pictures alike. The bounds were chosen on Kvasir-SEG with ``bench/duplicates.py``.
+of an endoscope's picture would make all pictures alike. The bounds were chosen on Kvasir-SEG, whose different images are as
+alike as any; ``bench/duplicates.py`` shows what they find and miss there.
 
 Array letters: ``h`` height, ``w`` width, ``p`` pair.
 """
@@ -37,9 +38,7 @@ MAX_DISTANCE = 120  # bits of 512
 MIN_COARSE, MIN_SIMILARITY = 0.4, 0.6
 MAX_SHIFT_PX = 5  # of COARSE_PX
 DARK = 24  # grey level up to which a pixel shows nothing
-MIN_BRIGHT = (
-    0.15  # share of pixels that are not dark, in a row that is no margin and in an image that is no night scene
-)
+MIN_BRIGHT = 0.15  # share of pixels that are not dark: in a row that is no margin, in an image that is no night scene
 PAIRS_AT_ONCE = 4096
 
 Floats = NDArray[np.float32]
@@ -50,7 +49,7 @@ Pixels = NDArray[np.uint8]
 class ImagePrint:
     """What is kept of an image to find its duplicates: some 4 kB, whatever its size.
 
-    ``content`` is a hash of the decoded pixels and their number, so that equal files have it equal, and different files of
+    ``content`` is a hash of the decoded pixels and the image's size, so that equal files have it equal, and different files of
     the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 8).
     ``thumbnail`` is grey, ``uint8`` (64, 64), without dark margins.
     """
