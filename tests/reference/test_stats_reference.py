@@ -279,7 +279,9 @@ def test_a_value_outside_its_limits_is_an_error() -> None:
 
 
 # Two sides.
-SIDES = pytest.mark.parametrize(("own", "other"), [((0,), (0,)), ((0, 1, 2), (0, 1, 2)), ((0, 1, 2), (4, 5)), ((0, 1, 2), (4,))])
+SIDES = pytest.mark.parametrize(
+    ("own", "other"), [((0,), (0,)), ((0, 1, 2), (0, 1, 2)), ((0, 1, 2), (4, 5)), ((0, 1, 2), (4,))]
+)
 
 
 def sides(own: tuple[int, ...], other: tuple[int, ...]) -> tuple[dict, dict]:
@@ -302,7 +304,10 @@ def test_exchanged_sides_turn_the_sign(own: tuple, other: tuple) -> None:
     assert there.value != 0 and 0 < there.p_value < 1
     assert_allclose([there.value, there.low, there.high], [-back.value, -back.high, -back.low])
     assert_allclose([there.p_value, there.p_exchange], [back.p_value, back.p_exchange])
-    assert_allclose(there.value, np.mean([slow_mean(list(x)) for x in variant.values()]) - np.mean([slow_mean(list(x)) for x in base.values()]))
+    assert_allclose(
+        there.value,
+        np.mean([slow_mean(list(x)) for x in variant.values()]) - np.mean([slow_mean(list(x)) for x in base.values()]),
+    )
     assert there.paired_seeds == (own == other)
     assert there.population == ("images" if len(own) == 1 else "images and seeds")
     assert there.assumption == back.assumption == (ALIKE_IN_SEEDS if other == (4,) else "")
@@ -336,7 +341,9 @@ def test_paired_tests_by_scipy() -> None:
     assert_allclose(found.standard_error, scipy_stats.sem(first - second))
 
 
-@pytest.mark.parametrize(("num_variant", "num_base", "kind"), [(5, 5, "samples"), (3, 3, "independent"), (2, 5, "independent")])
+@pytest.mark.parametrize(
+    ("num_variant", "num_base", "kind"), [(5, 5, "samples"), (3, 3, "independent"), (2, 5, "independent")]
+)
 def test_exchanged_networks_by_scipy(num_variant: int, num_base: int, kind: str) -> None:
     rng = np.random.default_rng(4)
     first, second = rng.normal(0.8, size=num_variant), rng.normal(size=num_base)
@@ -345,7 +352,9 @@ def test_exchanged_networks_by_scipy(num_variant: int, num_base: int, kind: str)
     )  # fmt: skip
     ours = exchange_networks(first[:, None], second[:, None], kind == "samples", generator())
     assert_allclose(ours, [theirs.pvalue])
-    drawn = exchange_networks(np.tile(first, 4)[:, None], np.tile(second, 4)[:, None], kind == "samples", generator(), 99)
+    drawn = exchange_networks(
+        np.tile(first, 4)[:, None], np.tile(second, 4)[:, None], kind == "samples", generator(), 99
+    )
     assert 1 / 100 <= drawn[0] <= 0.2  # too many to take all: never 0
 
 
@@ -464,7 +473,9 @@ def test_the_required_number_is_the_smallest_that_is_enough(known: Components, f
     assert found.difference == asked and found.detectable == detectable(known, known.num_seeds, known.num_images)
     needs = [(found.seeds, known.num_seeds, "seeds"), (found.images, known.num_seeds, "images")]
     for number, present, what in [*needs, *((n, s, "images") for s, n in found.table)]:
-        at = [(n, known.num_images) if what == "seeds" else (present, n) for n in ((number or 10**9), (number or 3) - 1)]
+        at = [
+            (n, known.num_images) if what == "seeds" else (present, n) for n in ((number or 10**9), (number or 3) - 1)
+        ]
         if number is None:
             assert detectable(known, *at[0]) > asked
             continue
@@ -487,7 +498,8 @@ def test_one_seed_says_nothing_of_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("power", "difference", "told"), [(0.4, 1, "power 0.4"), (1, 1, "power 1"), (0.8, 0, "difference 0"), (0.8, math.nan, "nan")]
+    ("power", "difference", "told"),
+    [(0.4, 1, "power 0.4"), (1, 1, "power 1"), (0.8, 0, "difference 0"), (0.8, math.nan, "nan")],
 )
 def test_impossible_questions_are_refused(power: float, difference: float, told: str) -> None:
     with pytest.raises(SegstudyError, match=told):
