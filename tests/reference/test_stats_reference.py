@@ -23,9 +23,9 @@ from scipy.special import expit, logit
 from segstudy.errors import DataError, SegstudyError
 from segstudy.measures import iou, mean_iou
 from segstudy.stats import resampling
-from segstudy.stats.comparison import ALIKE_IN_SEEDS, Difference, compare, holm, verdict
+from segstudy.stats.comparison import ALIKE_IN_SEEDS, compare, holm, verdict
 from segstudy.stats.exchange import exchange_networks
-from segstudy.stats.intervals import Estimate, bootstrap_each, estimate, estimate_each
+from segstudy.stats.intervals import bootstrap_each, estimate, estimate_each
 from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required
 from segstudy.stats.resampling import bootstrap, influences, leave_one_out, merge_groups
 
@@ -123,16 +123,10 @@ def test_leave_one_out_and_influences(
     assert_allclose(effects[:, 0], [x - sum(raw) / 3 for x in raw], atol=1e-12)
 
 
-def test_an_image_influences_a_mean_by_its_distance() -> None:
-    assert_allclose(influences(one_each([1, 2, 6]), mean)[1], [-2, -1, 3], atol=1e-12)
-
-
 def test_merge_groups_by_hand() -> None:
     counts = np.array([[1, 10], [2, 20], [4, 40], [8, 80]])
     assert merge_groups(counts, ["b", "a", "b", "c"]).tolist() == [[5, 50], [2, 20], [8, 80]]
-    assert merge_groups(counts, [7, 7, 7, 7]).tolist() == [[15, 150]]
-    assert merge_groups(counts, None) is counts
-    assert counts.tolist() == [[1, 10], [2, 20], [4, 40], [8, 80]]
+    assert merge_groups(counts, None).tolist() == counts.tolist() == [[1, 10], [2, 20], [4, 40], [8, 80]]
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -148,6 +142,11 @@ def test_what_does_not_fit_is_refused() -> None:
     for empty in ({}, {0: three[:0]}):
         with pytest.raises(DataError, match="no counts of any image"):
             estimate(empty, mean)
+    with pytest.raises(ValueError, match=r"gave 2\.0, outside its limits 0\.0 and 1\.0"):
+        estimate({0: one_each([1, 3])}, mean)
+    for power, difference, told in [(0.4, 1, "power 0.4"), (1, 1, "power 1"), (0.8, 0, "difference 0")]:
+        with pytest.raises(SegstudyError, match=told):
+            required(power, difference, NO_SEEDS)
 
 
 # One number.
@@ -219,17 +218,19 @@ def test_several_networks_by_a_slow_analysis_of_variance(seed: int) -> None:
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_a_group_is_one_image(num_seeds: int) -> None:
-    groups = {s: confusions(s, 9) for s in range(num_seeds)}
-    labels = [i // 3 for i in range(27)]
+    groups = {s: confusions(99, 9) + confusions(s, 9) // 4 for s in range(num_seeds)}
     images = {s: np.repeat(counts, 3, axis=0) for s, counts in groups.items()}
+    labels = [i // 3 for i in range(27)]
     found, expected = estimate(images, mean_iou, groups=labels), estimate(groups, mean_iou)
-    told = [found.value, found.low, found.high, found.standard_error, found.effective_images]
-    assert_allclose(
-        told, [expected.value, expected.low, expected.high, expected.standard_error, expected.effective_images]
-    )
+    for name in ("value", "low", "high", "standard_error", "effective_images"):
+        assert_allclose(getattr(found, name), getattr(expected, name))
     assert (found.num_images, found.num_groups) == (27, 9)
     alone = estimate(images, mean_iou)  # three times as many images that only seem to be independent
     assert alone.high - alone.low < found.high - found.low
+    base = {s: confusions(s + 7, 9) for s in groups}
+    merged = compare(images, {s: base[s].repeat(3, axis=0) for s in base}, mean_iou, generator(), groups=labels)
+    direct = compare(groups, base, mean_iou, generator())
+    assert_allclose([merged.low, merged.high, merged.p_value], [direct.low, direct.high, direct.p_value])
 
 
 def test_a_class_in_too_few_images_has_no_interval() -> None:
@@ -273,11 +274,6 @@ def test_bounds_stay_within_limits(seed: int, num_images: int, num_seeds: int) -
     assert_allclose([1 - mirrored.high, 1 - mirrored.low], [found.low, found.high], atol=1e-9)
 
 
-def test_a_value_outside_its_limits_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"gave 2\.0, outside its limits 0\.0 and 1\.0"):
-        estimate({0: one_each([1, 3])}, mean)
-
-
 # Two sides.
 SIDES = pytest.mark.parametrize(
     ("own", "other"), [((0,), (0,)), ((0, 1, 2), (0, 1, 2)), ((0, 1, 2), (4, 5)), ((0, 1, 2), (4,))]
@@ -298,31 +294,24 @@ def test_a_study_against_itself(num_seeds: int) -> None:
 
 
 @SIDES
-def test_exchanged_sides_turn_the_sign(own: tuple, other: tuple) -> None:
+def test_exchanged_sides_turn_the_sign_and_order_changes_nothing(own: tuple, other: tuple) -> None:
     variant, base = sides(own, other)
     there, back = compare(variant, base, mean, generator()), compare(base, variant, mean, generator())
     assert there.value != 0 and 0 < there.p_value < 1
     assert_allclose([there.value, there.low, there.high], [-back.value, -back.high, -back.low])
     assert_allclose([there.p_value, there.p_exchange], [back.p_value, back.p_exchange])
-    assert_allclose(
-        there.value,
-        np.mean([slow_mean(list(x)) for x in variant.values()]) - np.mean([slow_mean(list(x)) for x in base.values()]),
-    )
+    average = [np.mean([slow_mean(list(counts)) for counts in side.values()]) for side in (variant, base)]
+    assert_allclose(there.value, average[0] - average[1])
     assert there.paired_seeds == (own == other)
     assert there.population == ("images" if len(own) == 1 else "images and seeds")
     assert there.assumption == back.assumption == (ALIKE_IN_SEEDS if other == (4,) else "")
-
-
-@SIDES
-def test_order_changes_nothing(own: tuple, other: tuple) -> None:
-    variant, base = sides(own, other)
     order = np.random.default_rng(0).permutation(8)
     shuffled = [{s: side[s][order] for s in reversed(side)} for side in (variant, base)]
-    there, again = compare(variant, base, mean, generator()), compare(*shuffled, mean, generator())
-    names = "value", "low", "high", "p_value", "p_exchange", "detectable", "standard_error"
-    assert_allclose([getattr(again, name) for name in names], [getattr(there, name) for name in names])
+    again = compare(*shuffled, mean, generator())
+    for name in ("value", "low", "high", "p_value", "p_exchange", "detectable", "standard_error"):
+        assert_allclose(getattr(again, name), getattr(there, name))
     one, two = (estimate(side, mean, limits=NO_LIMITS) for side in (variant, shuffled[0]))
-    assert_allclose([two.value, two.low, two.high, *two.seed_values], [one.value, one.low, one.high, *one.seed_values])
+    assert_allclose([two.low, two.high, *two.seed_values], [one.low, one.high, *one.seed_values])
 
 
 def test_paired_tests_by_scipy() -> None:
@@ -352,10 +341,6 @@ def test_exchanged_networks_by_scipy(num_variant: int, num_base: int, kind: str)
     )  # fmt: skip
     ours = exchange_networks(first[:, None], second[:, None], kind == "samples", generator())
     assert_allclose(ours, [theirs.pvalue])
-    drawn = exchange_networks(
-        np.tile(first, 4)[:, None], np.tile(second, 4)[:, None], kind == "samples", generator(), 99
-    )
-    assert 1 / 100 <= drawn[0] <= 0.2  # too many to take all: never 0
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -387,10 +372,6 @@ def test_verdict_and_interval_agree(seed: int, num_seeds: int, paired: bool, shi
     assert verdict(found) == (("better" if found.value > 0 else "worse") if decided else "not distinguishable")
 
 
-def clear() -> Difference:
-    return compare(means(1, 40, 3, 5.0, 0.1), means(1, 40, 3, 0.0, 0.1), mean, generator())
-
-
 def test_a_clear_difference_is_told() -> None:
     rng, base = np.random.default_rng(6), confusions(6, 30)
     better = base + np.eye(3, dtype=np.int64) * rng.integers(20, 60, (30, 1, 1))
@@ -400,7 +381,8 @@ def test_a_clear_difference_is_told() -> None:
 
 
 def test_verdict() -> None:
-    found = replace(clear(), value=5.0, p_value=0.04, level=0.95)
+    found = compare(means(1, 9, 3), means(2, 9, 3), mean, generator())
+    found = replace(found, value=5.0, p_value=0.04, level=0.95)
     assert verdict(found) == "better"
     assert verdict(found, higher_is_better=False) == "worse"
     assert verdict(replace(found, value=-5.0)) == "worse"
@@ -466,21 +448,19 @@ def test_more_never_needs_a_larger_difference(known: Components, num_seeds: int,
 
 
 @given(known=components(), factor=st.floats(0.3, 2))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_required_number_is_the_smallest_that_is_enough(known: Components, factor: float) -> None:
-    asked = factor * detectable(known, known.num_seeds, known.num_images)
-    found = required(0.8, -asked, known, seeds=(3, 7))
-    assert found.difference == asked and found.detectable == detectable(known, known.num_seeds, known.num_images)
-    needs = [(found.seeds, known.num_seeds, "seeds"), (found.images, known.num_seeds, "images")]
-    for number, present, what in [*needs, *((n, s, "images") for s, n in found.table)]:
-        at = [
-            (n, known.num_images) if what == "seeds" else (present, n) for n in ((number or 10**9), (number or 3) - 1)
-        ]
-        if number is None:
-            assert detectable(known, *at[0]) > asked
-            continue
-        assert detectable(known, *at[0]) <= asked
-        assert number == 2 or detectable(known, *at[1]) > asked
+    s, n = known.num_seeds, known.num_images
+    asked = factor * detectable(known, s, n)
+    found = required(0.8, -asked, known, seeds=(7,))
+    assert found.difference == asked and found.detectable == detectable(known, s, n)
+    for number, smallest in [
+        (found.seeds, lambda number: detectable(known, number, n)),
+        (found.images, lambda number: detectable(known, s, number)),
+        (found.table[0][1], lambda number: detectable(known, 7, number)),
+    ]:
+        assert (smallest(number) <= asked) if number else (smallest(10**9) > asked)
+        assert number in (None, 2) or smallest(number - 1) > asked
     assert ("no number of seeds is enough" in found.reason) == (found.seeds is None)
     assert ("no number of images is enough" in found.reason) == (found.images is None)
 
@@ -495,15 +475,6 @@ def test_one_seed_says_nothing_of_seeds() -> None:
     assert math.isnan(floor.seed) and math.isnan(floor.residual)
     compared = compare(means(0, 10, 1), means(1, 10, 1), mean, generator()).components
     assert compared is not None and math.isnan(compared.seed) and compared.num_seeds == 1
-
-
-@pytest.mark.parametrize(
-    ("power", "difference", "told"),
-    [(0.4, 1, "power 0.4"), (1, 1, "power 1"), (0.8, 0, "difference 0"), (0.8, math.nan, "nan")],
-)
-def test_impossible_questions_are_refused(power: float, difference: float, told: str) -> None:
-    with pytest.raises(SegstudyError, match=told):
-        required(power, difference, NO_SEEDS)
 
 
 # Simulated studies: 60 images of two classes, objects of unequal size and difficulty.
@@ -525,14 +496,13 @@ def simulated(rng: np.random.Generator, num_images: int, num_networks: int = 1) 
     return networks
 
 
+def pixel_iou(counts: np.ndarray) -> float:
+    return counts[:, 1, 1].sum() / (counts[:, 1].sum() + counts[:, 0, 1].sum())
+
+
 @cache
 def truth() -> float:
-    (many,) = simulated(np.random.default_rng(99), 200_000)
-    return slow_iou_of(many)
-
-
-def slow_iou_of(counts: np.ndarray) -> float:
-    return counts[:, 1, 1].sum() / (counts[:, 1].sum() + counts[:, 0, 1].sum())
+    return pixel_iou(simulated(np.random.default_rng(99), 200_000)[0])
 
 
 def coverage(method: Callable[[np.ndarray], tuple[float, float]]) -> float:
@@ -544,13 +514,13 @@ def coverage(method: Callable[[np.ndarray], tuple[float, float]]) -> float:
 
 
 def over_images(counts: np.ndarray) -> tuple[float, float]:
-    found: Estimate = estimate({0: counts}, object_iou)
+    found = estimate({0: counts}, object_iou)
     return found.low, found.high
 
 
 def over_pixels(counts: np.ndarray) -> tuple[float, float]:
     """Wrong on purpose: a binomial interval, as if each pixel were drawn on its own."""
-    share, pixels = slow_iou_of(counts), int(counts[:, 1].sum() + counts[:, 0, 1].sum())
+    share, pixels = pixel_iou(counts), int(counts[:, 1].sum() + counts[:, 0, 1].sum())
     half = 1.96 * math.sqrt(share * (1 - share) / pixels)
     return share - half, share + half
 
@@ -566,10 +536,7 @@ def false_positives(**choice: object) -> float:
 
 def test_simulated_intervals_cover() -> None:
     assert 0.91 <= coverage(over_images) <= 0.99
-
-
-def test_simulated_intervals_from_pixels_are_caught() -> None:
-    assert coverage(over_pixels) < 0.6
+    assert coverage(over_pixels) < 0.6  # the same harness catches a bad method
 
 
 def test_simulated_networks_that_are_alike_are_seldom_told_apart() -> None:
