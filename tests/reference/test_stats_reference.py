@@ -328,6 +328,10 @@ def test_paired_tests_by_scipy() -> None:
     assert_allclose([found.low, found.high], theirs.confidence_interval(0.95), rtol=1e-9)
     assert_allclose(found.p_value, max(theirs.pvalue, exact.pvalue), rtol=1e-6)
     assert_allclose(found.standard_error, scipy_stats.sem(first - second))
+    other_seed = compare(
+        {0: one_each(first)}, {4: one_each(second)}, mean, generator()
+    )  # as paired: images are the same
+    assert_allclose([other_seed.low, other_seed.high, other_seed.p_value], [found.low, found.high, found.p_value])
 
 
 @pytest.mark.parametrize(
@@ -436,6 +440,10 @@ def test_detectable_has_the_power_of_a_t_test(num_images: int, power: float) -> 
     degrees = num_images - 1
     theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
     assert theirs == pytest.approx(power, abs=0.003)
+    seeds_alone = Components(4.0, 0.0, 0.0, 3, 50, 50.0)
+    shift = detectable(seeds_alone, num_images, 50, power) * math.sqrt(num_images / 4.0)
+    theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
+    assert theirs == pytest.approx(power, abs=0.01)  # taken at fewer points
 
 
 @given(known=components(), num_seeds=st.integers(2, 30), num_images=st.integers(4, 500))
