@@ -291,6 +291,9 @@ def test_a_study_against_itself(num_seeds: int) -> None:
     found = compare(networks, networks, mean_iou, generator())
     assert (found.value, found.low, found.high, found.p_value, found.p_exchange) == (0, 0, 0, 1, 1)
     assert found.reason == "" and found.components is None and verdict(found) == "not distinguishable"
+    if num_seeds == 1:  # one network is itself under another seed's name too
+        renamed = compare(networks, {4: networks[0]}, mean_iou, generator())
+        assert (renamed.low, renamed.high, renamed.p_value, renamed.reason) == (0, 0, 1, "")
 
 
 @SIDES
