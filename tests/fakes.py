@@ -43,6 +43,32 @@ def random_indices(rng: np.random.Generator, size: Size, values: list[int]) -> n
     return blocks.repeat(8, axis=0).repeat(8, axis=1)[: size[1], : size[0]]
 
 
+def random_masks(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction, a few pixels wide: boxes and rings of classes 1 and 2, some of them displaced, filled, missed.
+
+    Class 3 is in no truth, and predicted where there is noise. With an odd ``seed`` 255 marks ignored pixels.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(9, 15, 2)
+    truth, prediction = np.zeros((2, height, width), np.uint8)
+    for _ in range(7):
+        high, wide = rng.integers(2, 6, 2)
+        top, left = rng.integers(0, height - high), rng.integers(0, width - wide)
+        for mask in (truth, prediction):
+            if rng.random() < 0.85:
+                shift = rng.integers(-1, 2)
+                box = mask[max(0, top + shift) : top + shift + high, left : left + wide]
+                inside = box[1:-1, 1:-1].copy()
+                box[:] = 1 + (high + wide) % 2
+                box[1:-1, 1:-1] = inside if rng.random() < 0.5 else box[:1, :1]
+    noisy = rng.random(truth.shape) < rng.choice([0.0, 0.05, 0.3])
+    prediction[noisy] = rng.integers(0, 4, int(noisy.sum()), dtype=np.uint8)
+    if seed % 2:
+        truth[rng.random(truth.shape) < 0.1] = 255
+        truth[:2, -3:] = 255
+    return truth, prediction
+
+
 def train_ids_of(label_ids: np.ndarray) -> np.ndarray:
     """Train ids, from the published list of the evaluated label ids."""
     evaluated = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]

@@ -13,12 +13,14 @@ and normalised surface distance 0; its distances are undefined (NaN), and ``neve
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from segstudy.measures import Counts, Measure, Values, measure_and_mean, ratio
 from segstudy.schema import ScoringRules
@@ -29,6 +31,7 @@ MATCH_COUNTS = ("matched_true", "true", "matched_predicted", "predicted")
 # these are; Hausdorff 95; images that have both kinds; images that have the true kind alone. Distances in 1/1000 px.
 SURFACE_COUNTS = ("distances", "pixels", "hausdorff95", "images", "never_predicted")
 MILLI = 1000
+VOID = 255  # the value of ignored pixels once both masks have been prepared
 
 
 def band_px(shape: tuple[int, ...], share: float) -> int:
@@ -50,15 +53,51 @@ def tolerances_of(shape: tuple[int, ...], rules: ScoringRules) -> tuple[float, .
     return (*map(float, rules.tolerances_px), *(share * diagonal for share in rules.tolerance_shares))
 
 
+def without_ignored(
+    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], ignore: int = VOID
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Both masks with ``VOID`` wherever the truth is ``ignore``: what is predicted there is nobody's.
+
+    >>> [mask.tolist() for mask in without_ignored(np.array([[1, 7]], np.uint8), np.array([[0, 1]], np.uint8), 7)]
+    [[[1, 255]], [[0, 255]]]
+    """
+    ignored = truth == ignore
+    return np.where(ignored, np.uint8(VOID), truth), np.where(ignored, np.uint8(VOID), prediction)
+
+
+def differs_within(labels: NDArray[np.uint8], window: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether two classes occur in the ``window`` of ones around a pixel, (h, w); ``VOID`` is no class."""
+    least = cv2.erode(labels, window)
+    greatest = cv2.dilate(np.where(labels == VOID, np.uint8(0), labels), window)
+    differs: NDArray[np.bool_] = least < greatest
+    return differs
+
+
+def square(radius: int) -> NDArray[np.uint8]:
+    """Window of ones, ``radius`` pixels to every side of its centre."""
+    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+
+
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)).astype(np.uint8)
+
+
+def _edge(labels: NDArray[np.uint8], window: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether the ``window`` around a pixel reaches another class or the image's end."""
+    edge = differs_within(labels, window)
+    width = len(window) // 2
+    edge[:width] = edge[-width:] = edge[:, :width] = edge[:, -width:] = True
+    return edge
+
+
 def count_boundaries(
-    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, rules: ScoringRules, ignore: int = 255
+    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, rules: ScoringRules
 ) -> dict[str, Counts]:
     """Count boundary pixels of one image.
 
     Parameters
     ----------
     truth, prediction
-        Class indices, ``uint8`` (h, w).
+        Class indices, ``uint8`` (h, w), ignored pixels ``VOID`` in both, as :func:`without_ignored` makes them.
     num_classes
         Number of classes ``c``.
     rules
@@ -71,7 +110,61 @@ def count_boundaries(
         of ``BAND_COUNTS``, ``MATCH_COUNTS`` and ``SURFACE_COUNTS``, tolerances in the order of :func:`tolerances_of`.
 
     """
-    raise NotImplementedError
+    return {
+        "boundary_iou": _count_bands(truth, prediction, num_classes, band_px(truth.shape, rules.boundary_iou_share)),
+        **_count_distances(truth, prediction, num_classes, tolerances_of(truth.shape, rules)),
+    }
+
+
+def _count_bands(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, width: int) -> Counts:
+    """A pixel is in its class's band if eroding the mask by 3 x 3, ``width`` times, takes it away (Cheng et al.)."""
+    window = square(width)
+    true, predicted = (np.where(_edge(mask, window), mask, np.uint8(VOID)) for mask in (truth, prediction))
+    both = np.where(true == predicted, true, np.uint8(VOID))
+    return np.stack([_pixels_of(mask, num_classes) for mask in (both, true, predicted)], axis=-1)
+
+
+def _pixels_of(labels: NDArray[np.uint8], num_classes: int) -> Counts:
+    """Pixels of each class, (c,)."""
+    pixels: Counts = np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
+    return pixels
+
+
+def _boundary_points(labels: NDArray[np.uint8], num_classes: int) -> list[NDArray[np.intp]]:
+    """Row and column of the boundary pixels of each class, (n, 2)."""
+    places = np.flatnonzero(_edge(labels, CROSS))
+    classes = labels.ravel()[places]
+    points = np.stack(np.divmod(places, labels.shape[1]), axis=-1)
+    return [points[classes == k] for k in range(num_classes)]
+
+
+def _count_distances(
+    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, tolerances: Sequence[float]
+) -> dict[str, Counts]:
+    matches = np.zeros((len(tolerances), num_classes, len(MATCH_COUNTS)), np.int64)
+    surface = np.zeros((num_classes, len(SURFACE_COUNTS)), np.int64)
+    pairs = zip(_boundary_points(truth, num_classes), _boundary_points(prediction, num_classes), strict=True)
+    for k, (true, predicted) in enumerate(pairs):
+        matches[:, k, [1, 3]] = len(true), len(predicted)
+        if not (len(true) and len(predicted)):
+            surface[k] = 0, 0, 0, 0, len(true) > 0
+            continue
+        directions = _nearest(true, predicted), _nearest(predicted, true)
+        for i, tolerance in enumerate(tolerances):
+            matches[i, k, [0, 2]] = [np.count_nonzero(distances <= tolerance) for distances in directions]
+        farthest = max(np.percentile(distances, 95) for distances in directions)
+        total = sum(distances.sum() for distances in directions)
+        surface[k] = round(MILLI * total), len(true) + len(predicted), round(MILLI * farthest), 1, 0
+    return {"boundary_matches": matches, "surface": surface}
+
+
+def _nearest(points: NDArray[np.intp], others: NDArray[np.intp]) -> Values:
+    """Distance of each point to the nearest of the others, px; exact.
+
+    A tree of the few boundary pixels takes a tenth of the time of OpenCV's exact distance transform of all pixels.
+    """
+    distances: Values = KDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False).query(points)[0]
+    return distances
 
 
 def boundary_iou(counts: Counts) -> Values:

@@ -49,7 +49,17 @@ def count_confidence(
     [[0, 0, 0], [2, 1, 1500000]]
 
     """
-    raise NotImplementedError
+    if not truth.shape == prediction.shape == confidence.shape:
+        raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}, confidence {confidence.shape}")
+    counted = truth != ignore
+    millionths = np.rint(confidence[counted].astype(np.float64) * MILLION)
+    if not ((millionths >= 0) & (millionths <= MILLION)).all():  # not: NaN is neither
+        raise ValueError("confidence holds values outside 0 to 1")
+    bins = rules.calibration_bins
+    places = np.maximum(np.ceil(millionths * bins / MILLION).astype(np.intp) - 1, 0)
+    right = (truth == prediction)[counted]
+    columns = [np.bincount(places, weights, minlength=bins) for weights in (None, right, millionths)]
+    return np.stack(columns, axis=-1).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy.boundaries import boundary_measures, count_boundaries
+from segstudy.boundaries import boundary_measures, count_boundaries, without_ignored
 from segstudy.calibration import CALIBRATION, count_confidence
 from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Confusion, Counts, Measure
 from segstudy.objects import OBJECTS, count_objects
 from segstudy.schema import ScoringRules
+
+BLOCK_PX = 2**17  # what is counted at once stays in the processor's cache, and a float32 histogram stays exact
+MIN_RUN_PX = 8  # where runs are shorter than this on average, a histogram of all pixels is faster
 
 
 def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int = 255) -> Confusion:
@@ -61,13 +65,46 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes:
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
-    valid = truth != ignore
-    rows, columns = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
+    truth, prediction = truth.ravel(), prediction.ravel()
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    for start in range(0, truth.size, BLOCK_PX):
+        block = slice(start, start + BLOCK_PX)
+        counts += _count_block(truth[block], prediction[block], num_classes, ignore)
+    return counts
+
+
+def _count_block(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int) -> Confusion:
+    """Count runs of equal pixels, each by its length: masks have few of them. Noise has many: then pixel by pixel."""
+    last = np.ones(truth.size, np.bool_)  # whether a run ends here
+    np.not_equal(truth[1:], truth[:-1], out=last[:-1])
+    last[:-1] |= prediction[1:] != prediction[:-1]
+    if truth.dtype == prediction.dtype == np.uint8 and np.count_nonzero(last) > truth.size // MIN_RUN_PX:
+        return _histogram(truth, prediction, num_classes, ignore)
+    ends = np.flatnonzero(last)
+    lengths = np.diff(ends, prepend=-1)
+    rows, columns = truth[ends].astype(np.int64), prediction[ends].astype(np.int64)
+    counted = rows != ignore
     for name, values in (("truth", rows), ("prediction", columns)):
-        if values.size and (values.min() < 0 or values.max() >= num_classes):
-            raise ValueError(f"{name} holds values outside the {num_classes} classes 0-{num_classes - 1}")
-    counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes).astype(np.int64, copy=False)
+        values *= counted
+        if values.view(np.uint64).max() >= num_classes:  # a negative value is a very great one here
+            raise ValueError(_outside(name, num_classes))
+    counts = np.bincount(rows * num_classes + columns, lengths * counted, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def _histogram(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, ignore: int) -> Confusion:
+    counts = cv2.calcHist([truth, prediction], [0, 1], None, [256, 256], [0, 256, 0, 256])
+    if 0 <= ignore < 256:
+        counts[ignore] = 0
+    if counts[num_classes:].any():
+        raise ValueError(_outside("truth", num_classes))
+    if counts[:, num_classes:].any():
+        raise ValueError(_outside("prediction", num_classes))
+    return counts[:num_classes, :num_classes].astype(np.int64)
+
+
+def _outside(name: str, num_classes: int) -> str:
+    return f"{name} holds values outside the {num_classes} classes 0-{num_classes - 1}"
 
 
 def count_pair(
@@ -104,10 +141,11 @@ def count_pair(
 
     """
     counts = {"confusion": confusion_matrix(truth, prediction, num_classes, ignore)}
-    counts |= count_boundaries(truth, prediction, num_classes, rules, ignore)
-    counts |= count_objects(truth, prediction, num_classes, rules, ignore)
+    truth, prediction = without_ignored(truth, prediction, ignore)
+    counts |= count_boundaries(truth, prediction, num_classes, rules)
+    counts |= count_objects(truth, prediction, num_classes, rules)
     if confidence is not None:
-        counts["calibration"] = count_confidence(truth, prediction, confidence, rules, ignore)
+        counts["calibration"] = count_confidence(truth, prediction, confidence, rules)
     return counts
 
 

@@ -18,7 +18,14 @@ class SpecError(SegstudyError):
 
 
 class DataError(SegstudyError):
-    """A dataset folder, an image or a mask is missing, unreadable or inconsistent."""
+    """A dataset folder, an image or a mask is missing, unreadable or inconsistent.
+
+    ``kind`` is the fault's short code, one of those in ``segstudy.data.faults``.
+    """
+
+    def __init__(self, message: str, kind: str = "unusable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class WeightsError(SegstudyError):
@@ -27,6 +34,10 @@ class WeightsError(SegstudyError):
 
 class StoreError(SegstudyError):
     """The output folder is locked, damaged, or holds results of other settings."""
+
+
+class TableError(SegstudyError):
+    """A published table cannot be read, or what was said about its columns and rows does not fit it."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

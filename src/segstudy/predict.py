@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from segstudy.data.batches import normalise
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Labels, read_rgb
+from segstudy.data.sheets import overlay
 from segstudy.errors import DataError, StoreError, listing
 from segstudy.evaluate import save_labels
 from segstudy.models import build_network, load_network, place, predict_logits, read_state
@@ -61,7 +62,7 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     written = []
     for path in images:
         image = read_rgb(path)
-        labels = predict_labels(model, image, run.config.recipe.input_size, fabric.device)
+        labels = predict_labels(model, image, run.config.recipe.resized_px, fabric.device)
         mask = target / f"{path.stem}.png"
         save_labels(mask, labels, dataset)
         overlay(image, labels, palette).save(target / f"{path.stem}-overlay.jpg", quality=92)
@@ -69,23 +70,17 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     return written
 
 
-def predict_labels(model: nn.Module, image: Image.Image, input_size: int, device: torch.device) -> Labels:
-    """Labels (h, w) of one image at its own size: resized in as in training, logits brought back bilinearly."""
-    small = np.asarray(image.resize((input_size, input_size), Image.Resampling.BILINEAR))
+def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None, device: torch.device) -> Labels:
+    """Labels (h, w) of one image at its own size: resized as in training, logits brought back bilinearly.
+
+    With ``resized_px`` None the network is given the image as it is, as networks trained on crops are in scoring.
+    """
+    small = np.asarray(image.resize((resized_px, resized_px), Image.Resampling.BILINEAR) if resized_px else image)
     with torch.inference_mode():
         logits = predict_logits(model, normalise(torch.from_numpy(small.copy())[None].to(device)))
         size = (image.height, image.width)
         full = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
         return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-
-
-def overlay(image: Image.Image, labels: Labels, palette: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """The image with its classes' colours laid over it at half strength; a black class leaves the image as it is."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(palette)] = palette
-    painted = colours[labels]
-    strength = np.where(painted.any(axis=-1, keepdims=True), 0.5, 0.0)
-    return Image.fromarray((np.asarray(image) * (1 - strength) + painted * strength).astype(np.uint8))
 
 
 def _find_images(inputs: Sequence[Path]) -> list[Path]:

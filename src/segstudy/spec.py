@@ -89,8 +89,11 @@ class Config:
 
     @property
     def resolution(self) -> Literal["input", "native"]:
-        """Where scores are taken: the network's input size under ``paper``, each image's own size otherwise."""
-        return "input" if self.protocol == "paper" else "native"
+        """Where scores are taken: the network's input size under ``paper``, each image's own size otherwise.
+
+        Networks trained on crops are given whole images at their own size, so for them the two are one.
+        """
+        return "input" if self.protocol == "paper" and self.recipe.resized_px else "native"
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
@@ -209,6 +212,12 @@ def explain(detail: Mapping[str, Any], path: Keys) -> str:
         return f"the name '{given}' may hold only letters, digits, '.', '_' and '-', and starts with a letter or digit"
     if kind == "too_short" and not given:
         return "must not be empty"
+    if kind in ("too_short", "too_long") and isinstance(given, list):
+        bound = "at least" if kind == "too_short" else "at most"
+        limit = detail["ctx"]["min_length" if kind == "too_short" else "max_length"]
+        return f"must hold {bound} {limit} values (given: {given})"
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
     whole = {type(None): "nothing", list: "a list", dict: "keys and values"}
     words = WORDS.get(kind) or str(detail["msg"]).replace("Input should", "should")
     return f"{words} (given: {whole.get(type(given)) or repr(given)})"

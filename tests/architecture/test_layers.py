@@ -36,6 +36,7 @@ LAYERS = [
     ["segstudy.report"],
     [
         "segstudy.score",
+        "segstudy.scorecard",
         "segstudy.compare",
         "segstudy.archive",
         "segstudy.predict",

@@ -1,0 +1,94 @@
+"""What arithmetic says about published tables, and how they compare with a study's own results.
+
+Tables become claims (a printed number, with the run, data, class and measure that it is about), and each rule of
+:data:`RULES` is a function from claims to findings. Rules know no table, row or value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from segstudy.audit.claims import Claims, make_claims
+from segstudy.audit.differences import differences
+from segstudy.audit.findings import Finding
+from segstudy.audit.identities import (
+    accuracy_bounds,
+    averages_bound,
+    dice_from_iou,
+    dice_from_precision,
+    means_of_classes,
+    two_classes,
+)
+from segstudy.audit.printings import impossible_values, mixed_units, repeated_labels, repeated_values
+from segstudy.audit.tables import read_tables
+
+RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
+    impossible_values,
+    mixed_units,
+    repeated_labels,
+    dice_from_iou,
+    dice_from_precision,
+    averages_bound,
+    means_of_classes,
+    accuracy_bounds,
+    two_classes,
+    repeated_values,
+    differences,
+)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The claims of a publication and everything found in them, contradictions first in each table."""
+
+    claims: Claims
+    findings: tuple[Finding, ...]
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether anything is wrong beyond rounding."""
+        return any(finding.severity == "contradiction" for finding in self.findings)
+
+
+def audit_tables(names: Sequence[str], notes: Sequence[str] = ()) -> Audit:
+    """Check published tables by arithmetic alone.
+
+    Parameters
+    ----------
+    names
+        CSV files of one publication, or the name of one that comes with the package: ``review``.
+    notes
+        What to read columns as, and what holds for all tables: ``column FPS: ignore``, ``classes: 19``.
+
+    Raises
+    ------
+    TableError
+        If a file is no table, or a note fits nothing.
+
+    """
+    claims = make_claims(read_tables(names, notes))
+    tables = {table.name: index for index, table in enumerate(claims.tables)}
+    rows = {(table.name, row.label): index for table in claims.tables for index, row in enumerate(table.rows)}
+    found = [finding for rule in RULES for finding in rule(claims)]
+    found.sort(key=lambda each: (tables[each.table], each.severity == "rounding", rows[each.table, each.row]))
+    return Audit(claims, tuple(found))
+
+
+def as_text(audit: Audit) -> str:
+    """Findings for people, table by table."""
+    lines = []
+    for table in audit.claims.tables:
+        found = [finding for finding in audit.findings if finding.table == table.name]
+        remarks = [remark for name, remark in audit.claims.remarks if name == table.name]
+        if found or remarks:
+            lines += [f"{table.name}{f': {table.caption}' if table.caption else ''}"]
+            lines += [f"  {each.severity:13}  {each.row}: {each.message}" for each in found]
+            lines += [f"  {'note':13}  {remark}" for remark in remarks]
+    numbers = sum(claim.number is not None for claim in audit.claims.all)
+    contradictions = sum(finding.severity == "contradiction" for finding in audit.findings)
+    rounding = len(audit.findings) - contradictions
+    lines.append(
+        f"tables: {len(audit.claims.tables)}, numbers: {numbers}, contradictions: {contradictions}, of rounding: {rounding}"
+    )
+    return "\n".join(lines)

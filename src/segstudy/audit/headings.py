@@ -1,0 +1,150 @@
+"""What a column is, by its heading: a measure, a difference of one, or something that says which run a row is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Kind = Literal["value", "difference", "relative", "key", "number", "unknown", "ignored"]
+
+# Spellings without case, spaces and punctuation. "accuracy" is pixel accuracy or mean class accuracy, not said which.
+# F1 of one class is its Dice, but a mean F1 may be made of mean precision and mean recall, which no mean Dice is.
+MEASURES = {
+    "iou": ("iou", "jaccard", "jaccardindex", "jaccardscore", "jac", "ious", "intersectionoverunion"),
+    "dice": ("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff"),
+    "f1": ("f1", "f1score", "fscore", "fmeasure"),
+    "class_accuracy": ("classaccuracy", "recall", "sensitivity", "tpr"),
+    "precision": ("precision", "ppv"),
+    "miou": ("miou", "meaniou", "ioumean", "avgiou", "averageiou", "meanjaccard", "meanintersectionoverunion"),
+    "mdice": ("mdice", "meandice", "dicemean", "avgdice", "averagedice", "mdsc", "meandsc"),
+    "mf1": ("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score"),
+    "pixel_accuracy": ("pixelaccuracy", "pixelacc", "aacc", "overallaccuracy", "globalaccuracy", "pa"),
+    "mean_class_accuracy": ("macc", "meanclassaccuracy", "meanclassacc", "meanaccuracy", "meanacc", "mca"),
+    "accuracy": ("mpa", "meanpixelaccuracy", "meanpixelacc", "accuracy", "acc"),
+}
+MEAN_OF = {"iou": "miou", "dice": "mdice", "class_accuracy": "mean_class_accuracy"}
+
+DIFFERENCES = {"delta", "diff", "difference", "drop", "gain", "improvement", "reduction"}
+VAGUE = {"change", "gap"}  # differences too, but only beside a measure's name
+FALLS = {"drop", "reduction"}  # a lower score is a positive number
+RELATIVE = {"relative", "rel"}
+NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss", "rank"}  # nor these, of regions:
+NO_SCORES |= {"boundary", "surface", "contour", "edge", "trimap", "object", "instance", "lesion", "detection", "box"}
+FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
+FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points"}
+
+# What tells rows apart. "number" counts rows and says nothing about them.
+KEYS = {
+    "run": ("run", "experiment", "modelname", "runname", "experimentname", "name"),
+    "model": ("model", "models", "method", "methods", "architecture", "network", "networks", "arch"),
+    "dataset": ("dataset", "datasets", "data"),
+    "train": ("train", "trainedon", "traindata", "trainingdata", "source", "trainset", "trainingset"),
+    "test": ("test", "testedon", "testdata", "target", "evaluatedon", "testset"),
+    "train → test": ("traintest", "sourcetarget"),
+    "class": ("class", "classname", "category", "organ", "structure"),
+    "variant": ("variant", "notes", "note", "setting", "configuration"),
+    "backbone": ("backbone", "encoder"),
+    "weights": ("weights", "pretrained", "pretraining", "initialization", "initialisation"),
+    "output stride": ("os", "outputstride"),
+    "input": ("input", "inputsize", "resolution", "size"),
+    "seed": ("seed",),
+    "fold": ("fold",),
+    "split": ("split", "subset"),
+    "epochs": ("epoch", "epochs"),
+    "label": ("label", "caption"),
+    "classes": ("classes", "numclasses", "numberofclasses"),
+}
+NUMBERS = ("panel", "no", "nr", "row", "rank")
+
+_MEASURE = {spelling: key for key, spellings in MEASURES.items() for spelling in spellings}
+_KEY = {spelling: key for key, spellings in KEYS.items() for spelling in spellings}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """One column: ``text`` as printed, ``name`` the measure's or key's, ``of`` what else the heading names (a run, a class).
+
+    Of a difference, ``falls`` says that a lower score makes it positive, ``unsigned`` that it is printed without a sign,
+    ``guessed`` that its measure is not named but that of the nearest column on its left.
+    """
+
+    text: str
+    kind: Kind
+    name: str = ""
+    of: str = ""
+    percent: bool = False
+    falls: bool = False
+    unsigned: bool = False
+    guessed: bool = False
+
+
+def fold(text: str) -> str:
+    """Letters and digits alone, without case: what two spellings of one name share.
+
+    >>> fold("U-Net") == fold("unet"), fold("F1-score")
+    (True, 'f1score')
+    """
+    return re.sub(r"[\W_]+", "", text).casefold()
+
+
+def parse_heading(text: str, read_as: str | None = None) -> Heading:
+    """Recognise a heading, or what the reader was told to read in its place.
+
+    >>> parse_heading("Drop mIoU (%)")
+    Heading(text='Drop mIoU (%)', kind='difference', name='miou', of='', percent=True, falls=True, unsigned=False, guessed=False)
+    >>> parse_heading("UNet IoU").of, parse_heading("Dataset").name, parse_heading("FPS").kind
+    ('UNet', 'dataset', 'unknown')
+    """
+    meant = text if read_as is None else read_as
+    if read_as is not None and fold(read_as) == "ignore":
+        return Heading(text, "ignored")
+    if fold(meant) in _KEY:
+        return Heading(text, "key", _KEY[fold(meant)])
+    if fold(meant) in NUMBERS or meant.strip() in ("#", "№"):
+        return Heading(text, "number")
+    percent = "%" in meant or "percent" in meant.casefold()
+    bare = re.sub(r"[(\[]?\s*(?:in\s+)?(?:%|percent)\s*[)\]]?|[↑↓*]|(?:±|\+/-).*", " ", meant, flags=re.IGNORECASE)
+    bare = re.sub(r"[Δδ∆]", " delta ", bare)
+    for separators in (r"[\s()\[\]|‖,:]+", r"[\s()\[\]|‖,:_/-]+"):  # a hyphen may belong to a run's name
+        found = _measure(text, [word for word in re.split(separators, bare) if word])
+        if found.kind != "unknown":
+            return replace(found, percent=percent, unsigned=bool(re.search(r"[|‖]|\babs", meant, re.IGNORECASE)))
+    return Heading(text, "unknown")
+
+
+def _measure(text: str, words: list[str]) -> Heading:
+    """A heading whose longest run of words that names a measure is taken for it; what is left says of what."""
+    folded = [fold(word) for word in words]
+    if NO_SCORES & set(folded):
+        return Heading(text, "unknown")
+    spans = [(a, b) for a in range(len(words)) for b in range(a + 1, len(words) + 1)]
+    spans = [(a, b) for a, b in spans if "".join(folded[a:b]) in _MEASURE]
+    a, b = max(spans, key=lambda span: span[1] - span[0], default=(0, 0))
+    rest = [(word, key) for word, key in zip(words[:a] + words[b:], folded[:a] + folded[b:], strict=True) if key]
+    said = {key for _, key in rest}
+    differs = DIFFERENCES | VAGUE if spans else DIFFERENCES
+    kind: Kind = "relative" if said & RELATIVE else "difference" if said & differs else "value"
+    of = " ".join(word for word, key in rest if key not in differs | RELATIVE | FILLERS)
+    if not spans and (kind == "value" or of):
+        return Heading(text, "unknown")
+    return Heading(text, kind, _MEASURE["".join(folded[a:b])] if spans else "", of, falls=bool(said & FALLS))
+
+
+def complete(headings: list[Heading], classes: Mapping[str, str], measure: str) -> list[Heading]:
+    """Settle what one heading cannot say alone.
+
+    A difference without a measure belongs to the nearest measure on its left. A heading that is the name of one of
+    ``classes`` (folded name -> name) holds ``measure`` of that class.
+    """
+    done: list[Heading] = []
+    for heading in headings:
+        if heading.kind in ("unknown", "key") and measure and fold(heading.text) in classes:  # a train is a class, too
+            heading = replace(heading, kind="value", name=measure, of=classes[fold(heading.text)])
+        elif heading.kind in ("difference", "relative") and not heading.name:
+            left = next((other for other in reversed(done) if other.kind == "value"), None)
+            guess = replace(heading, name=left.name, of=left.of, guessed=True) if left else None
+            heading = guess or replace(heading, kind="unknown")
+        done.append(heading)
+    return done

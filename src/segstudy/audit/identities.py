@@ -1,0 +1,188 @@
+"""Rules that tie measures to each other and means to their classes: what no set of masks can break.
+
+Where scores may be averages over images, seeds or classes, less is certain than where a score is one class's over all
+pixels at once; each rule says what it rests on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+
+from segstudy.audit.claims import Claim, Claims
+from segstudy.audit.findings import Finding, finding, pairs, quote
+from segstudy.audit.headings import MEAN_OF
+from segstudy.audit.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, judge
+
+
+def dice_from_iou(claims: Claims) -> Iterator[Finding]:
+    """One class's Dice over all pixels is 2 IoU / (1 + IoU); so is a class's F1, which is another name for Dice."""
+    broken: dict[tuple[int, str], list[tuple[Claim, Claim]]] = defaultdict(list)
+    for claim, iou in (*pairs(claims, "dice", "iou"), *pairs(claims, "f1", "iou")):
+        if claim.exact and iou.exact:
+            verdict = judge(claim.printed, increasing(dice_of, iou.printed))
+            if verdict.severity == "contradiction":
+                broken[claim.place.table, claim.subject.run].append((claim, iou))
+            elif verdict.severity:
+                yield _not_dice(claim, iou, verdict, "")
+    for together in broken.values():
+        hint = _shift(together)
+        for claim, iou in together:
+            yield _not_dice(claim, iou, Verdict("contradiction"), hint)
+
+
+def _not_dice(claim: Claim, iou: Claim, verdict: Verdict, hint: str) -> Finding:
+    implied = claim.printed.printing(dice_of(iou.printed.low))
+    message = f"{quote(iou, claim)} makes {claim.heading.text} {implied}, not {claim.printed.text}{hint}"
+    return finding(claim, "dice", implied, verdict, message)
+
+
+def _shift(broken: list[tuple[Claim, Claim]]) -> str:
+    """Whether the rows that break look like columns that slid against each other."""
+    if len(broken) < 2:
+        return ""
+    rows = [claim.place.row for claim, _ in broken]
+    iou_at = {claim.place.row: iou for claim, iou in broken}
+    for shift in (1, -1, 2, -2):
+        moved = [(claim, iou_at[claim.place.row + shift]) for claim, _ in broken if claim.place.row + shift in iou_at]
+        if len(moved) > 1 and all(
+            judge(c.printed, increasing(dice_of, iou.printed)).severity is None for c, iou in moved
+        ):
+            return f" (each Dice fits the IoU {abs(shift)} row{'s' * (abs(shift) > 1)} {'below' if shift > 0 else 'above'})"
+    if rows == list(range(rows[0], rows[0] + len(rows))):
+        names = f"{broken[0][0].row} to {broken[-1][0].row}"
+        return f" (no row from {names} fits: the two columns seem to be shifted against each other)"
+    return ""
+
+
+def averages_bound(claims: Claims) -> Iterator[Finding]:
+    """Means over classes, images or seeds: IoU <= Dice <= 2 IoU / (1 + IoU), as the curve bends down (Jensen).
+
+    A mean F1 that is made of mean precision and mean recall may be higher than the mean Dice, so only the first holds.
+    """
+    for dice, iou in (("mdice", "miou"), ("dice", "iou"), ("mf1", "miou"), ("f1", "iou")):
+        for claim, other in pairs(claims, dice, iou):
+            if claim.exact and other.exact:
+                continue
+
+            def bounds(reading: Reading, claim: Claim = claim, other: Claim = other) -> Interval:
+                low, high = other.printed.score(reading)
+                return low, dice_of(high) if claim.measure.endswith("dice") else Fraction(1)
+
+            verdict = judge(claim.printed, bounds)
+            if verdict.severity:
+                implied = claim.printed.printing_of(bounds("printed"))
+                message = f"{quote(other, claim)} allows {claim.heading.text} {implied}, not {claim.printed.text}"
+                yield finding(claim, "mean-dice", implied, verdict, message)
+
+
+def dice_from_precision(claims: Claims) -> Iterator[Finding]:
+    """One class's Dice over all pixels is the harmonic mean of its precision and recall."""
+    for claim, precision in (*pairs(claims, "dice", "precision"), *pairs(claims, "f1", "precision")):
+        recall = claims.partner(claim, "class_accuracy")
+        if not (claim.exact and precision.exact and recall):
+            continue
+
+        def harmonic(reading: Reading, precision: Claim = precision, recall: Claim = recall) -> Interval:
+            ends = zip(precision.printed.score(reading), recall.printed.score(reading), strict=True)
+            low, high = (2 * p * r / (p + r) if p + r else Fraction(0) for p, r in ends)
+            return low, high
+
+        verdict = judge(claim.printed, harmonic)
+        if verdict.severity:
+            implied = claim.printed.printing_of(harmonic("printed"))
+            given = f"{quote(precision, claim)} and {quote(recall, claim)}"
+            message = f"{given} make {claim.heading.text} {implied}, not {claim.printed.text}"
+            yield finding(claim, "precision-recall", implied, verdict, message)
+
+
+def means_of_classes(claims: Claims) -> Iterator[Finding]:
+    """A mean is that of its classes; classes that are not printed, or have no score, may have had any from 0 to 1."""
+    class_measure = {mean: measure for measure, mean in MEAN_OF.items()}
+    for claim in claims.scores:
+        if claim.measure not in class_measure or claim.subject.cls:
+            continue
+        listed = claims.classes_of(claim, class_measure[claim.measure])
+        number = claim.num_classes or (len(listed) if claim.summary else 0)
+        classes = [other for other in listed.values() if other.usable and other.alike(claim)]
+        if not classes or len(listed) > number:
+            continue
+
+        def mean(reading: Reading, classes: list[Claim] = classes, number: int = number) -> Interval:
+            ends = [other.printed.score(reading) for other in classes]
+            low, high = (sum(end, Fraction(0)) for end in zip(*ends, strict=True))
+            return low / number, (high + number - len(classes)) / number
+
+        verdict = judge(claim.printed, mean)
+        if verdict.severity:
+            implied = claim.printed.printing_of(mean("printed"))
+            which = "its" if len(classes) == number else f"the {len(classes)} printed of its"
+            message = f"{which} {number} classes make {claim.heading.text} {implied}, not {claim.printed.text}"
+            yield finding(claim, "mean", implied, verdict, message)
+
+
+def accuracy_bounds(claims: Claims) -> Iterator[Finding]:
+    """IoU exceeds neither recall nor precision of the class, nor mIoU mean class accuracy: it has more to divide by.
+
+    Pixel accuracy is no such bound; with three classes or more, mIoU may be far above it.
+    """
+    for iou, bound in (("iou", "class_accuracy"), ("iou", "precision"), ("miou", "mean_class_accuracy")):
+        for claim, other in pairs(claims, iou, bound):
+            if iou == "iou" and not claim.subject.cls:
+                continue  # perhaps IoU of all classes beside precision of the foreground
+
+            def below(reading: Reading, other: Claim = other) -> Interval:
+                return Fraction(0), other.printed.score(reading)[1]
+
+            verdict = judge(claim.printed, below)
+            if verdict.severity:
+                implied = claim.printed.printing_of(below("printed"))
+                message = f"{claim.heading.text} {claim.printed.text} exceeds {quote(other, claim)}"
+                yield finding(claim, "accuracy", implied, verdict, message)
+
+
+def two_classes(claims: Claims) -> Iterator[Finding]:
+    """With two classes, over all pixels, mIoU m and pixel accuracy p leave Dice no freedom.
+
+    Each wrong pixel is missing in one class and spurious in the other. So p/2 <= m <= p/(2 - p), and
+    mDice = (4m - p(1 + m)) / (1 + 3m - p(1 + m)).
+    """
+    for claim in claims.scores:
+        accuracy = claims.partner(claim, "pixel_accuracy")
+        if claim.num_classes != 2 or claim.subject.cls or not claim.pooled or accuracy is None:
+            continue
+        if claim.measure == "miou":
+
+            def between(reading: Reading, accuracy: Claim = accuracy) -> Interval:
+                low, high = accuracy.printed.score(reading)
+                return low / 2, high / (2 - high)
+
+            yield from _two_classes(claim, between, [accuracy])
+        elif claim.measure == "mdice" and (iou := claims.partner(claim, "miou")):
+
+            def tied(reading: Reading, iou: Claim = iou, accuracy: Claim = accuracy) -> Interval:
+                ious, accuracies = iou.printed.score(reading), accuracy.printed.score(reading)
+                return _two_class_dice(ious[0], accuracies[1]), _two_class_dice(ious[1], accuracies[0])
+
+            yield from _two_classes(claim, tied, [iou, accuracy])
+
+
+def _two_class_dice(miou: Fraction, accuracy: Fraction) -> Fraction:
+    """Mean Dice of two classes, from their mean IoU and the pixel accuracy; 0 where the two cannot be.
+
+    >>> str(_two_class_dice(Fraction(7, 12), Fraction(3, 4)))  # 2 of 3 and 1 of 1 pixels found: IoU 2/3, 1/2
+    '11/15'
+    """
+    top = 4 * miou - accuracy * (1 + miou)
+    bottom = 1 + 3 * miou - accuracy * (1 + miou)
+    return max(top, Fraction(0)) / bottom if bottom > 0 else Fraction(0)
+
+
+def _two_classes(claim: Claim, implied: Implied, others: list[Claim]) -> Iterator[Finding]:
+    verdict = judge(claim.printed, implied)
+    if verdict.severity:
+        shown = claim.printed.printing_of(implied("printed"))
+        given = " and ".join(quote(other, claim) for other in others)
+        message = f"with two classes, {given} make {claim.heading.text} {shown}, not {claim.printed.text}"
+        yield finding(claim, "two-classes", shown, verdict, message)

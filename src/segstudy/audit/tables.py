@@ -1,0 +1,365 @@
+"""A published table: a CSV with what is said about it in comment lines, read to headings, rows and printed numbers.
+
+Comment lines above the headings (``# key: value``) say what a caption says: see :data:`NOTES`. Whatever is not understood
+is remarked on, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from segstudy.audit.headings import KEYS, Heading, complete, fold, parse_heading
+from segstudy.audit.printed import GAPS, Number, parse_number
+from segstudy.errors import TableError, listing, nearest
+
+PUBLISHED = Path(__file__).parents[1] / "published"
+SEPARATORS = (",", ";", "\t")
+NOTE = re.compile(r"(?P<key>[^:]+?)\s*:\s*(?P<value>\S.*)")
+COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S)", re.IGNORECASE)
+
+# What a comment line may say of the whole table, beside "column HEADING: HEADING TO READ IT AS".
+NOTES = {
+    "title": "what the table is called",
+    "caption": "free text",
+    "classes": "how many classes the means are over, or their names with commas between; if 2, every pixel is of one of them",
+    "level": "dataset (over the pixels of all images at once, the default) or image (means over images)",
+    "unit": "percent or fraction, where neither headings nor cells say it",
+    "measure": "what columns hold that are headed by a class's name",
+}
+NOTE_KEYS = ("run", "model", "dataset", "train", "test", "class", "variant", "backbone")  # the same in every row
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what it says of itself (``keys``), and its number in each column, None where there is none.
+
+    ``asides`` are numbers in columns that are not recognised: they may tell rows apart, but say nothing of a run.
+    """
+
+    label: str
+    keys: dict[str, str]
+    asides: dict[str, str]
+    numbers: tuple[Number | None, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table as printed; ``keys`` hold for every row, ``remarks`` say what was left out."""
+
+    name: str
+    caption: str
+    headings: tuple[Heading, ...]
+    rows: tuple[Row, ...]
+    keys: dict[str, str] = field(default_factory=dict)
+    num_classes: int | None = None
+    classes: tuple[str, ...] = ()
+    pooled: bool | None = None  # whether scores are over all pixels at once, if that is said
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass
+class _Notes:
+    """What comment lines say, while they are collected."""
+
+    said: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def published_tables() -> dict[str, list[Path]]:
+    """The publications that come with the package, by name, each with its tables; tables before figures and text."""
+    folders = sorted(path for path in PUBLISHED.iterdir() if path.is_dir())
+    return {
+        folder.name: sorted(folder.glob("*.csv"), key=lambda path: (not path.stem.startswith("table"), path.stem))
+        for folder in folders
+    }
+
+
+def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
+    """Read CSV files, or a packaged publication by its name.
+
+    Parameters
+    ----------
+    names
+        Paths, or names such as ``review``.
+    notes
+        Lines such as ``classes: 19`` or ``column FPS: ignore``, for every table, before what the tables' own comment
+        lines say.
+
+    Raises
+    ------
+    TableError
+        Naming files that cannot be read, cells that hold no number, and notes that fit nothing.
+
+    """
+    given = _given_notes(notes)
+    packaged = published_tables()
+    paths: list[Path] = []
+    for name in names:
+        if Path(name).is_dir() and name not in packaged:
+            raise TableError(f"{name}: is a folder; name the CSV files in it")
+        if not Path(name).is_file() and name not in packaged:
+            hint = nearest(name, packaged)
+            raise TableError(
+                f"{name}: no such file, and no publication of that name comes with segstudy ({listing(packaged)}){hint}"
+            )
+        paths += [Path(name)] if Path(name).is_file() else packaged[name]
+    tables, used = [], set()
+    for path in dict.fromkeys(paths):
+        table, fitting = _read_table(path, given)
+        tables.append(table)
+        used |= fitting
+    if unused := [heading for heading in given.columns if heading not in used]:
+        raise TableError(f"column {listing(unused)}: no table has such a heading")
+    twice = {name for name, number in Counter(table.name for table in tables).items() if number > 1}
+    return [
+        replace(table, name=str(path)) if table.name in twice else table
+        for table, path in zip(tables, dict.fromkeys(paths), strict=True)
+    ]
+
+
+def _given_notes(lines: Sequence[str]) -> _Notes:
+    notes = _Notes()
+    for line in lines:
+        if not _note(line, notes):
+            key = line.partition(":")[0].strip()
+            allowed = (*NOTES, *NOTE_KEYS, "column HEADING")
+            raise TableError(f"note '{line}': write 'key: value', keys {listing(allowed, 20)}{nearest(key, allowed)}")
+    return notes
+
+
+def _note(line: str, notes: _Notes) -> bool:
+    """Take in one line; False if it says nothing that is understood."""
+    if column := COLUMN_NOTE.fullmatch(line.strip()):
+        notes.columns[column["heading"]] = column["read_as"].strip()
+        return True
+    match = NOTE.fullmatch(line.strip())
+    if match is None or match["key"].casefold() not in (*NOTES, *NOTE_KEYS):
+        return False
+    notes.said[match["key"].casefold()] = match["value"].strip()
+    return True
+
+
+def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
+    """The table, and which of the given notes on columns fit one of its headings."""
+    comments, grid, lines = _read_grid(path)
+    own = _Notes()
+    remarks = [f"comment not understood, left out: {text}" for text in comments if not _note(text, own)]
+    said = {**own.said, **given.said}
+    num_classes, classes = _classes(said.get("classes", ""), path)
+    for key, allowed in (("level", ("dataset", "image")), ("unit", ("percent", "fraction"))):
+        if said.get(key, allowed[0]) not in allowed:
+            raise TableError(f"{path}: {key} '{said[key]}': must be {' or '.join(allowed)}")
+    measure = parse_heading(said["measure"]).name if "measure" in said else ""
+    if "measure" in said and not measure:
+        raise TableError(f"{path}: measure '{said['measure']}' is not known; such as IoU, Dice, mIoU, mPA")
+    read_as, fitting = _columns(grid[0], own.columns, given.columns, path)
+    headings = [parse_heading(text, read_as.get(index)) for index, text in enumerate(grid[0])]
+    headings = complete(headings, {fold(name): name for name in classes}, measure)
+    _check_headings(headings, path)
+    cells = _numbers(headings, grid[1:], lines[1:], path)
+    columns = _in_one_unit(headings, cells, said.get("unit", ""))
+    rows = [
+        Row(*_identity(headings, texts, f"row {index + 1}"), tuple(column[index] for column in columns))
+        for index, texts in enumerate(grid[1:])
+    ]
+    keys = {key: said[key] for key in NOTE_KEYS if key in said}
+    remarks += _left_out(headings, columns)
+    table = Table(
+        said.get("title", path.stem),
+        said.get("caption", ""),
+        tuple(headings),
+        tuple(rows),
+        keys,
+        num_classes,
+        classes,
+        said["level"] == "dataset" if "level" in said else None,
+        tuple(remarks),
+    )
+    return table, fitting
+
+
+def _read_grid(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Comment lines, then headings and rows of equal length, with their line numbers."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path}: is not text in UTF-8; save the table as CSV in UTF-8") from None
+    if "\0" in text:
+        raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
+    lines = text.splitlines(keepends=True)
+    first = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
+    comments = [line.strip()[1:].strip() for line in lines[:first] if line.strip().strip("#").strip()]
+    head = lines[first] if first < len(lines) else ""
+    grid, numbers = [], []
+    try:
+        reader = csv.reader(
+            lines[first:], delimiter=max(SEPARATORS, key=head.count), strict=True, skipinitialspace=True
+        )
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                grid.append([cell.strip() for cell in cells])
+                numbers.append(first + reader.line_num)
+    except csv.Error as error:
+        raise TableError(f"{path}: is not a CSV ({error})") from None
+    if len(grid) < 2:
+        raise TableError(f"{path}: holds no table; the first line must name the columns, and rows follow")
+    if ragged := [f"line {n} has {len(row)}" for n, row in zip(numbers, grid, strict=True) if len(row) != len(grid[0])]:
+        raise TableError(
+            f"{path}: there are {len(grid[0])} headings, but cells differ: {listing(ragged)}; put a cell that holds a "
+            "separator in quotes"
+        )
+    return comments, grid, numbers
+
+
+def _is_comment(line: str) -> bool:
+    """A line of its own, not a heading of row numbers (``#,Model,mIoU``)."""
+    return line.lstrip().startswith("#") and line.lstrip()[1:].lstrip()[:1] not in SEPARATORS
+
+
+def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:
+    if not text:
+        return None, ()
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if len(names) == 1:
+        if not (text.isascii() and text.isdigit() and 2 <= int(text[:6]) <= 1000):
+            raise TableError(
+                f"{path}: classes '{text}': write their number, 2 to 1000, or their names with commas between"
+            )
+        return int(text), ()
+    return len(names), names
+
+
+def _columns(
+    texts: list[str], own: dict[str, str], given: dict[str, str], path: Path
+) -> tuple[dict[int, str], set[str]]:
+    """What to read headings as, by position; notes name a heading or, by its number from 1, a column."""
+    read_as: dict[int, str] = {}
+    fitting = set()
+    for source in (own, given):
+        for heading, meant in source.items():
+            found = [index for index, text in enumerate(texts) if text == heading]
+            found = found or [index for index, text in enumerate(texts) if fold(text) == fold(heading) != ""]
+            if not found and heading.isascii() and heading.isdigit() and 1 <= int(heading[:6]) <= len(texts):
+                found = [int(heading) - 1]
+            if not found and source is own:
+                raise TableError(
+                    f"{path}: column '{heading}': no such heading{nearest(heading, texts)}; {listing(texts)}"
+                )
+            read_as |= dict.fromkeys(found, meant)
+            fitting |= {heading} if found else set()
+    return read_as, fitting
+
+
+def _check_headings(headings: list[Heading], path: Path) -> None:
+    if all(heading.kind in ("unknown", "ignored", "number") for heading in headings):
+        raise TableError(
+            f"{path}: no column is recognised in {listing(h.text for h in headings)}; known are measures (mIoU, IoU, Dice, "
+            f"mPA ...), their differences (Drop mIoU, ΔIoU ...) and {listing(KEYS, 30)}; "
+            "say what a column is with 'column HEADING: IoU'"
+        )
+    numbers = [(h.kind, h.name, h.of) for h in headings if h.kind in ("value", "difference", "relative")]
+    for repeated in (key for key, number in Counter(numbers).items() if number > 1):
+        at = [n for n, h in enumerate(headings, 1) if (h.kind, h.name, h.of) == repeated]
+        raise TableError(
+            f"{path}: columns {listing(at)} are all '{headings[at[0] - 1].text}'; tell them apart, as in "
+            f"'column {at[1]}: Kvasir mIoU', or leave one out with 'column {at[1]}: ignore'"
+        )
+
+
+def _numbers(headings: list[Heading], rows: list[list[str]], lines: list[int], path: Path) -> list[list[Number | None]]:
+    """Printed numbers, column by column; all cells that hold none are named together."""
+    faults = []
+    columns: list[list[Number | None]] = []
+    for index, heading in enumerate(headings):
+        columns.append([None] * len(rows))
+        if heading.kind not in ("value", "difference", "relative"):
+            continue
+        for at, row in enumerate(rows):
+            try:
+                columns[-1][at] = parse_number(row[index])
+            except ValueError as error:
+                faults.append(f"{path}:{lines[at]}: {heading.text}: {error}")
+    if faults:
+        more = f"\n... and {len(faults) - 8} more" if len(faults) > 8 else ""
+        advice = "\nwrite - for a gap, or leave the column out with 'column HEADING: ignore'"
+        raise TableError("\n".join(faults[:8]) + more + advice)
+    return columns
+
+
+def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], unit: str) -> list[list[Number | None]]:
+    """All numbers as fractions of one; where nothing says whether a column is in percent, its numbers tell."""
+    percent: dict[int, bool] = {}
+    for kinds in (("value",), ("difference", "relative")):
+        for index, heading in enumerate(headings):
+            if heading.kind not in kinds:
+                continue
+            found = [number for number in columns[index] if number]
+            if heading.percent or (unit and heading.kind != "relative"):
+                percent[index] = heading.percent or unit == "percent"
+            elif heading.kind == "value":
+                percent[index] = _looks_percent([number for number in found if not number.mark])
+            else:
+                beside = [percent[n] for n, other in enumerate(headings) if n in percent and other.kind == "value"]
+                large = any(abs(number.high) > 1 for number in found if not number.mark)
+                percent[index] = large or (heading.kind == "difference" and all(beside) and bool(beside))
+    return [
+        [number and number.as_fraction(bool(number.mark) or percent[index]) for number in column]
+        if index in percent
+        else column
+        for index, column in enumerate(columns)
+    ]
+
+
+def _looks_percent(numbers: Sequence[Number]) -> bool:
+    """Whether unmarked scores are in percent: most of them above one, or printed as short as one that is far above."""
+    numbers = [number for number in numbers if number.low]
+    large = [number for number in numbers if number.high > 1]
+    long = [number for number in numbers if number.high <= 1 and number.places >= 3]  # no percentage is printed so
+    if not large or len(long) > len(large):
+        return False
+    return len(large) > len(numbers) / 2 or max(number.high for number in large) > 10
+
+
+def _identity(headings: list[Heading], texts: list[str], number: str) -> tuple[str, dict[str, str], dict[str, str]]:
+    """What a row is called for people, what it says of itself, and the numbers of columns that are not recognised."""
+    said = [(h, text) for h, text in zip(headings, texts, strict=True) if text.casefold() not in GAPS - {"none"}]
+    keys: dict[str, str] = {}
+    asides: dict[str, str] = {}
+    for heading, text in said:
+        if heading.kind in ("key", "unknown"):
+            into = asides if heading.kind == "unknown" and _is_number(text) else keys
+            name = heading.name or heading.text.casefold()
+            while name in into:  # two columns of one heading
+                name += "'"
+            into[name] = text
+    named = [(h.text, text) for h, text in said if h.kind == "key"]
+    named = named or [(h.text, text) for h, text in said if h.kind in ("unknown", "number")]
+    if len(named) == 1 and not re.search(r"[^\W\d_]", named[0][1]):
+        return " ".join(part for part in named[0] if part), keys, asides
+    return ", ".join(text for _, text in named) or number, keys, asides
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return parse_number(text) is not None
+    except ValueError:
+        return False
+
+
+def _left_out(headings: list[Heading], columns: list[list[Number | None]]) -> list[str]:
+    remarks = []
+    if unknown := [heading.text or "(no heading)" for heading in headings if heading.kind == "unknown"]:
+        remarks.append(f"columns not recognised, so not checked: {listing(unknown, 20)}")
+    if ignored := [heading.text for heading in headings if heading.kind == "ignored"]:
+        remarks.append(f"columns left out as asked: {listing(ignored, 20)}")
+    aside = [h.text for h, column in zip(headings, columns, strict=True) if any(n and n.aside for n in column)]
+    if aside:
+        remarks.append(f"what stands in brackets is left out: {listing(aside, 20)}")
+    return remarks

@@ -1,0 +1,57 @@
+"""The command about published tables: what arithmetic says, and how a study's own results compare."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segstudy.cli.options import Json, Out, app, plan_of
+from segstudy.errors import SpecError
+
+if TYPE_CHECKING:
+    from segstudy.audit.claims import Claims
+
+Matches = Annotated[
+    list[str] | None, typer.Option("--match", help="ROW=EXPERIMENT, or ROW=EXPERIMENT@DATA; may be repeated.")
+]
+
+
+@app.command()
+def audit(
+    tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help="CSV files of a publication, or: review.")],
+    note: Annotated[
+        list[str] | None,
+        typer.Option("--note", help="'column HEADING: mIoU' (or: ignore), 'classes: 19' ...; may be repeated."),
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Compare with this study's own results.")] = None,
+    out: Out = None,
+    match: Matches = None,
+    as_json: Json = False,
+) -> None:
+    """Check a publication's tables by arithmetic, or hold them against a study's own results.
+
+    Exits with 1 if a number contradicts others (with --study: if one differs from the study's), with 0 otherwise.
+    """
+    from segstudy.audit import as_text, audit_tables
+
+    if study is None and (out is not None or match):
+        raise SpecError(f"{'--match' if match else '--out'} is about a study's results; name the study with --study")
+    found = audit_tables(tables, note or ())
+    if study is not None:
+        raise typer.Exit(int(_beside_study(found.claims, study, out, match or [], as_json)))
+    print(json.dumps([asdict(each) for each in found.findings], indent=2) if as_json else as_text(found))
+    raise typer.Exit(int(found.contradicts))
+
+
+def _beside_study(claims: Claims, study: str, out: Path | None, matches: list[str], as_json: bool) -> bool:
+    """Print the comparison; True if a printed number is none of the study's."""
+    from segstudy.audit.against import as_table, compare_with_study, differing, read_results
+
+    plan, store = plan_of(study, out, None)
+    compared = compare_with_study(claims, list(plan.study.experiments), read_results(store.results), matches)
+    print(json.dumps([asdict(each) for each in compared], indent=2) if as_json else as_table(compared))
+    return bool(differing(compared))

@@ -1,0 +1,290 @@
+"""Random changes of whole training batches, on the device where they lie; every image has its own draw.
+
+A batch goes through three stages, in this order: what a camera does (colour, blur, noise), where it looks (flips, zoom,
+rotation), what stands in its way (cutout). All of the second stage is one resampling, bilinear for images and nearest for
+labels, so quality is lost once; an image that is not moved is not resampled. Where nothing of the image is seen, outside it or
+under a cutout, pixels take ImageNet's mean colour, which normalises to 0, and labels become 255: no network is
+asked for what it cannot see.
+
+Every random number of a batch is drawn at once, on the CPU, and used whether the policy wants it or not. So a GPU makes the
+same changes as the CPU, and two policies that differ in one value make the same draws for all others.
+
+Plain torch was chosen over kornia and torchvision: see ``bench/augment.py`` and the table in ``docs/reference/augmentation.md``.
+
+Array letters: ``n`` image of the batch, ``c`` colour channel, ``h`` height, ``w`` width, ``t`` tap of a filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segstudy.data.batches import IMAGENET_MEAN
+from segstudy.data.core import IGNORE
+from segstudy.schema import Augment
+
+# What the names of a study file mean. A change here changes results under the same name: raise RESULT_VERSION in plan.py.
+POLICIES: dict[str, Augment] = {
+    "none": Augment(),
+    "light": Augment(flip_horizontal=0.5, scale=[0.9, 1.25], rotation_degrees=5, brightness=0.1, contrast=0.1),
+    "strong": Augment(
+        flip_horizontal=0.5,
+        scale=[0.75, 1.8],
+        rotation_degrees=15,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        hue=0.03,
+        blur=0.2,
+        noise=0.2,
+        cutout=0.2,
+    ),
+}
+
+# How strong each of these is where it happens: uniform between the two. A study file says only how often.
+BLUR_SHARES = (0.001, 0.005)  # standard deviation of the blur, as a share of the shorter side
+NOISE_SHARES = (0.01, 0.05)  # standard deviation of the noise, as a share of the brightest value
+CUTOUT_SHARES = (0.1, 0.3)  # sides of the rectangle, as shares of the image's
+
+# The random numbers of one image, each uniform in [0, 1). New ones go to the end, so that the others stay what they were.
+DRAWN = (
+    *("flip_horizontal", "flip_vertical", "zoom", "rotation", "across", "down"),
+    *("brightness", "contrast", "saturation", "hue"),
+    *("blur", "blur_strength", "noise", "noise_strength"),
+    *("cutout", "cutout_height", "cutout_width", "cutout_top", "cutout_left"),
+)
+
+# RGB to luminance and two axes of colour (NTSC's YIQ; FCC 1953): grey has no colour, so turning colours keeps it.
+YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What happens to each image of one batch; all tensors lie on the CPU.
+
+    ``sight_n23``: where each pixel of the result looks, in ``grid_sample``'s coordinates (-1 to 1 over the image).
+    ``colour_n33``, ``grey_n``: the colours ``x`` become ``colour_n33 @ x + grey_n * mean luminance``.
+    ``blur_n`` in pixels and ``noise_n`` in steps of 255 are standard deviations, 0 where there is none; ``noise_seed``
+    is what the noise is drawn with. ``cutout_n4``: first and past-the-last row, then column, in pixels; equal for none.
+    """
+
+    sight_n23: Tensor
+    moved_n: Tensor
+    colour_n33: Tensor
+    grey_n: Tensor
+    blur_n: Tensor
+    noise_n: Tensor
+    noise_seed: int
+    cutout_n4: Tensor
+
+
+def draw(policy: Augment, num_images: int, height: int, width: int, generator: torch.Generator) -> Draws:
+    """Draw what happens to ``num_images`` images; the generator moves on by the same amount under every policy."""
+    numbers = torch.rand((num_images, len(DRAWN)), generator=generator, dtype=torch.float64)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    u = dict(zip(DRAWN, numbers.unbind(dim=1), strict=True))
+    sight, moved = _sight(policy, u, height, width)
+    colour, grey = _colour(policy, u)
+    blurred, noisy, hidden = u["blur"] < policy.blur, u["noise"] < policy.noise, u["cutout"] < policy.cutout
+    return Draws(
+        sight_n23=sight.float(),
+        moved_n=moved,
+        colour_n33=colour.float(),
+        grey_n=grey.float(),
+        blur_n=(between(BLUR_SHARES, u["blur_strength"]) * min(height, width) * blurred).float(),
+        noise_n=(between(NOISE_SHARES, u["noise_strength"]) * 255 * noisy).float(),
+        noise_seed=seed,
+        cutout_n4=_cutout(u, height, width) * hidden[:, None],
+    )
+
+
+def between(ends: tuple[float, float], u: Tensor) -> Tensor:
+    """Numbers of [0, 1) stretched to the range ``ends``."""
+    return ends[0] + (ends[1] - ends[0]) * u
+
+
+def _around_zero(most: float, u: Tensor) -> Tensor:
+    return between((-most, most), u)
+
+
+def _sight(policy: Augment, u: Mapping[str, Tensor], height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Matrices from a result's coordinates to its image's, and which of them move anything.
+
+    The zoom is uniform in its logarithm, so that half and double are as likely. Zoomed in, the window lies anywhere inside
+    the image; zoomed out, the image lies anywhere inside the result. Angles are of pixels, also where pixels are not as
+    many across as down.
+    """
+    least, most = policy.scale
+    zoom = least * (most / least) ** u["zoom"]
+    angle = _around_zero(math.radians(policy.rotation_degrees), u["rotation"])
+    across = 1 - 2 * (u["flip_horizontal"] < policy.flip_horizontal).double()
+    down = 1 - 2 * (u["flip_vertical"] < policy.flip_vertical).double()
+    room = (1 - 1 / zoom).abs()
+    cos, sin = angle.cos() / zoom, angle.sin() / zoom
+    rows = [
+        torch.stack([across * cos, across * -sin * height / width, _around_zero(1, u["across"]) * room], dim=1),
+        torch.stack([down * sin * width / height, down * cos, _around_zero(1, u["down"]) * room], dim=1),
+    ]
+    return torch.stack(rows, dim=1), (across < 0) | (down < 0) | (zoom != 1) | (angle != 0)
+
+
+def _colour(policy: Augment, u: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation and hue as one matrix of colours and one share of the mean luminance.
+
+    Brightness multiplies, contrast stretches about the mean luminance, saturation stretches a colour's distance from its
+    grey, hue turns it about the axis of greys. All four are linear, hence one matrix and nothing cut off between them.
+    """
+    brightness = 1 + _around_zero(policy.brightness, u["brightness"])
+    contrast = 1 + _around_zero(policy.contrast, u["contrast"])
+    saturation = 1 + _around_zero(policy.saturation, u["saturation"])
+    turn = _around_zero(2 * math.pi * policy.hue, u["hue"])
+    cos, sin = saturation * turn.cos(), saturation * turn.sin()
+    chroma = torch.eye(3, dtype=torch.float64).repeat(len(turn), 1, 1)
+    chroma[:, 1:, 1:] = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+    matrix = torch.linalg.inv(YIQ) @ chroma @ YIQ
+    return (brightness * contrast)[:, None, None] * matrix, (1 - contrast) * brightness
+
+
+def _cutout(u: Mapping[str, Tensor], height: int, width: int) -> Tensor:
+    """One rectangle an image, whole inside it: (n, 4) first and past-the-last row, then column."""
+    ends = []
+    for side, extent, start in ((height, "cutout_height", "cutout_top"), (width, "cutout_width", "cutout_left")):
+        length = (between(CUTOUT_SHARES, u[extent]) * side).round()
+        first = (u[start] * (side - length + 1)).floor()
+        ends += [first, first + length]
+    return torch.stack(ends, dim=1).long()
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Changes batches as ``policy`` says.
+
+    Takes and gives images ``uint8`` RGB (n, h, w, 3) and labels ``uint8`` (n, h, w) on one device, so that it stands
+    between reading a batch and normalising it and neither notices. On the way images are float32; they are rounded once, at
+    the end, which costs 0.29 steps of 255 in the root mean square (0.005 after normalisation).
+    """
+
+    policy: Augment
+
+    def __call__(self, images_nhwc: Tensor, labels_nhw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return changed images and labels; what was given stays as it was.
+
+        ``generator`` is one of the CPU, wherever the batch lies. Nothing here waits for the device.
+        """
+        images, labels = self.unrounded(images_nhwc, labels_nhw, generator)
+        whole = images.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)
+        return whole.permute(0, 2, 3, 1), labels
+
+    def unrounded(self, images_nhwc: Tensor, labels_nhw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same, images as float32 (n, 3, h, w) before they are rounded; some may lie beyond 0 and 255."""
+        num_images, height, width = labels_nhw.shape
+        draws = draw(self.policy, num_images, height, width, generator)
+        images = images_nhwc.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        images = _photograph(images, self.policy, draws)
+        images, labels = _move(images, labels_nhw, draws)
+        return _cover(images, labels, draws)
+
+
+def make_augmenter(augment: Literal["none", "light", "strong"] | Augment) -> Augmenter | None:
+    """The augmenter of a recipe's ``augment``; None for a policy that changes nothing."""
+    policy = POLICIES[augment] if isinstance(augment, str) else augment
+    return None if policy == POLICIES["none"] else Augmenter(policy)
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The generator of one epoch's augmentation: a function of seed and epoch alone, so a resumed run goes on alike."""
+    state = np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def _photograph(images_nchw: Tensor, policy: Augment, draws: Draws) -> Tensor:
+    """Colour, blur and noise; values may leave 0-255."""
+    device = images_nchw.device
+    if policy.brightness or policy.contrast or policy.saturation or policy.hue:
+        luminance_n = images_nchw.mean(dim=(2, 3)) @ _there(YIQ[0].float(), device)
+        offset_n = _there(draws.grey_n, device) * luminance_n
+        flat = torch.baddbmm(offset_n[:, None, None], _there(draws.colour_n33, device), images_nchw.flatten(2))
+        images_nchw = flat.view_as(images_nchw)
+    if (blurred := _chosen(draws.blur_n > 0, device)) is not None:
+        changed = gaussian_blur(images_nchw[blurred], draws.blur_n[draws.blur_n > 0])
+        images_nchw = _put(images_nchw, blurred, changed)
+    if (noisy := _chosen(draws.noise_n > 0, device)) is not None:
+        strength_n = draws.noise_n[draws.noise_n > 0]
+        generator = torch.Generator().manual_seed(draws.noise_seed)
+        noise = torch.randn((len(strength_n), *images_nchw.shape[1:]), generator=generator)
+        images_nchw[noisy] += _there(noise.mul_(strength_n[:, None, None, None]), device)
+    return images_nchw
+
+
+def gaussian_blur(images_nchw: Tensor, sigma_n: Tensor) -> Tensor:
+    """Blur each image by its own standard deviation in pixels, cut off at three of the largest; edges are repeated."""
+    num_images, num_channels, height, width = images_nchw.shape
+    reach = math.ceil(3 * float(sigma_n.max()))
+    weights_nt = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma_n[:, None]) ** 2)
+    weights_nt = _there(weights_nt / weights_nt.sum(dim=1, keepdim=True), images_nchw.device)
+    planes = num_images * num_channels  # each is filtered by itself, across, then down
+    across = weights_nt.repeat_interleave(num_channels, dim=0)[:, None, None, :]
+    flat = images_nchw.reshape(1, planes, height, width)
+    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), across, groups=planes)
+    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), across.transpose(2, 3), groups=planes)
+    return flat.view_as(images_nchw)
+
+
+def _move(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Resample the images that are moved, once, and their labels with the same grid."""
+    device = images_nchw.device
+    if (moved := _chosen(draws.moved_n, device)) is None:
+        return images_nchw, labels_nhw
+    mean = _mean_colour(device)
+    seen = (
+        images_nchw[moved] - mean
+    )  # what lies outside is sampled as 0, so 0 must be the mean colour, and 255 in labels
+    marks = labels_nhw[moved].float().sub_(IGNORE)[:, None]
+    grid = F.affine_grid(_there(draws.sight_n23[draws.moved_n], device), list(seen.shape), align_corners=False)
+    seen = F.grid_sample(seen, grid, mode="bilinear", align_corners=False).add_(mean)
+    marks = F.grid_sample(marks, grid, mode="nearest", align_corners=False)[:, 0].add_(IGNORE)
+    return _put(images_nchw, moved, seen), _put(labels_nhw.clone(), moved, marks.to(torch.uint8))
+
+
+def _cover(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Put a rectangle before the images that get one."""
+    device = images_nchw.device
+    covered_n = draws.cutout_n4[:, 1] > 0
+    if (covered := _chosen(covered_n, device)) is None:
+        return images_nchw, labels_nhw
+    height, width = images_nchw.shape[2:]
+    top, bottom, left, right = _there(draws.cutout_n4[covered_n], device)[:, :, None, None].unbind(dim=1)
+    row, column = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
+    hidden = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+    images = torch.where(hidden[:, None], _mean_colour(device), images_nchw[covered])
+    labels = labels_nhw[covered].masked_fill(hidden, IGNORE)
+    return _put(images_nchw, covered, images), _put(labels_nhw.clone(), covered, labels)
+
+
+def _chosen(chosen_n: Tensor, device: torch.device) -> slice | Tensor | None:
+    """Index of the images of a batch that something is done to: a slice, without a copy, for all; None for none."""
+    if chosen_n.all():
+        return slice(None)
+    return _there(chosen_n.nonzero()[:, 0], device) if chosen_n.any() else None
+
+
+def _put(values: Tensor, chosen: slice | Tensor, changed: Tensor) -> Tensor:
+    """``values`` with the chosen images in their new form: written into it, or that form itself if it is of all."""
+    return changed if isinstance(chosen, slice) else values.index_copy_(0, chosen, changed)
+
+
+def _there(values: Tensor, device: torch.device) -> Tensor:
+    """Copy what was drawn to the device, without waiting for it."""
+    return values.to(device, non_blocking=True)
+
+
+def _mean_colour(device: torch.device) -> Tensor:
+    """ImageNet's mean colour of 0-255 values, (3, 1, 1)."""
+    return _there(torch.tensor(IMAGENET_MEAN)[:, None, None] * 255, device)

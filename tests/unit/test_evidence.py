@@ -1,0 +1,246 @@
+"""How sure the report's numbers are, from a store whose counts are written here; expectations are worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from segstudy.errors import SegstudyError
+from segstudy.plan import Plan, make_plan
+from segstudy.report.build import build_report, every_table
+from segstudy.report.contrasts import collect_frames
+from segstudy.report.diagnosis import reliability_frame
+from segstudy.report.evidence import NOT_COMPARABLE, selection_frame
+from segstudy.report.planning import requirements
+from segstudy.report.results import read_evaluations
+from segstudy.report.tables import Table, interval_text, number_text
+from segstudy.spec import parse_study
+from segstudy.store import Store, write_arrays, write_sums, write_text, write_yaml
+
+STUDY = """
+name: sure
+protocol: PROTOCOL
+data:
+  spot: {reader: folder, root: spot, classes: [background, polyp]}
+experiments:
+  base:  {data: spot, model: {arch: unet}}
+  good:  {base: base, change: {model.encoder: resnet101}}
+  same:  {base: base, change: {model.weights: none}}
+  large: {base: base, change: {recipe.input_size: 512}}
+seeds: [SEEDS]
+"""
+# Of 100 pixels of polyp and 300 of background in each image, how many are right.
+SKILL = {"base": 70, "good": 85, "same": 70, "large": 75}
+NUM_IMAGES = 40
+
+
+def plan_of(seeds: str = "1, 2, 3", protocol: str = "held-out") -> Plan:
+    return make_plan(parse_study(STUDY.replace("PROTOCOL", protocol).replace("SEEDS", seeds)))
+
+
+def counts_of(experiment: str, seed: int) -> np.ndarray:
+    """Images of one difficulty for all networks, each network with luck of its own."""
+    difficulty = np.random.default_rng(0).normal(0, 8, NUM_IMAGES)
+    luck = np.random.default_rng([seed, *experiment.encode()]).normal(0, 1.5, NUM_IMAGES)
+    found = np.clip(SKILL[experiment] + difficulty + luck, 1, 99).astype(np.int64)
+    wrong = 100 - found
+    return np.stack([np.stack([300 - wrong, wrong], -1), np.stack([wrong, found], -1)], -2)
+
+
+def fill(store: Store, plan: Plan, record: dict[str, dict[str, Any]] | None = None, **arrays: np.ndarray) -> None:
+    for run in plan.runs:
+        folder = store.run(run.experiment, run.seed)
+        roles = {"train": "train", "select": "holdout", "report": "test"}
+        own = {"precision": "32-true", "data_fingerprints": {"train": "aa", "select": "bb"}}
+        write_yaml(
+            folder.config, {"identity": run.identity, "roles": roles, **own, **(record or {}).get(run.experiment, {})}
+        )
+        lines = [
+            {"epoch": n, "loss": 1 / n, "select_miou": s, "report_miou": r}
+            for n, (s, r) in enumerate(((0.2, 0.5), (0.6, 0.52), (0.4, 0.56), (0.3, 0.4)), 1)
+        ]
+        write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in lines))
+        write_text(folder.best, "weights")
+        meta = {
+            "train_data": "spot",
+            "test_data": "spot",
+            "split": "test",
+            "selected_on": "spot/holdout",
+            "resolution": run.config.resolution,
+            "classes": ["background", "polyp"],
+            "palette": [[0, 0, 0], [255, 255, 255]],
+            "input_size": run.config.recipe.input_size,
+            "asked": run.asked,
+        }
+        ids = np.array([f"image{k}" for k in range(NUM_IMAGES)])
+        counts = {"confusion": counts_of(run.experiment, run.seed), "ids": ids, **arrays}
+        write_arrays(folder.evaluation("spot", "test"), counts, meta)
+        write_sums(folder.path)
+
+
+def tables_of(store: Store, plan: Plan) -> dict[str, Table]:
+    return {re.sub(r"^\d+-", "", table.name): table for table in every_table(collect_frames(store, plan))}
+
+
+def printed(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows()]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Plan]:
+    store, plan = Store(tmp_path_factory.mktemp("sure")), plan_of()
+    fill(store, plan)
+    return store, plan
+
+
+def test_verdicts_say_what_the_counts_were_made_to_show(filled: tuple[Store, Plan]) -> None:
+    frame = collect_frames(*filled).effects.set_index("experiment")
+    assert frame.loc["good", "verdict"] == "better"
+    assert frame.loc["same", "verdict"] == "not distinguishable"
+    assert frame.loc["good", "low"] > 0
+    assert frame.loc["same", "low"] < 0 < frame.loc["same", "high"]
+    assert set(frame["population"]) == {"images and seeds"}
+    assert set(frame["flags"]) == {""}
+    # 15 pixels of polyp and as many of background more are right: IoU 0.85/1.15 - 0.7/1.3 and 285/315 - 270/330, halved
+    expected = (85 / 115 - 70 / 130 + 285 / 315 - 270 / 330) / 2
+    assert frame.loc["good", "value"] == pytest.approx(expected, abs=0.02)
+
+
+def test_estimates_are_means_over_seeds_with_an_interval_around(filled: tuple[Store, Plan]) -> None:
+    frames = collect_frames(*filled)
+    rows = frames.uncertainty[frames.uncertainty["measure"] == "pixel_accuracy"].set_index("experiment")
+    by_hand = [np.einsum("nii->", counts_of("good", seed)) / (400 * NUM_IMAGES) for seed in (1, 2, 3)]
+    assert rows.loc["good", "value"] == pytest.approx(np.mean(by_hand), abs=1e-12)
+    assert rows.loc["good", "seed_sd"] == pytest.approx(np.std(by_hand, ddof=1), abs=1e-12)
+    assert rows.loc["good", "low"] < rows.loc["good", "value"] < rows.loc["good", "high"]
+    table = tables_of(*filled)["estimates"]
+    assert [row[0] for row in printed(table)] == ["base", "good", "same", "large"]
+    assert {row[-1] for row in printed(table)} == {"the recipes"}
+
+
+def test_one_seed_speaks_of_these_networks_only(tmp_path: Path) -> None:
+    plan = plan_of("1")
+    fill(Store(tmp_path), plan)
+    tables = tables_of(Store(tmp_path), plan)
+    assert {row[-1] for row in printed(tables["comparisons"])} == {"these networks"}
+    assert {row[-1] for row in printed(tables["estimates"])} == {"these networks"}
+    assert "another seed could turn it" in tables["comparisons"].caption
+
+
+def test_input_size_is_compared_at_native_size_only(filled: tuple[Store, Plan], tmp_path: Path) -> None:
+    assert collect_frames(*filled).effects.set_index("experiment").loc["large", "verdict"] != NOT_COMPARABLE
+    plan = plan_of(protocol="paper")
+    fill(Store(tmp_path), plan)
+    frame = collect_frames(Store(tmp_path), plan).effects.set_index("experiment")
+    assert frame.loc["large", "verdict"] == NOT_COMPARABLE
+    assert frame.loc["large", "flags"] == "scored on masks of different sizes"
+    assert np.isnan(frame.loc["large", "p_holm"])
+    assert frame.loc["good", "verdict"] == "better"
+    page = build_report(Store(tmp_path), plan).read_text()
+    assert "Not comparable with its base: large." in page
+
+
+def test_whatever_else_differs_stands_beside_every_comparison(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan, {"good": {"precision": "bf16-mixed", "data_fingerprints": {"train": "zz", "select": "bb"}}})
+    tables = tables_of(store, plan)
+    words = "training data differ; precision 32-true against bf16-mixed"
+    rows = {row[0]: row for row in printed(tables["comparisons"])}
+    assert rows["good"][-1] == words
+    assert rows["same"][-1] == "–"
+    variants = next(table for name, table in tables.items() if name.startswith("variants"))
+    assert {row[0]: row[-1] for row in printed(variants)} == {"base": "–", "good": words, "same": "–", "large": "–"}
+    assert f"the two also differ in {words}" in build_report(store, plan).read_text()
+
+
+def test_results_on_other_images_are_not_compared(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan)
+    odd = plan.select(["good"])
+    fill(store, odd, ids=np.array([f"other{k}" for k in range(NUM_IMAGES)]))
+    frame = collect_frames(store, plan).effects.set_index("experiment")
+    assert frame.loc["good", "flags"] == "scored on other images"
+    assert np.isnan(frame.loc["good", "value"])
+    assert frame.loc["good", "verdict"] == ""
+    assert frame.loc["same", "verdict"] == "not distinguishable"
+
+
+def test_a_variant_without_result_is_a_gap(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan.select(["base", "same"]))
+    rows = {row[0]: row for row in printed(tables_of(store, plan)["comparisons"])}
+    assert rows["good"][3:6] == ["–", "–", "–"]
+    assert rows["same"][5] == "not distinguishable"
+
+
+def test_optimism_is_what_choosing_on_the_reported_split_adds(filled: tuple[Store, Plan]) -> None:
+    # the second epoch is chosen (0.52), the third scores best on the reported split (0.56), the fourth is the last (0.40)
+    row = printed(tables_of(*filled)["selection"])[0]
+    assert row == ["base", "spot", "0.4000 ± 0.0000", "0.5200 ± 0.0000", "0.5600 ± 0.0000", "+4.00 ± 0.00"]
+
+
+def test_runs_that_did_not_record_the_reported_split_have_no_optimism() -> None:
+    runs = pd.DataFrame({"experiment": ["a"], "seed": [1], "dataset": ["d"], "state": ["done"]})
+    curves = pd.DataFrame({"experiment": ["a"], "seed": [1], "epoch": [1], "select_miou": [0.5]})
+    assert selection_frame(curves, runs)[["last", "chosen", "best", "optimism_points"]].isna().all(axis=None)
+    assert selection_frame(pd.DataFrame(), runs)["chosen"].isna().all()
+
+
+def test_reliability_is_drawn_of_bins_that_hold_pixels(filled: tuple[Store, Plan], tmp_path: Path) -> None:
+    plan = plan_of("1")
+    bins = np.zeros((NUM_IMAGES, 2, 3), np.int64)
+    bins[:, 1] = [10, 7, 9_000_000]
+    fill(Store(tmp_path), plan, calibration=bins)
+    frame = reliability_frame(read_evaluations(Store(tmp_path), plan))
+    first = frame.iloc[0].to_dict()
+    assert first == {
+        "experiment": "base",
+        "test_data": "spot",
+        "bin": 1,
+        "accuracy": 0.7,
+        "confidence": 0.9,
+        "share": 1.0,
+    }
+    assert len(frame) == 4
+    assert reliability_frame(read_evaluations(*filled)).empty
+
+
+def test_report_is_the_same_when_made_again(filled: tuple[Store, Plan]) -> None:
+    store, plan = filled
+    first = build_report(store, plan).read_text()
+    assert build_report(store, plan).read_text() == first
+    assert "good (encoder=resnet101) is better than base" in first
+    assert "Not distinguishable from its base: same" in first
+
+
+def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store, Plan]) -> None:
+    store, plan = filled
+    small, large = (requirements(store, plan, 0.8, d) for d in (0.005, 0.05))
+    assert [row["about"] for row in small][:2] == ["base against itself (noise floor)", "good against base"]
+    for little, much in zip(small, large, strict=True):
+        assert (much["images"] or 10**9) <= (little["images"] or 10**9)
+        assert little["detectable"] == much["detectable"] > 0
+
+
+@pytest.mark.parametrize(("power", "difference"), [(0, 0.01), (1, 0.01), (0.8, 0), (0.8, 2)])
+def test_planning_refuses_senseless_numbers(filled: tuple[Store, Plan], power: float, difference: float) -> None:
+    with pytest.raises(SegstudyError, match=r"--power .* both must lie between 0 and 1"):
+        requirements(*filled, power, difference)
+
+
+def test_planning_without_results_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(SegstudyError, match=r"no run of 'sure' has a result"):
+        requirements(Store(tmp_path), plan_of(), 0.8, 0.01)
+
+
+def test_numbers_and_intervals_in_print() -> None:
+    assert number_text(-0.12345, signed=True) == "−0.1235"
+    assert number_text(0.00001, signed=True) in ("0.0000", "+0.0000")
+    assert interval_text(0.1, float("nan")) == "–"
+    assert interval_text(-0.1, 0.25, 2, True) == "[−0.10,\xa0+0.25]"
