@@ -176,7 +176,7 @@ def test_one_network_by_the_formula() -> None:
     assert_allclose(found.standard_error, scipy_stats.sem(values))
     effective = sum(d**2 for d in distance) ** 2 / sum(d**4 for d in distance)
     assert_allclose(found.effective_images, effective)
-    half = scipy_stats.t.ppf(0.975, effective) * scipy_stats.sem(values)
+    half = scipy_stats.t.ppf(0.975, 1.5 * (effective - 1)) * scipy_stats.sem(values)
     assert_allclose([found.low, found.high], [values.mean() - half, values.mean() + half])
     positive = estimate({0: one_each(values)}, mean, limits=(0, math.inf))
     ends = np.log(values.mean()) + np.array([-half, half]) / values.mean()
@@ -206,7 +206,7 @@ def test_several_networks_by_a_slow_analysis_of_variance(seed: int) -> None:
     networks = means(seed, 15, 4)
     seeds, images, rest, effective = slow_parts(networks)
     parts = (images - rest / 4) / 15, seeds / 4
-    quantiles = scipy_stats.t.ppf(0.975, effective), scipy_stats.t.ppf(0.975, 3)
+    quantiles = scipy_stats.t.ppf(0.975, 1.5 * (effective - 1)), scipy_stats.t.ppf(0.975, 3)
     half = math.sqrt(sum(q**2 * part for q, part in zip(quantiles, parts, strict=True)))
     found = estimate(networks, mean, limits=NO_LIMITS)
     assert_allclose(found.standard_error, math.sqrt(sum(parts)))
