@@ -199,7 +199,7 @@ def spread_of(arms: Sequence[Arm]) -> Spread:
     Two-way analysis of variance with one observation a cell: rows are seeds, columns are images, and an observation is
     an image's influence. An arm of one seed beside an arm of several borrows the other's variance between seeds.
 
-    Source: Searle, Casella and McCulloch, Variance components, 1992, section 4.5 (two-way crossed, random).
+    Source: Searle, Casella and McCulloch, Variance components, 1992 (two-way crossed classification, random effects).
     """
     several = [arm for arm in arms if len(arm.values) > 1]
     noises = [_seed_noise(arm if len(arm.values) > 1 else several[0], len(arm.values)) for arm in arms if several]
