@@ -29,8 +29,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from segstudy.data import kvasir
-from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, batches, divide_order, epoch_order, to_device
-from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
+from segstudy.data.cache import open_cache
 from segstudy.data.core import Dataset, Sample, threshold_labels
 from segstudy.data.synthetic import write_kvasir
 from segstudy.models import build_network, place, predict_logits
@@ -75,12 +75,11 @@ def notebook_epoch(
     return time.perf_counter() - started
 
 
-def segstudy_epoch(data: CachedSplit, fabric: Fabric, model: nn.Module, optimizer: Optimizable, epoch: int) -> float:
+def segstudy_epoch(feed: Feed, fabric: Fabric, model: nn.Module, optimizer: Optimizable, epoch: int) -> float:
     started = time.perf_counter()
     loss_of = nn.CrossEntropyLoss(ignore_index=255)
     model.train()
-    for batch in batches(data, divide_order(epoch_order(len(data), 42, epoch), RECIPE.batch_size)):
-        images, labels = to_device(*batch, fabric.device)
+    for images, labels in feed.epoch(epoch):
         loss = loss_of(predict_logits(model, images), labels)
         optimizer.zero_grad()
         fabric.backward(loss)
@@ -108,8 +107,9 @@ def time_segstudy(samples: tuple[Sample, ...], scratch: Path, keep_memory: bool)
     fabric = make_fabric(RECIPE, accelerator="cpu")
     network = place(build_network(MODEL, 2, seed=0), fabric.device)
     model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network))
-    segstudy_epoch(data, fabric, model, optimizer, 0)
-    return segstudy_epoch(data, fabric, model, optimizer, 1)
+    feed = Feed(data, RECIPE.batch_size, None, 42, fabric.device)
+    segstudy_epoch(feed, fabric, model, optimizer, 0)
+    return segstudy_epoch(feed, fabric, model, optimizer, 1)
 
 
 def find_samples(scratch: Path, count: int) -> tuple[tuple[Sample, ...], str]:

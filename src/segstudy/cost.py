@@ -18,7 +18,7 @@ WARM_UP, REPEATS = 3, 15
 
 
 def measure_cost(
-    model: nn.Module, network: nn.Module, input_size: int, epochs: Sequence[dict[str, Any]], fabric: Fabric
+    model: nn.Module, network: nn.Module, input_px: int, epochs: Sequence[dict[str, Any]], fabric: Fabric
 ) -> dict[str, Any]:
     """Cost of one run.
 
@@ -28,8 +28,8 @@ def measure_cost(
         The network as it runs: on its device, at its precision.
     network
         The bare network, whose parameters and operations are counted.
-    input_size
-        Height and width of its input, pixels.
+    input_px
+        Height and width of what it was trained on, pixels: whole images at input size, or crops.
     epochs
         Records of ``metrics.jsonl``; empty for an imported checkpoint, whose training was not seen.
     fabric
@@ -39,13 +39,12 @@ def measure_cost(
     -------
     dict
         ``seconds_per_epoch`` (median; the split that chooses the epoch not counted), ``images_per_s`` (median,
-        training), ``peak_memory_mb`` (training; GPU, else process), ``parameters`` (millions), ``gflops`` (one image
-        forward, a multiply-add being two), ``latency_ms`` (one image forward, median) and how they were measured.
+        training), ``peak_memory_mb`` (training; GPU without the images that lie there, else process), ``parameters`` (millions),
+        ``gflops`` (forward, a multiply-add being two) and ``latency_ms`` (forward, median) of one input of ``input_px``
+        squared, and how they were measured.
 
     """
-    image = torch.zeros(1, 3, input_size, input_size, device=fabric.device).contiguous(
-        memory_format=torch.channels_last
-    )
+    image = torch.zeros(1, 3, input_px, input_px, device=fabric.device).contiguous(memory_format=torch.channels_last)
     network.eval()
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
@@ -58,6 +57,7 @@ def measure_cost(
         "peak_memory_mb": max((e["memory_mb"] for e in epochs), default=None),
         "memory_of": "GPU" if fabric.device.type == "cuda" else "process",
         "parameters": sum(p.numel() for p in network.parameters()) / 1e6,
+        "input_px": input_px,
         "gflops": counter.get_total_flops() / 1e9,
         "latency_ms": statistics.median(times) * 1e3,
         "device": torch.cuda.get_device_name()

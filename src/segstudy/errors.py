@@ -18,7 +18,14 @@ class SpecError(SegstudyError):
 
 
 class DataError(SegstudyError):
-    """A dataset folder, an image or a mask is missing, unreadable or inconsistent."""
+    """A dataset folder, an image or a mask is missing, unreadable or inconsistent.
+
+    ``kind`` is the fault's short code, one of those in ``segstudy.data.faults``.
+    """
+
+    def __init__(self, message: str, kind: str = "unusable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class WeightsError(SegstudyError):

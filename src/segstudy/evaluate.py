@@ -5,10 +5,13 @@ Array letters: ``n`` image, ``c`` class, ``h`` height, ``w`` width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -17,15 +20,21 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segstudy.data.batches import batches, to_device
+from segstudy.counting import confusion_matrix, count_pair
+from segstudy.data.batches import ALONE, Share, batches, stored
 from segstudy.data.cache import CachedSplit
-from segstudy.data.core import IGNORE, Dataset, Labels
-from segstudy.errors import SpecError, listing, nearest
-from segstudy.measures import Confusion
+from segstudy.data.core import Dataset, Labels
+from segstudy.data.packed import Pieces
+from segstudy.errors import SegstudyError, SpecError, listing, nearest
+from segstudy.measures import Confusion, Counts
 from segstudy.models import predict_logits
 from segstudy.progress import Progress
+from segstudy.schema import ScoringRules
 
 EVALUATION_BATCH = 16
+
+Resolution = Literal["input", "native"]
+Result = TypeVar("Result")
 
 
 def class_table(source: tuple[str, ...], target: tuple[str, ...], mapping: Mapping[str, str]) -> NDArray[np.int64]:
@@ -62,79 +71,181 @@ def count_split(
     network: nn.Module,
     data: CachedSplit,
     device: torch.device,
-    resolution: Literal["input", "native"],
+    resolution: Resolution,
+    rules: ScoringRules,
     table: NDArray[np.int64] | None = None,
     predictions: Path | None = None,
     progress: Progress | None = None,
-) -> Confusion:
-    """Predict a split image by image and count pixels; nothing but counts is kept.
+    share: Share = ALONE,
+) -> dict[str, Counts]:
+    """Predict a split image by image and count everything; nothing but counts is kept.
+
+    Threads count while the network goes on.
 
     Parameters
     ----------
     network
         Gives logits at the size of its input.
     data
-        The split, at input size.
+        The split. Of one that was resized, ``native_labels`` are needed for what is scored at native resolution.
     device
         Where the network lies.
     resolution
-        ``input``: score the cached labels at input size. ``native``: bring logits to each image's own size
-        (bilinear) and score the mask as it is on disk.
+        ``input``: what is reported is scored on the labels at input size. ``native``: logits are brought to each image's
+        own size (bilinear) and scored on the labels as they are on disk; a split that was not resized knows only this.
+    rules
+        What is counted beside the confusion matrix.
     table
         From :func:`class_table`, when the dataset is not the one that was trained on.
     predictions
-        Folder for predicted masks as palette PNGs, at the size that is scored.
+        Folder for predicted masks as palette PNGs, at the size that is reported.
     progress
         Moved on by the number of images.
+    share
+        Which images are this process's; every process returns the counts of all.
 
     Returns
     -------
-    ndarray
-        ``int64`` (n, c, c): for each image rows of true and columns of predicted classes, ignored pixels left out.
+    dict
+        Arrays (n, ...) of :func:`~segstudy.counting.count_pair` at the reported resolution, images in the order of
+        ``data.samples``; and the confusion matrices at the other one as ``confusion_native`` or ``confusion_input``.
+
+    Raises
+    ------
+    SegstudyError
+        When the network's output is not a number.
 
     """
-    parts = np.split(np.arange(len(data)), range(EVALUATION_BATCH, len(data), EVALUATION_BATCH))
-    num_classes = len(data.dataset.classes)
     lookup = None if table is None else torch.from_numpy(table).to(device)
-    counts: list[Confusion] = []
+    num_classes = len(data.dataset.classes)
+
+    def count(
+        index: int, labels: Labels, confidence: NDArray[np.float32], others: Mapping[Resolution, Labels]
+    ) -> dict[str, Counts]:
+        name = data.samples[index].id
+        if np.isnan(confidence).any():
+            raise SegstudyError(f"{name}: the network's output is not a number; its weights diverged or are damaged")
+        counts = count_pair(_truth(data, index, resolution), labels, num_classes, rules, confidence=confidence)
+        for other, theirs in others.items():
+            counts[f"confusion_{other}"] = confusion_matrix(_truth(data, index, other), theirs, num_classes)
+        if predictions is not None:
+            save_labels(predictions / f"{name}.png", labels, data.dataset)
+        return counts
+
+    @torch.inference_mode()
+    def jobs() -> Iterator[Callable[[], dict[str, Counts]]]:
+        for index, logits in _predict_split(network, data, device, share):
+            sized = _at_resolutions(logits, data, index)
+            best = {size: scored.argmax(dim=0) for size, scored in sized.items()}
+            confidence = _confidence(sized[resolution], best[resolution], lookup).cpu().numpy()  # waits for the device
+            labels = {size: _labels(predicted, lookup) for size, predicted in best.items()}
+            yield functools.partial(count, index, labels.pop(resolution), confidence, labels)
+
+    return _stacked(in_order(jobs(), progress), len(data), share)
+
+
+def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device, share: Share = ALONE) -> Confusion:
+    """Confusion matrices (n, c, c) alone, at the size of the network's input: what chooses the epoch."""
+    num_classes = len(data.dataset.classes)
+
+    def count(index: int, labels: Labels) -> dict[str, Counts]:
+        return {"confusion": confusion_matrix(_truth(data, index, "input"), labels, num_classes)}
+
+    @torch.inference_mode()
+    def jobs() -> Iterator[Callable[[], dict[str, Counts]]]:
+        for index, logits in _predict_split(network, data, device, share):
+            yield functools.partial(count, index, _labels(logits.argmax(dim=0), None))
+
+    return _stacked(in_order(jobs()), len(data), share)["confusion"]
+
+
+def _predict_split(
+    network: nn.Module, data: CachedSplit, device: torch.device, share: Share
+) -> Iterator[tuple[int, Tensor]]:
+    """Index and logits (c, h, w) of every image that is this process's; images of different sizes go one at a time."""
+    own = np.arange(share.rank, len(data), share.processes)
+    at_once = 1 if isinstance(data.images_nhwc, Pieces) else EVALUATION_BATCH
+    parts = [own[start : start + at_once] for start in range(0, len(own), at_once)]
     network.eval()
-    with torch.inference_mode(), ThreadPoolExecutor(2) as pool:
-        for part, (images, labels) in zip(parts, batches(data, parts), strict=True):
-            images, labels = to_device(images, labels, device)
-            logits = predict_logits(network, images)
-            truths, predicted = _at_resolution(data, part, logits, labels, resolution, pool)
-            if lookup is not None:
-                predicted = [lookup[p] for p in predicted]
-            counts += [_count(t, p, num_classes) for t, p in zip(truths, predicted, strict=True)]
-            if predictions is not None:
-                names = [data.samples[i].id for i in part]
-                jobs = zip(names, [p.to(torch.uint8).cpu().numpy() for p in predicted], strict=True)
-                list(pool.map(lambda job: save_labels(predictions / f"{job[0]}.png", job[1], data.dataset), jobs))
-            if progress is not None:
-                progress.advance(len(part))
-    return np.stack(counts)
+    for part, (images, _) in zip(parts, batches(stored(data), parts, device), strict=True):
+        yield from zip(map(int, part), predict_logits(network, images), strict=True)
 
 
-def _at_resolution(
-    data: CachedSplit, part: NDArray[np.intp], logits: Tensor, labels: Tensor, resolution: str, pool: ThreadPoolExecutor
-) -> tuple[list[Tensor], list[Tensor]]:
-    """True and predicted labels of each image of a batch, at the size that is scored."""
-    if resolution == "input":
-        return list(labels), list(logits.argmax(dim=1))
-    natives = list(pool.map(data.dataset.labels_of, [data.samples[i] for i in part]))
-    truths = [torch.from_numpy(native).to(logits.device).long() for native in natives]
-    predicted = [
-        F.interpolate(one[None], size=truth.shape, mode="bilinear", align_corners=False)[0].argmax(dim=0)
-        for one, truth in zip(logits.float(), truths, strict=True)
-    ]
-    return truths, predicted
+def _at_resolutions(logits: Tensor, data: CachedSplit, index: int) -> dict[Resolution, Tensor]:
+    """Logits (c, h, w) at every resolution that there are labels for."""
+    if isinstance(data.images_nhwc, Pieces):
+        return {"native": logits.float()}
+    if data.native_labels is None:
+        return {"input": logits.float()}
+    size = data.native_labels.size(index)
+    native = F.interpolate(logits.float()[None], size=size, mode="bilinear", align_corners=False)[0]
+    return {"input": logits.float(), "native": native}
 
 
-def _count(truth: Tensor, predicted: Tensor, num_classes: int) -> Confusion:
-    valid = truth != IGNORE
-    pairs = truth[valid] * num_classes + predicted[valid]
-    counts = torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-    return counts.cpu().numpy()
+def _truth(data: CachedSplit, index: int, resolution: Resolution) -> Labels:
+    labels = data.labels_nhw if resolution == "input" else data.native_labels
+    assert labels is not None
+    one: Labels = labels[np.array([index])][0]
+    return one
+
+
+def _labels(best: Tensor, lookup: Tensor | None) -> Labels:
+    """Predicted classes (h, w) in the host's memory, as classes of the dataset that is scored."""
+    mapped = best if lookup is None else lookup[best]
+    labels: Labels = mapped.to(torch.uint8).cpu().numpy()  # waits for the device
+    return labels
+
+
+def _confidence(logits: Tensor, best: Tensor, lookup: Tensor | None) -> Tensor:
+    """Softmax probability (h, w) of the predicted class; of all classes that ``lookup`` maps to the same, together."""
+    likelihood = (logits - logits.amax(dim=0)).exp_()
+    total = likelihood.sum(dim=0)
+    if lookup is None:
+        return 1 / total  # the likeliest class's own likelihood is 1
+    return likelihood.mul_(lookup[:, None, None] == lookup[best]).sum(dim=0) / total
+
+
+def in_order(jobs: Iterable[Callable[[], Result]], progress: Progress | None = None) -> Iterator[Result]:
+    """Results of ``jobs``, done by threads while the next are made; few wait at a time, so memory stays flat."""
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[Result]] = deque()
+
+    def first() -> Result:
+        result = waiting.popleft().result()
+        if progress is not None:
+            progress.advance()
+        return result
+
+    with ThreadPoolExecutor(threads) as pool:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > 2 * threads:
+                yield first()
+        while waiting:
+            yield first()
+
+
+def _stacked(results: Iterable[Mapping[str, Counts]], count: int, share: Share) -> dict[str, Counts]:
+    """Counts of all ``count`` images, whichever process has counted them, as one array (n, ...) a name.
+
+    Each image's are copied as they come: thousands of small arrays, kept between large ones that go, tear memory apart.
+    """
+    own: dict[str, Counts] = {}
+    num_own = len(range(share.rank, count, share.processes))
+    for at, counts in enumerate(results):
+        if not own:
+            own = {name: np.empty((num_own, *array.shape), array.dtype) for name, array in counts.items()}
+        for name, array in counts.items():
+            own[name][at] = array
+    if share.processes == 1:
+        return own
+    everybody: list[dict[str, Counts]] = [{} for _ in range(share.processes)]
+    torch.distributed.all_gather_object(everybody, own)
+    whole = {name: np.empty((count, *array.shape[1:]), array.dtype) for name, array in everybody[0].items()}
+    for rank, theirs in enumerate(everybody):
+        for name, array in theirs.items():
+            whole[name][rank :: share.processes] = array
+    return whole
 
 
 def save_labels(path: Path, labels: Labels, dataset: Dataset) -> None:

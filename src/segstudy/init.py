@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segstudy.data import cityscapes, folder, kvasir, supervisely
 from segstudy.data.core import Dataset
+from segstudy.data.faults import refuse
 from segstudy.errors import DataError, SegstudyError, StoreError, listing
 from segstudy.store import write_text
 
@@ -83,7 +84,9 @@ def _recognise(root: Path) -> tuple[str, Dataset]:
     reasons = []
     for reader, read in readers.items():
         try:
-            return reader, read("data", root)
+            dataset = read("data", root)
+            refuse(str(root), dataset.faults)
+            return reader, dataset
         except SegstudyError as error:
             reasons.append(f"as {reader}: {error}")
     raise DataError(f"{root}: no reader understands this folder\n" + "\n".join(reasons))

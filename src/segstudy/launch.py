@@ -23,6 +23,7 @@ from segstudy import train as training
 from segstudy.cost import measure_cost
 from segstudy.data.cache import CachedSplit, open_cache, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
+from segstudy.data.faults import refuse
 from segstudy.data.load import find_path, load_dataset
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing
 from segstudy.evaluate import class_table, count_split
@@ -64,26 +65,33 @@ class Evaluation:
 
 
 class Workshop:
-    """Everything a plan needs at hand: datasets read once, the store, where things lie."""
+    """Everything a plan needs at hand: datasets read once, the store, where things lie.
 
-    def __init__(self, study: Study, store: Store, data_root: Path | None, progress: Progress) -> None:
+    A dataset with files that had to be left out is refused, unless ``inspecting``: nothing may be trained on it.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, data_root: Path | None, progress: Progress, *, inspecting: bool = False
+    ) -> None:
         self.study, self.store, self.data_root, self.progress = study, store, data_root, progress
+        self.inspecting = inspecting
         self._datasets: dict[str, tuple[Dataset, Roles]] = {}
 
     def dataset(self, name: str) -> tuple[Dataset, Roles]:
         """Dataset ``name`` of the study with its roles, read on first use."""
         if name not in self._datasets:
             entry, folder = self.study.data[name], self.study.folder
-            self._datasets[name] = load_dataset(
-                name, entry, self.study.protocol, self.data_root, folder, self.store.data
-            )
-            for note in self._datasets[name][0].notes:
-                self.progress.say(f"note: {name}: {note}")
+            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store)
+            if not self.inspecting:
+                refuse(f"dataset '{name}' (segstudy check tells all)", dataset.faults)
+                for note in dataset.notes:
+                    self.progress.say(f"note: {name}: {note}")
+            self._datasets[name] = dataset, roles
         return self._datasets[name]
 
-    def cached(self, name: str, split: str, size: int) -> CachedSplit:
-        """A split of dataset ``name`` at ``size`` pixels."""
-        return open_cache(self.dataset(name)[0], split, size, self.store, self.progress)
+    def cached(self, name: str, split: str, size: int | None, native_labels: bool = False) -> CachedSplit:
+        """A split of dataset ``name`` at ``size`` pixels, or at the images' own size; see :func:`open_cache`."""
+        return open_cache(self.dataset(name)[0], split, size, self.store, self.progress, native_labels)
 
     def fingerprint(self, name: str, split: str) -> str:
         """Hash of a split's files, remembered by their sizes and times."""
@@ -118,14 +126,21 @@ class Workshop:
 def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
     """Find everything that would stop a run before the first one starts, and report it all together.
 
-    Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
-    downloads them if that is asked for.
-
     Raises
     ------
     SegstudyError
-        With a line for each problem.
+        With a line or more for each problem.
 
+    """
+    if problems := find_problems(workshop, runs):
+        raise SegstudyError("\n".join(problems))
+
+
+def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
+    """Everything that would stop a run before the first one starts, each once.
+
+    Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
+    downloads them if that is asked for.
     """
     problems: dict[str, None] = {}
 
@@ -151,8 +166,7 @@ def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
                 check_batch(run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
         except SegstudyError as error:
             note(error, f"experiments.{run.experiment}: ")
-    if problems:
-        raise SegstudyError("\n".join(problems))
+    return list(problems)
 
 
 def check_batch(config: Config, num_train: int) -> None:
@@ -231,8 +245,9 @@ def _first_line(error: Exception) -> str:
 def _memory_advice(run: Run, error: Exception) -> str:
     recipe = run.config.recipe
     return (
-        f"the GPU's memory is too small for batches of {recipe.batch_size} at {recipe.input_size} px "
-        f"({_first_line(error)}); lower recipe.batch_size or recipe.input_size for the whole study"
+        f"the GPU's memory is too small for batches of {recipe.batch_size} at {recipe.trained_px} px "
+        f"({_first_line(error)}); lower recipe.batch_size or recipe.{'crop_px' if recipe.crop_px else 'input_size'} for the "
+        "whole study"
     )
 
 
@@ -261,17 +276,18 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     if folder.trained:
         _check_inputs(workshop, run, folder, fabric)
     else:
-        fit = workshop.cached(config.dataset, roles.train, recipe.input_size)
-        select = workshop.cached(config.dataset, roles.select, recipe.input_size)
+        fit = workshop.cached(config.dataset, roles.train, recipe.resized_px)
+        # before the split that selects, which may be the same: so its files are read once for both sizes of its masks
+        report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
+        select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
         _begin(workshop, run, folder, fabric)
         training.reset_peak_memory()
-        report = workshop.cached(config.dataset, roles.report, recipe.input_size)
         training.train(network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress)
     load_network(network, read_state(folder.best), str(folder.best))
     network = place(network, fabric.device)
     model = fabric.setup(network)
     if not folder.cost.is_file():
-        write_json(folder.cost, measure_cost(model, network, recipe.input_size, folder.read_metrics(), fabric))
+        write_json(folder.cost, measure_cost(model, network, recipe.trained_px, folder.read_metrics(), fabric))
     for evaluation in workshop.evaluations(run):
         evaluate_run(workshop, run, folder, model, evaluation, fabric)
     write_sums(folder.path)
@@ -372,14 +388,13 @@ def evaluate_run(
     if folder.find_evaluation(evaluation.dataset, evaluation.split, evaluation.asked):
         return
     config = run.config
-    data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.input_size)
+    data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.resized_px, native_labels=True)
     workshop.progress.task(f"scoring on {evaluation.dataset} {evaluation.split}", len(data))
     pictures = folder.predictions(evaluation.dataset, evaluation.split)
     shutil.rmtree(pictures, ignore_errors=True)
+    rules, table, progress = workshop.study.scoring, evaluation.table, workshop.progress
     with building(pictures) as target:
-        confusion = count_split(
-            model, data, fabric.device, config.resolution, evaluation.table, target, workshop.progress
-        )
+        counts = count_split(model, data, fabric.device, config.resolution, rules, table, target, progress)
     _, own_roles = workshop.dataset(config.dataset)
     imported = "imported_from" in read_yaml(folder.config)
     meta = {
@@ -394,11 +409,15 @@ def evaluate_run(
         "classes": list(data.dataset.classes),
         "palette": [list(colour) for colour in data.dataset.palette],
         "asked": evaluation.asked,
+        "scoring": rules.model_dump(),
         "input_size": config.recipe.input_size,
+        "crop_px": config.recipe.crop_px,
         "data_fingerprint": data.fingerprint,
         "weights_sha256": file_sha256(folder.best),
     }
-    arrays = {"confusion": confusion, "ids": np.array([sample.id for sample in data.samples])}
+    arrays = {**counts, "ids": np.array([sample.id for sample in data.samples])}
+    if any(sample.group for sample in data.samples):
+        arrays["groups"] = np.array([sample.group for sample in data.samples])
     write_arrays(folder.evaluation(evaluation.dataset, evaluation.split), arrays, meta)
 
 

@@ -14,7 +14,7 @@ from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, resolve
 # Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
 # Raised whenever evaluation keeps other counts than before; finished runs are then scored anew, not trained anew.
-COUNTS_VERSION = 1
+COUNTS_VERSION = 2
 
 # Keys that came after the first version, with the value that says what was so before them: runs that were made without
 # the key, and runs that give it that value, are the same.

@@ -62,7 +62,7 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     written = []
     for path in images:
         image = read_rgb(path)
-        labels = predict_labels(model, image, run.config.recipe.input_size, fabric.device)
+        labels = predict_labels(model, image, run.config.recipe.resized_px, fabric.device)
         mask = target / f"{path.stem}.png"
         save_labels(mask, labels, dataset)
         overlay(image, labels, palette).save(target / f"{path.stem}-overlay.jpg", quality=92)
@@ -70,9 +70,12 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     return written
 
 
-def predict_labels(model: nn.Module, image: Image.Image, input_size: int, device: torch.device) -> Labels:
-    """Labels (h, w) of one image at its own size: resized in as in training, logits brought back bilinearly."""
-    small = np.asarray(image.resize((input_size, input_size), Image.Resampling.BILINEAR))
+def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None, device: torch.device) -> Labels:
+    """Labels (h, w) of one image at its own size: resized as in training, logits brought back bilinearly.
+
+    With ``resized_px`` None the network is given the image as it is, as networks trained on crops are in scoring.
+    """
+    small = np.asarray(image.resize((resized_px, resized_px), Image.Resampling.BILINEAR) if resized_px else image)
     with torch.inference_mode():
         logits = predict_logits(model, normalise(torch.from_numpy(small.copy())[None].to(device)))
         size = (image.height, image.width)

@@ -20,14 +20,15 @@ class Progress:
     console: Console
     bars: RichProgress | None = None
     prefix: str = ""
+    _unit: str = "images"
     _task: int | None = None
     _total: int = 0
     _done: int = 0
     _started: float = field(default_factory=time.monotonic)
 
-    def task(self, text: str, total: int) -> Progress:
-        """Begin a task of ``total`` steps, ending the one before."""
-        self._total, self._done, self._started = total, 0, time.monotonic()
+    def task(self, text: str, total: int, unit: str = "images") -> Progress:
+        """Begin a task of ``total`` steps, each a ``unit``, ending the one before."""
+        self._unit, self._total, self._done, self._started = unit, total, 0, time.monotonic()
         if self.bars is not None:
             if self._task is not None:
                 self.bars.remove_task(self._task)  # type: ignore[arg-type]
@@ -39,7 +40,7 @@ class Progress:
         self._done += steps
         if self.bars is not None and self._task is not None:
             rate = self._done / max(time.monotonic() - self._started, 1e-9)
-            self.bars.update(self._task, advance=steps, rate=f"{rate:,.1f} images/s")  # type: ignore[arg-type]
+            self.bars.update(self._task, advance=steps, rate=f"{rate:,.1f} {self._unit}/s")  # type: ignore[arg-type]
 
     def say(self, text: str) -> None:
         """Print a line."""

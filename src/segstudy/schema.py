@@ -144,6 +144,16 @@ class Recipe(Frozen):
     deterministic: bool = False
 
     @property
+    def resized_px(self) -> int | None:
+        """Height and width that images are resized to; None where a network takes them at their own size."""
+        return None if self.crop_px else self.input_size
+
+    @property
+    def trained_px(self) -> int:
+        """Height and width of what a network is trained on."""
+        return self.crop_px or self.input_size
+
+    @property
     def augmentation(self) -> str:
         """The policy's name, or what is spelled out, as one text: an experiment may change all of it as one thing."""
         if isinstance(self.augment, str):

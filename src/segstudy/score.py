@@ -1,52 +1,100 @@
-"""Score predicted masks from any framework against true masks: no network, no study."""
+"""Score predicted masks from any framework against true masks: no network, no study.
+
+Array letters: ``n`` image, ``c`` class.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy import measures
-from segstudy.counting import confusion_matrix
-from segstudy.data.core import IGNORE, Sample, pair_by_stem, read_grey
+from segstudy.counting import confusion_matrix, count_pair, stack_counts
+from segstudy.data.core import IGNORE, Labels, Sample, read_grey
 from segstudy.data.folder import MAX_CLASSES, MAX_GUESSED
+from segstudy.data.groups import find_groups
+from segstudy.data.pairing import list_images
 from segstudy.errors import DataError, listing
-from segstudy.measures import Confusion
+from segstudy.measures import Confusion, Counts
+from segstudy.progress import Progress
+from segstudy.report.results import CONTRACT
+from segstudy.schema import ScoringRules
+from segstudy.store import write_arrays
 
 Values = NDArray[np.int64]
 Made = TypeVar("Made")
 JPEG = (".jpg", ".jpeg")
 LEFT_OUT, OUTSIDE = -1, -2  # what a mask's value means when it is no class
+ELSEWHERE = "unknown (masks from elsewhere)"  # what chose the epoch of whatever network made the masks
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Counts (n, c, c) of predicted against true masks, with the images' names and the classes'."""
+    """Counts of predicted against true masks, and all that says what they are.
 
-    confusion: Confusion
+    Attributes
+    ----------
+    counts
+        By the names of :func:`segstudy.counting.count_pair`, (n, ...).
+    ids, classes
+        Names of the images and of the classes.
+    rules
+        With which tolerances and sizes was counted.
+    ignored
+        Values of true masks that are left out.
+    groups
+        Each image's group, where images come in groups.
+
+    """
+
+    counts: dict[str, Counts]
     ids: tuple[str, ...]
     classes: tuple[str, ...]
+    rules: ScoringRules
+    ignored: tuple[int, ...]
+    groups: tuple[str, ...] | None = None
+
+    @property
+    def confusion(self) -> Confusion:
+        """Pixels (n, c, c) by true and predicted class."""
+        return self.counts["confusion"]
+
+    @property
+    def contract(self) -> dict[str, Any]:
+        """What every number of these counts rests on."""
+        return {"resolution": "native", **CONTRACT, "ignore": list(self.ignored)}
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What stored values 0-255 of two folders' masks mean: a class, ``LEFT_OUT`` or ``OUTSIDE``."""
+
+    num_classes: int
+    true: Values
+    predicted: Values
 
 
 @dataclass(frozen=True)
 class _Tally:
-    """Pixels of one pair of masks by stored values, ``counts[i, j]`` of ``true[i]`` and ``predicted[j]``.
+    """Pixels of one pair of masks by stored values, ``table[i, j]`` of ``true[i]`` and ``predicted[j]``.
 
-    What the values mean can be said only when all masks have been seen; until then these few numbers stand for them.
+    What the values mean can be said only when all masks have been seen. ``counts`` were taken before that, with the
+    meaning that the pair's own values suggest: ``guess``, of ``true`` and of ``predicted``. Empty where nothing could be
+    counted.
     """
 
     pair: Sample
     true: Values
     predicted: Values
-    counts: Values
+    table: Confusion
+    guess: tuple[Values, Values] = (np.empty(0, np.int64), np.empty(0, np.int64))
+    counts: Mapping[str, Counts] = field(default_factory=dict)
 
 
 def score_masks(
@@ -55,8 +103,11 @@ def score_masks(
     num_classes: int | None = None,
     classes: Sequence[str] | None = None,
     ignore_values: Sequence[int] = (),
+    rules: ScoringRules | None = None,
+    groups: str | None = None,
+    progress: Progress | None = None,
 ) -> Scored:
-    """Count pixels of every mask in ``predictions`` against the mask of the same name in ``truth``.
+    """Count every mask in ``predictions`` against the mask of the same name in ``truth``.
 
     Masks are scored at their own size, each pixel's value being its class; 255 and ``ignore_values`` in the truth are
     left out. For two classes, a folder whose masks hold 0 and 255 only is read as background and foreground, and so
@@ -73,37 +124,83 @@ def score_masks(
     ignore_values
         Further values of the true masks that are not scored. Given 255, true masks of 0 and 255 only are read as
         class 0 with pixels to leave out.
+    rules
+        Tolerances, sizes of objects; the defaults when not given.
+    groups
+        Pattern whose first bracket names an image's group in its name, when images of a group are no independent ones.
+    progress
+        Moved on by an image at a time.
 
     Raises
     ------
     DataError
-        Naming unpaired, unreadable or differently sized masks, and values outside the classes.
+        Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group.
 
     """
-    pairs = pair_by_stem(predictions, truth)
+    pairs, rules = _pairs(predictions, truth), rules or ScoringRules()
+    ids = tuple(pair.id for pair in pairs)
+    grouped = find_groups(ids, groups, "--groups") if groups is not None else None
     if wrong := [value for value in ignore_values if not 0 <= value <= 255]:
         raise DataError(f"ignore_values {listing(wrong)}: masks hold 0 to 255")
-    tallies = _for_each(_tally, pairs)
+    given = _given_classes(num_classes, classes)
+    ignored = frozenset(ignore_values)
+    if progress is not None:
+        progress.task("scoring", len(pairs))
+    tallies = _for_each(lambda pair: _tally(pair, given, ignored, rules), pairs, progress)
     true, predicted = _values(tally.true for tally in tallies), _values(tally.predicted for tally in tallies)
-    if num_classes is not None:
-        count = num_classes
-    else:
-        count = len(classes) if classes is not None else _guess_classes(truth, true | predicted, ignore_values)
+    count = given or _guess_classes(truth, true | predicted, ignored)
+    means = _meaning(pairs, true, predicted, count, ignored)
+    _for_each(lambda tally: _check(tally, means), tallies)
+    counts = stack_counts(_for_each(lambda tally: _settled(tally, means, rules), tallies))
+    names = tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
+    left_out = tuple(int(value) for value in np.flatnonzero(means.true == LEFT_OUT))
+    return Scored(counts, ids, names, rules, left_out, grouped)
+
+
+def write_counts(path: Path, scored: Scored, predictions: Path, truth: Path) -> None:
+    """Write counts and all that says what they are, under the names that evaluations in a store have."""
+    arrays: dict[str, NDArray[Any]] = {**scored.counts, "ids": np.array(scored.ids)}
+    if scored.groups is not None:
+        arrays["groups"] = np.array(scored.groups)
+    meta = {
+        "classes": list(scored.classes),
+        "predictions": predictions.resolve().name,
+        "test_data": truth.resolve().name,
+        "selected_on": ELSEWHERE,
+        "scoring": scored.rules.model_dump(),
+        **scored.contract,
+    }
+    write_arrays(path, arrays, meta)
+
+
+def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
+    """Masks of the same name without suffix; one that is alone, or twice, is an error that names it."""
+    found, true = list_images(predictions), list_images(truth)
+    problems = [
+        f"{fault.file}: {fault.message}" for fault in (*found.faults, *true.faults) if fault.severity == "error"
+    ]
+    for what, other, ours, theirs in (
+        ("predictions have no true mask", truth, found.images, true.images),
+        ("true masks have no prediction", predictions, true.images, found.images),
+    ):
+        if lone := [path.name for stem, path in ours.items() if stem not in theirs]:
+            problems.append(f"{len(lone)} {what} in {other}: {listing(lone, 5)}")
+    if problems:
+        raise DataError("\n".join([*problems, "Add the missing files or move the lone ones away."]))
+    return tuple(Sample(stem, path, true.images[stem]) for stem, path in found.images.items())
+
+
+def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> int | None:
+    """The number of classes that was asked for, if any."""
+    count = num_classes if num_classes is not None else len(classes) if classes is not None else None
     if classes is not None and len(classes) != count:
         raise DataError(f"{len(classes)} class names were given for {count} classes")
-    if not 2 <= count <= MAX_CLASSES:
+    if count is not None and not 2 <= count <= MAX_CLASSES:
         raise DataError(f"{count} classes; a mask can hold 2 to {MAX_CLASSES}")
-
-    left_out = {IGNORE, *ignore_values}
-    true_means = _meaning([pair.mask for pair in pairs], true, count, left_out, two_valued=not ignore_values)
-    void = 255 in true and true_means[255] == LEFT_OUT
-    predicted_means = _meaning([pair.image for pair in pairs], predicted, count, set(), two_valued=not void)
-    confusions = _for_each(lambda tally: _confusion(tally, true_means, predicted_means, count), tallies)
-    names = tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
-    return Scored(np.stack(confusions), tuple(pair.id for pair in pairs), names)
+    return count
 
 
-def _for_each(function: Callable[[Any], Made], items: Sequence[Any]) -> list[Made]:
+def _for_each(function: Callable[[Any], Made], items: Sequence[Any], progress: Progress | None = None) -> list[Made]:
     """Results in order; the messages of all :class:`DataError` are raised together."""
 
     def one(item: Any) -> Made | DataError:
@@ -112,29 +209,70 @@ def _for_each(function: Callable[[Any], Made], items: Sequence[Any]) -> list[Mad
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(one, items))
-    if problems := [str(item) for item in found if isinstance(item, DataError)]:
+    found, problems = [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each holds a pair of masks and what is made of it
+        for made in pool.map(one, items):
+            if isinstance(made, DataError):
+                problems.append(str(made))
+            else:
+                found.append(made)
+            if progress is not None:
+                progress.advance()
+    if problems:
         raise DataError(
             "\n".join(problems[:10]) + (f"\n... and {len(problems) - 10} more" if len(problems) > 10 else "")
         )
-    return [item for item in found if not isinstance(item, DataError)]
+    return found
 
 
-def _tally(pair: Sample) -> _Tally:
-    """Read the two masks, once."""
+def _tally(pair: Sample, given: int | None, ignored: frozenset[int], rules: ScoringRules) -> _Tally:
+    """Read the two masks, and count what can be counted before all masks are known."""
+    truth, predicted = _masks(pair)
+    table = confusion_matrix(truth, predicted, 256, ignore=-1)
+    rows, columns = np.flatnonzero(table.any(axis=1)), np.flatnonzero(table.any(axis=0))
+    tally = _Tally(pair, rows, columns, table[np.ix_(rows, columns)])
+    try:
+        count = given or _guess_classes(pair.mask, _values([rows, columns]), ignored)
+        guess = _meaning([pair], _values([rows]), _values([columns]), count, ignored)
+        _check(tally, guess)
+    except DataError:  # said once all masks are known, when it may turn out to be none
+        return tally
+    return replace(tally, guess=_labels(tally, guess), counts=_count(truth, predicted, guess, rules))
+
+
+def _settled(tally: _Tally, means: _Meaning, rules: ScoringRules) -> dict[str, Counts]:
+    """Counts of a pair under what the values turned out to mean; it is read again only where the guess was wrong."""
+    if not tally.counts or not all(map(np.array_equal, tally.guess, _labels(tally, means))):
+        return _count(*_masks(tally.pair), means, rules)
+    nothing = np.full((1, 1), IGNORE, np.uint8)
+    widened = count_pair(nothing, nothing, means.num_classes, rules)  # as many classes as there are, no pixel
+    for name, counts in tally.counts.items():
+        widened[name][tuple(map(slice, counts.shape))] = counts
+    return widened
+
+
+def _labels(tally: _Tally, means: _Meaning) -> tuple[Values, Values]:
+    """What a pair's own values mean."""
+    return means.true[tally.true], means.predicted[tally.predicted]
+
+
+def _count(truth: Labels, predicted: Labels, means: _Meaning, rules: ScoringRules) -> dict[str, Counts]:
+    labels = [np.where(table < 0, IGNORE, table).astype(np.uint8) for table in (means.true, means.predicted)]
+    return count_pair(labels[0][truth], labels[1][predicted], means.num_classes, rules)
+
+
+def _masks(pair: Sample) -> tuple[Labels, Labels]:
+    """True and predicted mask as stored, of one size."""
     truth, predicted = _read(pair.mask), _read(pair.image)
     if truth.shape != predicted.shape:
         raise DataError(
             f"{pair.image}: is {predicted.shape[1]}x{predicted.shape[0]} but its true mask is "
             f"{truth.shape[1]}x{truth.shape[0]}; save predictions at the masks' own size (nearest neighbour)"
         )
-    table = confusion_matrix(truth, predicted, 256, ignore=-1)
-    rows, columns = np.flatnonzero(table.any(axis=1)), np.flatnonzero(table.any(axis=0))
-    return _Tally(pair, rows, columns, table[np.ix_(rows, columns)])
+    return truth, predicted
 
 
-def _read(mask: Path) -> NDArray[np.uint8]:
+def _read(mask: Path) -> Labels:
     """Values as stored; JPEG, which alters them, can hold no more than black and white."""
     if mask.suffix.lower() not in JPEG:
         return read_grey(mask)
@@ -151,9 +289,9 @@ def _values(found: Iterable[Values]) -> set[int]:
     return {int(value) for values in found for value in values}
 
 
-def _guess_classes(folder: Path, values: set[int], ignore_values: Sequence[int]) -> int:
+def _guess_classes(folder: Path, values: set[int], ignored: frozenset[int]) -> int:
     """Two for masks of 0 and 255 (or 0 and 1), else one more than the largest value that is not ignored."""
-    counted = values - {IGNORE, *ignore_values}
+    counted = values - ignored - {IGNORE}
     if len(counted) > MAX_GUESSED:
         raise DataError(
             f"{folder}: masks and predictions hold {len(counted)} different values, too many to be taken for classes; "
@@ -162,11 +300,23 @@ def _guess_classes(folder: Path, values: set[int], ignore_values: Sequence[int])
     return max(2, max(counted, default=0) + 1)
 
 
-def _meaning(masks: Sequence[Path], values: set[int], num_classes: int, left_out: set[int], two_valued: bool) -> Values:
-    """What each value 0-255 means in a folder: a class, ``LEFT_OUT`` or ``OUTSIDE``.
+def _meaning(
+    pairs: Sequence[Sample], true: set[int], predicted: set[int], num_classes: int, ignored: frozenset[int]
+) -> _Meaning:
+    """What the values of all masks mean, said once for a folder; mask by mask, 255 could be now foreground, now ignored."""
+    left_out = ignored | {IGNORE}
+    true_means = _meaning_in([pair.mask for pair in pairs], true, num_classes, left_out, two_valued=not ignored)
+    void = 255 in true and true_means[255] == LEFT_OUT
+    predicted_means = _meaning_in(
+        [pair.image for pair in pairs], predicted, num_classes, frozenset(), two_valued=not void
+    )
+    return _Meaning(num_classes, true_means, predicted_means)
 
-    Said once for the folder; mask by mask, 255 could be now foreground, now ignored.
-    """
+
+def _meaning_in(
+    masks: Sequence[Path], values: set[int], num_classes: int, left_out: frozenset[int], two_valued: bool
+) -> Values:
+    """What each value 0-255 means in one folder."""
     means = np.full(256, OUTSIDE, np.int64)
     jpeg = next((mask for mask in masks if mask.suffix.lower() in JPEG), None)
     if jpeg and (num_classes > 2 or values - {0, 255}):
@@ -182,79 +332,17 @@ def _meaning(masks: Sequence[Path], values: set[int], num_classes: int, left_out
     return means
 
 
-def _confusion(tally: _Tally, true_means: Values, predicted_means: Values, num_classes: int) -> Confusion:
-    rows, columns = true_means[tally.true], predicted_means[tally.predicted]
+def _check(tally: _Tally, means: _Meaning) -> None:
+    """Every value that is scored must be a class."""
+    rows, columns = means.true[tally.true], means.predicted[tally.predicted]
+    classes = f"0-{means.num_classes - 1}"
     if wrong := tally.true[rows == OUTSIDE].tolist():
         raise DataError(
-            f"{tally.pair.mask}: values {listing(wrong)} lie outside the {num_classes} classes 0-{num_classes - 1}; "
+            f"{tally.pair.mask}: values {listing(wrong)} lie outside the {means.num_classes} classes {classes}; "
             f"set num_classes to {max(wrong) + 1} or more, or name them under ignore_values (255 is always ignored)"
         )
-    scored = tally.counts[rows != LEFT_OUT]
-    if wrong := tally.predicted[(columns == OUTSIDE) & (scored > 0).any(axis=0)].tolist():
+    scored = tally.table[rows != LEFT_OUT].any(axis=0)
+    if wrong := tally.predicted[(columns == OUTSIDE) & scored].tolist():
         raise DataError(
-            f"{tally.pair.image}: predicts {listing(wrong)} on pixels that are scored; "
-            f"the classes are 0-{num_classes - 1}"
+            f"{tally.pair.image}: predicts {listing(wrong)} on pixels that are scored; the classes are {classes}"
         )
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    known = columns != OUTSIDE
-    np.add.at(confusion, np.ix_(rows[rows != LEFT_OUT], columns[known]), scored[:, known])
-    return confusion
-
-
-def as_record(scored: Scored) -> dict[str, Any]:
-    """Every score of the whole set and of each class, and the rules they follow; undefined numbers are None."""
-    merged = measures.merge(scored.confusion)
-    support = measures.support(merged)
-    per_class = {measure.key: measure.function(merged) for measure in measures.PER_CLASS}
-    return {
-        "images": len(scored.ids),
-        "pixels": int(merged.sum()),
-        "level": "dataset",
-        "absent_classes": "left out of means",
-        "resolution": "native",
-        **{measure.key: _number(float(measure.function(merged))) for measure in measures.OVERALL},
-        "classes": [
-            {"class": name, "pixels": int(support[k]), **{key: _number(float(v[k])) for key, v in per_class.items()}}
-            for k, name in enumerate(scored.classes)
-        ],
-    }
-
-
-def as_text(scored: Scored) -> str:
-    """The same for people."""
-    record = as_record(scored)
-    width = max(len(name) for name in (*scored.classes, "class"))
-    lines = [f"{record['images']} images, {record['pixels']:,} pixels, scored at the masks' own size"]
-    lines += [f"{measure.label:20} {_shown(record[measure.key])}" for measure in measures.OVERALL]
-    lines.append(
-        f"\n{'class':{width}}  "
-        + "  ".join(f"{measure.label:>14}" for measure in measures.PER_CLASS)
-        + "     true pixels"
-    )
-    for row in record["classes"]:
-        values = "  ".join(f"{_shown(row[measure.key]):>14}" for measure in measures.PER_CLASS)
-        lines.append(f"{row['class']:{width}}  {values}  {row['pixels']:>14,}")
-    if any(row["pixels"] == 0 for row in record["classes"]):
-        lines.append("- : the class has no true pixel; it is left out of the means")
-    if any(row["pixels"] > 0 and row["precision"] is None for row in record["classes"]):
-        lines.append("- under Precision: the class was never predicted")
-    return "\n".join(lines)
-
-
-def image_csv(scored: Scored) -> str:
-    """Every image's scores as CSV, at full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *(measure.key for measure in measures.OVERALL)])
-    columns = [measure.function(scored.confusion) for measure in measures.OVERALL]
-    for index, name in enumerate(scored.ids):
-        writer.writerow([name, *(_number(float(column[index])) for column in columns)])
-    return text.getvalue()
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

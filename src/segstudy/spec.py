@@ -89,8 +89,11 @@ class Config:
 
     @property
     def resolution(self) -> Literal["input", "native"]:
-        """Where scores are taken: the network's input size under ``paper``, each image's own size otherwise."""
-        return "input" if self.protocol == "paper" else "native"
+        """Where scores are taken: the network's input size under ``paper``, each image's own size otherwise.
+
+        Networks trained on crops are given whole images at their own size, so for them the two are one.
+        """
+        return "input" if self.protocol == "paper" and self.recipe.resized_px else "native"
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""

@@ -445,5 +445,5 @@ def building(folder: Path) -> Iterator[Path | None]:
                 shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise StoreError(
-            f"{folder}: cannot be built ({error.strerror or error}); make room or choose another --out"
+            f"{folder}: cannot be built ({error.strerror or error}); make room or choose another place"
         ) from None

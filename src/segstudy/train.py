@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import io
 import json
@@ -14,7 +15,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,11 +28,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from segstudy import measures
-from segstudy.data.batches import batches, divide_order, epoch_order, to_device
+from segstudy.data.augment import epoch_generator, make_augmenter
+from segstudy.data.batches import Feed, Share
 from segstudy.data.cache import CachedSplit
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, StoreError
-from segstudy.evaluate import count_split
+from segstudy.evaluate import count_confusion
 from segstudy.models import import_smp, load_network, place, predict_logits
 from segstudy.progress import Progress
 from segstudy.schema import Optimizer, Recipe
@@ -162,7 +164,9 @@ def train(
     optimizer = make_optimizer(recipe.optimizer, network)
     at = _resume(folder, network, optimizer)
     model, stepper = fabric.setup(network, optimizer)
-    loss_of = make_loss(recipe.loss)
+    loss_of, augmenter = make_loss(recipe.loss), make_augmenter(recipe.augment)
+    share = Share(fabric.global_rank, fabric.world_size)
+    feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, share)
     with _determinism(recipe.deterministic):
         for epoch in range(at.epoch, recipe.epochs):
             rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs)
@@ -170,12 +174,10 @@ def train(
                 group["lr"] = rate
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
             progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit))
-            spent = _one_epoch(model, stepper, fit, recipe.batch_size, seed, epoch, loss_of, fabric, progress)
-            if not math.isfinite(spent["loss"]):
-                raise SegstudyError(
-                    f"{folder.path.name} of {folder.path.parent.name}: the loss is {spent['loss']} in epoch {epoch + 1}; "
-                    "lower recipe.optimizer.lr, or set recipe.precision: float32"
-                )
+            generator = epoch_generator(seed + (share.rank << 32), epoch)
+            change = functools.partial(augmenter, generator=generator) if augmenter else None
+            spent = _one_epoch(model, stepper, feed.epoch(epoch, change), loss_of, fabric, progress)
+            _check_loss(spent["loss"], epoch, folder)
             score = _miou(model, select, fabric)
             reported = score if report.split == select.split else _miou(model, report, fabric)
             at.epoch = epoch + 1
@@ -183,7 +185,8 @@ def train(
                 at.best_epoch, at.best_score = at.epoch, score
                 _save_weights(network, folder, at)
             scores = {"select_miou": score, "report_miou": reported}
-            record = {"epoch": at.epoch, **spent, "lr": rate, **scores, "memory_mb": peak_memory_mb()}
+            memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
+            record = {"epoch": at.epoch, **spent, "lr": rate, **scores, "memory_mb": memory}
             _save_progress(network, optimizer, folder, at, record)
             progress.say(
                 f"  epoch {at.epoch}/{recipe.epochs}  loss {spent['loss']:.4f}  mIoU {score:.4f}"
@@ -192,9 +195,17 @@ def train(
     _finish(folder, at)
 
 
+def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
+    if not math.isfinite(loss):
+        raise SegstudyError(
+            f"{folder.path.name} of {folder.path.parent.name}: the loss is {loss} in epoch {epoch + 1}; "
+            "lower recipe.optimizer.lr, or set recipe.precision: float32"
+        )
+
+
 def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:
-    """mIoU of a whole split at the network's input size."""
-    counts = count_split(model, data, fabric.device, "input")
+    """mIoU of a whole split at the size of the network's input."""
+    counts = count_confusion(model, data, fabric.device, Share(fabric.global_rank, fabric.world_size))
     return float(measures.mean_iou(measures.merge(counts)))
 
 
@@ -210,40 +221,37 @@ def _finish(folder: RunFolder, at: Progressed) -> None:
 def _one_epoch(
     model: nn.Module,
     stepper: Optimizable,
-    fit: CachedSplit,
-    batch_size: int,
-    seed: int,
-    epoch: int,
+    feed: Iterator[tuple[Tensor, Tensor]],
     loss_of: Callable[[Tensor, Tensor], Tensor],
     fabric: Fabric,
     progress: Progress,
 ) -> dict[str, float]:
-    """Every image once, in the epoch's own order: mean loss, seconds waiting for data, seconds in all, images/s."""
+    """One step for each batch: mean loss, seconds waiting for data, seconds in all, images/s."""
     model.train()
     total = torch.zeros((), device=fabric.device)  # summed there, so that no step waits for the device
-    started, waited = time.perf_counter(), 0.0
-    feed = batches(fit, divide_order(epoch_order(len(fit), seed, epoch), batch_size))
+    started, waited, seen = time.perf_counter(), 0.0, 0
     while True:
         asked = time.perf_counter()
         batch = next(feed, None)
         waited += time.perf_counter() - asked
         if batch is None:
             break
-        images, labels = to_device(*batch, fabric.device)
+        images, labels = batch
         loss = loss_of(predict_logits(model, images), labels)
         stepper.zero_grad()  # type: ignore[attr-defined]
         fabric.backward(loss)
         stepper.step()
         total += loss.detach() * len(images)
+        seen += len(images)
         progress.advance(len(images))
-    mean = float(total) / len(fit)  # waits for the device
+    mean = float(total) / seen  # waits for the device
     seconds = time.perf_counter() - started
     return {
         "loss": mean,
         "seconds": seconds,
         "data_seconds": waited,
         "compute_seconds": seconds - waited,
-        "images_per_s": len(fit) / seconds,
+        "images_per_s": seen / seconds,
     }
 
 

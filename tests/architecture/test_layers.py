@@ -36,6 +36,7 @@ LAYERS = [
     ["segstudy.report"],
     [
         "segstudy.score",
+        "segstudy.scorecard",
         "segstudy.compare",
         "segstudy.archive",
         "segstudy.predict",
@@ -53,6 +54,10 @@ LIGHT = (
     "schema",
     "spec",
     "measures",
+    "counting",
+    "boundaries",
+    "objects",
+    "calibration",
     "stats",
     "plan",
     "store",

@@ -19,9 +19,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from reference import slow_measures as slow
 from segstudy import measures
-from segstudy.counting import confusion_matrix
+from segstudy.counting import confusion_matrix, measures_of
 from segstudy.measures import OVERALL, PER_CLASS, merge
 from segstudy.models import import_smp
+from segstudy.schema import ScoringRules
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision
 
@@ -454,6 +455,11 @@ def test_page_names_every_measure() -> None:
     rows = [line.split("|")[1:3] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     named = {(key.strip(" `"), label.strip()) for key, label in rows}
     assert {(measure.key, measure.label) for measure in (*PER_CLASS, *OVERALL)} <= named
+
+
+def test_page_names_every_key_of_every_count() -> None:
+    keys = set(re.findall(r"`([a-z_0-9.]+)`", PAGE.read_text(encoding="utf-8")))
+    assert {measure.key for measure in measures_of(ScoringRules())} <= keys
 
 
 def test_page_example_runs() -> None:

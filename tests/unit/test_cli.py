@@ -1,6 +1,7 @@
 """The command line: what it prints, what it exits with, and that wrong input never shows a traceback."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from PIL import Image
 from fakes import fake_camvid, fake_folder, fake_kvasir
 from segstudy import cli
 
+SCORE = ["score", "Kvasir-SEG/masks", "Kvasir-SEG/masks"]
 STUDY = """
 name: small
 protocol: paper
@@ -90,6 +92,9 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert json.loads(out)["states"] == {"done": ["unet/seed42", "unet34/seed42"]}
     code, out, _ = segstudy("report", study)
     assert (tmp_path / "small" / "report" / "results.csv").is_file()
+    code, out, err = segstudy("compare", f"{study}:unet34", f"{study}:unet/seed42", "--json")
+    assert code == 0, err
+    assert json.loads(out)["changes"] == [{"key": "model.encoder", "a": "resnet34", "b": "resnet18"}]
     code, out, _ = segstudy("predict", f"{study}:unet", tmp_path / "Kvasir-SEG" / "images", "--to", "new")
     assert "wrote 10 masks" in out
     with (
@@ -147,7 +152,48 @@ def test_score_by_hand(segstudy, tmp_path):
     assert [row["class"] for row in record["classes"]] == ["ground", "thing"]
     assert (tmp_path / "each.csv").read_text().splitlines()[0].startswith("image,miou")
     code, out, _ = segstudy("score", "predicted", "truth")
-    assert "mIoU                 0.2500" in out
+    assert re.search(r"^mIoU +0\.2500", out, re.MULTILINE)
+
+
+def test_scores_of_any_framework_are_compared(segstudy, tmp_path):
+    # Truth: half 0, half 1. One prediction is right; the other calls two images of six all 0.
+    masks(tmp_path / "truth", [0, 1], 6)
+    masks(tmp_path / "right", [0, 1], 6)
+    masks(tmp_path / "wrong", [0, 1], 4)
+    masks(tmp_path / "other", [0, 0], 6)
+    for index in (4, 5):
+        (tmp_path / "other" / f"{index}.png").rename(tmp_path / "wrong" / f"{index}.png")
+    for name in ("right", "wrong"):
+        code, _, err = segstudy(
+            "score", name, "truth", "--counts", f"{name}.npz", "--boundary-px", 1, "--boundary-px", 3
+        )
+        assert (code, err) == (0, "")
+    code, out, _ = segstudy("compare", "right.npz", "wrong.npz", "--json")
+    record = json.loads(out)
+    # Merged over six images of 48 pixels: 0 has 144 of 192, 1 has 96 of 144.
+    assert (code, record["a"]["value"], record["b"]["value"]) == (0, 1, pytest.approx((144 / 192 + 96 / 144) / 2))
+    assert record["difference"]["value"] == pytest.approx(1 - (144 / 192 + 96 / 144) / 2)
+    code, out, _ = segstudy("compare", "right.npz", "wrong.npz", "--measure", "mean_boundary_f_3px")
+    assert code == 0
+    assert out.splitlines()[0].startswith("6 images, 288 pixels, scored at the masks' own size")
+    assert "Boundary F (3 px), mean" in out
+    (tmp_path / "truth" / "5.png").unlink()
+    (tmp_path / "right" / "5.png").unlink()
+    segstudy("score", "right", "truth", "--counts", "fewer.npz")
+    code, out, err = segstudy("compare", "fewer.npz", "wrong.npz")
+    assert (code, out) == (2, "")
+    assert "1 only in wrong.npz: 5" in err
+
+
+def test_score_under_other_rules(segstudy, tmp_path):
+    masks(tmp_path / "truth", [0, 1])
+    masks(tmp_path / "predicted", [0, 2])
+    code, out, _ = segstudy("score", "predicted", "truth", "--as", "mmseg", "--as", "voc", "--json")
+    rules = json.loads(out)["as"]["rules"]
+    assert (code, [rule["as"] for rule in rules]) == (0, ["mmseg", "mmseg", "voc"])
+    assert rules[0]["scores"]["mIoU"] == pytest.approx((1 + 0 + 0) / 3)  # class 2 enters as 0; here (1 + 0) / 2
+    code, out, _ = segstudy("score", "predicted", "truth", "--as", "all")
+    assert "averageScoreClasses 0.3333 (0.5000)" in out
 
 
 @pytest.mark.parametrize(
@@ -180,7 +226,25 @@ def test_score_by_hand(segstudy, tmp_path):
         (["init", "."], "no reader understands this folder"),
         (["score", "nowhere", "Kvasir-SEG/masks"], "nowhere: no such folder"),
         (["score", "Kvasir-SEG", "Kvasir-SEG/masks"], "holds no images"),
-        (["check", "study.yaml", "--set", "data.polyps.root=none"], "'none' was not found"),
+        ([*SCORE, "--as", "mmsg"], "--as mmsg: no such rule (did you mean 'mmseg'?)"),
+        ([*SCORE, "--groups", "("], "--groups: '(' is no regular expression"),
+        ([*SCORE, "--groups", "x(.)"], "finds no group in 10 of 10 image ids"),
+        ([*SCORE, "--boundary-px", "-1"], "should be greater than or equal to 0"),
+        ([*SCORE, *[word for px in range(9) for word in ("--boundary-px", px)]], "9 tolerances were given; 8 at most"),
+        ([*SCORE, "--counts", "counts.json"], "--counts counts.json: name a file that ends in .npz"),
+        ([*SCORE, "--counts", "study.yaml/counts.npz"], "study.yaml/counts.npz: cannot be written"),
+        (["compare", "a.npz", "b.npz"], "a.npz: no such file; 'segstudy score PREDICTIONS TRUTH --counts a.npz'"),
+        (["compare", "study.yaml", "b.npz"], "study.yaml: is not a counts file of segstudy"),
+        (["compare", "unet", "unet34"], "unet: no such file"),
+        (["compare", "study.yaml:unet", "study.yaml:unet34"], "study.yaml:unet: not scored on polyps yet"),
+        (["compare", "study.yaml:unett", "study.yaml:unet34"], "no experiment is named 'unett' (did you mean 'unet'?)"),
+        (["compare", "study.yaml:unet/seed7", "study.yaml:unet34"], "--seed 7: the study's seeds are 42"),
+        (["compare", "study.yaml:unet/seedx", "study.yaml:unet34"], "'seedx' is not a seed"),
+        (["compare", "study.yaml:", "study.yaml:unet34"], "write STUDY:EXPERIMENT"),
+        (["compare", "study.yaml:unet", "study.yaml:unet34", "--on", "folk"], "is not scored on 'folk'"),
+        (["check", "study.yaml", "--set", "data.polyps.root=none"], "1 error to mend before training"),
+        (["check", "study.yaml", "--dataset", "polips"], "has no such dataset (did you mean 'polyps'?); it has polyps"),
+        (["check", "study.yaml", "--card", "study.yaml/x"], "study.yaml/x/card.json: cannot be written"),
         (["run"], "Missing argument"),
         (["run", "study.yaml", "--seed", "x"], "--seed"),
         (["rum", "study.yaml"], "No such command"),
@@ -203,13 +267,54 @@ def test_check_names_every_faulty_file_at_once(segstudy, study, tmp_path):
     Image.new("RGB", (10, 10)).save(images[2])
     code, out, err = segstudy("check", study)
     assert code == 2
-    assert "3 problems" in err
+    assert err.splitlines()[-1] == "segstudy: 3 errors to mend before training, 0 warnings"
     for image, reason in zip(images, ("cannot be decoded", "not an image", "10x10"), strict=False):
-        assert f"{image}: " in err
-        assert reason in err
-    code, out, _ = segstudy("check", study, "--json")
+        assert f"images/{image.name}: " in out
+        assert reason in out
+    code, out, err = segstudy("check", study, "--json")
     assert code == 2
-    assert len(json.loads(out)["problems"]) == 3
+    assert {each["kind"] for each in json.loads(out)["findings"]} == {"truncated", "unreadable", "size-mismatch"}
+    assert "3 errors" in err
+
+
+def test_warnings_are_told_and_pass(segstudy, study, tmp_path):
+    image = sorted((tmp_path / "Kvasir-SEG" / "images").iterdir())[0]
+    with Image.open(image) as picture:
+        grey = picture.convert("L")
+    grey.save(image)
+    code, out, _ = segstudy("check", study)
+    assert code == 0
+    assert "mode (1): an image that is not stored as RGB" in out
+    assert f"no errors, 1 warning to look at; next: segstudy run {study}" in out
+    code, out, err = segstudy("check", study, "--json")
+    assert (code, json.loads(out)["warnings"]) == (0, 1)
+    assert "no errors, 1 warning" in err
+
+
+def test_check_writes_cards_splits_and_sheets_where_it_is_told(segstudy, study, tmp_path):
+    asked = ("--card", "cards", "--write-split", "split.json", "--show-augment")
+    code, out, err = segstudy("check", study, *asked)
+    assert code == 0, err
+    written = ["cards/card.md", "cards/card.json", "cards/contact-sheet.jpg", "split.json", "cards/augment-unet.jpg"]
+    assert [line.removeprefix("wrote ") for line in out.splitlines() if line.startswith("wrote ")] == written
+    assert all((tmp_path / name).is_file() for name in written)
+    assert not (tmp_path / "small").exists()  # a check leaves no output folder that a run would have to explain
+    code, out, _ = segstudy("check", study, "--set", "data.polyps.split_file=split.json")
+    assert code == 0
+    hashes = [line.partition("hash ")[2] for line in out.splitlines() if "hash " in line]
+    assert hashes == [json.loads((tmp_path / "split.json").read_text())["hash"]]
+    code, out, _ = segstudy("check", study, "--json", "--show-augment")
+    json.loads(out)
+    assert (tmp_path / "augment-unet.jpg").is_file()
+
+
+def test_a_wrong_study_file_is_told_to_programs_too(segstudy, study):
+    code, out, err = segstudy("check", study, "--json", "--set", "recipe.epoch=3", "--set", "protocol=none")
+    assert code == 2
+    record = json.loads(out)
+    assert (record["errors"], record["datasets"]) == (2, [])
+    assert {each["kind"] for each in record["findings"]} == {"study"}
+    assert "did you mean 'epochs'" in err
 
 
 def test_an_interruption_says_that_the_same_command_goes_on(segstudy, study, monkeypatch):

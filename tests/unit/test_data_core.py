@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,19 +15,20 @@ from sklearn.model_selection import train_test_split
 from fakes import fake_folder, random_image, save
 from segstudy.data.core import (
     Dataset,
+    Parts,
     Sample,
     assign_roles,
     divide,
     fingerprint,
     index_labels,
-    list_images,
     load_pair,
-    pair_by_stem,
     read_grey,
     read_rgb,
     threshold_labels,
     train_test_indices,
 )
+from segstudy.data.faults import refuse
+from segstudy.data.pairing import list_images, match_by_stem
 from segstudy.errors import DataError
 
 RNG = np.random.default_rng(7)
@@ -58,6 +62,10 @@ def dataset(**sizes: int) -> Dataset:
     return Dataset("d", ("a", "b"), ((0, 0, 0), (1, 1, 1)), splits, threshold_labels)
 
 
+def tenth(samples: Sequence[Sample]) -> Parts:
+    return divide(samples, 0.1, 42)
+
+
 def test_divide_keeps_every_sample_once() -> None:
     samples = numbered(13, "train")
     kept, aside = divide(samples, 0.2, 3)
@@ -66,17 +74,17 @@ def test_divide_keeps_every_sample_once() -> None:
 
 
 def test_paper_protocol_selects_on_the_reported_split() -> None:
-    _, roles = assign_roles(dataset(train=10, val=4), "paper", None, 0.1, 42)
+    _, roles = assign_roles(dataset(train=10, val=4), "paper", None, tenth)
     assert (roles.train, roles.select, roles.report) == ("train", "val", "val")
 
 
 def test_held_out_selects_on_val_when_test_is_reported() -> None:
-    _, roles = assign_roles(dataset(train=10, val=4, test=4), "held-out", None, 0.1, 42)
+    _, roles = assign_roles(dataset(train=10, val=4, test=4), "held-out", None, tenth)
     assert (roles.train, roles.select, roles.report) == ("train", "val", "test")
 
 
 def test_held_out_carves_a_holdout_from_train() -> None:
-    carved, roles = assign_roles(dataset(train=20, val=4), "held-out", None, 0.1, 42)
+    carved, roles = assign_roles(dataset(train=20, val=4), "held-out", None, tenth)
     assert (roles.train, roles.select, roles.report) == ("train", "holdout", "val")
     assert {name: len(part) for name, part in carved.splits.items()} == {"train": 18, "val": 4, "holdout": 2}
     assert not set(carved.splits["train"]) & set(carved.splits["holdout"])
@@ -84,9 +92,9 @@ def test_held_out_carves_a_holdout_from_train() -> None:
 
 def test_roles_need_train_and_something_to_report() -> None:
     with pytest.raises(DataError, match="training needs 'train' and one of 'test' or 'val'"):
-        assign_roles(dataset(train=10), "held-out", None, 0.1, 42)
+        assign_roles(dataset(train=10), "held-out", None, tenth)
     with pytest.raises(DataError, match="has no split 'nope'; it has train, val"):
-        assign_roles(dataset(train=10, val=3), "held-out", "nope", 0.1, 42)
+        assign_roles(dataset(train=10, val=3), "held-out", "nope", tenth)
 
 
 def test_all_samples_come_in_the_order_of_the_splits() -> None:
@@ -121,6 +129,22 @@ def test_16_bit_image_is_refused(tmp_path: Path) -> None:
         read_rgb(path)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colours_are_refused_although_pillow_would_cut_them(tmp_path: Path, suffix: str, channels: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    assert cv2.imwrite(str(path), np.full((4, 4, channels), 3, np.uint16))
+    with pytest.raises(DataError, match="more than 8 bits a channel; convert it to 8-bit RGB"):
+        read_rgb(path)
+    with pytest.raises(DataError, match="the mask has colours of 16 bits"):  # else 3 would become 0
+        read_grey(path)
+
+
+def test_palette_with_graded_transparency_becomes_rgb(tmp_path: Path) -> None:
+    Image.fromarray(random_image(RNG, (8, 6))).convert("P").save(tmp_path / "a.png", transparency=bytes([0, 9, 255]))
+    assert read_rgb(tmp_path / "a.png").mode == "RGB"
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
 def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     Image.fromarray(random_image(RNG, (8, 6))).convert(mode).save(tmp_path / "a.tif")
@@ -150,11 +174,17 @@ def test_grey_of_equal_channels_is_one_of_them(tmp_path: Path, channels: int) ->
     assert read_grey(save(tmp_path / "a.png", rgb)).tolist() == [[0, 5, 255]]
 
 
-def test_coloured_mask_has_brightness_but_no_indices(tmp_path: Path) -> None:
+def test_coloured_mask_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
     with pytest.raises(DataError, match=r"the mask is coloured \(mode 'RGB'\); convert it to one channel"):
         read_grey(path)
-    assert read_grey(path, indices=False).tolist() == [[76, 0]]  # Rec. 601: 0.299 * 255
+    with pytest.raises(DataError, match=r"coloured .*with 0 for background and 255 for foreground"):
+        read_grey(path, indices=False)
+
+
+def test_traces_of_colour_are_brightness(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.array([[[255, 191, 191], [0, 0, 0]]], np.uint8))
+    assert read_grey(path, indices=False).tolist() == [[210, 0]]  # Rec. 601: 191 + 0.299 * 64
 
 
 def test_16_bit_mask_of_small_values_is_read(tmp_path: Path) -> None:
@@ -222,7 +252,7 @@ def test_sizes_must_agree(tmp_path: Path) -> None:
 
 def test_pairs_are_sorted_by_name(tmp_path: Path) -> None:
     fake_folder(tmp_path, num_images=3)
-    samples = pair_by_stem(tmp_path / "images", tmp_path / "masks", prefix="p/")
+    samples = match_by_stem(tmp_path / "images", tmp_path / "masks", prefix="p/")[0]
     assert [sample.id for sample in samples] == ["p/scene00", "p/scene01", "p/scene02"]
     assert all(sample.image.suffix == ".jpg" and sample.mask.suffix == ".png" for sample in samples)
 
@@ -232,16 +262,57 @@ def test_lone_files_on_both_sides_are_named(tmp_path: Path) -> None:
     (tmp_path / "images" / "scene00.jpg").unlink()
     (tmp_path / "masks" / "scene02.png").unlink()
     with pytest.raises(
-        DataError, match=r"(?s)1 images have no mask.*scene02\.jpg.*1 masks have no image.*scene00\.png"
+        DataError, match=r"(?s)image-without-mask \(1\).*scene02\.jpg.*mask-without-image \(1\).*scene00\.png"
     ):
-        pair_by_stem(tmp_path / "images", tmp_path / "masks")
+        refuse("a", match_by_stem(tmp_path / "images", tmp_path / "masks")[1])
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
-    for suffix in (".png", ".jpg"):
-        save(tmp_path / f"a{suffix}", random_image(RNG, (4, 4)))
-    with pytest.raises(DataError, match=r"'a\.jpg' and 'a\.png' differ only in their suffix"):
-        list_images(tmp_path)
+    root = fake_folder(tmp_path, num_images=2)
+    twin = save(root / "images" / "scene00.png", random_image(RNG, (4, 4)))
+    match = rf"(?s)same-name \(1\).*{twin.name}: differs from 'scene00\.jpg' only in its suffix; keep one"
+    with pytest.raises(DataError, match=match):
+        refuse("a", match_by_stem(root / "images", root / "masks")[1])
+    samples, _ = match_by_stem(root / "images", root / "masks")
+    assert [sample.image.name for sample in samples] == ["scene00.jpg", "scene01.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        ("Scene00.PNG", "'Scene00.PNG' differs only in upper and lower case"),
+        ("scene00.jpg.png", "'scene00.jpg.png' differs only in its suffix"),
+        ("scene00.gif", "'scene00.gif' has an ending that is not read"),
+        ("elsewhere.png", "masks; add the mask or move the image away"),  # no reason is known
+    ],
+)
+def test_a_lone_image_is_told_with_its_likely_reason(tmp_path: Path, mask: str, reason: str) -> None:
+    root = fake_folder(tmp_path, num_images=2)
+    (root / "masks" / "scene00.png").rename(root / "masks" / mask)
+    _, faults = match_by_stem(root / "images", root / "masks", prefix="p/", split="train")
+    (lone,) = [fault for fault in faults if fault.kind == "image-without-mask"]
+    assert reason in lone.message
+    assert (lone.file, lone.split, lone.sample) == (root / "images" / "scene00.jpg", "train", "p/scene00")
+
+
+def test_accents_stored_in_two_ways_are_told_apart(tmp_path: Path) -> None:
+    root = fake_folder(tmp_path, num_images=2)
+    composed, decomposed = "caf\u00e9", "cafe\u0301"  # as Linux and as macOS write the same name
+    (root / "images" / "scene00.jpg").rename(root / "images" / f"{composed}.jpg")
+    (root / "masks" / "scene00.png").rename(root / "masks" / f"{decomposed}.png")
+    _, faults = match_by_stem(root / "images", root / "masks")
+    assert [fault.kind for fault in faults] == ["image-without-mask", "mask-without-image"]
+    assert all("differs only in how accented letters are stored" in fault.message for fault in faults)
+
+
+def test_names_that_differ_in_case_are_a_warning(tmp_path: Path) -> None:
+    root = fake_folder(tmp_path, num_images=2)
+    for part, suffix in (("images", ".jpg"), ("masks", ".png")):
+        shutil.copy(root / part / f"scene00{suffix}", root / part / f"Scene00{suffix}")
+    samples, faults = match_by_stem(root / "images", root / "masks")
+    assert len(samples) == 3
+    assert {(fault.kind, fault.severity, fault.sample) for fault in faults} == {("case", "warning", "scene00")}
+    refuse("a", faults)  # does not
 
 
 def test_folder_without_images_is_an_error(tmp_path: Path) -> None:
@@ -256,7 +327,7 @@ def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
     prints = []
     for place in ("a", "b"):
         root = fake_folder(tmp_path / place, num_images=2)
-        prints.append(fingerprint(pair_by_stem(root / "images", root / "masks"), {}))
+        prints.append(fingerprint(match_by_stem(root / "images", root / "masks")[0], {}))
     assert prints[0] == prints[1]
     save(tmp_path / "b" / "masks" / "scene00.png", np.zeros((32, 48), np.uint8))
-    assert fingerprint(pair_by_stem(tmp_path / "b" / "images", tmp_path / "b" / "masks"), {}) != prints[0]
+    assert fingerprint(match_by_stem(tmp_path / "b" / "images", tmp_path / "b" / "masks")[0], {}) != prints[0]

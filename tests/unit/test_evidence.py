@@ -47,7 +47,7 @@ def plan_of(seeds: str = "1, 2, 3", protocol: str = "held-out") -> Plan:
 def counts_of(experiment: str, seed: int) -> np.ndarray:
     """Images of one difficulty for all networks, each network with luck of its own."""
     difficulty = np.random.default_rng(0).normal(0, 8, NUM_IMAGES)
-    luck = np.random.default_rng([seed, len(experiment), SKILL[experiment]]).normal(0, 1.5, NUM_IMAGES)
+    luck = np.random.default_rng([seed, *experiment.encode()]).normal(0, 1.5, NUM_IMAGES)
     found = np.clip(SKILL[experiment] + difficulty + luck, 1, 99).astype(np.int64)
     wrong = 100 - found
     return np.stack([np.stack([300 - wrong, wrong], -1), np.stack([wrong, found], -1)], -2)
@@ -243,4 +243,4 @@ def test_numbers_and_intervals_in_print() -> None:
     assert number_text(-0.12345, signed=True) == "−0.1235"
     assert number_text(0.00001, signed=True) in ("0.0000", "+0.0000")
     assert interval_text(0.1, float("nan")) == "–"
-    assert interval_text(-0.1, 0.25, 2, True) == "[−0.10, +0.25]"
+    assert interval_text(-0.1, 0.25, 2, True) == "[−0.10,\xa0+0.25]"

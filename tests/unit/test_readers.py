@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 
 import fakes
 from fakes import bitmap_object, polygon_object, save, write_annotation
-from segstudy.data import cityscapes, folder, kvasir, supervisely
+from segstudy.data import cityscapes, faults, folder, kvasir, supervisely
 from segstudy.data.core import Dataset, Sample, load_pair
 from segstudy.errors import DataError
 
@@ -38,6 +38,11 @@ def check_all(dataset: Dataset) -> None:
 def test_missing_root_is_named(tmp_path: Path, reader: object) -> None:
     with pytest.raises(DataError, match="absent: no such folder"):
         reader.read("d", tmp_path / "absent")  # type: ignore[attr-defined]
+
+
+def refuse(dataset: Dataset) -> None:
+    """What stands between a dataset and training."""
+    faults.refuse(f"dataset '{dataset.name}'", dataset.faults)
 
 
 # Cityscapes
@@ -107,7 +112,7 @@ def test_cityscapes_wrong_train_ids_are_refused(tmp_path: Path, value: int) -> N
     with pytest.raises(
         DataError, match=rf"(?s)frankfurt_000001.*values {value} are no train ids.*labelIds\.png beside"
     ):
-        cityscapes.read("c", root, num_classes=20)
+        refuse(cityscapes.read("c", root, num_classes=20))
 
 
 def test_cityscapes_wrong_label_ids_are_refused(tmp_path: Path) -> None:
@@ -122,17 +127,32 @@ def test_cityscapes_lone_files_are_named_at_once(tmp_path: Path) -> None:
     root = fakes.fake_cityscapes(tmp_path)
     (root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png").unlink()
     (root / "leftImg8bit/val/frankfurt/frankfurt_000003_000019_leftImg8bit.png").unlink()
+    dataset = cityscapes.read("c", root)
+    assert [(fault.kind, fault.split, fault.sample) for fault in dataset.faults] == [
+        ("image-without-mask", "train", "train/aachen/aachen_000000_000019"),
+        ("mask-without-image", "val", "val/frankfurt/frankfurt_000003_000019"),
+    ]
+    assert (len(dataset.samples("train")), len(dataset.samples("val"))) == (3, 3)
     match = (
-        r"(?s)1 images of 'train' have no .*labelIds.*aachen_000000.*1 masks of 'val' have no image.*frankfurt_000003"
+        r"(?s)2 faults\nimage-without-mask \(1\).*aachen_000000.*labelIds.*mask-without-image \(1\).*frankfurt_000003"
     )
     with pytest.raises(DataError, match=match):
-        cityscapes.read("c", root)
+        refuse(dataset)
+
+
+def test_cityscapes_ending_in_another_case_is_told(tmp_path: Path) -> None:
+    root = fakes.fake_cityscapes(tmp_path)
+    mask = root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png"
+    mask.rename(mask.with_name(mask.name.replace("labelIds.png", "labelids.PNG")))
+    (fault,) = cityscapes.read("c", root).faults
+    assert fault.kind == "image-without-mask"
+    assert "('aachen_000000_000019_gtFine_labelids.PNG' has an ending that is not read)" in fault.message
 
 
 def test_cityscapes_without_masks_asks_for_label_ids(tmp_path: Path) -> None:
     root = fakes.fake_cityscapes(tmp_path, kinds=())
     (root / "gtFine").mkdir()
-    with pytest.raises(DataError, match=r"4 images of 'train' have no gtFine/\*_gtFine_labelIds\.png"):
+    with pytest.raises(DataError, match=r"image-without-mask \(8\)(?s:.*)gtFine/\*_gtFine_labelIds\.png"):
         cityscapes.read("c", root)
 
 
@@ -201,8 +221,10 @@ def test_kvasir_not_there(tmp_path: Path) -> None:
 def test_kvasir_unpaired(tmp_path: Path) -> None:
     fakes.fake_kvasir(tmp_path)
     (tmp_path / "masks" / "cju003.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 images have no mask in .*masks: cju003\.jpg"):
-        kvasir.read("k", tmp_path)
+    dataset = kvasir.read("k", tmp_path)
+    with pytest.raises(DataError, match=r"(?s)dataset 'k': 1 fault\n.*cju003\.jpg: no mask of this name in .*masks"):
+        refuse(dataset)
+    assert [sample.id for sample in sorted(dataset.samples("all"))] == ["cju000", "cju001", "cju002", "cju004"]
 
 
 def test_kvasir_truncated_mask(tmp_path: Path) -> None:
@@ -264,8 +286,21 @@ def test_csv_missing_files_are_all_named(tmp_path: Path) -> None:
     base = tmp_path / fakes.INNER / fakes.INNER
     (base / "images" / "ds0_photo-00.png").unlink()
     (base / "masks" / "ds1_photo-04.png").unlink()
-    with pytest.raises(DataError, match=r"(?s)2 files that it names are missing.*ds1_photo-04\.png.*ds0_photo-00\.png"):
-        supervisely.read("p", tmp_path)
+    dataset = supervisely.read("p", tmp_path)
+    assert [(fault.kind, fault.sample) for fault in dataset.faults] == [
+        ("image-without-mask", "ds1_photo-04"),
+        ("mask-without-image", "ds0_photo-00"),
+    ]
+    with pytest.raises(DataError, match=r"(?s)2 faults.*masks/ds1_photo-04\.png.*images/ds0_photo-00\.png"):
+        refuse(dataset)
+
+
+def test_csv_missing_file_is_told_with_what_lies_there(tmp_path: Path) -> None:
+    fakes.fake_supervisely_csv(tmp_path)
+    mask = tmp_path / fakes.INNER / fakes.INNER / "masks" / "ds0_photo-00.png"
+    mask.rename(mask.with_name("DS0_photo-00.png"))
+    (fault,) = supervisely.read("p", tmp_path).faults
+    assert "missing ('DS0_photo-00.png' there differs only in upper and lower case)" in fault.message
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "images/../../x.png", "C:\\x.png", "..\\x.png", "."])
@@ -293,9 +328,10 @@ def test_csv_without_rows(tmp_path: Path) -> None:
 
 def test_csv_with_an_empty_cell(tmp_path: Path) -> None:
     fakes.fake_supervisely_csv(tmp_path)
-    write_rows(tmp_path, "0,images/ds0_photo-00.png,masks/ds0_photo-00.png,c", "1,images/ds1_photo-01.png")
-    with pytest.raises(DataError, match="row 2 names no image or no mask"):
-        supervisely.read("p", tmp_path)
+    rows = [f"{k},images/ds{k}_photo-0{k}.png,masks/ds{k}_photo-0{k}.png,c" for k in range(3)]
+    write_rows(tmp_path, *rows, "1,images/ds1_photo-01.png")
+    with pytest.raises(DataError, match="row 4: names no image or no mask; correct the row or take it out"):
+        refuse(supervisely.read("p", tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00images", b'images,masks\n"open,b'])
@@ -307,10 +343,10 @@ def test_csv_that_is_none(tmp_path: Path, content: bytes) -> None:
 
 def test_csv_same_image_twice(tmp_path: Path) -> None:
     fakes.fake_supervisely_csv(tmp_path)
-    row = "0,images/ds0_photo-00.png,masks/ds0_photo-00.png,c"
-    write_rows(tmp_path, row, row)
-    with pytest.raises(DataError, match="images in more than one row: ds0_photo-00"):
-        supervisely.read("p", tmp_path)
+    rows = [f"{k},images/ds{k}_photo-0{k}.png,masks/ds{k}_photo-0{k}.png,c" for k in range(3)]
+    write_rows(tmp_path, *rows, rows[0])
+    with pytest.raises(DataError, match="row 4: 'ds0_photo-00' stands in an earlier row too"):
+        refuse(supervisely.read("p", tmp_path))
 
 
 def test_supervisely_not_there_or_twice(tmp_path: Path) -> None:
@@ -501,10 +537,10 @@ def test_project_lone_files_are_named_at_once(tmp_path: Path) -> None:
     (root / "ds1/ann/photo0.png.json").unlink()
     (root / "ds2/img/photo3.png").unlink()
     match = (
-        r"(?s)ds1/img/photo0\.png has no annotation ds1/ann/photo0\.png\.json.*ds2/ann/photo3\.png\.json has no image"
+        r"(?s)ds1/img/photo0\.png: no mask of this name in ds1/ann.*ds2/ann/photo3\.png\.json: no image of this name"
     )
     with pytest.raises(DataError, match=match):
-        supervisely.read("p", root)
+        refuse(supervisely.read("p", root))
 
 
 def test_project_without_datasets(tmp_path: Path) -> None:
@@ -607,14 +643,28 @@ def test_lists_give_the_splits(tmp_path: Path, where: str) -> None:
 
 def test_wrong_lists_name_every_line(tmp_path: Path) -> None:
     root = listed(tmp_path, train="scene00\nscene01\nscene01.jpg\nscene77", test="scene02\nscene00", val="\n")
-    with pytest.raises(DataError) as caught:
-        folder.read("f", root)
-    assert str(caught.value).splitlines() == [
-        f"{root / 'train.txt'}, line 3: 'scene01.jpg' already stands in train.txt, line 2",
-        f"{root / 'train.txt'}, line 4: 'scene77' is no image in images/",
-        f"{root / 'val.txt'}: names no image",
-        f"{root / 'test.txt'}, line 2: 'scene00' already stands in train.txt, line 1",
+    dataset = folder.read("f", root)
+    assert [(fault.file.name, fault.message.partition(";")[0]) for fault in dataset.faults if fault.file] == [
+        ("train.txt", "line 3: 'scene01.jpg' already stands in train.txt, line 2"),
+        ("train.txt", "line 4: 'scene77' is no image in images/"),
+        ("val.txt", "names no image"),
+        ("test.txt", "line 2: 'scene00' already stands in train.txt, line 1"),
     ]
+    assert {split: ids(dataset, split) for split in dataset.splits} == {
+        "train": ["scene00", "scene01"],
+        "test": ["scene02"],
+    }
+    with pytest.raises(DataError, match=r"table \(4\)"):
+        refuse(dataset)
+
+
+def test_a_listed_image_without_a_mask_is_one_fault(tmp_path: Path) -> None:
+    root = listed(tmp_path, train="scene00\nscene01", test="scene02")
+    (root / "masks" / "scene01.png").unlink()
+    dataset = folder.read("f", root)
+    assert [fault.kind for fault in dataset.faults] == ["image-without-mask"]
+    assert ids(dataset, "train") == ["scene00"]
+    assert "3 images stand in no list" in dataset.notes[0]
 
 
 def test_lists_in_two_places_are_refused(tmp_path: Path) -> None:
@@ -713,7 +763,13 @@ def test_255_means_one_thing_in_the_whole_dataset(tmp_path: Path) -> None:
 def test_coloured_masks_are_refused(tmp_path: Path) -> None:
     root = fakes.fake_folder(tmp_path)
     save(root / "masks/scene00.png", fakes.random_image(np.random.default_rng(0), (48, 32)))
+    dataset = folder.read("f", root)
+    assert dataset.classes == ("background", "foreground")  # told from the other masks
     with pytest.raises(DataError, match=r"scene00\.png: the mask is coloured"):
+        refuse(dataset)
+    for path in (root / "masks").iterdir():
+        path.write_text("no image")
+    with pytest.raises(DataError, match=r"(?s)no mask can be read.*unreadable \(5\)"):
         folder.read("f", root)
 
 

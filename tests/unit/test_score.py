@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +10,12 @@ from PIL import Image
 
 from fakes import save
 from segstudy import score
+from segstudy.counting import count_pair, stack_counts
 from segstudy.data.core import read_grey
 from segstudy.errors import DataError
-from segstudy.score import Scored, as_record, as_text, image_csv, score_masks
+from segstudy.schema import ScoringRules
+from segstudy.score import Scored, score_masks, write_counts
+from segstudy.store import read_arrays
 
 Mask = list[list[int]]
 
@@ -100,11 +100,124 @@ def test_palette_indices_are_classes(folders: Folders) -> None:
     assert folders.counts() == [[[1, 0, 0], [0, 0, 1], [0, 0, 1]]]
 
 
-def test_every_mask_is_read_once(example: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-    monkeypatch.setattr(score, "read_grey", lambda path, **options: (read.append(path), read_grey(path, **options))[1])
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the masks in the order in which they are read."""
+    names: list[str] = []
+
+    def reading(path: Path, **options: bool) -> np.ndarray:
+        names.append(f"{path.parent.name}/{path.name}")
+        return read_grey(path, **options)
+
+    monkeypatch.setattr(score, "read_grey", reading)
+    return names
+
+
+def test_every_mask_is_read_once(example: Folders, read: list[str]) -> None:
     example.score()
-    assert len(read) == len(set(read)) == 4
+    assert sorted(read) == ["predictions/a.png", "predictions/b.png", "truth/a.png", "truth/b.png"]
+
+
+def test_black_and_white_masks_are_read_once(folders: Folders, read: list[str]) -> None:
+    folders.add("a", [[0, 0, 255, 255]], [[0, 255, 0, 255]])
+    folders.add("empty", [[0, 0, 0, 0]], [[0, 0, 0, 0]])
+    assert folders.counts() == [[[1, 1], [1, 1]], [[4, 0], [0, 0]]]
+    assert len(read) == 4
+
+
+def test_a_pair_whose_values_misled_is_read_again(folders: Folders, read: list[str]) -> None:
+    folders.add("a", [[0, 0, 255, 255]], [[0, 1, 1, 0]])  # alone, 255 would be the foreground
+    folders.add("b", [[0, 1, 2, 255]], [[0, 1, 1, 1]])
+    assert folders.counts() == [[[1, 1, 0], [0, 0, 0], [0, 0, 0]], [[1, 0, 0], [0, 1, 0], [0, 1, 0]]]
+    assert sorted(read) == sorted(["predictions/a.png", "truth/a.png"] * 2 + ["predictions/b.png", "truth/b.png"])
+
+
+# Everything that is counted
+
+
+def blocks(rng: np.random.Generator, values: list[int], size: int = 24) -> np.ndarray:
+    """Squares of 4 x 4 pixels, so that there are outlines and objects."""
+    return rng.choice(np.array(values, np.uint8), (size // 4, size // 4)).repeat(4, axis=0).repeat(4, axis=1)
+
+
+@pytest.mark.parametrize("values", [[0, 255], [0, 1, 2, 3]], ids=["black and white", "indices"])
+def test_everything_is_counted_whatever_classes_a_pair_holds(folders: Folders, values: list[int]) -> None:
+    rng, rules = np.random.default_rng(1), ScoringRules(min_object_px=4, tolerances_px=[1, 3])
+    pairs = [(blocks(rng, values), blocks(rng, values)), (blocks(rng, values[:2]), blocks(rng, [0]))]
+    for index, (truth, prediction) in enumerate(pairs):
+        folders.add(f"{index}", truth.tolist(), prediction.tolist())
+    labels = [tuple(np.where(mask == 255, 1, mask).astype(np.uint8) for mask in pair) for pair in pairs]
+    expected = stack_counts([count_pair(*pair, max(2, len(values)), rules) for pair in labels])
+    found = folders.score(rules=rules).counts
+    assert found.keys() == expected.keys() and len(found) == 7
+    for name, counts in expected.items():
+        np.testing.assert_array_equal(found[name], counts, err_msg=name)
+    assert all(counts.any() for counts in found.values())
+
+
+def test_rules_are_the_study_s_defaults(example: Folders) -> None:
+    assert example.score().rules == ScoringRules()
+
+
+# Groups
+
+
+def test_groups_are_found_in_names(folders: Folders) -> None:
+    for name in ("p1_a", "p1_b", "p2_a"):
+        folders.add(name, [[0, 1]], [[0, 1]])
+    assert folders.score(groups=r"^(p\d)_").groups == ("p1", "p1", "p2")
+    assert folders.score().groups is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", r"^--groups: '\(' is no regular expression \(missing \), unterminated subpattern at position 0\)$"),
+        ("p[0-9]", r"^--groups: 'p\[0-9\]' has no bracket; put the part of the id that names the group in \(\.\.\.\)$"),
+        (r"p(\d)", r"finds no group in 1 of 2 image ids: q; change the pattern$"),
+        (r"p(x)?", r"finds no group in 2 of 2 image ids: p1, q; change the pattern$"),
+    ],
+)
+def test_patterns_that_find_no_group(folders: Folders, pattern: str, message: str) -> None:
+    for name in ("p1", "q"):
+        folders.add(name, [[0, 1]], [[0, 1]])
+    with pytest.raises(DataError, match=message):
+        folders.score(groups=pattern)
+
+
+def test_a_wrong_pattern_is_told_before_masks_are_read(folders: Folders, read: list[str]) -> None:
+    folders.add("a", [[0, 1]], [[0, 1]])
+    with pytest.raises(DataError, match="finds no group"):
+        folders.score(groups="(b)")
+    assert read == []
+
+
+# The file of counts
+
+
+def test_counts_are_written_with_all_that_says_what_they_are(example: Folders, tmp_path: Path) -> None:
+    scored = example.score(classes=["road", "car", "sky"], groups="(.)", ignore_values=[7])
+    write_counts(tmp_path / "counts.npz", scored, example.predictions, example.truth)
+    arrays, meta = read_arrays(tmp_path / "counts.npz")
+    assert arrays.keys() == {*scored.counts, "ids", "groups"}
+    assert arrays["confusion"].tolist() == [[[1, 0, 1], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [0, 1, 0], [0, 0, 0]]]
+    assert arrays["ids"].tolist() == arrays["groups"].tolist() == ["a", "b"]
+    assert meta == {
+        "classes": ["road", "car", "sky"],
+        "predictions": "predictions",
+        "test_data": "truth",
+        "selected_on": "unknown (masks from elsewhere)",
+        "scoring": ScoringRules().model_dump(),
+        "resolution": "native",
+        "absent_classes": "left out",
+        "background": "a class",
+        "ignore": [7, 255],
+    }
+
+
+def test_where_255_is_the_foreground_nothing_is_left_out(folders: Folders) -> None:
+    folders.add("a", [[0, 255]], [[0, 255]])
+    assert folders.score().contract["ignore"] == []
 
 
 # Pixels left out
@@ -225,8 +338,15 @@ def test_unpaired_masks_are_named(example: Folders) -> None:
     (example.predictions / "a.png").unlink()
     save(example.predictions / "c.png", np.zeros((2, 2), np.uint8))
     with pytest.raises(
-        DataError, match=r"1 images have no mask in .*truth: c\.png\n1 masks have no image in .*: a\.png"
+        DataError,
+        match=r"^1 predictions have no true mask in .*truth: c\.png\n1 true masks have no prediction in .*predictions: a\.png\n",
     ):
+        example.score()
+
+
+def test_two_masks_of_one_name_are_named(example: Folders) -> None:
+    save(example.truth / "a.bmp", np.zeros((2, 2), np.uint8))
+    with pytest.raises(DataError, match=r"truth.a\.png: differs from 'a\.bmp' only in its suffix; keep one of the two"):
         example.score()
 
 
@@ -291,7 +411,7 @@ def test_unreadable_and_coloured_masks_are_named(example: Folders) -> None:
     (example.truth / "a.png").write_bytes(b"no image")
     save(example.predictions / "b.png", np.array([[[255, 0, 0]] * 4], np.uint8))
     with pytest.raises(
-        DataError, match=r"truth.a\.png: not an image that Pillow can read\n.*b\.png: the mask is coloured"
+        DataError, match=r"truth.a\.png: not an image that Pillow can read[^\n]*\n.*b\.png: the mask is coloured"
     ):
         example.score()
 
@@ -301,81 +421,3 @@ def test_many_problems_are_counted(folders: Folders) -> None:
         folders.add(f"m{k:02}", [[0, 7]], [[0, 1]])
     with pytest.raises(DataError, match=r"m00\.png: values 7 [^~]*m09\.png[^\n]*\n\.\.\. and 3 more$"):
         folders.score(num_classes=2)
-
-
-# Reports. The example's merged counts are [[3, 1, 1], [0, 2, 0], [0, 0, 0]].
-
-
-def test_record_by_hand(example: Folders) -> None:
-    record = as_record(example.score(classes=["road", "car", "sky"]))
-    numbers = {
-        "miou": (3 / 5 + 2 / 3) / 2,
-        "mdice": (3 / 4 + 4 / 5) / 2,
-        "pixel_accuracy": 5 / 7,
-        "mean_class_accuracy": (3 / 5 + 1) / 2,
-    }
-    assert {key: record[key] for key in numbers} == pytest.approx(numbers, rel=1e-14)
-    assert {key: value for key, value in record.items() if key not in {*numbers, "classes"}} == {
-        "images": 2,
-        "pixels": 7,
-        "level": "dataset",
-        "absent_classes": "left out of means",
-        "resolution": "native",
-    }
-    road, car, sky = record["classes"]
-    assert road.pop("class") == "road"
-    assert road == pytest.approx({"pixels": 5, "iou": 3 / 5, "dice": 3 / 4, "class_accuracy": 3 / 5, "precision": 1})
-    assert car.pop("class") == "car"
-    assert car == pytest.approx({"pixels": 2, "iou": 2 / 3, "dice": 4 / 5, "class_accuracy": 1, "precision": 2 / 3})
-    assert sky == {"class": "sky", "pixels": 0, "iou": None, "dice": None, "class_accuracy": None, "precision": None}
-    assert json.loads(json.dumps(record, allow_nan=False))["classes"][2] == sky
-
-
-def test_text_by_hand(example: Folders) -> None:
-    lines = as_text(example.score(classes=["road", "car", "sky"])).splitlines()
-    assert lines[0] == "2 images, 7 pixels, scored at the masks' own size"
-    assert [line.split() for line in lines[1:6]] == [
-        ["mIoU", "0.6333"],
-        ["mDice", "0.7750"],
-        ["Pixel", "accuracy", "0.7143"],
-        ["Mean", "class", "accuracy", "0.8000"],
-        [],
-    ]
-    assert [line.split() for line in lines[6:10]] == [
-        ["class", "IoU", "Dice", "Class", "accuracy", "Precision", "true", "pixels"],
-        ["road", "0.6000", "0.7500", "0.6000", "1.0000", "5"],
-        ["car", "0.6667", "0.8000", "1.0000", "0.6667", "2"],
-        ["sky", "-", "-", "-", "-", "0"],
-    ]
-    assert len({len(line) for line in lines[6:10]}) == 1  # columns line up
-    assert lines[10:] == ["- : the class has no true pixel; it is left out of the means"]
-
-
-def test_text_explains_precision_of_a_class_that_is_never_predicted(folders: Folders) -> None:
-    folders.add("a", [[0, 1]], [[0, 0]])
-    lines = as_text(folders.score()).splitlines()
-    assert lines[8].split() == ["class", "1", "0.0000", "0.0000", "0.0000", "-", "1"]
-    assert lines[9:] == ["- under Precision: the class was never predicted"]
-
-
-def test_text_without_gaps_explains_none(folders: Folders) -> None:
-    folders.add("a", [[0, 1]], [[0, 1]])
-    assert not [line for line in as_text(folders.score()).splitlines() if line.startswith("-")]
-
-
-def test_csv_by_hand(example: Folders) -> None:
-    example.add("void", [[255, 255]], [[0, 1]])
-    header, a, b, void = csv.reader(io.StringIO(image_csv(example.score())))
-    assert header == ["image", "miou", "mdice", "pixel_accuracy", "mean_class_accuracy"]
-    assert a[0] == "a" and [float(value) for value in a[1:]] == pytest.approx([3 / 4, 5 / 6, 2 / 3, 3 / 4], rel=1e-15)
-    expected = [(2 / 3 + 1 / 2) / 2, (4 / 5 + 2 / 3) / 2, 3 / 4, (2 / 3 + 1) / 2]
-    assert b[0] == "b" and [float(value) for value in b[1:]] == pytest.approx(expected, rel=1e-15)
-    assert void == ["void", "", "", "", ""]
-
-
-def test_nothing_to_score_is_undefined_not_zero(folders: Folders) -> None:
-    folders.add("a", [[255, 255]], [[0, 1]])
-    record = as_record(folders.score(ignore_values=[255]))
-    assert record["pixels"] == 0
-    assert record["miou"] is record["mdice"] is record["pixel_accuracy"] is record["mean_class_accuracy"] is None
-    assert "mIoU                 -" in as_text(folders.score(ignore_values=[255]))

@@ -16,12 +16,12 @@ from PIL import Image
 from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
 from segstudy import measures
 from segstudy.archive import export_run, write_archive
-from segstudy.data.batches import batches, divide_order, epoch_order, normalise, to_device
 from segstudy.errors import SegstudyError, SpecError, StoreError
-from segstudy.evaluate import class_table, count_split
+from segstudy.evaluate import class_table, count_confusion
 from segstudy.launch import Workshop, execute, import_checkpoint
 from segstudy.models import build_network, import_smp, load_network, predict_logits, read_state
 from segstudy.plan import make_plan
+from segstudy.predict import predict_images
 from segstudy.progress import showing
 from segstudy.report.results import read_evaluations, results_frame
 from segstudy.spec import load_study, parse_study
@@ -367,29 +367,6 @@ def test_class_table_by_name_and_by_map():
         class_table(("road", "bike"), ("road", "cycle"), {})
 
 
-def test_batches_hold_every_image_once_and_never_one_alone():
-    for count in range(2, 40):
-        for size in range(2, 9):
-            parts = divide_order(epoch_order(count, 1, 0), size)
-            assert sorted(np.concatenate(parts).tolist()) == list(range(count))
-            assert max(map(len, parts)) <= max(size, 3)
-            assert min(map(len, parts)) > 1
-
-
-def test_order_follows_from_seed_and_epoch():
-    assert epoch_order(50, 3, 4).tolist() == epoch_order(50, 3, 4).tolist()
-    assert epoch_order(50, 3, 4).tolist() != epoch_order(50, 3, 5).tolist()
-    assert epoch_order(50, 3, 4).tolist() != epoch_order(50, 4, 4).tolist()
-
-
-def test_normalisation_is_the_reviews():
-    image = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)
-    red, green, blue = normalise(image)[0, :, 0, 0].tolist()
-    assert red == pytest.approx((0 / 255 - 0.485) / 0.229, abs=1e-6)
-    assert green == pytest.approx((128 / 255 - 0.456) / 0.224, abs=1e-6)
-    assert blue == pytest.approx((255 / 255 - 0.406) / 0.225, abs=1e-6)
-
-
 def test_cosine_falls_as_pytorchs_does():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7)
@@ -415,22 +392,10 @@ def test_evaluation_of_ignored_pixels_and_absent_classes(tmp_path):
             logits[:, 1] = 1
             return logits
 
-    counts = count_split(Constant(), cached, torch.device("cpu"), "input")
+    counts = count_confusion(Constant(), cached, torch.device("cpu"))
     for image, labels in zip(counts, cached.labels_nhw[np.arange(len(cached))], strict=True):
         assert image[:, [0, 2]].sum() == 0
         assert image[:, 1].tolist() == [int((labels == k).sum()) for k in range(3)]
-
-
-def test_batches_give_the_cached_arrays(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out")
-    cached = workshop.cached("kvasir", "train", 32)
-    parts = divide_order(np.arange(len(cached)), 5)
-    feed = list(batches(cached, parts))
-    assert [len(images) for images, _ in feed] == [5, 5, 2]
-    images, labels = to_device(*feed[0], torch.device("cpu"))
-    assert images.shape == (5, 3, 32, 32)
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(labels[2], torch.from_numpy(cached.labels_nhw[np.array([2])][0].astype(np.int64)))
 
 
 def test_bf16_and_float32_agree_roughly(data, tmp_path):
@@ -445,19 +410,6 @@ def test_bf16_and_float32_agree_roughly(data, tmp_path):
         rough = predict_logits(make_fabric(recipe.model_copy(update={"precision": "bf16"})).setup(network), image)
     assert torch.allclose(exact, rough, atol=0.1 * exact.abs().max().item())
     assert not torch.equal(exact, rough)
-
-
-def test_labels_read_in_another_way_are_cached_anew(tmp_path):
-    fake_folder(tmp_path / "f", num_images=6, num_classes=3)
-    text = STUDY.replace("{{reader: kvasir, root: Kvasir-SEG}}", "{{reader: folder, root: f, num_classes: 3 {more}}}")
-    read = {}
-    for more in ("", ", ignore_values: [2]"):
-        study = parse_study(text.format(protocol="paper", epochs=1, more=more).split("cross_evaluations")[0])
-        with showing(quiet=True) as progress:
-            cached = Workshop(study, Store(tmp_path / "out"), tmp_path, progress).cached("kvasir", "train", 32)
-        read[more] = cached.labels_nhw[np.arange(len(cached))]
-    assert np.array_equal(read[""] == 2, read[", ignore_values: [2]"] == 255)
-    assert (read[""] == 2).any()
 
 
 def test_scoring_a_finished_run_needs_no_initial_weights(data, tmp_path):
@@ -520,3 +472,49 @@ def test_flat_cross_entropy_is_the_same_loss():
 
 def test_a_deterministic_study_runs(data, tmp_path):
     assert run_part(workshop_at(data, tmp_path / "out", epochs=1, settings=["recipe.deterministic=true"])) == []
+
+
+CROPS = ["recipe.crop_px=32", "recipe.augment=strong", "recipe.batch_size=3"]
+
+
+def test_a_study_on_crops_scores_and_predicts_whole_images(data, tmp_path):
+    """Also under the review's protocol: a network that is given images at their own size has no other input size."""
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=CROPS)
+    assert run_part(workshop) == []
+    run, folder = make_plan(workshop.study).first("unet"), workshop.store.run("unet", 42)
+    arrays, meta = read_arrays(folder.evaluation("kvasir", "test"))
+    assert (meta["resolution"], meta["crop_px"]) == ("native", 32)
+    assert "confusion_input" not in arrays
+    assert json.loads(folder.cost.read_text())["input_px"] == 32
+    images = [data / "Kvasir-SEG" / "images" / f"{name}.jpg" for name in arrays["ids"]]
+    masks = predict_images(run, folder, images, tmp_path / "masks")
+    for counts, mask, name in zip(arrays["confusion"], masks, arrays["ids"], strict=True):
+        predicted = np.asarray(Image.open(mask))
+        assert np.array_equal(predicted, np.asarray(Image.open(folder.predictions("kvasir", "test") / f"{name}.png")))
+        true = np.asarray(Image.open(data / "Kvasir-SEG" / "masks" / f"{name}.jpg").convert("L")) > 127
+        assert counts.tolist() == [[np.sum((true == t) & (predicted == p)) for p in (0, 1)] for t in (0, 1)]
+
+
+def test_crops_and_augmentation_go_on_alike_after_an_interruption(data, tmp_path):
+    whole = workshop_at(data, tmp_path / "whole", epochs=3, settings=CROPS)
+    assert run_part(whole) == []
+    broken = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS)
+    broken.progress.task = stop_after(broken.progress, "epoch 3/3")
+    with pytest.raises(KeyboardInterrupt):
+        run_part(broken)
+    again = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS)
+    assert run_part(again) == []
+    assert losses(again.store) == losses(whole.store)
+    assert len(set(losses(again.store))) == 3
+
+
+def test_evaluations_hold_all_counts_the_rules_and_the_groups(data, tmp_path):
+    rules = ["scoring.tolerances_px=[1, 3]", "scoring.calibration_bins=7", "data.kvasir.groups=cju0.(.)"]
+    workshop = workshop_at(data, tmp_path / "out", protocol="held-out", epochs=1, settings=rules)
+    assert run_part(workshop) == []
+    arrays, meta = read_arrays(workshop.store.run("unet", 42).evaluation("kvasir", "test"))
+    assert arrays["calibration"].shape == (len(arrays["ids"]), 7, 3)
+    assert arrays["boundary_matches"].shape[1:] == (3, 2, 4)  # two tolerances in pixels, one share; two classes
+    assert arrays["groups"].tolist() == [name[-1] for name in arrays["ids"]]
+    assert meta["scoring"]["tolerances_px"] == [1, 3]
+    assert (arrays["confusion_input"].sum(axis=(1, 2)) == 32 * 32).all()

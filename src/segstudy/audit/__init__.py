@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from segstudy.audit.claims import Claims, make_claims
 from segstudy.audit.differences import differences
 from segstudy.audit.findings import Finding
-from segstudy.audit.identities import accuracy_bounds, averages_bound, dice_from_iou, means_of_classes, two_classes
+from segstudy.audit.identities import (
+    accuracy_bounds,
+    averages_bound,
+    dice_from_iou,
+    dice_from_precision,
+    means_of_classes,
+    two_classes,
+)
 from segstudy.audit.printings import impossible_values, mixed_units, repeated_labels, repeated_values
 from segstudy.audit.tables import read_tables
 
@@ -21,6 +28,7 @@ RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
     mixed_units,
     repeated_labels,
     dice_from_iou,
+    dice_from_precision,
     averages_bound,
     means_of_classes,
     accuracy_bounds,
@@ -60,9 +68,10 @@ def audit_tables(names: Sequence[str], notes: Sequence[str] = ()) -> Audit:
 
     """
     claims = make_claims(read_tables(names, notes))
-    order = {table.name: index for index, table in enumerate(claims.tables)}
+    tables = {table.name: index for index, table in enumerate(claims.tables)}
+    rows = {(table.name, row.label): index for table in claims.tables for index, row in enumerate(table.rows)}
     found = [finding for rule in RULES for finding in rule(claims)]
-    found.sort(key=lambda finding: (order[finding.table], finding.severity == "rounding"))
+    found.sort(key=lambda each: (tables[each.table], each.severity == "rounding", rows[each.table, each.row]))
     return Audit(claims, tuple(found))
 
 
@@ -79,5 +88,7 @@ def as_text(audit: Audit) -> str:
     numbers = sum(claim.number is not None for claim in audit.claims.all)
     contradictions = sum(finding.severity == "contradiction" for finding in audit.findings)
     rounding = len(audit.findings) - contradictions
-    total = f"{numbers} numbers in {len(audit.claims.tables)} tables: {contradictions} contradictions, {rounding} of rounding"
-    return "\n".join([*lines, total])
+    lines.append(
+        f"tables: {len(audit.claims.tables)}, numbers: {numbers}, contradictions: {contradictions}, of rounding: {rounding}"
+    )
+    return "\n".join(lines)

@@ -12,12 +12,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from segstudy.audit.claims import OWN, Claim, Claims
+from segstudy.audit.claims import Claim, Claims
 from segstudy.audit.headings import fold
 from segstudy.audit.printed import Number
+from segstudy.audit.subjects import OWN
 from segstudy.errors import StoreError, TableError, listing, nearest
 
-NEEDED = (
+# A study's names for measures that it calls something else; the first is meant unless the second fits.
+OURS = {"accuracy": ("pixel_accuracy", "mean_class_accuracy"), "f1": ("dice",), "mf1": ("mdice",)}
+NEEDED = {
     "experiment",
     "train_data",
     "test_data",
@@ -28,8 +31,8 @@ NEEDED = (
     "level",
     "resolution",
     "value",
-)
-EITHER = {"accuracy": ("pixel_accuracy", "mean_class_accuracy")}  # a heading that does not say which
+}
+TINY = Fraction(1, 10**12)  # what a tie loses in binary
 
 
 class Contract(NamedTuple):
@@ -89,14 +92,19 @@ def read_results(path: Path) -> Results:
     classes: dict[str, list[str]] = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
+            reader = csv.DictReader(file)
+            if missing := NEEDED - set(reader.fieldnames or ()):
+                raise ValueError(f"there is no column {listing(sorted(missing))}")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise ValueError(f"line {reader.line_num} has too many cells or too few")
                 experiment, trained, tested, cls = (
                     row[key] for key in ("experiment", "train_data", "test_data", "class")
                 )
-                if row["level"] not in ("dataset", "class") or not trained:  # images, and what no skill would score
+                if row["level"] not in ("dataset", "class"):
                     continue
                 contract = Contract(row["split"], row["selected_on"], row["resolution"])
-                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"]))
+                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"] or "nan"))
                 if trained == tested:
                     own[experiment] = tested
                 elif tested not in crossed[experiment]:
@@ -107,7 +115,7 @@ def read_results(path: Path) -> Results:
         raise StoreError(f"{path}: no results yet; run the study, or name its folder with --out") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise StoreError(f"{path}: is damaged ({error}); write it anew with segstudy report") from None
     return Results(values, own, crossed, classes)
 
@@ -181,11 +189,12 @@ def _compare(claim: Claim, experiment: str, data: str, results: Results) -> Iter
     """One comparison for each contract that the study has the score under."""
     tested, note = _tested_on(claim, experiment, data, results)
     cls = _class_name(claim, tested, results)
-    keys = [(experiment, tested, cls, measure) for measure in EITHER.get(claim.measure, (claim.measure,))]
+    keys = [(experiment, tested, cls, measure) for measure in OURS.get(claim.measure, (claim.measure,))]
     known = [(key[3], results.values[key]) for key in keys if key in results.values]
     if not known:
-        why = note or ("no score of this measure" if experiment in results.own else "no results yet")
-        yield _comparison(claim, experiment, tested, claim.measure, None, why)
+        unknown = cls and cls not in results.classes.get(tested, [])
+        why = "no results yet" if experiment not in results.own else "no such class" if unknown else "no such score"
+        yield _comparison(claim, experiment, tested, claim.measure, None, note or why)
     for contract in known[0][1] if known else ():
         judged = [_comparison(claim, experiment, tested, name, (contract, by[contract]), note) for name, by in known]
         yield next((each for each in judged if each.status == "matched"), judged[0])
@@ -247,7 +256,7 @@ def _comparison(
 def _prints_as(value: Fraction, printed: Number) -> bool:
     """Whether a value is printed so, rounded or cut off; a tie may go either way."""
     readings = (printed.interval("rounded"), printed.interval("truncated"))
-    return any(low <= value <= high for low, high in readings)
+    return any(low - TINY <= value <= high + TINY for low, high in readings)
 
 
 def differing(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -1,13 +1,7 @@
-"""From tables to claims: every printed number with the run, data and class that it is about.
-
-Rows of different tables are about the same run if they carry the same run's name, or if the publication names exactly
-one run with all that they say, and say what they were tested on. Anything less is kept apart: two tables may well
-print the same model on data that only their captions name.
-"""
+"""From tables to claims: every printed number with what it is about, and the scores that differences lie between."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,21 +9,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from segstudy.audit.headings import MEAN_OF, Heading, Kind, fold
-from segstudy.audit.printed import Number
-from segstudy.audit.tables import Row, Table
+from segstudy.audit.printed import Number, dice_of, increasing, judge
+from segstudy.audit.subjects import MEANS, Runs, Subject, identity, part_of_classes, tested_on
+from segstudy.audit.tables import Table
 from segstudy.errors import listing
 
-OWN = ""  # tested on the data that it was trained on
-MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
-SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
-
-
-class Subject(NamedTuple):
-    """What a number is about: a run, the data that it was tested on, a class (none for all)."""
-
-    run: str
-    test: str = OWN
-    cls: str = ""
+AVERAGED = (
+    "no class's Dice is 2 IoU / (1 + IoU), but all may be means over images, which they are taken for; "
+    "say 'level: dataset' if they are over all pixels at once"
+)
 
 
 class Place(NamedTuple):
@@ -44,9 +32,10 @@ class Place(NamedTuple):
 class Claim:
     """One printed number, or a gap where one could stand (``number`` is None).
 
-    ``pooled`` says that it is one class's score over all pixels at once, which ties measures to each other exactly.
+    ``pooled`` says that it is a score over all pixels at once, not a mean over images or seeds.
     ``num_classes`` is how many classes a mean is over, where the publication says so. ``operands`` of a difference
-    are the scores that it may lie between: (its own, the one compared with).
+    are the scores that it may lie between: (its own, the one compared with); ``steps`` are those if the table adds step
+    upon step, so that each row is compared with the one above.
     """
 
     place: Place
@@ -64,11 +53,31 @@ class Claim:
     run_name: str = ""  # as printed, where the run has a name
     data: str = ""  # what it was tested on, as printed
     operands: tuple[tuple[Claim, Claim], ...] = ()
+    steps: tuple[tuple[Claim, Claim], ...] = ()
 
     @property
     def usable(self) -> bool:
         """Whether it is a score that can be, so that others may be held against it."""
         return self.kind == "value" and self.number is not None and possible(self.number) and not self.stray
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is one class's score over all pixels at once, which measures are tied to each other by."""
+        return self.pooled and bool(self.subject.cls)
+
+    @property
+    def may_be_share(self) -> bool:
+        """Of a difference: whether it is, or with a percent sign may be, relative to a score."""
+        return (
+            self.kind == "relative"
+            or self.heading.percent
+            or (self.number is not None and self.number.mark == "percent")
+        )
+
+    def alike(self, other: Claim) -> bool:
+        """Whether two claims are averaged over the same things, so that they can be held against each other."""
+        averaged = [claim.number is not None and claim.number.averaged for claim in (self, other)]
+        return self.pooled == other.pooled and averaged[0] == averaged[1]
 
     @property
     def printed(self) -> Number:
@@ -103,16 +112,27 @@ class Claims:
 
     def partner(self, claim: Claim, measure: str) -> Claim | None:
         """Another measure of what ``claim`` is about: from the same table if it is there, else from the first."""
-        found = [c for c in self.printings(claim.subject, measure) if c.printed.averaged == claim.printed.averaged]
+        found = [other for other in self.printings(claim.subject, measure) if other.alike(claim)]
         return min(found, key=lambda c: (c.place.table != claim.place.table, c.place), default=None)
 
     def classes_of(self, claim: Claim, measure: str) -> dict[str, Claim]:
-        """Each class's ``measure`` for the run and data of ``claim``, by class; from the same table where it is there."""
+        """Each class's ``measure`` for the run and data of ``claim``, gaps among them; its own table's come first.
+
+        For the mean that closes a list of classes, those of the list.
+        """
         found: dict[str, Claim] = {}
-        for subject, key in self._by_subject:
-            if key == measure and subject.cls and subject._replace(cls="") == claim.subject:
-                first = min(self._by_subject[subject, key], key=lambda c: (c.place.table != claim.place.table, c.place))
-                found[subject.cls] = first
+        for other in self._classes.get((claim.subject, measure), []):
+            here = other.place.table == claim.place.table
+            if here or not (claim.summary or other.subject.cls in found):
+                found[other.subject.cls] = other
+        return found
+
+    @cached_property
+    def _classes(self) -> dict[tuple[Subject, str], list[Claim]]:
+        found = defaultdict(list)
+        for claim in self.all:
+            if claim.kind == "value" and claim.subject.cls:
+                found[claim.subject._replace(cls=""), claim.measure].append(claim)
         return found
 
 
@@ -123,158 +143,107 @@ def possible(number: Number) -> bool:
 
 def make_claims(tables: Sequence[Table]) -> Claims:
     """Every printed number of the tables, with what it is about."""
-    runs = _Runs(tables)
+    runs = Runs(tables)
     found: list[Claim] = []
     remarks: list[tuple[str, str]] = []
     for index, table in enumerate(tables):
-        claims = [c for n in range(len(table.rows)) for c in _row_claims(index, n, table, runs)]
-        found += _with_operands(_apart(claims))
+        claims = _apart(_table_claims(index, table, runs))
         remarks += [(table.name, remark) for remark in (*table.remarks, *_left_out(table, claims, len(tables)))]
-    return Claims(tuple(tables), tuple(found), tuple(remarks))
+        if table.pooled is None and _looks_averaged(claims):
+            claims = [replace(claim, pooled=False) for claim in claims]
+            remarks.append((table.name, AVERAGED))
+        found += _with_operands(claims)
+    whole = Claims(tuple(tables), tuple(found))
+    return replace(whole, remarks=(*remarks, *_means_left_out(whole)))
+
+
+def _means_left_out(claims: Claims) -> Iterable[tuple[str, str]]:
+    """Tables whose means could be held against classes, if it were known how many there are."""
+    measure_of = {mean: measure for measure, mean in MEAN_OF.items()}
+    unknown = [
+        c for c in claims.scores if c.measure in measure_of and not (c.subject.cls or c.summary or c.num_classes)
+    ]
+    for name in dict.fromkeys(c.table for c in unknown if claims.classes_of(c, measure_of[c.measure])):
+        yield name, "means not held against their classes; say how many classes there are with 'classes: NUMBER'"
 
 
 def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[str]:
     """What cannot be checked for want of a word from whoever reads the publication."""
-    partial = [row.label for row in table.rows if _part_of_classes(identity(table, row).get("class", ""))]
+    partial = [row.label for row in table.rows if part_of_classes(identity(table, row).get("class", ""))]
     if partial:
         yield f"taken for means of some of the classes, so not checked: {listing(partial)}"
     if num_tables > 1 and any(claim.number and not claim.data for claim in claims):
         yield "does not say on which data, so not compared with other tables; say it with 'dataset: NAME'"
-    if any(c.subject.cls for c in claims) and any(
-        not (c.subject.cls or c.summary or c.num_classes) and c.measure in MEAN_OF.values() for c in claims
-    ):
-        yield "means not checked against classes; say how many classes they are over with 'classes: NUMBER'"
 
 
-def _part_of_classes(cls: str) -> bool:
-    """Whether a row among classes is a mean of some of them: 'mean (foreground)'."""
-    return cls.casefold() not in MEANS and bool(SUMMARY & set(re.findall(r"[a-z]+", cls.casefold())))
-
-
-class _Runs:
-    """Which rows are about the same run."""
-
-    def __init__(self, tables: Sequence[Table]) -> None:
-        rows = [[identity(table, row) for row in table.rows] for table in tables]
-        self.named = [keys for table in rows for keys in table if "run" in keys]
-        self.shared = _shared_names(rows)
-        self.num_classes = {
-            fold(keys["test"]): int(keys["classes"])
-            for table in rows
-            for keys in table
-            if "test" in keys and keys.get("classes", "").isdecimal()
-        }
-
-    def resolve(self, keys: dict[str, str], table: int) -> tuple[str, str]:
-        """What identifies the run of a row, and the run's name where it has one."""
-        described = {key: text for key, text in keys.items() if key not in ("class", "classes")}
-        somewhere = "train" in keys or "test" in keys
-        name = described.get("run", "")
-        if name and fold(name) not in self.shared:
-            return (fold(name) if somewhere else f"{table}: {fold(name)}"), name
-        if "model" in described and not name:
-            fitting = {
-                fold(other["run"]): other["run"]
-                for other in self.named
-                if fold(other["run"]) not in self.shared
-                and all(fold(other.get(key, "")) == fold(text) for key, text in described.items() if key != "test")
-            }
-            if len(fitting) == 1 and somewhere:
-                return next(iter(fitting.items()))
-        text = "; ".join(f"{key}={fold(described[key])}" for key in sorted(described) if key != "test")
-        return (text if somewhere and {"model", "run"} & set(described) else f"{table}: {text}"), name
-
-
-def identity(table: Table, row: Row) -> dict[str, str]:
-    """What a row says beside its numbers, with what its table says of all rows; data as ``train`` and ``test``."""
-    keys = {**table.keys, **row.keys}
-    arrow = re.split(r"\s*(?:→|⇒|->|=>)\s*", keys.pop("train → test", ""))
-    if len(arrow) == 2:
-        keys |= {"train": arrow[0], "test": arrow[1]}
-    if "dataset" in keys:
-        both = keys.pop("dataset")
-        keys = {"train": both, "test": both} | keys
-    return keys
-
-
-def _shared_names(tables: list[list[dict[str, str]]]) -> set[str]:
-    """Names that identify no run: used twice in one table of the same data and class, or of runs trained on other data."""
-    shared = set()
-    trained: dict[str, str] = {}
-    for rows in tables:
-        used = Counter(
-            (fold(keys["run"]), fold(keys.get("test", "")), fold(keys.get("class", "")))
-            for keys in rows
-            if "run" in keys
-        )
-        shared |= {key[0] for key, number in used.items() if number > 1}
-        for keys in rows:
-            if "run" in keys and "train" in keys:
-                first = trained.setdefault(fold(keys["run"]), keys["train"])
-                shared |= set() if _same_data(first, keys["train"]) else {fold(keys["run"])}
-    return shared
-
-
-def _same_data(one: str, other: str) -> bool:
-    """Whether two names of data may mean the same: Kvasir and Kvasir-SEG do."""
-    words = [set(re.findall(r"[a-z0-9]+", name.casefold())) for name in (one, other)]
-    return fold(one) == fold(other) or words[0] <= words[1] or words[1] <= words[0]
-
-
-def _row_claims(at: int, index: int, table: Table, runs: _Runs) -> Iterable[Claim]:
-    """Every number of one row, differences still without operands."""
-    row = table.rows[index]
-    keys = identity(table, row)
-    cls = keys.get("class", "")
-    if _part_of_classes(cls):
-        return
-    summary = cls.casefold() in MEANS
+def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
+    """Every number of one table, differences still without operands."""
+    numbered = [n for n, heading in enumerate(table.headings) if heading.kind in ("value", "difference", "relative")]
+    strays = {n: _strays([row.numbers[n] for row in table.rows]) for n in numbered if table.headings[n].kind == "value"}
     names = {fold(name) for name in table.classes}
-    for column, (heading, number) in enumerate(zip(table.headings, row.numbers, strict=True)):
-        if heading.kind not in ("value", "difference", "relative"):
-            continue
-        about, of_class = dict(keys), "" if summary else cls
-        if heading.of and fold(heading.of) in names:
-            of_class = heading.of
-        elif heading.of:  # a run's name, or else what the rows' own words do not say
-            known = {fold(other["run"]) for other in runs.named}
-            about["run" if fold(heading.of) in known else "model" if "model" not in keys else "of"] = heading.of
-        run, name = runs.resolve(about, at)
-        own = "test" not in keys or fold(keys.get("train", "")) == fold(keys["test"])
-        subject = Subject(run, OWN if own else fold(keys["test"]), fold(of_class))
-        yield Claim(
-            Place(at, index, column),
-            table.name,
-            row.label,
-            heading,
-            subject,
-            MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
-            heading.kind,
-            number,
-            bool(number and of_class and table.pooled and not number.averaged),
-            table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
-            summary,
-            number is not None and _is_stray(number, [other.numbers[column] for other in table.rows]),
-            name,
-            keys.get("test", ""),
-        )
+    found = []
+    for index, row in enumerate(table.rows):
+        keys = identity(table, row)
+        cls = keys.get("class", "")
+        summary = cls.casefold() in MEANS
+        for column in numbered if not part_of_classes(cls) else ():
+            heading, number = table.headings[column], row.numbers[column]
+            of_class = heading.of if fold(heading.of) in names else "" if summary else cls
+            run, name = runs.resolve(runs.with_heading(keys, "" if of_class == heading.of else heading.of), at)
+            claim = Claim(
+                Place(at, index, column),
+                table.name,
+                row.label,
+                heading,
+                Subject(run, tested_on(keys), fold(of_class)),
+                MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
+                heading.kind,
+                number,
+                pooled=table.pooled is not False and not (number and number.averaged),
+                num_classes=table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
+                summary=summary,
+                stray=index in strays.get(column, ()),
+                run_name=name,
+                data=keys.get("test", ""),
+            )
+            found.append(claim)
+    return found
 
 
-def _is_stray(number: Number, column: Sequence[Number | None]) -> bool:
-    """Whether a score seems to be in another unit than its column: 0.8321 among percentages, 83.21 among fractions.
+def _strays(column: Sequence[Number | None]) -> set[int]:
+    """Rows whose scores seem to be in another unit than their column: 0.8321 among percentages, 83.21 among fractions.
 
     Percentages are printed with two digits fewer, so the other numbers must have exactly two more or two fewer.
     """
-    numbers = [other for other in column if other and other.low]
-    if number.mark or number not in numbers:
-        return False
-    usual = Counter(other.places for other in numbers).most_common(1)[0][0]
-    usual_large = any(other.high * other.unit > 1 for other in numbers if other.places == usual)
-    size = number.high * number.unit
-    shift = number.places - usual
-    if {other.places for other in numbers} != {usual, number.places}:
-        return False
-    return (shift == 2 and size <= 1 and usual_large) or (shift == -2 and 1 < size <= 100 and not usual_large)
+    numbers = {row: number for row, number in enumerate(column) if number and number.low and not number.mark}
+    places = Counter(number.places for number in numbers.values())
+    if len(places) != 2:
+        return set()
+    (usual, _), (odd, _) = places.most_common()
+    large = {row for row, number in numbers.items() if number.high * number.unit > 1}
+    those = {row for row, number in numbers.items() if number.places == odd}
+    if odd - usual == 2 and large - those:
+        return those - large
+    if odd - usual == -2 and not large - those:
+        return {row for row in those & large if numbers[row].high * numbers[row].unit <= 100}
+    return set()
+
+
+def _looks_averaged(claims: list[Claim]) -> bool:
+    """Whether classes' scores are means over images rather than over all pixels: no Dice fits its IoU, and none exceeds it.
+
+    Three classes at least, as one or two may well be faults.
+    """
+    ious = {(c.place.row, c.subject): c.printed for c in claims if c.exact and c.usable and c.measure == "iou"}
+    pairs = [
+        (c.printed, ious[c.place.row, c.subject])
+        for c in claims
+        if c.exact and c.usable and c.measure == "dice" and (c.place.row, c.subject) in ious
+    ]
+    return len(pairs) > 2 and all(
+        iou.low <= dice.low < dice_of(iou.low) and judge(dice, increasing(dice_of, iou)).severity == "contradiction"
+        for dice, iou in pairs
+    )
 
 
 def _apart(claims: list[Claim]) -> list[Claim]:
@@ -294,40 +263,49 @@ def _apart(claims: list[Claim]) -> list[Claim]:
 
 def _with_operands(claims: list[Claim]) -> list[Claim]:
     """The claims of one table, each difference with the scores that it may lie between."""
-    scores = [claim for claim in claims if claim.kind == "value"]
-    baselines = {
-        (claim.place.row, claim.place.column)
-        for claim in claims
-        if claim.kind != "value" and (claim.number is None or claim.number.low == claim.number.high == 0)
-    }
+    scores: dict[int, list[Claim]] = defaultdict(list)  # by row
+    baselines: dict[int, list[int]] = defaultdict(list)  # by column of differences, the rows without one
+    for claim in claims:
+        if claim.kind == "value":
+            scores[claim.place.row].append(claim)
+        elif _is_baseline(claim):
+            baselines[claim.place.column].append(claim.place.row)
     return [
-        replace(claim, operands=tuple(_operands(claim, scores, baselines)))
-        if claim.kind != "value" and (claim.place.row, claim.place.column) not in baselines
-        else claim
+        claim
+        if claim.kind == "value" or _is_baseline(claim)
+        else replace(
+            claim,
+            operands=tuple(_operands(claim, scores, baselines[claim.place.column])),
+            steps=tuple(_operands(claim, scores, [claim.place.row - 1] if baselines[claim.place.column] else [])),
+        )
         for claim in claims
     ]
 
 
-def _operands(claim: Claim, scores: list[Claim], baselines: set[tuple[int, int]]) -> Iterable[tuple[Claim, Claim]]:
+def _is_baseline(claim: Claim) -> bool:
+    """Whether a row differs from nothing: no difference is printed in it, or 0."""
+    return claim.number is None or claim.number.low == claim.number.high == 0
+
+
+def _operands(claim: Claim, scores: dict[int, list[Claim]], baselines: list[int]) -> Iterable[tuple[Claim, Claim]]:
     """Two columns beside each other in the row; or the row's score and that of a row without a difference."""
-    of_measure = [c for c in scores if c.measure == claim.measure]
-    own = [c for c in of_measure if c.place.row == claim.place.row]
+    row = claim.place.row
+    own = [score for score in scores[row] if score.measure == claim.measure]
     if len(own) == 2:
         yield own[0], own[1]
     if len(own) > 2:
-        own = [c for c in own if c.heading.of == claim.heading.of]
+        own = [score for score in own if score.heading.of == claim.heading.of]
+    if claim.heading.guessed:
+        own = [score for score in reversed(scores[row]) if score.place.column < claim.place.column]
+    nearest_above = sorted(baselines, key=lambda other: (other > row, abs(other - row)))
     for score in own:
-        others = [
-            c
-            for c in of_measure
-            if (c.place.row, claim.place.column) in baselines
-            and c.number
-            and c.place.column == score.place.column
-            and c.place.row != claim.place.row
-            and c.subject.cls == claim.subject.cls
-        ]
-        same_run = [c for c in others if c.subject.run == score.subject.run]
-        same_data = [c for c in others if c.data == score.data]
-        row = claim.place.row
-        for other in sorted(same_run or same_data or others, key=lambda c: (c.place.row > row, abs(c.place.row - row))):
-            yield score, other
+        others = _in_rows(nearest_above, score, scores)
+        same_run = [other for other in others if other.subject.run == score.subject.run]
+        same_data = [other for other in others if other.data == score.data]
+        yield from ((score, other) for other in same_run or same_data or others)
+
+
+def _in_rows(rows: Iterable[int], score: Claim, scores: dict[int, list[Claim]]) -> list[Claim]:
+    """What other rows print in the column of a score, of the same class."""
+    found = [other for row in rows for other in scores.get(row, []) if other.place.column == score.place.column]
+    return [other for other in found if other.number and other.subject.cls == score.subject.cls]

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from segstudy.audit.claims import OWN, Claim, Claims
-from segstudy.audit.findings import Finding, finding, score_interval
+from segstudy.audit.claims import Claim, Claims
+from segstudy.audit.findings import Finding, finding
 from segstudy.audit.printed import Interval, Number, Reading, Verdict, distance, judge
+from segstudy.audit.subjects import OWN
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Way:
 
     def implied(self, reading: Reading) -> Interval:
         """The values that follow from the two scores."""
-        own, other = score_interval(self.own, reading), score_interval(self.other, reading)
+        own, other = self.own.printed.score(reading), self.other.printed.score(reading)
         if not self.share_of:
             ends = (self.sign * (own[0] - other[1]), self.sign * (own[1] - other[0]))
         else:
             top, bottom, sign = (own, other, self.sign) if self.share_of == "other" else (other, own, -self.sign)
             if not bottom[0]:
-                return Fraction(-1), Fraction(10**9)  # a share of next to nothing may be anything
+                return Fraction(-(10**9)), Fraction(10**9)  # a share of next to nothing may be anything
             ends = (sign * (top[0] / bottom[1] - 1), sign * (top[1] / bottom[0] - 1))
         return min(ends), max(ends)
 
@@ -46,7 +47,8 @@ class Way:
 def differences(claims: Claims) -> Iterator[Finding]:
     """A difference is what its two scores make, in the digits that are printed: anybody can do that sum again.
 
-    Which score is taken from which is the column's choice; the direction that fits more of its rows counts.
+    Which score is taken from which, and whether rows are compared with a baseline or with the row above, is the column's
+    choice; what fits most of its rows counts.
     """
     columns: dict[tuple[int, int], list[Claim]] = defaultdict(list)
     for claim in claims.all:
@@ -54,38 +56,50 @@ def differences(claims: Claims) -> Iterator[Finding]:
             columns[claim.place.table, claim.place.column].append(claim)
     for column in columns.values():
         usual = -1 if column[0].heading.falls else 1
-        directions = [[_best_way(claims, claim, sign) for claim in column] for sign in (usual, -usual)]
-        best = min(directions, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (2, 1)])
+        signs = [(usual,), (-usual,)] if not column[0].heading.unsigned else [(1, -1)]
+        readings = [
+            [_best_way(_operands(claims, claim, steps), claim, allowed) for claim in column]
+            for steps in (False, True)
+            for allowed in signs
+        ]
+        best = min(readings, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (2, 1)])
         for claim, found in zip(column, best, strict=True):
             if found and found[1].severity:
                 yield _no_difference(claims, claim, *found)
 
 
-def _best_way(claims: Claims, claim: Claim, sign: int) -> tuple[Way, Verdict] | None:
+def _best_way(operands: list[tuple[Claim, Claim]], claim: Claim, signs: tuple[int, ...]) -> tuple[Way, Verdict] | None:
     """The reading of a difference that fits best; None if no two printed scores make one."""
     ways = [
         Way(own, other, sign, share)
-        for own, other in _operands(claims, claim)
+        for own, other in operands
         for share in _shares(claim, own, other)
+        for sign in signs
         if not (share and claim.kind == "relative" and own.printed.averaged)  # a mean of shares is no share of means
     ]
-    return min(((way, way.judge(claim.printed)) for way in ways), key=lambda found: found[1].rank, default=None)
+    judged = [(way, way.judge(claim.printed)) for way in ways]
+    return min(
+        judged,
+        key=lambda found: (found[1].rank, distance(claim.printed, found[0].implied("printed"))),
+        default=None,
+    )
 
 
-def _operands(claims: Claims, claim: Claim) -> list[tuple[Claim, Claim]]:
+def _operands(claims: Claims, claim: Claim, steps: bool) -> list[tuple[Claim, Claim]]:
     """The pairs of scores that a difference may lie between."""
     if not claim.operands and claim.subject.test != OWN:  # a cross-evaluation whose scores are printed elsewhere
         own = claims.printings(claim.subject, claim.measure)
         other = claims.printings(claim.subject._replace(test=OWN), claim.measure)
         return [(own[0], other[0])] if own and other else []
-    return [(own, other) for own, other in claim.operands if own.usable and other.usable]
+    found = (claim.steps if steps else ()) or claim.operands
+    return [(own, other) for own, other in found if own.usable and other.usable]
 
 
 def _shares(claim: Claim, own: Claim, other: Claim) -> Iterator[Literal["", "own", "other"]]:
     """What a difference may be a share of: nothing, unless it says relative; % alone may mean either."""
     if claim.kind == "difference":
         yield ""
-    if claim.kind == "relative" or claim.heading.percent or claim.printed.mark == "percent":
+    if claim.may_be_share:
         yield "other"
         if own.place.row == other.place.row:  # of two columns, either may be the base
             yield "own"

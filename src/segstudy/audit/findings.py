@@ -1,13 +1,12 @@
-"""One finding, and what rules share: a score as an interval, what follows from it, which scores belong together."""
+"""One finding, and what rules share: which scores belong together, and how they are quoted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.printed import Implied, Interval, Reading, Severity, Verdict
+from segstudy.audit.printed import Severity, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,27 +32,11 @@ def finding(claim: Claim, rule: str, implied: str, verdict: Verdict, message: st
     )
 
 
-def score_interval(claim: Claim, reading: Reading) -> Interval:
-    """The values that a printed score may stand for; no score lies outside 0 and 1."""
-    low, high = claim.printed.interval(reading)
-    return max(low, Fraction(0)), min(high, Fraction(1))
-
-
 def pairs(claims: Claims, measure: str, other: str) -> Iterator[tuple[Claim, Claim]]:
     """Claims of one measure, each with another measure of the same run, data and class."""
     for claim in claims.scores:
         if claim.measure == measure and (partner := claims.partner(claim, other)):
             yield claim, partner
-
-
-def increasing(function: Callable[[Fraction], Fraction], claim: Claim) -> Implied:
-    """What follows from a score by a function that grows with it."""
-
-    def interval(reading: Reading) -> Interval:
-        low, high = score_interval(claim, reading)
-        return function(low), function(high)
-
-    return interval
 
 
 def quote(claim: Claim, here: Claim) -> str:

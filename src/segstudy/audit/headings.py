@@ -10,13 +10,16 @@ from typing import Literal
 Kind = Literal["value", "difference", "relative", "key", "number", "unknown", "ignored"]
 
 # Spellings without case, spaces and punctuation. "accuracy" is pixel accuracy or mean class accuracy, not said which.
+# F1 of one class is its Dice, but a mean F1 may be made of mean precision and mean recall, which no mean Dice is.
 MEASURES = {
     "iou": ("iou", "jaccard", "jaccardindex", "jaccardscore", "jac", "ious", "intersectionoverunion"),
-    "dice": ("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff", "f1", "f1score", "fscore"),
+    "dice": ("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff"),
+    "f1": ("f1", "f1score", "fscore", "fmeasure"),
     "class_accuracy": ("classaccuracy", "recall", "sensitivity", "tpr"),
     "precision": ("precision", "ppv"),
     "miou": ("miou", "meaniou", "ioumean", "avgiou", "averageiou", "meanjaccard", "meanintersectionoverunion"),
-    "mdice": ("mdice", "meandice", "dicemean", "avgdice", "averagedice", "mdsc", "meandsc", "mf1", "meanf1", "macrof1"),
+    "mdice": ("mdice", "meandice", "dicemean", "avgdice", "averagedice", "mdsc", "meandsc"),
+    "mf1": ("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score"),
     "pixel_accuracy": ("pixelaccuracy", "pixelacc", "aacc", "overallaccuracy", "globalaccuracy", "pa"),
     "mean_class_accuracy": ("macc", "meanclassaccuracy", "meanclassacc", "meanaccuracy", "meanacc", "mca"),
     "accuracy": ("mpa", "meanpixelaccuracy", "meanpixelacc", "accuracy", "acc"),
@@ -27,15 +30,16 @@ DIFFERENCES = {"delta", "diff", "difference", "drop", "gain", "improvement", "re
 VAGUE = {"change", "gap"}  # differences too, but only beside a measure's name
 FALLS = {"drop", "reduction"}  # a lower score is a positive number
 RELATIVE = {"relative", "rel"}
-NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss", "rank"}
+NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss", "rank"}  # nor these, of regions:
+NO_SCORES |= {"boundary", "surface", "contour", "edge", "trimap", "object", "instance", "lesion", "detection", "box"}
 FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
 FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points"}
 
 # What tells rows apart. "number" counts rows and says nothing about them.
 KEYS = {
     "run": ("run", "experiment", "modelname", "runname", "experimentname", "name"),
-    "model": ("model", "method", "architecture", "network", "arch"),
-    "dataset": ("dataset", "data"),
+    "model": ("model", "models", "method", "methods", "architecture", "network", "networks", "arch"),
+    "dataset": ("dataset", "datasets", "data"),
     "train": ("train", "trainedon", "traindata", "trainingdata", "source", "trainset", "trainingset"),
     "test": ("test", "testedon", "testdata", "target", "evaluatedon", "testset"),
     "train → test": ("traintest", "sourcetarget"),
@@ -60,7 +64,11 @@ _KEY = {spelling: key for key, spellings in KEYS.items() for spelling in spellin
 
 @dataclass(frozen=True)
 class Heading:
-    """One column: ``text`` as printed, ``name`` the measure's or key's, ``of`` what else the heading names (a run, a class)."""
+    """One column: ``text`` as printed, ``name`` the measure's or key's, ``of`` what else the heading names (a run, a class).
+
+    Of a difference, ``falls`` says that a lower score makes it positive, ``unsigned`` that it is printed without a sign,
+    ``guessed`` that its measure is not named but that of the nearest column on its left.
+    """
 
     text: str
     kind: Kind
@@ -68,6 +76,8 @@ class Heading:
     of: str = ""
     percent: bool = False
     falls: bool = False
+    unsigned: bool = False
+    guessed: bool = False
 
 
 def fold(text: str) -> str:
@@ -83,7 +93,7 @@ def parse_heading(text: str, read_as: str | None = None) -> Heading:
     """Recognise a heading, or what the reader was told to read in its place.
 
     >>> parse_heading("Drop mIoU (%)")
-    Heading(text='Drop mIoU (%)', kind='difference', name='miou', of='', percent=True, falls=True)
+    Heading(text='Drop mIoU (%)', kind='difference', name='miou', of='', percent=True, falls=True, unsigned=False, guessed=False)
     >>> parse_heading("UNet IoU").of, parse_heading("Dataset").name, parse_heading("FPS").kind
     ('UNet', 'dataset', 'unknown')
     """
@@ -97,10 +107,10 @@ def parse_heading(text: str, read_as: str | None = None) -> Heading:
     percent = "%" in meant or "percent" in meant.casefold()
     bare = re.sub(r"[(\[]?\s*(?:in\s+)?(?:%|percent)\s*[)\]]?|[↑↓*]|(?:±|\+/-).*", " ", meant, flags=re.IGNORECASE)
     bare = re.sub(r"[Δδ∆]", " delta ", bare)
-    for separators in (r"[\s()\[\],:]+", r"[\s()\[\],:_/-]+"):  # a hyphen may belong to a run's name
+    for separators in (r"[\s()\[\]|‖,:]+", r"[\s()\[\]|‖,:_/-]+"):  # a hyphen may belong to a run's name
         found = _measure(text, [word for word in re.split(separators, bare) if word])
         if found.kind != "unknown":
-            return replace(found, percent=percent)
+            return replace(found, percent=percent, unsigned=bool(re.search(r"[|‖]|\babs", meant, re.IGNORECASE)))
     return Heading(text, "unknown")
 
 
@@ -130,10 +140,11 @@ def complete(headings: list[Heading], classes: Mapping[str, str], measure: str) 
     """
     done: list[Heading] = []
     for heading in headings:
-        if heading.kind == "unknown" and measure and fold(heading.text) in classes:
+        if heading.kind in ("unknown", "key") and measure and fold(heading.text) in classes:  # a train is a class, too
             heading = replace(heading, kind="value", name=measure, of=classes[fold(heading.text)])
         elif heading.kind in ("difference", "relative") and not heading.name:
             left = next((other for other in reversed(done) if other.kind == "value"), None)
-            heading = replace(heading, name=left.name, of=left.of) if left else replace(heading, kind="unknown")
+            guess = replace(heading, name=left.name, of=left.of, guessed=True) if left else None
+            heading = guess or replace(heading, kind="unknown")
         done.append(heading)
     return done

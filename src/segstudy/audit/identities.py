@@ -11,26 +11,17 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.findings import Finding, finding, increasing, pairs, quote, score_interval
+from segstudy.audit.findings import Finding, finding, pairs, quote
 from segstudy.audit.headings import MEAN_OF
-from segstudy.audit.printed import Implied, Interval, Reading, Verdict, judge
-
-
-def dice_of(iou: Fraction) -> Fraction:
-    """Dice = 2 IoU / (1 + IoU).
-
-    >>> str(dice_of(Fraction(1, 3)))
-    '1/2'
-    """
-    return 2 * iou / (1 + iou)
+from segstudy.audit.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, judge
 
 
 def dice_from_iou(claims: Claims) -> Iterator[Finding]:
     """One class's Dice over all pixels is 2 IoU / (1 + IoU); so is a class's F1, which is another name for Dice."""
     broken: dict[tuple[int, str], list[tuple[Claim, Claim]]] = defaultdict(list)
-    for claim, iou in pairs(claims, "dice", "iou"):
-        if claim.pooled and iou.pooled:
-            verdict = judge(claim.printed, increasing(dice_of, iou))
+    for claim, iou in (*pairs(claims, "dice", "iou"), *pairs(claims, "f1", "iou")):
+        if claim.exact and iou.exact:
+            verdict = judge(claim.printed, increasing(dice_of, iou.printed))
             if verdict.severity == "contradiction":
                 broken[claim.place.table, claim.subject.run].append((claim, iou))
             elif verdict.severity:
@@ -43,36 +34,41 @@ def dice_from_iou(claims: Claims) -> Iterator[Finding]:
 
 def _not_dice(claim: Claim, iou: Claim, verdict: Verdict, hint: str) -> Finding:
     implied = claim.printed.printing(dice_of(iou.printed.low))
-    message = f"{quote(iou, claim)} makes Dice {implied}, not {claim.printed.text}{hint}"
+    message = f"{quote(iou, claim)} makes {claim.heading.text} {implied}, not {claim.printed.text}{hint}"
     return finding(claim, "dice", implied, verdict, message)
 
 
-def _shift(pairs: list[tuple[Claim, Claim]]) -> str:
+def _shift(broken: list[tuple[Claim, Claim]]) -> str:
     """Whether the rows that break look like columns that slid against each other."""
-    if len(pairs) < 2:
+    if len(broken) < 2:
         return ""
-    rows = [claim.place.row for claim, _ in pairs]
-    iou_at = {claim.place.row: iou for claim, iou in pairs}
+    rows = [claim.place.row for claim, _ in broken]
+    iou_at = {claim.place.row: iou for claim, iou in broken}
     for shift in (1, -1, 2, -2):
-        moved = [(claim, iou_at[claim.place.row + shift]) for claim, _ in pairs if claim.place.row + shift in iou_at]
-        if len(moved) > 1 and all(judge(c.printed, increasing(dice_of, iou)).severity is None for c, iou in moved):
+        moved = [(claim, iou_at[claim.place.row + shift]) for claim, _ in broken if claim.place.row + shift in iou_at]
+        if len(moved) > 1 and all(
+            judge(c.printed, increasing(dice_of, iou.printed)).severity is None for c, iou in moved
+        ):
             return f" (each Dice fits the IoU {abs(shift)} row{'s' * (abs(shift) > 1)} {'below' if shift > 0 else 'above'})"
     if rows == list(range(rows[0], rows[0] + len(rows))):
-        names = f"{pairs[0][0].row} to {pairs[-1][0].row}"
+        names = f"{broken[0][0].row} to {broken[-1][0].row}"
         return f" (no row from {names} fits: the two columns seem to be shifted against each other)"
     return ""
 
 
 def averages_bound(claims: Claims) -> Iterator[Finding]:
-    """Means over classes, images or seeds: IoU <= Dice <= 2 IoU / (1 + IoU), as the curve bends down (Jensen)."""
-    for dice, iou in (("mdice", "miou"), ("dice", "iou")):
+    """Means over classes, images or seeds: IoU <= Dice <= 2 IoU / (1 + IoU), as the curve bends down (Jensen).
+
+    A mean F1 that is made of mean precision and mean recall may be higher than the mean Dice, so only the first holds.
+    """
+    for dice, iou in (("mdice", "miou"), ("dice", "iou"), ("mf1", "miou"), ("f1", "iou")):
         for claim, other in pairs(claims, dice, iou):
-            if claim.pooled and other.pooled:
+            if claim.exact and other.exact:
                 continue
 
-            def bounds(reading: Reading, other: Claim = other) -> Interval:
-                low, high = score_interval(other, reading)
-                return low, dice_of(high)
+            def bounds(reading: Reading, claim: Claim = claim, other: Claim = other) -> Interval:
+                low, high = other.printed.score(reading)
+                return low, dice_of(high) if claim.measure.endswith("dice") else Fraction(1)
 
             verdict = judge(claim.printed, bounds)
             if verdict.severity:
@@ -81,26 +77,42 @@ def averages_bound(claims: Claims) -> Iterator[Finding]:
                 yield finding(claim, "mean-dice", implied, verdict, message)
 
 
+def dice_from_precision(claims: Claims) -> Iterator[Finding]:
+    """One class's Dice over all pixels is the harmonic mean of its precision and recall."""
+    for claim, precision in (*pairs(claims, "dice", "precision"), *pairs(claims, "f1", "precision")):
+        recall = claims.partner(claim, "class_accuracy")
+        if not (claim.exact and precision.exact and recall):
+            continue
+
+        def harmonic(reading: Reading, precision: Claim = precision, recall: Claim = recall) -> Interval:
+            ends = zip(precision.printed.score(reading), recall.printed.score(reading), strict=True)
+            low, high = (2 * p * r / (p + r) if p + r else Fraction(0) for p, r in ends)
+            return low, high
+
+        verdict = judge(claim.printed, harmonic)
+        if verdict.severity:
+            implied = claim.printed.printing_of(harmonic("printed"))
+            given = f"{quote(precision, claim)} and {quote(recall, claim)}"
+            message = f"{given} make {claim.heading.text} {implied}, not {claim.printed.text}"
+            yield finding(claim, "precision-recall", implied, verdict, message)
+
+
 def means_of_classes(claims: Claims) -> Iterator[Finding]:
     """A mean is that of its classes; classes that are not printed, or have no score, may have had any from 0 to 1."""
     class_measure = {mean: measure for measure, mean in MEAN_OF.items()}
     for claim in claims.scores:
         if claim.measure not in class_measure or claim.subject.cls:
             continue
-        classes = list(claims.classes_of(claim, class_measure[claim.measure]).values())
-        if claim.summary:
-            classes = [other for other in classes if other.place.table == claim.place.table]
-        number = claim.num_classes or (len(classes) if claim.summary else 0)
-        classes = [other for other in classes if other.printed.averaged == claim.printed.averaged]
-        if not classes or len(classes) > number:
+        listed = claims.classes_of(claim, class_measure[claim.measure])
+        number = claim.num_classes or (len(listed) if claim.summary else 0)
+        classes = [other for other in listed.values() if other.usable and other.alike(claim)]
+        if not classes or len(listed) > number:
             continue
 
         def mean(reading: Reading, classes: list[Claim] = classes, number: int = number) -> Interval:
-            ends = [score_interval(other, reading) for other in classes]
-            missing = number - len(classes)
-            return sum(low for low, _ in ends) / Fraction(number), (sum(high for _, high in ends) + missing) / Fraction(
-                number
-            )
+            ends = [other.printed.score(reading) for other in classes]
+            low, high = (sum(end, Fraction(0)) for end in zip(*ends, strict=True))
+            return low / number, (high + number - len(classes)) / number
 
         verdict = judge(claim.printed, mean)
         if verdict.severity:
@@ -121,7 +133,7 @@ def accuracy_bounds(claims: Claims) -> Iterator[Finding]:
                 continue  # perhaps IoU of all classes beside precision of the foreground
 
             def below(reading: Reading, other: Claim = other) -> Interval:
-                return Fraction(0), score_interval(other, reading)[1]
+                return Fraction(0), other.printed.score(reading)[1]
 
             verdict = judge(claim.printed, below)
             if verdict.severity:
@@ -138,20 +150,19 @@ def two_classes(claims: Claims) -> Iterator[Finding]:
     """
     for claim in claims.scores:
         accuracy = claims.partner(claim, "pixel_accuracy")
-        pooled = not claim.subject.cls and claims.tables[claim.place.table].pooled and not claim.printed.averaged
-        if claim.num_classes != 2 or not pooled or accuracy is None:
+        if claim.num_classes != 2 or claim.subject.cls or not claim.pooled or accuracy is None:
             continue
         if claim.measure == "miou":
 
             def between(reading: Reading, accuracy: Claim = accuracy) -> Interval:
-                low, high = score_interval(accuracy, reading)
+                low, high = accuracy.printed.score(reading)
                 return low / 2, high / (2 - high)
 
             yield from _two_classes(claim, between, [accuracy])
         elif claim.measure == "mdice" and (iou := claims.partner(claim, "miou")):
 
             def tied(reading: Reading, iou: Claim = iou, accuracy: Claim = accuracy) -> Interval:
-                ious, accuracies = score_interval(iou, reading), score_interval(accuracy, reading)
+                ious, accuracies = iou.printed.score(reading), accuracy.printed.score(reading)
                 return _two_class_dice(ious[0], accuracies[1]), _two_class_dice(ious[1], accuracies[0])
 
             yield from _two_classes(claim, tied, [iou, accuracy])

@@ -72,6 +72,11 @@ class Number:
             self.high + self.step if self.high >= 0 else self.high
         )
 
+    def score(self, reading: Reading) -> Interval:
+        """The same for a score as a fraction of one, which cannot lie outside 0 and 1."""
+        low, high = self.interval(reading)
+        return max(low, Fraction(0)), min(high, Fraction(1))
+
     def magnitude(self) -> Number:
         """The number without its sign."""
         return self if self.low >= 0 else replace(self, low=-self.high, high=-self.low)
@@ -109,6 +114,8 @@ def parse_number(text: str) -> Number | None:
 
     """
     plain = text.translate(DASHES).strip(" *_$`†‡§^").strip().replace("\\pm", "±").replace("\\%", "%")
+    if plain[:1] in ("↑", "↓"):
+        plain = "+-"["↑↓".index(plain[0])] + plain[1:]
     if plain.casefold() in GAPS:
         return None
     match = PRINTED.fullmatch(plain) if len(plain) <= MAX_LENGTH else None
@@ -190,3 +197,22 @@ def overlap(one: Interval, other: Interval) -> bool:
 def distance(printed: Number, implied: Interval) -> Fraction:
     """How far the printed number itself lies from an interval."""
     return max(Fraction(0), implied[0] - printed.high, printed.low - implied[1])
+
+
+def dice_of(iou: Fraction) -> Fraction:
+    """Dice = 2 IoU / (1 + IoU).
+
+    >>> str(dice_of(Fraction(1, 3)))
+    '1/2'
+    """
+    return 2 * iou / (1 + iou)
+
+
+def increasing(function: Callable[[Fraction], Fraction], score: Number) -> Implied:
+    """What follows from a score by a function that grows with it."""
+
+    def implied(reading: Reading) -> Interval:
+        low, high = score.score(reading)
+        return function(low), function(high)
+
+    return implied

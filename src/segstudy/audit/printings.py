@@ -12,9 +12,9 @@ from segstudy.audit.printed import Verdict, judge
 
 
 def impossible_values(claims: Claims) -> Iterator[Finding]:
-    """A score lies between 0 and 1, a difference of scores between -1 and 1."""
+    """A score lies between 0 and 1, a difference of scores between -1 and 1; a share may be anything."""
     for claim in claims.all:
-        if claim.number is None or claim.stray or claim.kind == "relative":
+        if claim.number is None or claim.stray or (claim.kind != "value" and claim.may_be_share):
             continue
         number, lowest = claim.number, 0 if claim.kind == "value" else -1
         if not lowest <= number.low <= number.high <= 1:
@@ -57,10 +57,10 @@ def repeated_values(claims: Claims) -> Iterator[Finding]:
     """A number that is printed twice is the same both times; the printing that fewest others agree with is the fault."""
     groups: dict[object, list[Claim]] = defaultdict(list)
     for claim in claims.scores:
-        groups[claim.subject, claim.measure, claim.printed.averaged].append(claim)
+        groups[claim.subject, claim.measure, claim.pooled, claim.printed.averaged].append(claim)
     for claim in claims.all:
         between = {(own.subject, other.subject) for own, other in claim.operands}
-        if claim.number and len(between) == 1:
+        if claim.number and len(between) == 1 and not claim.heading.guessed:
             groups[between.pop(), claim.measure, claim.kind].append(claim)
     for group in groups.values():
         trusted = _most_agreed(group)

@@ -26,8 +26,8 @@ COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S
 NOTES = {
     "title": "what the table is called",
     "caption": "free text",
-    "classes": "how many classes the means are over, or their names, separated by commas",
-    "level": "dataset (pixels of all images pooled, the default) or image (means over images)",
+    "classes": "how many classes the means are over, or their names with commas between; if 2, every pixel is of one of them",
+    "level": "dataset (over the pixels of all images at once, the default) or image (means over images)",
     "unit": "percent or fraction, where neither headings nor cells say it",
     "measure": "what columns hold that are headed by a class's name",
 }
@@ -58,7 +58,7 @@ class Table:
     keys: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
     classes: tuple[str, ...] = ()
-    pooled: bool = True
+    pooled: bool | None = None  # whether scores are over all pixels at once, if that is said
     remarks: tuple[str, ...] = ()
 
 
@@ -100,6 +100,8 @@ def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
     packaged = published_tables()
     paths: list[Path] = []
     for name in names:
+        if Path(name).is_dir() and name not in packaged:
+            raise TableError(f"{name}: is a folder; name the CSV files in it")
         if not Path(name).is_file() and name not in packaged:
             hint = nearest(name, packaged)
             raise TableError(
@@ -162,7 +164,7 @@ def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
     cells = _numbers(headings, grid[1:], lines[1:], path)
     columns = _in_one_unit(headings, cells, said.get("unit", ""))
     rows = [
-        Row(*_identity(headings, texts), tuple(column[index] for column in columns))
+        Row(*_identity(headings, texts, f"row {index + 1}"), tuple(column[index] for column in columns))
         for index, texts in enumerate(grid[1:])
     ]
     keys = {key: said[key] for key in NOTE_KEYS if key in said}
@@ -175,7 +177,7 @@ def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
         keys,
         num_classes,
         classes,
-        said.get("level", "dataset") == "dataset",
+        said["level"] == "dataset" if "level" in said else None,
         tuple(remarks),
     )
     return table, fitting
@@ -191,7 +193,7 @@ def _read_grid(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise TableError(f"{path}: is not text in UTF-8; save the table as CSV in UTF-8") from None
     if "\0" in text:
         raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
-    lines = text.splitlines()
+    lines = text.splitlines(keepends=True)
     first = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
     comments = [line.strip()[1:].strip() for line in lines[:first] if line.strip().strip("#").strip()]
     head = lines[first] if first < len(lines) else ""
@@ -325,7 +327,7 @@ def _looks_percent(numbers: Sequence[Number]) -> bool:
     return len(large) > len(numbers) / 2 or max(number.high for number in large) > 10
 
 
-def _identity(headings: list[Heading], texts: list[str]) -> tuple[str, dict[str, str], dict[str, str]]:
+def _identity(headings: list[Heading], texts: list[str], number: str) -> tuple[str, dict[str, str], dict[str, str]]:
     """What a row is called for people, what it says of itself, and the numbers of columns that are not recognised."""
     said = [(h, text) for h, text in zip(headings, texts, strict=True) if text.casefold() not in GAPS - {"none"}]
     keys: dict[str, str] = {}
@@ -341,7 +343,7 @@ def _identity(headings: list[Heading], texts: list[str]) -> tuple[str, dict[str,
     named = named or [(h.text, text) for h, text in said if h.kind in ("unknown", "number")]
     if len(named) == 1 and not re.search(r"[^\W\d_]", named[0][1]):
         return " ".join(part for part in named[0] if part), keys, asides
-    return ", ".join(text for _, text in named), keys, asides
+    return ", ".join(text for _, text in named) or number, keys, asides
 
 
 def _is_number(text: str) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from segstudy.cli import audit, data, numbers, study
+from segstudy.cli import audit, cache, data, fetch, numbers, study
 from segstudy.cli.options import app
 from segstudy.errors import SegstudyError
 
-__all__ = ["app", "audit", "data", "main", "numbers", "study"]
+__all__ = ["app", "audit", "cache", "data", "fetch", "main", "numbers", "study"]
 
 
 def main() -> None:

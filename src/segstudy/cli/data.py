@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from segstudy.cli.options import (
     DataDir,
@@ -14,9 +18,14 @@ from segstudy.cli.options import (
     StudyArg,
     app,
     plan_of,
-    workshop_of,
+    shown,
 )
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SpecError, listing, nearest
+
+if TYPE_CHECKING:
+    from segstudy.check import Checked
+    from segstudy.plan import Plan
+    from segstudy.store import Store
 
 
 @app.command()
@@ -24,31 +33,82 @@ def check(
     study: StudyArg,
     out: Out = None,
     data: DataDir = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", help="Only this dataset of the study; may be repeated.")
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option("--card", help="Write card.md, card.json and contact-sheet.jpg to this folder.")
+    ] = None,
+    write_split: Annotated[
+        Path | None, typer.Option("--write-split", help="Write which images stand in which split to this file.")
+    ] = None,
+    show_augment: Annotated[
+        bool,
+        typer.Option("--show-augment", help="Draw what augmentation makes of a few images, here or beside --card."),
+    ] = False,
     set_: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask."""
-    from segstudy.check import check_datasets
-    from segstudy.launch import preflight
+    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask.
+
+    Errors, which would stop training or make it wrong, exit with 2; warnings are told and exit with 0.
+    """
+    from segstudy.check.text import card_text, findings_text, verdict
+
+    whole, store = _plan_or_problems(study, out, set_, as_json)
+    checked = _check(whole, store, data, dataset, quiet)
+    if as_json:
+        print(json.dumps(checked.record(whole.study.name), indent=2))
+    else:
+        for each in checked.inspected:
+            print("\n".join([*card_text(each), ""]))
+        print("\n".join(findings_text(checked)))
+    said = sys.stderr if as_json else sys.stdout
+    for path in _write(checked, whole, card, write_split, show_augment):
+        print(f"wrote {shown(path)}", file=said)
+    if checked.number("error"):
+        raise SpecError(verdict(checked))
+    print(f"{verdict(checked)}; next: segstudy run {study}", file=said)
+
+
+def _plan_or_problems(study: str, out: Path | None, settings: list[str] | None, as_json: bool) -> tuple[Plan, Store]:
+    """The study's plan; of a study file that is wrong, what is wrong is printed for programs too."""
+    try:
+        return plan_of(study, out, settings)
+    except SpecError as error:
+        from segstudy.check import Checked, study_problem
+
+        if as_json:
+            checked = Checked(tuple(study_problem(line) for line in str(error).splitlines()), ())
+            print(json.dumps(checked.record(study), indent=2))
+        raise
+
+
+def _check(whole: Plan, store: Store, data: Path | None, datasets: list[str] | None, quiet: bool) -> Checked:
+    from segstudy.check import check_study
+    from segstudy.launch import Workshop
     from segstudy.progress import showing
 
-    whole, store = plan_of(study, out, set_)
-    problems: list[str] = []
+    named = list(whole.study.data)
+    if unknown := [name for name in datasets or () if name not in named]:
+        hint = nearest(unknown[0], named)
+        raise SpecError(f"--dataset {unknown[0]}: the study has no such dataset{hint}; it has {listing(named)}")
     with showing(quiet) as progress:
-        workshop = workshop_of(whole, store, data, progress)
-        try:
-            preflight(workshop, whole.runs)
-        except SegstudyError as error:
-            problems += str(error).split("\n")
-        cards, found = check_datasets(workshop, problems)
-    if as_json:
-        print(json.dumps({"problems": found, "datasets": cards}, indent=2))
-    else:
-        for card in cards:
-            print(f"{card['dataset']}: {card['splits']}; {len(card['classes'])} classes")
-            for name, share in card["pixel_share"].items():
-                print(f"  {name:16} {share:8.3%} of pixels")
-    if found:
-        raise SpecError("\n".join([f"{len(found)} problems:", *found]) if not as_json else f"{len(found)} problems")
-    print(f"nothing wrong found; next: segstudy run {study}", file=sys.stderr if as_json else sys.stdout)
+        workshop = Workshop(whole.study, store, data, progress, inspecting=True)
+        return check_study(workshop, whole.runs, datasets or named)
+
+
+def _write(
+    checked: Checked, whole: Plan, card: Path | None, write_split: Path | None, show_augment: bool
+) -> list[Path]:
+    """Write what was asked for, and return where it lies."""
+    from segstudy.check.files import write_augment_sheets, write_cards, write_split_of
+
+    written = write_cards(checked, card) if card is not None else []
+    if write_split is not None:
+        write_split_of(checked, write_split)
+        written.append(write_split)
+    if show_augment:
+        written += write_augment_sheets(checked, whole.runs, card or Path())
+    return [path.resolve() for path in written]

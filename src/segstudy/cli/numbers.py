@@ -1,17 +1,19 @@
-"""Commands about numbers: scores of masks from anywhere."""
+"""Commands about numbers: scores of masks from anywhere, and comparisons of two results."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segstudy.cli.options import (
-    Json,
-    app,
-)
+from segstudy.cli.options import Json, Out, Quiet, Set, app, plan_of, run_of
+from segstudy.errors import SpecError
+
+if TYPE_CHECKING:
+    from segstudy.compare import Side
+    from segstudy.schema import ScoringRules
 
 
 @app.command()
@@ -21,15 +23,79 @@ def score(
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
     ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
+    as_: Annotated[
+        list[str] | None,
+        typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
+    ] = None,
+    boundary_px: Annotated[
+        list[int] | None,
+        typer.Option(help="Tolerance of boundary F and surface Dice in pixels; may be repeated.", min=0, max=1000),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="Pattern whose bracket finds an image's group in its name, such as '^(p[0-9]+)_'."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")] = None,
+    counts: Annotated[
+        Path | None, typer.Option("--counts", help="Write counts to this .npz, for 'segstudy compare'.")
+    ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score masks from any framework against true masks; no network, no study."""
-    from segstudy.score import as_record, as_text, image_csv, score_masks
+    from segstudy.conventions import chosen
+    from segstudy.progress import showing
+    from segstudy.score import score_masks, write_counts
+    from segstudy.scorecard import as_record, as_text, image_csv
     from segstudy.store import write_text
 
+    chosen(as_ or ())  # an unknown name is told before masks are read
+    if counts is not None and counts.suffix != ".npz":
+        raise SpecError(f"--counts {counts}: name a file that ends in .npz")
+    rules = _rules(boundary_px)
     names = [name.strip() for name in classes.split(",")] if classes else None
-    scored = score_masks(predictions, truth, num_classes, names, ignore or ())
-    print(json.dumps(as_record(scored), indent=2) if as_json else as_text(scored))
+    with showing(quiet) as progress:
+        scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress)
+    if counts is not None:
+        write_counts(counts, scored, predictions, truth)
     if out is not None:
         write_text(out, image_csv(scored))
+    print(json.dumps(as_record(scored, as_ or ()), indent=2) if as_json else as_text(scored, as_ or ()))
+
+
+def _rules(boundary_px: list[int] | None) -> ScoringRules:
+    from segstudy.schema import ScoringRules
+
+    if not boundary_px:
+        return ScoringRules()
+    if len(set(boundary_px)) > 8:
+        raise SpecError(f"--boundary-px: {len(set(boundary_px))} tolerances were given; 8 at most")
+    return ScoringRules(tolerances_px=sorted(set(boundary_px)))
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="STUDY:EXPERIMENT, STUDY:EXPERIMENT/seedN, or a .npz of counts.")],
+    b: Annotated[str, typer.Argument(help="What it is compared with, likewise.")],
+    measure: Annotated[str, typer.Option(help="Measure of the whole set that is asked about.")] = "miou",
+    on: Annotated[str | None, typer.Option("--on", help="Dataset of a cross-evaluation; its own unless given.")] = None,
+    out: Out = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two results on the same images: which is better, how surely, and what else differs."""
+    from segstudy.compare import compare_sides
+    from segstudy.scorecard import comparison_text
+
+    record = compare_sides(_side(a, out, set_, on), _side(b, out, set_, on), measure)
+    print(json.dumps(record, indent=2, default=str) if as_json else comparison_text(record))
+
+
+def _side(name: str, out: Path | None, settings: list[str] | None, on: str | None) -> Side:
+    from segstudy.compare import side_of_file, side_of_runs
+
+    if name.endswith(".npz") or ":" not in name:
+        return side_of_file(Path(name))
+    study, experiment, seed = run_of(name)
+    plan, store = plan_of(study, out, settings)
+    return side_of_runs(name, store, plan.select([experiment], seed), on)

@@ -50,6 +50,19 @@ def plan_of(study: str, out: Path | None, settings: list[str] | None) -> tuple[P
     return plan, Store((out or Path(plan.study.name)).resolve())
 
 
+def run_of(name: str) -> tuple[str, str, int | None]:
+    """Study, experiment and seed, if any, of ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN``."""
+    from segstudy.errors import SpecError
+
+    study, colon, rest = name.rpartition(":")
+    experiment, slash, seed = rest.partition("/seed")
+    if not colon or not experiment:
+        raise SpecError(f"RUN '{name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
+    if slash and not seed.isdecimal():
+        raise SpecError(f"RUN '{name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed1, say")
+    return study, experiment, int(seed) if slash else None
+
+
 def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:
     """Everything at hand that carrying out ``plan`` needs."""
     from segstudy.launch import Workshop

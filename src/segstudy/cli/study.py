@@ -21,10 +21,11 @@ from segstudy.cli.options import (
     StudyArg,
     app,
     plan_of,
+    run_of,
     shown,
     workshop_of,
 )
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
     from segstudy.plan import Plan
@@ -144,16 +145,9 @@ def predict(
     from segstudy.errors import StoreError
     from segstudy.predict import predict_images
 
-    study, colon, rest = run_name.rpartition(":")
-    if not colon:
-        raise SpecError(f"RUN '{run_name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
-    experiment, _, seed = rest.partition("/seed")
+    study, experiment, seed = run_of(run_name)
     whole, store = plan_of(study, out, set_)
-    if seed and not seed.isdigit():
-        raise SpecError(
-            f"RUN '{run_name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed{whole.study.seeds[0]}"
-        )
-    chosen = whole.select([experiment], int(seed) if seed else None).runs[0]
+    chosen = whole.select([experiment], seed).runs[0]
     folder = store.run(chosen.experiment, chosen.seed)
     state = folder.state(chosen.identity, chosen.scored_on)
     if not folder.trained or state == "stale":
@@ -251,15 +245,12 @@ def _print_requirements(plan: Plan, store: Store, power: float, difference: floa
     )
     for row in rows:
         print(f"{row['about']}: sees {row['detectable']:.4f} as it stands")
-        for what, needed, floor in (
-            ("seeds", row["seeds"], row["floor_seeds"]),
-            ("images", row["images"], row["floor_images"]),
-        ):
-            other = "images" if what == "seeds" else "seeds"
-            enough = f"{needed:,} {what} at the present number of {other}"
-            never = f"no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}"
-            if needed is not None or floor == floor:
-                print(f"  {enough if needed is not None else never}")
+        for what, other in (("seeds", "images"), ("images", "seeds")):
+            needed, floor = row[what], row[f"floor_{what}"]
+            if needed is not None:
+                print(f"  {needed:,} {what} at the present number of {other}")
+            elif floor == floor:
+                print(f"  no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}")
         pairs = [f"{seeds} seeds with {images:,} images" for seeds, images in row["table"] if images is not None]
         if pairs:
             print(f"  or {'; '.join(pairs)}")

@@ -1,76 +1,69 @@
-"""Decode and resize each image once, into arrays on disk that every later epoch and run reads.
+"""Decode each image once, into arrays on disk that every later epoch, run and evaluation reads.
+
+Of a split, three parts may be cached, each in a folder of its own:
+
+=========  ==================================================================================================
+``<size>``  images and labels resized to so many pixels: what a network trains on
+``labels``  labels at each image's own size, compressed: what is scored at native resolution
+``images``  images at their own size: what crops are cut from, and what networks trained on crops are given
+=========  ==================================================================================================
+
+A folder's name ends in a hash of the files' contents and of all settings that the arrays depend on, so it never has to be
+looked into to know whether it is the right one, and what is no longer right is never used again.
 
 Array letters: ``n`` image, ``h`` height, ``w`` width, ``c`` colour channel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import math
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from segstudy.data.core import Dataset, Labels, Sample, fingerprint, load_pair
-from segstudy.errors import DataError
+from segstudy.data.packed import NO_ROOM, Bytes, Pieces, PiecesWriter, Rows, RowsWriter
+from segstudy.errors import DataError, StoreError
 from segstudy.progress import Progress
-from segstudy.store import Store, building, write_json
+from segstudy.store import RunFolder, Store, building, read_json, write_json
 
 # Raised whenever the same files would give other arrays than before.
 CACHE_VERSION = 1
-
-
-class Rows:
-    """A ``uint8`` array in a ``.npy`` file whose rows are read when they are asked for.
-
-    The file is read, not mapped: mapped pages count as this process's memory, so that a large cache would look like a
-    leak, and reading a mapped file that has been cut off kills the process instead of raising an error.
-    """
-
-    def __init__(self, path: Path) -> None:
-        mapped = np.load(path, mmap_mode="r")
-        self.path, self.shape, self.offset = path, mapped.shape, mapped.offset
-        assert mapped.dtype == np.uint8 and mapped.flags.c_contiguous
-
-    def __getitem__(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Rows at ``indices``, in that order."""
-        rows = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        stride = math.prod(self.shape[1:])
-        with self.path.open("rb", buffering=0) as file:
-            for row, index in zip(rows, indices, strict=True):
-                file.seek(self.offset + int(index) * stride)
-                if file.readinto(row.reshape(-1).data) != stride:
-                    raise DataError(f"{self.path}: is shorter than it should be; delete the folder and run again")
-        return rows
+LABELS_SHRINK = 10  # compressed labels take less than this share of their pixels, mostly much less
 
 
 @dataclass(frozen=True)
 class CachedSplit:
-    """One split of a dataset at the network's input size.
+    """One split of a dataset, decoded.
 
-    ``images_nhwc`` is ``uint8`` RGB (n, size, size, 3), ``labels_nhw`` is ``uint8`` (n, size, size), both in the
-    order of ``samples``. ``fingerprint`` is equal exactly when the files are.
+    ``images_nhwc`` gives ``uint8`` RGB, ``labels_nhw`` gives ``uint8`` labels, both in the order of ``samples``: ``Rows`` of
+    the network's input size, or ``Pieces`` of each image's own. ``native_labels`` are labels at each image's own size,
+    where they were asked for. ``fingerprint`` is equal exactly when the files are.
     """
 
     dataset: Dataset
     split: str
     samples: tuple[Sample, ...]
-    images_nhwc: Rows
-    labels_nhw: Rows
+    images_nhwc: Rows | Pieces
+    labels_nhw: Rows | Pieces
     fingerprint: str
+    native_labels: Pieces | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
 
-def resize_pair(image: Image.Image, labels: Labels, size: int) -> tuple[NDArray[np.uint8], Labels]:
+def resize_pair(image: Image.Image, labels: Labels, size: int) -> tuple[Bytes, Labels]:
     """Bring a pair to ``size`` x ``size`` as the review does: Pillow's bilinear for images, nearest for labels."""
     small = image.resize((size, size), Image.Resampling.BILINEAR)
     small_labels = Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST)
@@ -87,47 +80,185 @@ def remembered_fingerprint(samples: Sequence[Sample], store: Store) -> str:
     return content
 
 
-def open_cache(dataset: Dataset, split: str, size: int, store: Store, progress: Progress) -> CachedSplit:
-    """Open a split's arrays, building them first if the store has none for exactly these files and settings.
+def open_cache(
+    dataset: Dataset, split: str, size: int | None, store: Store, progress: Progress, native_labels: bool = False
+) -> CachedSplit:
+    """Open a split's arrays, building first what the store lacks for exactly these files and settings.
 
-    Safe when several processes build at once and when one is killed half-way: arrays appear whole or not at all.
+    Safe when several processes build at once, when one is killed half-way and when the disk is full: arrays appear whole
+    or not at all.
+
+    Parameters
+    ----------
+    dataset, split
+        What to open.
+    size
+        Height and width of the network's input, pixels; None for images at their own size.
+    store
+        Holds the cache.
+    progress
+        Says what is built, and how large it will be.
+    native_labels
+        Open labels at the images' own size as well; what must be built is built in one reading of the files.
 
     Raises
     ------
     DataError
         Naming every image or mask that cannot be used.
+    StoreError
+        When the disk has too little room, saying how much is needed.
 
     """
     samples = dataset.samples(split)
     content = remembered_fingerprint(samples, store)
-    key = json.dumps([CACHE_VERSION, content, size, dataset.classes, dataset.reading])
-    folder = store.cache / f"{dataset.name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-    if not folder.is_dir():
-        with building(folder) as temporary:
-            if temporary is not None:
-                _build(
-                    dataset, samples, size, temporary, progress.task(f"Reading {dataset.name} {split}", len(samples))
-                )
-    return CachedSplit(dataset, split, samples, Rows(folder / "images.npy"), Rows(folder / "labels.npy"), content)
+    folders = cache_folders(dataset, split, parts_of(size, native_labels), content, store)
+    _build_missing(dataset, split, folders, progress)
+    native = Pieces(folders["labels"] / "labels.zlib") if "labels" in folders else None
+    if size is None:
+        assert native is not None
+        images = Pieces(folders["images"] / "images.raw")
+        return CachedSplit(dataset, split, samples, images, native, content, native)
+    resized = folders[str(size)]
+    rows = Rows(resized / "images.npy"), Rows(resized / "labels.npy")
+    return CachedSplit(dataset, split, samples, *rows, content, native)
 
 
-def _build(dataset: Dataset, samples: Sequence[Sample], size: int, folder: Path, progress: Progress) -> None:
-    shape = (len(samples), size, size)
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (*shape, 3))
-    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, shape)
+def parts_of(size: int | None, native_labels: bool) -> tuple[str, ...]:
+    """The parts of a split that :func:`open_cache` opens.
+
+    >>> parts_of(256, True), parts_of(None, False)
+    (('256', 'labels'), ('images', 'labels'))
+    """
+    if size is None:
+        return "images", "labels"
+    return (str(size), "labels") if native_labels else (str(size),)
+
+
+def cache_folders(dataset: Dataset, split: str, parts: Sequence[str], content: str, store: Store) -> dict[str, Path]:
+    """Where each part of a split lies, or will lie, when its files' hash is ``content``."""
+
+    def folder(part: str) -> Path:
+        key = json.dumps(
+            [CACHE_VERSION, content, int(part) if part.isdigit() else part, dataset.classes, dataset.reading]
+        )
+        return store.cache / f"{dataset.name}-{split}-{part}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+    return {part: folder(part) for part in parts}
+
+
+def _build_missing(dataset: Dataset, split: str, folders: Mapping[str, Path], progress: Progress) -> None:
+    with contextlib.ExitStack() as stack:
+        targets = {}
+        for part in sorted(folders):  # everybody locks in one order, so that no two wait for each other
+            if not folders[part].is_dir():
+                temporary = stack.enter_context(building(folders[part]))
+                if temporary is not None:
+                    targets[part] = temporary
+        if targets:
+            _build(dataset, split, targets, progress)
+
+
+def _build(dataset: Dataset, split: str, targets: Mapping[str, Path], progress: Progress) -> None:
+    """Read every file once and write all parts of it."""
+    samples, folder = dataset.samples(split), next(iter(targets.values()))
+    pixels = sum(map(_native_pixels, samples)) if {"images", "labels"} & targets.keys() else 0
+    for part in targets:
+        progress.say(f"caching {dataset.name} {split}: {_announced(part, len(samples), pixels)}")
+    needed, free = sum(_num_bytes(part, len(samples), pixels) for part in targets), shutil.disk_usage(folder).free
+    try:
+        if needed > free:
+            raise OSError(NO_ROOM[0], "")
+        with contextlib.ExitStack() as stack:
+            writers = {
+                (part, name): stack.enter_context(contextlib.closing(writer))
+                for part, target in targets.items()
+                for name, writer in _writers(part, target, len(samples), pixels).items()
+            }
+            _fill(dataset, samples, writers, progress.task(f"Reading {dataset.name} {split}", len(samples)))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StoreError(
+            f"{folder.parent}: no room to cache {dataset.name} {split}: it needs {_mb(needed)}, {_mb(free)} are free; make "
+            "room (segstudy cache STUDY --clear-unused removes what is no longer read), or choose another --out"
+        ) from None
+    for target in targets.values():
+        write_json(target / "samples.json", [sample.id for sample in samples])
+
+
+def _native_pixels(sample: Sample) -> int:
+    """Pixels of an image, from its header; 0 where that cannot be read, as will be said when the image is."""
+    try:
+        with Image.open(sample.image) as image:
+            return image.width * image.height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0
+
+
+def _num_bytes(part: str, num_images: int, native_pixels: int) -> int:
+    """Size of a part; of compressed labels an estimate on the high side."""
+    if part.isdigit():
+        return num_images * int(part) ** 2 * 4
+    return native_pixels * 3 if part == "images" else native_pixels // LABELS_SHRINK
+
+
+def _announced(part: str, num_images: int, native_pixels: int) -> str:
+    pixels = num_images * int(part) ** 2 if part.isdigit() else native_pixels
+    what = {"labels": "masks at their own size", "images": "images at their own size"}.get(part, f"images at {part} px")
+    size = _mb(_num_bytes(part, num_images, native_pixels))
+    return f"{num_images} {what}, {pixels / 1e6:,.1f} megapixels, {'about ' if part == 'labels' else ''}{size}"
+
+
+def _mb(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
+def _writers(part: str, folder: Path, num_images: int, native_pixels: int) -> dict[str, RowsWriter | PiecesWriter]:
+    if part == "labels":
+        return {"labels": PiecesWriter(folder / "labels.zlib", num_images, 0)}
+    if part == "images":
+        return {"images": PiecesWriter(folder / "images.raw", num_images, native_pixels * 3)}
+    shape = (num_images, int(part), int(part))
+    return {
+        "images": RowsWriter(folder / "images.npy", (*shape, 3)),
+        "labels": RowsWriter(folder / "labels.npy", shape),
+    }
+
+
+def _arrays(part: str, image: Image.Image, labels: Labels) -> dict[str, Bytes]:
+    if part.isdigit():
+        small, small_labels = resize_pair(image, labels, int(part))
+        return {"images": small, "labels": small_labels}
+    return {"labels": labels} if part == "labels" else {"images": np.asarray(image)}
+
+
+def _fill(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    writers: Mapping[tuple[str, str], RowsWriter | PiecesWriter],
+    progress: Progress,
+) -> None:
+    parts = {part for part, _ in writers}
 
     def fill(index: int) -> str | None:
         try:
-            images[index], labels[index] = resize_pair(*load_pair(dataset, samples[index]), size)
+            image, labels = load_pair(dataset, samples[index])
+            for part in parts:
+                for name, array in _arrays(part, image, labels).items():
+                    writers[part, name].write(index, array)
         except DataError as error:
             return str(error)
         finally:
             progress.advance()
         return None
 
-    # Pillow decodes and resizes outside the interpreter lock, so threads are enough.
+    # Pillow decodes and resizes, and zlib compresses, outside the interpreter lock, so threads are enough.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        problems = [problem for problem in pool.map(fill, range(len(samples))) if problem]
+        try:
+            problems = [problem for problem in pool.map(fill, range(len(samples))) if problem]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     if problems:
         more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise DataError(
@@ -135,6 +266,69 @@ def _build(dataset: Dataset, samples: Sequence[Sample], size: int, folder: Path,
             + "\n".join(problems[:10])
             + more
         )
-    images.flush()
-    labels.flush()
-    write_json(folder / "samples.json", [sample.id for sample in samples])
+    for writer in writers.values():
+        writer.finish()
+
+
+class Entry(NamedTuple):
+    """One folder of a cache: a part of a split, or (not ``whole``) one that is being built or that was cut off."""
+
+    folder: Path
+    dataset: str
+    split: str
+    part: str
+    num_images: int
+    num_bytes: int
+    whole: bool
+
+
+def list_cache(store: Store) -> list[Entry]:
+    """Everything that a store's cache holds, by name."""
+    if not store.cache.is_dir():
+        return []
+    return [_entry(folder) for folder in sorted(store.cache.iterdir()) if folder.is_dir()]
+
+
+def _entry(folder: Path) -> Entry:
+    dataset, split, part, _ = ["", "", "", *_final_name(folder).rsplit("-", 3)][-4:]
+    num_images = num_bytes = 0
+    with contextlib.suppress(StoreError, OSError, TypeError):  # half-built, or taken away meanwhile
+        num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        num_images = len(read_json(folder / "samples.json"))
+    return Entry(folder, dataset, split, part, num_images, num_bytes, not folder.name.startswith("."))
+
+
+def _final_name(folder: Path) -> str:
+    """The name that a folder has, or would have once it is whole: ``.name.tmp`` is built, ``.name.gone`` removed."""
+    return folder.name[1:].rpartition(".")[0] if folder.name.startswith(".") else folder.name
+
+
+def clear_cache(store: Store, entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Remove folders of a cache; returns those that were removed, and those that a process is building just now.
+
+    Raises
+    ------
+    StoreError
+        When a run of the study is being worked on, since it reads the cache, or when a folder cannot be removed.
+
+    """
+    runs = map(RunFolder, sorted(store.root.glob("runs/*/*")))
+    if busy := [run.path for run in runs if run.locked()]:
+        raise StoreError(f"{busy[0]}: is being worked on and reads the cache; wait for it or stop it")
+    removed, kept = [], []
+    for entry in entries:
+        name = _final_name(entry.folder)
+        try:
+            with FileLock(store.cache / f".{name}.lock", timeout=0):  # who builds a folder holds this
+                gone = store.cache / f".{name}.gone"
+                if entry.folder != gone:
+                    shutil.rmtree(gone, ignore_errors=True)
+                    entry.folder.rename(gone)  # at once, so that nobody takes what is left of it for the whole
+                shutil.rmtree(gone)
+        except Timeout:
+            kept.append(entry)
+        except OSError as error:
+            raise StoreError(f"{entry.folder}: cannot be removed ({error.strerror})") from None
+        else:
+            removed.append(entry)
+    return removed, kept

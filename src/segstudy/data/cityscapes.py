@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from segstudy.data.core import IGNORE, Dataset, Labels, Sample, read_grey
+from segstudy.data.faults import Fault, fault_of, refuse
+from segstudy.data.pairing import Listing, lone_files
 from segstudy.errors import DataError, listing
 
 # Name, colour and label id of each class, in the order of the train ids. The other label ids from 0 to 33, and
@@ -63,7 +65,8 @@ def read(name: str, root: Path, *, num_classes: int = 19) -> Dataset:
     Raises
     ------
     DataError
-        If folders are missing, an image has no mask or the reverse, or there are only labelTrainIds and they are wrong.
+        If folders are missing or no image has a mask. Lone files, and labelTrainIds that are wrong where there is nothing
+        else, are the dataset's ``faults``.
 
     Source: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016.
     """
@@ -72,20 +75,21 @@ def read(name: str, root: Path, *, num_classes: int = 19) -> Dataset:
             f"dataset '{name}': num_classes is {num_classes}, but Cityscapes has 19 (or 20 as in the review)"
         )
     images, label_ids, train_ids = _find_files(root)
-    by_ids = not train_ids or any(key.startswith(("train/", "val/")) for key in label_ids)
+    by_ids = not train_ids.images or any(key.startswith(("train/", "val/")) for key in label_ids.images)
     masks, ending = (label_ids, ID_END) if by_ids else (train_ids, TRAIN_ID_END)
     labels_of: Callable[[Sample], Labels] = labels_from_ids if by_ids else labels_from_train_ids
-    splits, notes = _pair(root, images, masks, ending, labels_of)
-    looked_at = [sample for part in splits.values() for sample in part[:NUM_COMPARED]]
+    splits, notes, faults = _pair(images, masks, ending, labels_of)
+    if not splits:
+        refuse(f"{root}: no image has a mask", faults)
+    looked_at = [(split, sample) for split, part in splits.items() for sample in part[:NUM_COMPARED]]
     if by_ids:
-        notes += _compare(looked_at, train_ids)
+        notes += _compare([sample for _, sample in looked_at], train_ids.images)
     else:
-        for sample in looked_at:
-            labels_of(sample)
+        faults += _wrong_train_ids(looked_at)
         notes.append("there are no labelIds; labelTrainIds are used as they are")
     rows = [(title, colour) for title, colour, _ in TABLE] + [UNUSED] * (num_classes - len(TABLE))
     classes, palette = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
-    return Dataset(name, classes, palette, splits, labels_of, tuple(notes))
+    return Dataset(name, classes, palette, splits, labels_of, notes=tuple(notes), faults=tuple(faults))
 
 
 def labels_from_ids(sample: Sample) -> Labels:
@@ -95,7 +99,8 @@ def labels_from_ids(sample: Sample) -> Labels:
     if wrong:
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} are no Cityscapes label ids, which are 0-{NUM_LABEL_IDS - 1} "
-            "(and 255 for -1); copy the mask anew from the official gtFine package"
+            "(and 255 for -1); copy the mask anew from the official gtFine package",
+            "outside-classes",
         )
     table = np.full(256, IGNORE, np.uint8)
     for train_id, (_, _, label_id) in enumerate(TABLE):
@@ -111,12 +116,13 @@ def labels_from_train_ids(sample: Sample) -> Labels:
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} are no train ids, which are 0-{len(TABLE) - 1} and 255. The file "
             "was made by a faulty script (19 for all other classes, ids shifted by one, or label ids under this "
-            f"name); put the official *{ID_END} beside it, from which train ids are derived"
+            f"name); put the official *{ID_END} beside it, from which train ids are derived",
+            "outside-classes",
         )
     return values
 
 
-def _find_files(root: Path) -> tuple[Files, Files, Files]:
+def _find_files(root: Path) -> tuple[Listing, Listing, Listing]:
     """Images, labelIds and labelTrainIds, each by ``<split>/<city>/<name>``."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
@@ -125,47 +131,75 @@ def _find_files(root: Path) -> tuple[Files, Files, Files]:
         found = listing(sorted(path.name for path in root.iterdir())) or "nothing"
         raise DataError(f"{root}: expected leftImg8bit/ (or images/) and gtFine/ here; found {found}")
     images = _by_key(image_root, IMAGE_END)
-    if not any(key.startswith(("train/", "val/")) for key in images):
+    if not any(key.startswith(("train/", "val/")) for key in images.images):
         raise DataError(f"{image_root}: holds no train/<city>/*{IMAGE_END} and no val/<city>/*{IMAGE_END}")
     return images, _by_key(root / "gtFine", ID_END), _by_key(root / "gtFine", TRAIN_ID_END)
 
 
-def _by_key(folder: Path, ending: str) -> Files:
-    found = {}
+def _by_key(folder: Path, ending: str) -> Listing:
+    """Files by ``<split>/<city>/<name>``; those of another suffix, or an ending of another case, are ``unread``."""
+    found, unread = {}, {}
+    stem = Path(ending).stem.casefold()
     for split in SPLITS:
-        for path in sorted(folder.glob(f"{split}/*/*{ending}"), key=lambda path: path.as_posix()):
-            if not path.name.startswith("."):
+        for path in sorted(folder.glob(f"{split}/*/*"), key=lambda path: path.as_posix()):
+            if path.name.startswith("."):
+                continue
+            if path.name.endswith(ending):
                 found[f"{split}/{path.parent.name}/{path.name.removesuffix(ending)}"] = path
-    return found
+            elif path.stem.casefold().endswith(stem):
+                unread[f"{split}/{path.parent.name}/{path.stem[: -len(stem)]}"] = path
+    return Listing(found, unread)
 
 
 def _pair(
-    root: Path, images: Files, masks: Files, ending: str, labels_of: Callable[[Sample], Labels]
-) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
-    """Samples by split, with notes on what was left out; lone files of all splits are reported together."""
+    images: Listing, masks: Listing, ending: str, labels_of: Callable[[Sample], Labels]
+) -> tuple[dict[str, tuple[Sample, ...]], list[str], list[Fault]]:
+    """Samples by split, notes on what was left out, and a fault for each lone file."""
     splits: dict[str, tuple[Sample, ...]] = {}
     notes: list[str] = []
-    problems: list[str] = []
+    faults: list[Fault] = []
     for split in SPLITS:
-        wanted = [key for key in images if key.startswith(split + "/")]
-        given = [key for key in masks if key.startswith(split + "/")]
-        if split == "test" and not (wanted and given):
-            if wanted or given:
-                notes.append(f"the split 'test' is left out: it has {len(wanted)} images and {len(given)} masks")
+        wanted, given = _of_split(images, split), _of_split(masks, split)
+        if split == "test" and not (wanted.images and given.images):
+            if wanted.images or given.images:
+                left = f"{len(wanted.images)} images and {len(given.images)} masks"
+                notes.append(f"the split 'test' is left out: it has {left}")
             continue
-        if lone := [key for key in wanted if key not in masks]:
-            problems.append(f"{len(lone)} images of '{split}' have no gtFine/*{ending}: {listing(lone, 5)}")
-        if lone := [key for key in given if key not in images]:
-            problems.append(f"{len(lone)} masks of '{split}' have no image: {listing(lone, 5)}")
-        samples = tuple(Sample(key, images[key], masks[key]) for key in wanted if key in masks)
-        if split == "test" and all((labels_of(sample) == IGNORE).all() for sample in samples[:NUM_COMPARED]):
+        faults += lone_files(wanted, given, f"gtFine/*{ending}", split)
+        samples = tuple(
+            Sample(key, path, given.images[key]) for key, path in wanted.images.items() if key in given.images
+        )
+        if split == "test" and all(_holds_no_class(sample, labels_of) for sample in samples[:NUM_COMPARED]):
             if samples:
                 notes.append(f"the split 'test' is left out: the first masks of its {len(samples)} hold no class")
         elif samples:
             splits[split] = samples
-    if problems:
-        raise DataError(f"{root}:\n" + "\n".join(problems) + "\nAdd the missing files or move the lone ones away.")
-    return splits, notes
+    return splits, notes, faults
+
+
+def _of_split(files: Listing, split: str) -> Listing:
+    def part(named: Files) -> dict[str, Path]:
+        return {key: path for key, path in named.items() if key.startswith(f"{split}/")}
+
+    return Listing(part(files.images), part(files.unread))
+
+
+def _holds_no_class(sample: Sample, labels_of: Callable[[Sample], Labels]) -> bool:
+    try:
+        return bool((labels_of(sample) == IGNORE).all())
+    except DataError:
+        return False  # whoever reads the whole split says what is wrong with it
+
+
+def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
+    """Faults of the first masks: copies in the wild are mostly wrong in all of them, and that is better known at once."""
+    faults = []
+    for split, sample in samples:
+        try:
+            labels_from_train_ids(sample)
+        except DataError as error:
+            faults.append(fault_of(error, sample.mask, split, sample.id))
+    return faults
 
 
 def _compare(samples: list[Sample], train_ids: Files) -> list[str]:
@@ -182,7 +216,6 @@ def _compare(samples: list[Sample], train_ids: Files) -> list[str]:
 
 def _agrees(sample: Sample, train_id_path: Path) -> bool:
     try:
-        stored = read_grey(train_id_path)
+        return np.array_equal(read_grey(train_id_path), labels_from_ids(sample))
     except DataError:
-        return False  # a file that is not used may be broken
-    return np.array_equal(stored, labels_from_ids(sample))
+        return False  # what is not used may be broken, and of what is used, whoever reads all says so

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from segstudy.data.faults import Fault
 from segstudy.errors import DataError, listing
 
 IGNORE = 255
+COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 Labels = NDArray[np.uint8]
 
@@ -26,12 +28,18 @@ Labels = NDArray[np.uint8]
 class Sample:
     """One image with its mask.
 
-    ``id`` is unique within a dataset and never changes with the place where the dataset lies.
+    ``id`` is unique within a dataset and never changes with the place where the dataset lies. ``group`` names what the
+    image shares with others that must stay together (a patient, a video, a city); either every sample of a dataset has
+    one or none has, and then it is empty.
     """
 
     id: str
     image: Path
     mask: Path
+    group: str = ""
+
+
+Parts = tuple[tuple[Sample, ...], tuple[Sample, ...]]  # what is kept, and what is set aside
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,9 @@ class Dataset:
     ``len(classes)`` outputs. ``labels_of`` returns labels at the mask's own size, ``uint8`` (h, w), each below
     ``len(classes)`` or 255, and raises :class:`~segstudy.errors.DataError` for any other value. ``reading`` names
     everything beside the files themselves that labels depend on: two datasets of one ``reading`` and the same files
-    give the same labels.
+    give the same labels. ``by_fraction`` says that the splits were drawn, not named by the layout. ``faults`` are what the
+    reader found wrong and left out, such as an image without a mask: nothing may be trained on a dataset that has errors
+    among them.
     """
 
     name: str
@@ -52,6 +62,8 @@ class Dataset:
     labels_of: Callable[[Sample], Labels]
     notes: tuple[str, ...] = ()
     reading: str = ""
+    by_fraction: bool = False
+    faults: tuple[Fault, ...] = ()
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         """Samples of ``split``; ``"all"`` gives every split's, in the order of the splits."""
@@ -89,20 +101,20 @@ def train_test_indices(count: int, test_fraction: float, seed: int) -> tuple[NDA
     return order[num_test:], order[:num_test]
 
 
-def divide(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def divide(samples: Sequence[Sample], fraction: float, seed: int) -> Parts:
     """Divide ``samples`` into (kept, set aside), the latter being ``fraction`` of them."""
     kept, aside = train_test_indices(len(samples), fraction, seed)
     return tuple(samples[i] for i in kept), tuple(samples[i] for i in aside)
 
 
 def assign_roles(
-    dataset: Dataset, protocol: str, report: str | None, holdout_fraction: float, split_seed: int
+    dataset: Dataset, protocol: str, report: str | None, set_aside: Callable[[Sequence[Sample]], Parts]
 ) -> tuple[Dataset, Roles]:
     """Say who trains, who chooses the epoch and who is reported, carving a ``holdout`` from train where needed.
 
     Under ``paper`` the reported split also chooses the epoch, as the review did. Under ``held-out`` the epoch is
-    chosen on the dataset's own ``val`` if that is not the reported split, else on ``holdout``: ``holdout_fraction``
-    of ``train``, taken with ``split_seed``, the same for every run.
+    chosen on the dataset's own ``holdout`` (a split file may have one) or ``val``, whichever is not the reported split,
+    else on a ``holdout`` of what ``set_aside`` takes from ``train``, the same for every run.
     """
     reported = report or next((name for name in ("test", "val") if name in dataset.splits), None)
     if reported is None or "train" not in dataset.splits:
@@ -112,10 +124,13 @@ def assign_roles(
         )
     dataset.samples(reported)
     if protocol == "paper":
-        return dataset, Roles("train", reported, reported)
-    if "val" in dataset.splits and reported != "val":
-        return dataset, Roles("train", "val", reported)
-    kept, aside = divide(dataset.splits["train"], holdout_fraction, split_seed)
+        note = "protocol 'paper' makes no use of the split 'holdout'"
+        notes = (*dataset.notes, note) if "holdout" in dataset.splits and reported != "holdout" else dataset.notes
+        return replace(dataset, notes=notes), Roles("train", reported, reported)
+    for own in ("holdout", "val"):
+        if own in dataset.splits and reported != own:
+            return dataset, Roles("train", own, reported)
+    kept, aside = set_aside(dataset.splits["train"])
     splits = {**dataset.splits, "train": kept, "holdout": aside}
     return replace(dataset, splits=splits), Roles("train", "holdout", reported)
 
@@ -127,26 +142,55 @@ def open_image(path: Path) -> Image.Image:
             image.load()
             return image
     except FileNotFoundError:
-        raise DataError(f"{path}: the file is missing") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that Pillow can read") from None
+        raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: the image cannot be decoded ({error}); copy it anew from its source") from None
+        unknown = isinstance(error, UnidentifiedImageError)
+        kind = "truncated" if "truncated" in str(error).lower() or _lacks_end(path) else "unreadable"
+        reason = "not an image that Pillow can read" if unknown else f"the image cannot be decoded ({error})"
+        raise DataError(f"{path}: {reason}; copy it anew from its source", kind) from None
+
+
+def _lacks_end(path: Path) -> bool:
+    """Whether a JPEG or PNG file does not end as its format says, so that it must have been cut off."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    ends = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+    return any(content.startswith(start) and end not in content[-64:] for start, end in ends.items())
+
+
+def is_deep(path: Path, image: Image.Image) -> bool:
+    """Whether a decoded file holds more than 8 bits a channel; of colours, Pillow keeps the upper 8 without a word."""
+    if image.mode.startswith(("I", "F")):
+        return True
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24] > 8  # the bit depth, after signature, chunk head, width and height
+    return bool(max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8)  # TIFF's BitsPerSample
 
 
 def read_rgb(path: Path) -> Image.Image:
     """Decode an image as 8-bit RGB. Images of 16 bits or floats are refused: cutting them to 8 bits is a choice."""
-    image = open_image(path)
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"{path}: mode '{image.mode}' has more than 8 bits a channel; convert it to 8-bit RGB first")
+    return as_rgb(path, open_image(path))
+
+
+def as_rgb(path: Path, image: Image.Image) -> Image.Image:
+    """A decoded file as 8-bit RGB, as :func:`read_rgb` gives it."""
+    if is_deep(path, image):
+        text = f"mode '{image.mode}' has more than 8 bits a channel; convert it to 8-bit RGB first"
+        raise DataError(f"{path}: {text}", "16-bit")
+    if "transparency" in image.info:  # Pillow warns of palettes with transparency unless they become RGBA first
+        return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
 
 
 def read_grey(path: Path, *, indices: bool = True) -> NDArray[np.uint8]:
     """Decode a mask to one ``uint8`` channel (h, w).
 
-    With ``indices`` the values are class indices: a palette's indices stay as they are and a coloured mask is an error,
-    since its brightness means nothing. Without, they are brightness: colours and palettes become luminance.
+    With ``indices`` the values are class indices: a palette's indices stay as they are. Without, they are brightness:
+    palettes and the greys of a colour file become luminance. In both, colours are an error, since their brightness means
+    nothing; without ``indices`` the traces of colour that JPEG may leave are none.
     """
     image = open_image(path)
     if image.mode == "L" or (image.mode == "P" and indices):
@@ -155,12 +199,15 @@ def read_grey(path: Path, *, indices: bool = True) -> NDArray[np.uint8]:
         return _whole_8_bit(path, np.asarray(image))
     if image.mode == "1":
         return np.asarray(image.convert("L"), dtype=np.uint8)
+    if is_deep(path, image):
+        raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
     rgb = np.asarray(image.convert("RGBA"))[..., :3]  # by way of RGBA, since Pillow warns of palettes with transparency
     if (rgb == rgb[..., :1]).all():
         return rgb[..., 0]
-    if indices:
+    if indices or (rgb.max(axis=-1) - rgb.min(axis=-1)).max() > COLOUR_TRACES:
+        wanted = "of class indices" if indices else "with 0 for background and 255 for foreground"
         raise DataError(
-            f"{path}: the mask is coloured (mode '{image.mode}'); convert it to one channel of class indices"
+            f"{path}: the mask is coloured (mode '{image.mode}'); convert it to one channel {wanted}", "coloured-mask"
         )
     return np.asarray(Image.fromarray(rgb).convert("L"))
 
@@ -171,7 +218,8 @@ def _whole_8_bit(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
     if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 255 and (numbers % 1 == 0).all()):
         raise DataError(
             f"{path}: mask values go from {numbers.min():g} to {numbers.max():g}; "
-            "masks hold whole numbers from 0 to 255"
+            "masks hold whole numbers from 0 to 255",
+            "outside-classes",
         )
     return values.astype(np.uint8)
 
@@ -186,7 +234,8 @@ def threshold_labels(sample: Sample) -> Labels:
     if values.size and 0 < values.max() <= 127:
         raise DataError(
             f"{sample.mask}: no pixel is above 127 although values reach {values.max()}; this reader expects 0 for "
-            "background and 255 for foreground (for masks of class indices use the reader 'folder')"
+            "background and 255 for foreground (for masks of class indices use the reader 'folder')",
+            "outside-classes",
         )
     return (values > 127).astype(np.uint8)
 
@@ -202,7 +251,8 @@ def index_labels(sample: Sample, num_classes: int, ignored: Sequence[int] = ()) 
     if wrong:
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} lie outside the {num_classes} classes 0-{num_classes - 1}; "
-            f"set num_classes to {max(wrong) + 1} or more, or name them under ignore_values (255 is always ignored)"
+            f"set num_classes to {max(wrong) + 1} or more, or name them under ignore_values (255 is always ignored)",
+            "outside-classes",
         )
     return table[values]
 
@@ -214,38 +264,10 @@ def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
     if (image.height, image.width) != labels.shape:
         raise DataError(
             f"{sample.image}: the image is {image.width}x{image.height} but its mask {sample.mask.name} is "
-            f"{labels.shape[1]}x{labels.shape[0]}; they must have the same size"
+            f"{labels.shape[1]}x{labels.shape[0]}; they must have the same size",
+            "size-mismatch",
         )
     return image, labels
-
-
-def list_images(folder: Path) -> dict[str, Path]:
-    """Images directly in ``folder`` by stem, sorted by name; two images with one stem are an error."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):  # paths sort without case on Windows
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DataError(f"{folder}: '{found[path.stem].name}' and '{path.name}' differ only in their suffix")
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
-
-
-def pair_by_stem(images: Path, masks: Path, prefix: str = "") -> tuple[Sample, ...]:
-    """Pair two folders' files by stem; an image without a mask, or the reverse, is an error that names it."""
-    image_files, mask_files = list_images(images), list_images(masks)
-    problems = []
-    if lone := [path.name for stem, path in image_files.items() if stem not in mask_files]:
-        problems.append(f"{len(lone)} images have no mask in {masks}: {listing(lone, 5)}")
-    if lone := [path.name for stem, path in mask_files.items() if stem not in image_files]:
-        problems.append(f"{len(lone)} masks have no image in {images}: {listing(lone, 5)}")
-    if problems:
-        raise DataError("\n".join(problems) + "\nAdd the missing files or move the lone ones away.")
-    return tuple(Sample(prefix + stem, path, mask_files[stem]) for stem, path in image_files.items())
 
 
 def file_digest(path: Path, memo: dict[str, str]) -> str:

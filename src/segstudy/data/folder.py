@@ -13,7 +13,9 @@ Masks hold class indices (one channel or a palette), or 0 and 255 for two classe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +29,12 @@ from segstudy.data.core import (
     Sample,
     divide,
     index_labels,
-    list_images,
     open_image,
-    pair_by_stem,
     read_grey,
     threshold_labels,
 )
+from segstudy.data.faults import Fault, fault_of, refuse
+from segstudy.data.pairing import list_images, match_by_stem
 from segstudy.errors import DataError, listing
 
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -72,22 +74,38 @@ def read(
     Raises
     ------
     DataError
-        If no layout fits, images or masks are alone, lists are inconsistent, or the classes cannot be told.
+        If no layout fits, no image has a mask, or the classes cannot be told. Lone files, wrong lines of lists and masks
+        that cannot be read are the dataset's ``faults``.
     """
-    splits, notes = _find_splits(root, test_fraction, split_seed)
-    masks = [sample.mask for part in splits.values() for sample in part]
+    found = _find_splits(root, test_fraction, split_seed)
+    masks = [sample.mask for part in found.splits.values() for sample in part]
     if classes is not None:
         _check_names(name, classes, num_classes)
         num_classes = len(classes)
-    elif num_classes is None:
-        num_classes = guess_classes(masks, ignore_values)
+    jpeg = any(_is_jpeg(mask) for mask in masks)
+    values: set[int] = set()
+    if num_classes in (None, 2) and not jpeg:
+        values, broken = _values(masks)
+        found.faults += broken
+    if num_classes is None:
+        num_classes = 2 if jpeg else _guess(masks, values, ignore_values, MAX_LOOKED_AT)
         looked_at = min(len(masks), MAX_LOOKED_AT)
-        notes.append(f"{num_classes} classes, guessed from {looked_at} of {len(masks)} masks")
+        found.notes.append(f"{num_classes} classes, guessed from {looked_at} of {len(masks)} masks")
     if not 2 <= num_classes <= MAX_CLASSES:
         raise DataError(f"dataset '{name}': {num_classes} classes; a mask can hold 2 to {MAX_CLASSES}")
     names = tuple(classes) if classes is not None else _default_names(num_classes)
-    labels_of = _meaning(masks, num_classes, ignore_values)
-    return Dataset(name, names, _palette(masks[0], num_classes, labels_of), splits, labels_of, tuple(notes))
+    labels_of = _meaning(masks, num_classes, ignore_values, values)
+    palette = _palette(masks, num_classes, labels_of)
+    return Dataset(
+        name,
+        names,
+        palette,
+        found.splits,
+        labels_of,
+        notes=tuple(found.notes),
+        by_fraction=found.by_fraction,
+        faults=tuple(found.faults),
+    )
 
 
 def guess_classes(masks: Sequence[Path], ignore_values: Sequence[int] = (), *, limit: int = MAX_LOOKED_AT) -> int:
@@ -103,7 +121,11 @@ def guess_classes(masks: Sequence[Path], ignore_values: Sequence[int] = (), *, l
     """
     if any(_is_jpeg(mask) for mask in masks):
         return 2
-    values = _values(masks, limit) - set(ignore_values)
+    return _guess(masks, _values(masks, limit)[0], ignore_values, limit)
+
+
+def _guess(masks: Sequence[Path], found: set[int], ignore_values: Sequence[int], limit: int) -> int:
+    values = found - set(ignore_values)
     if values == {0, 255}:
         return 2
     indices = values - {IGNORE}
@@ -152,25 +174,47 @@ def _distance(grid: NDArray[np.int64], colour: tuple[int, int, int]) -> NDArray[
     return squared
 
 
-def _find_splits(root: Path, test_fraction: float, split_seed: int) -> tuple[Splits, list[str]]:
-    """Samples by split in the first layout that fits, with notes."""
+@dataclass
+class _Found:
+    """What lies in a folder: samples by split, notes on what was left out, and what is wrong."""
+
+    splits: Splits = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    by_fraction: bool = False
+
+
+def _find_splits(root: Path, test_fraction: float, split_seed: int) -> _Found:
+    """Samples by split in the first layout that fits."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     for image_folder, mask_folder in (("{}", "{}annot"), ("images/{}", "masks/{}"), ("{}/images", "{}/masks")):
-        found = _named_splits(root, image_folder, mask_folder)
-        if any(image.is_dir() and mask.is_dir() for image, mask in found.values()):
-            notes = []
-            if "test" in found and not found["test"][1].is_dir():  # a test set's masks are often kept back
-                notes.append(f"{found.pop('test')[0]} is left out: it has no masks")
-            return {split: pair_by_stem(*folders, prefix=f"{split}/") for split, folders in found.items()}, notes
+        folders = _named_splits(root, image_folder, mask_folder)
+        if any(image.is_dir() and mask.is_dir() for image, mask in folders.values()):
+            return _paired(folders)
     images, masks = root / "images", root / "masks"
     if not (images.is_dir() and masks.is_dir()):
         raise DataError(_nothing_fits(root))
-    samples = pair_by_stem(images, masks)
+    samples, faults = match_by_stem(images, masks)
     if lists := _find_lists(root):
-        return _listed(samples, list_images(images), lists)
+        found = _listed(samples, list_images(images).images, lists)
+        if not found.splits:
+            refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
+        return _Found(found.splits, found.notes, [*faults, *found.faults])
     train, test = divide(samples, test_fraction, split_seed)
-    return {"train": train, "test": test}, []
+    return _Found({"train": train, "test": test}, faults=list(faults), by_fraction=True)
+
+
+def _paired(folders: dict[str, tuple[Path, Path]]) -> _Found:
+    """Pair the files of each split's two folders."""
+    found = _Found()
+    for split, (images, masks) in folders.items():
+        if split == "test" and not masks.is_dir():  # a test set's masks are often kept back
+            found.notes.append(f"{images} is left out: it has no masks")
+            continue
+        found.splits[split], faults = match_by_stem(images, masks, prefix=f"{split}/", split=split)
+        found.faults += faults
+    return found
 
 
 def _named_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tuple[Path, Path]]:
@@ -211,32 +255,30 @@ def _find_lists(root: Path) -> dict[str, Path]:
     return found
 
 
-def _listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, Path]) -> tuple[Splits, list[str]]:
-    """Divide samples by list files; every unknown, repeated or shared name is reported at once."""
+def _listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, Path]) -> _Found:
+    """Divide samples by list files; every unknown, repeated or shared name is a fault."""
     by_stem = {sample.id: sample for sample in samples}
     stem_of = {path.name: stem for stem, path in images.items()} | {stem: stem for stem in images}
     place: dict[str, str] = {}
     splits: dict[str, list[Sample]] = {split: [] for split in lists}
-    problems = []
+    faults = []
     for split, path in lists.items():
         for number, entry in enumerate(_lines(path), 1):
             stem = stem_of.get(entry, "")
-            where = f"{path}, line {number}: '{entry}'"
             if entry and not stem:
-                problems.append(f"{where} is no image in images/")
+                text = f"line {number}: '{entry}' is no image in images/; correct the name or take the line out"
+                faults.append(Fault("table", text, path, split))
             elif stem in place:
-                problems.append(f"{where} already stands in {place[stem]}")
+                text = f"line {number}: '{entry}' already stands in {place[stem]}; take one of the two lines out"
+                faults.append(Fault("table", text, path, split, stem))
             elif stem:
                 place[stem] = f"{path.name}, line {number}"
-                splits[split].append(by_stem[stem])
+                splits[split] += [by_stem[stem]] if stem in by_stem else []  # else it has no mask, a fault already
         if not splits[split]:
-            problems.append(f"{path}: names no image")
-    if problems:
-        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise DataError("\n".join(problems[:20]) + more)
-    unlisted = len(by_stem) - len(place)
+            faults.append(Fault("table", "names no image; list some or delete the file", path, split))
+    unlisted = len(by_stem.keys() - place.keys())
     notes = [f"{unlisted} images stand in no list and are left out"] if unlisted else []
-    return {split: tuple(part) for split, part in splits.items()}, notes
+    return _Found({split: tuple(part) for split, part in splits.items() if part}, notes, faults)
 
 
 def _lines(path: Path) -> list[str]:
@@ -263,17 +305,29 @@ def _is_jpeg(path: Path) -> bool:
     return path.suffix.lower() in (".jpg", ".jpeg")
 
 
-def _values(masks: Sequence[Path], limit: int = MAX_LOOKED_AT) -> set[int]:
-    """All values in up to ``limit`` masks, taken evenly; if these are all black, in further ones until one is not."""
+def _values(masks: Sequence[Path], limit: int = MAX_LOOKED_AT) -> tuple[set[int], list[Fault]]:
+    """All values in up to ``limit`` masks, taken evenly; if these are all black, in further ones until one is not.
+
+    Of masks that cannot be read, the faults; if that is so of all of them, an error.
+    """
     chosen = np.unique(np.linspace(0, len(masks) - 1, min(limit, len(masks))).astype(int)).tolist()
-    found = {int(value) for index in chosen for value in np.unique(read_grey(masks[index]))}
-    others = iter(set(range(len(masks))) - set(chosen))
-    while found <= {0} and (index := next(others, None)) is not None:
-        found |= set(np.unique(read_grey(masks[index])).tolist())
-    return found
+    found: set[int] = set()
+    faults = []
+    for number, index in enumerate([*chosen, *sorted(set(range(len(masks))) - set(chosen))]):
+        if number >= len(chosen) and not found <= {0}:
+            break
+        try:
+            found |= set(np.unique(read_grey(masks[index])).tolist())
+        except DataError as error:
+            faults.append(fault_of(error, masks[index]))
+    if not found:
+        refuse(f"{masks[0].parent}: no mask can be read", faults)
+    return found, faults
 
 
-def _meaning(masks: Sequence[Path], num_classes: int, ignored: Sequence[int]) -> Callable[[Sample], Labels]:
+def _meaning(
+    masks: Sequence[Path], num_classes: int, ignored: Sequence[int], values: set[int]
+) -> Callable[[Sample], Labels]:
     """Say once for the whole dataset what mask values mean; mask by mask, 255 could be now foreground, now ignored."""
     if jpeg := next((mask for mask in masks if _is_jpeg(mask)), None):
         if num_classes > 2:
@@ -282,7 +336,7 @@ def _meaning(masks: Sequence[Path], num_classes: int, ignored: Sequence[int]) ->
                 "provide the masks as PNG"
             )
         return threshold_labels
-    if num_classes == 2 and not ignored and _values(masks) == {0, 255}:
+    if num_classes == 2 and not ignored and values == {0, 255}:
         return _black_and_white
     return partial(index_labels, num_classes=num_classes, ignored=tuple(ignored))
 
@@ -293,15 +347,24 @@ def _black_and_white(sample: Sample) -> Labels:
     if wrong := set(np.unique(values).tolist()) - {0, 255}:
         raise DataError(
             f"{sample.mask}: holds {listing(sorted(wrong))}, while other masks of the dataset hold 0 and 255 only; "
-            "make them alike (0 and 255, or class indices with 255 ignored)"
+            "make them alike (0 and 255, or class indices with 255 ignored)",
+            "outside-classes",
         )
     return np.equal(values, 255).astype(np.uint8)
 
 
-def _palette(mask: Path, num_classes: int, labels_of: Callable[[Sample], Labels]) -> tuple[tuple[int, int, int], ...]:
-    """The masks' own palette where they have one for class indices, else the default."""
+def _palette(
+    masks: Sequence[Path], num_classes: int, labels_of: Callable[[Sample], Labels]
+) -> tuple[tuple[int, int, int], ...]:
+    """The palette of the first mask that can be read, where it has one for class indices; else the default."""
     default = default_palette(num_classes)
-    if not isinstance(labels_of, partial) or (flat := open_image(mask).getpalette("RGB")) is None:
+    flat = None
+    if isinstance(labels_of, partial):
+        for mask in masks:
+            with contextlib.suppress(DataError):
+                flat = open_image(mask).getpalette("RGB")
+                break
+    if flat is None:
         return default
     own = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))[:num_classes]
     return own + default[len(own) :]

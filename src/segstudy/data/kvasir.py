@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segstudy.data.core import Dataset, divide, pair_by_stem, threshold_labels
+from segstudy.data.core import Dataset, divide, threshold_labels
+from segstudy.data.pairing import match_by_stem
 from segstudy.errors import DataError
 
 CLASSES = ("background", "polyp")
@@ -31,13 +32,15 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
     Raises
     ------
     DataError
-        If the folders are missing, or an image has no mask, or the reverse.
+        If the folders are missing, or no image has a mask; lone files among others are the dataset's ``faults``.
 
     Source: Jha et al., "Kvasir-SEG: A Segmented Polyp Dataset", MultiMedia Modeling 2020.
     """
     folder = _find(root)
-    train, test = divide(pair_by_stem(folder / "images", folder / "masks"), test_fraction, split_seed)
-    return Dataset(name, CLASSES, PALETTE, {"train": train, "test": test}, threshold_labels)
+    samples, faults = match_by_stem(folder / "images", folder / "masks")
+    train, test = divide(samples, test_fraction, split_seed)
+    splits = {"train": train, "test": test}
+    return Dataset(name, CLASSES, PALETTE, splits, threshold_labels, by_fraction=True, faults=faults)
 
 
 def _find(root: Path) -> Path:

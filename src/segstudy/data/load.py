@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segstudy.data import cityscapes, folder, kvasir, supervisely, synthetic
 from segstudy.data.core import Dataset, Roles, assign_roles
+from segstudy.data.groups import group_by_pattern, group_by_table
+from segstudy.data.splits import check_keys, class_traits, read_split, redraw, set_aside
 from segstudy.errors import DataError, listing
 from segstudy.schema import Data
 from segstudy.spec import Protocol
+from segstudy.store import Store
 
 DATA_VARIABLE = "SEGSTUDY_DATA"
 
@@ -43,9 +47,11 @@ def find_path(given: str, what: str, data_root: Path | None, study_folder: str) 
 
 
 def load_dataset(
-    name: str, data: Data, protocol: Protocol, data_root: Path | None, study_folder: str, drawn: Path
+    name: str, data: Data, protocol: Protocol, data_root: Path | None, study_folder: str, store: Store
 ) -> tuple[Dataset, Roles]:
-    """Read a dataset and give its splits their roles; synthetic scenes are drawn below ``drawn`` first.
+    """Read a dataset, divide it as the entry says and give its splits their roles.
+
+    Synthetic scenes are drawn first, into ``store``, which also remembers what stratification reads off the masks.
 
     Raises
     ------
@@ -53,16 +59,54 @@ def load_dataset(
         Naming the dataset, what is wrong with it, and where.
 
     """
+    find = partial(find_path, data_root=data_root, study_folder=study_folder)
+    return divide_as_asked(load_undivided(name, data, data_root, study_folder, store), data, protocol, find, store)
+
+
+def load_undivided(name: str, data: Data, data_root: Path | None, study_folder: str, store: Store) -> Dataset:
+    """Read a dataset with the splits that its reader gives it, whatever else the entry says of groups and splits."""
     if data.synthetic is None:
         root = find_path(data.root, f"data.{name}.root", data_root, study_folder)
     else:
-        root = drawn / data.root
+        root = store.data / data.root
         settings = data.synthetic.model_dump(exclude_none=True)
         write_synthetic(name, data.reader, root, settings)
     dataset = read_dataset(name, root, data)
     options = data.model_dump_json(include={"reader", "classes", "num_classes", "ignore_values"})
-    dataset = replace(dataset, reading=f"{options} {dataset.reading}")
-    return assign_roles(dataset, protocol, data.report, data.holdout_fraction, data.split_seed)
+    return replace(dataset, reading=f"{options} {dataset.reading}")
+
+
+def divide_as_asked(
+    dataset: Dataset, data: Data, protocol: Protocol, find: Callable[[str, str], Path], store: Store
+) -> tuple[Dataset, Roles]:
+    """Apply the entry's keys about groups and splits to what the reader gave."""
+    key = f"data.{dataset.name}"
+    check_keys(dataset, data)
+    if isinstance(data.groups, str):
+        dataset = group_by_pattern(dataset, data.groups)
+    elif data.groups is not None:
+        table = find(data.groups.file, f"{key}.groups.file")
+        dataset = group_by_table(dataset, table, data.groups.image, data.groups.group)
+    memo = store.read_memo() if data.stratify else {}
+    num_known = len(memo)
+    traits = partial(class_traits, dataset, memo) if data.stratify else None
+    if data.split_file is not None:
+        divided = read_split(find(data.split_file, f"{key}.split_file"), dataset)
+    else:
+        divided = redraw(dataset, data, traits)
+    aside = partial(
+        set_aside,
+        fraction=data.holdout_fraction,
+        seed=data.split_seed,
+        traits=traits,
+        key=f"{key}.holdout_fraction",
+    )
+    used, roles = assign_roles(divided, protocol, data.report, aside)
+    if data.stratify and not divided.by_fraction and used.splits == divided.splits:
+        used = replace(used, notes=(*used.notes, "stratify changes nothing, as no split is drawn"))
+    if len(memo) > num_known:
+        store.write_memo(memo)
+    return used, roles
 
 
 def write_synthetic(name: str, reader: str, root: Path, settings: dict[str, Any]) -> None:
@@ -84,6 +128,7 @@ READERS: dict[str, tuple[Callable[..., Dataset], tuple[str, ...]]] = {
     "folder": (folder.read, ("classes", "num_classes", "ignore_values", "test_fraction", "split_seed")),
 }
 EVERY_READER = {"reader", "root", "report", "holdout_fraction", "split_seed", "synthetic"}
+EVERY_READER |= {"groups", "stratify", "folds", "fold", "split_file"}
 
 
 def read_dataset(name: str, root: Path, data: Data) -> Dataset:

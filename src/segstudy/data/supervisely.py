@@ -25,8 +25,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segstudy.data.core import IGNORE, Dataset, Labels, Sample, divide, list_images, threshold_labels
+from segstudy.data.core import IGNORE, Dataset, Labels, Sample, divide, threshold_labels
+from segstudy.data.faults import Fault, refuse
 from segstudy.data.folder import MAX_CLASSES, default_palette
+from segstudy.data.pairing import Listing, Neighbours, list_images, lone_files
 from segstudy.errors import DataError, listing, nearest
 
 INNER = "supervisely_person_clean_2667_img"
@@ -55,17 +57,21 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
     Raises
     ------
     DataError
-        If files are missing, the table or a JSON file is malformed, or a path leads out of the root.
+        If the table or ``meta.json`` is malformed, or nothing is left of the samples that they name. Single rows that
+        cannot be used, and lone or missing files, are the dataset's ``faults``.
     """
     start = _find(root)
     if start.name == "df.csv":
-        samples = _csv_samples(start)
+        samples, faults = _csv_samples(start)
         splits = _divided(samples, test_fraction, split_seed)
-        return Dataset(name, PERSON, default_palette(2), splits, threshold_labels)
+        palette = default_palette(2)
+        return Dataset(name, PERSON, palette, splits, threshold_labels, by_fraction=True, faults=tuple(faults))
     classes, label_of, palette = _read_classes(start)
-    splits = _divided(_project_samples(start.parent), test_fraction, split_seed)
+    samples, faults = _project_samples(start.parent)
+    splits = _divided(samples, test_fraction, split_seed)
     labels_of = partial(annotation_labels, label_of=label_of)
-    return Dataset(name, classes, palette, splits, labels_of, reading=str(sorted(label_of.items())))
+    reading = str(sorted(label_of.items()))
+    return Dataset(name, classes, palette, splits, labels_of, reading=reading, by_fraction=True, faults=tuple(faults))
 
 
 def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
@@ -82,15 +88,16 @@ def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
         width, height = annotation["size"]["width"], annotation["size"]["height"]
         objects = list(annotation["objects"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: a Supervisely annotation has 'size' and 'objects' ({_reason(error)})") from None
+        text = f"{path}: a Supervisely annotation has 'size' and 'objects' ({_reason(error)})"
+        raise DataError(text, "annotation") from None
     if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
-        raise DataError(f"{path}: the size {width!r} x {height!r} is not that of an image")
+        raise DataError(f"{path}: the size {width!r} x {height!r} is not that of an image", "annotation")
     canvas = Image.new("L", (width, height), 0)
     for number, thing in enumerate(objects, 1):
         try:
             _draw(canvas, thing, label_of)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-            raise DataError(f"{path}: object {number} is malformed ({_reason(error)})") from None
+            raise DataError(f"{path}: object {number} is malformed ({_reason(error)})", "annotation") from None
     return np.asarray(canvas, dtype=np.uint8)
 
 
@@ -123,33 +130,39 @@ def _start(folder: Path) -> Path | None:
 # Layout (a): a table of files.
 
 
-def _csv_samples(table: Path) -> tuple[Sample, ...]:
-    """Samples in the order of the rows; every missing or repeated file is reported at once."""
-    rows = _csv_rows(table)
+def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
+    """Samples in the order of the rows, and a fault for every row that names no usable pair of files."""
+    rows, faults = _csv_rows(table)
     outer = table.parent
     bases = [base for base in (outer / INNER / INNER, outer / INNER, outer) if base.is_dir()]
-    base = next((base for base in bases if any((base / image).is_file() for image, _ in rows)), bases[0])
-    samples = [Sample(_sample_id(image), base / image, base / mask) for image, mask in rows]
-    files = [path for sample in samples for path in (sample.image, sample.mask)]
-    problems = []
-    if missing := [str(path.relative_to(base)) for path in files if not path.is_file()]:
-        problems.append(f"{len(missing)} files that it names are missing in {base}: {listing(missing, 20)}")
-    ids = [sample.id for sample in samples]
-    if len(set(ids)) < len(ids):
-        # The same image in two rows could stand in train and in test.
-        repeated = sorted({sample_id for sample_id in ids if ids.count(sample_id) > 1})
-        problems.append(f"images in more than one row: {listing(repeated, 20)}")
-    if problems:
-        raise DataError(f"{table}: " + "\n".join(problems))
-    return tuple(samples)
+    base = next((base for base in bases if any((base / image).is_file() for _, image, _ in rows)), bases[0])
+    samples: dict[str, Sample] = {}
+    beside = Neighbours()
+    for number, image, mask in rows:
+        sample = Sample(_sample_id(image), base / image, base / mask)
+        missing = [path for path in (sample.image, sample.mask) if not path.is_file()]
+        for path in missing:
+            text = f"row {number} of {table.name} names it, but it is missing{beside(path)}"
+            lone = "image-without-mask" if path == sample.mask else "mask-without-image"
+            kind = "missing" if len(missing) == 2 else lone
+            faults.append(Fault(kind, f"{text}; copy it anew or take the row out", path, sample=sample.id))
+        if sample.id in samples:
+            # The same image in two rows could stand in train and in test.
+            text = f"row {number}: '{sample.id}' stands in an earlier row too; take one of the two out"
+            faults.append(Fault("table", text, table, sample=sample.id))
+        elif not missing:
+            samples[sample.id] = sample
+    if not samples:
+        refuse(f"{table}: names no pair of files", faults)
+    return list(samples.values()), faults
 
 
 def _sample_id(image: str) -> str:
     return PurePosixPath(image).with_suffix("").as_posix().removeprefix("images/")
 
 
-def _csv_rows(table: Path) -> list[tuple[str, str]]:
-    """The columns ``images`` and ``masks``, as relative paths with forward slashes."""
+def _csv_rows(table: Path) -> tuple[list[tuple[int, str, str]], list[Fault]]:
+    """Each row's number, image and mask, as relative paths with forward slashes, and the rows that name no such."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -161,19 +174,22 @@ def _csv_rows(table: Path) -> list[tuple[str, str]]:
         raise DataError(f"{table}: lacks the column {listing(sorted(absent))}; it has {listing(columns) or 'none'}")
     if not rows:
         raise DataError(f"{table}: has no rows")
-    pairs = []
+    pairs, faults = [], []
     for number, row in enumerate(rows, 1):
-        if not row["images"] or not row["masks"]:
-            raise DataError(f"{table}: row {number} names no image or no mask")
-        pairs.append((_inside(row["images"], table, number), _inside(row["masks"], table, number)))
-    return pairs
+        try:
+            pairs.append((number, _inside(row["images"]), _inside(row["masks"])))
+        except ValueError as error:
+            faults.append(Fault("table", f"row {number}: {error}; correct the row or take it out", table))
+    return pairs, faults
 
 
-def _inside(given: str, table: Path, number: int) -> str:
+def _inside(given: str | None) -> str:
     """Refuse paths out of the dataset's folder: a table from elsewhere must not say which files are opened."""
+    if not given:
+        raise ValueError("names no image or no mask")
     path = PurePosixPath(given.strip().replace("\\", "/"))
     if path.is_absolute() or PureWindowsPath(given).drive or ".." in path.parts or "\0" in given or not path.name:
-        raise DataError(f"{table}: row {number}: {given!r} is no file inside the dataset's folder")
+        raise ValueError(f"{given!r} is no file inside the dataset's folder")
     return path.as_posix()
 
 
@@ -184,9 +200,9 @@ def _load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise DataError(f"{path}: the file is missing") from None
+        raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+        raise DataError(f"{path}: cannot be read as JSON ({error})", "annotation") from None
 
 
 def _read_classes(meta: Path) -> tuple[tuple[str, ...], dict[str, int], tuple[tuple[int, int, int], ...]]:
@@ -221,27 +237,32 @@ def _rgb(color: str) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-def _project_samples(root: Path) -> tuple[Sample, ...]:
+def _project_samples(root: Path) -> tuple[list[Sample], list[Fault]]:
     folders = sorted((path.parent for path in root.glob("*/img") if path.is_dir()), key=lambda path: path.name)
     if not folders:
         raise DataError(f"{root}: holds meta.json but no <dataset>/img folder beside it")
-    samples, problems = [], []
+    samples: list[Sample] = []
+    faults: list[Fault] = []
     for folder in folders:
-        images = list_images(folder / "img")
-        annotations = {path.name for path in (folder / "ann").glob("*.json") if not path.name.startswith(".")}
-        for stem, image in images.items():
-            names = (f"{image.name}.json", f"{stem}.json")  # the second is the format's older way
-            found = next((name for name in names if name in annotations), None)
-            if found is None:
-                problems.append(f"{folder.name}/img/{image.name} has no annotation {folder.name}/ann/{names[0]}")
-            else:
-                annotations.remove(found)
-                samples.append(Sample(f"{folder.name}/{stem}", image, folder / "ann" / found))
-        problems += [f"{folder.name}/ann/{name} has no image" for name in sorted(annotations)]
-    if problems:
-        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise DataError(f"{root}:\n" + "\n".join(problems[:20]) + more)
-    return tuple(samples)
+        prefix = f"{folder.name}/"
+        listed = list_images(folder / "img", prefix=prefix)
+        images = {path.name: path for path in listed.images.values()}
+        annotations = {path.stem: path for path in _annotations(folder / "ann")}
+        for name, image in images.items():
+            # The second name is the format's older way.
+            if (older := image.stem) in annotations and name not in annotations:
+                annotations[name] = annotations.pop(older)
+            if name in annotations:
+                samples.append(Sample(prefix + image.stem, image, annotations[name]))
+        faults += listed.faults
+        faults += lone_files(Listing(images, listed.unread), Listing(annotations), f"{folder.name}/ann", prefix=prefix)
+    if not samples:
+        refuse(f"{root}: no image has an annotation", faults)
+    return samples, faults
+
+
+def _annotations(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
 def _draw(canvas: Image.Image, thing: Mapping[str, Any], label_of: Mapping[str, int]) -> None:

@@ -220,7 +220,7 @@ def _evidence_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     for dataset, bins in reliability_frame(frames.evaluations).groupby("test_data", sort=False):
         caption = (
             "Of the pixels of one confidence (the greatest softmax probability), how many are right. On the dashed line "
-            "confidence is what it says; below it, networks are too sure. A dot's area is its share of the pixels; seeds merged."
+            "confidence is what it says; below it, networks are too sure. Seeds merged."
         )
         drawings.append(draw_reliability(f"figure8-confidence-{dataset}", str(dataset), bins, colours, caption))
     return drawings

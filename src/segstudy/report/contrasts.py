@@ -68,7 +68,7 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
     """Read what the store holds for the plan's runs."""
     evaluations = read_evaluations(store, plan)
     results, runs, curves = results_frame(plan, evaluations), runs_frame(store, plan), curves_frame(store, plan)
-    reported = results[results["resolution"] == plan.runs[0].config.resolution]
+    reported = reported_rows(results, evaluations)
     scores = score_frame(reported)
     comparison = comparison_frame(runs, scores)
     records: dict[str, list[Any]] = {}
@@ -91,6 +91,17 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
         records=records,
         selection=selection_frame(curves, runs),
     )
+
+
+def reported_rows(results: pd.DataFrame, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
+    """The rows at the resolution that each evaluation reports; those of the other stand in the CSV only."""
+    wanted = {
+        (e.run.experiment, e.run.seed, e.meta["test_data"], e.meta["split"]): e.meta["resolution"] for e in evaluations
+    }
+    names = results["experiment"].str.removesuffix(f" {CONSTANT}")
+    keys = zip(names, results["seed"], results["test_data"], results["split"], strict=True)
+    kept = [wanted[key] == own for key, own in zip(keys, results["resolution"], strict=True)]
+    return results[np.array(kept, dtype=bool)]
 
 
 def runs_frame(store: Store, plan: Plan) -> pd.DataFrame:

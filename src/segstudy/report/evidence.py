@@ -120,7 +120,8 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
         if ours and theirs:
             row |= _compared(plan, name, ours, theirs, LEADING)
             flags += [] if same_images(ours, theirs) else ["scored on other images"]
-            if run.config.resolution == "input" and set(changes) & set(SIZES):
+            resolutions = {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
+            if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
                 flags.append("scored on masks of different sizes")
         rows.append(row | {"flags": "; ".join(flags)})
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]

@@ -74,23 +74,24 @@ def draw_lost(name: str, lost: pd.DataFrame, caption: str) -> Drawing:
 
 
 def draw_reliability(name: str, dataset: str, bins: pd.DataFrame, colours: dict[str, str], caption: str) -> Drawing:
-    """Figure 8: accuracy against confidence, an experiment a line; the area of a dot is the share of pixels."""
+    """Figure 8: accuracy against confidence, an experiment a line; beside it how many pixels each confidence has."""
     with matplotlib.rc_context(STYLE):
         experiments = list(dict.fromkeys(bins["experiment"]))
-        figure, panels = new_figure(4.2, 2, width_ratios=(1, 1))
-        figure.delaxes(panels[1])
-        axes = panels[0]
-        axes.plot([0, 1], [0, 1], color=MUTED, lw=0.9, ls=(0, (4, 3)))
+        figure, (accuracy, share) = new_figure(4.4, 2)
+        accuracy.plot([0, 1], [0, 1], color=MUTED, lw=0.9, ls=(0, (4, 3)))
         for experiment in experiments:
             part = bins[bins["experiment"] == experiment]
-            axes.plot(part["confidence"], part["accuracy"], color=colours[experiment], lw=1.4, label=experiment)
-            size = 6 + 160 * part["share"]
-            axes.scatter(part["confidence"], part["accuracy"], s=size, color=colours[experiment], alpha=0.7, lw=0)
-        axes.set(
-            xlim=(0, 1.02), ylim=(0, 1.02), xlabel="Confidence", ylabel="Share of pixels that are right", aspect="equal"
-        )
-        axes.grid()
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", handlelength=1.4)
-    alt = f"Reliability of {', '.join(experiments)} on {dataset}: accuracy against confidence."
+            style = {"color": colours[experiment], "lw": 1.6, "marker": "o", "ms": 4, "label": experiment}
+            accuracy.plot(part["confidence"], part["accuracy"], **style)
+            share.plot(part["confidence"], part["share"], **style)
+        accuracy.set(title="Share of pixels that are right", xlabel="Confidence", xlim=(0, 1.02), ylim=(0, 1.02))
+        share.set(title="Share of all pixels", xlabel="Confidence", xlim=(0, 1.02), yscale="log")
+        share.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        for axes in (accuracy, share):
+            axes.grid()
+        handles, labels = accuracy.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(len(experiments), 4), handlelength=1.4)
+    alt = (
+        f"Reliability of {', '.join(experiments)} on {dataset}: accuracy against confidence, and pixels by confidence."
+    )
     return Drawing(name, f"Figure 8: Confidence on {dataset}", caption, alt, figure)

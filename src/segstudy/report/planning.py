@@ -60,6 +60,8 @@ def _components(
         return None
     groups = next(iter(ours.values())).groups
     if theirs is None:
+        if len(ours) < 2:  # one seed shows nothing of what seeds do
+            return None
         return noise_floor(networks(ours), LEADING.function, groups=groups)
     draw = generator_for(plan.study.name, name, LEADING.key)
     return compare(networks(ours), networks(theirs), LEADING.function, draw, groups=groups).components

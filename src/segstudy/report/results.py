@@ -39,7 +39,6 @@ COLUMNS = (
 
 # What is so of every number here: how absent classes, the background and ignored pixels are treated.
 CONTRACT = {"absent_classes": "left out", "background": "a class", "ignore": IGNORE}
-AT_INPUT = "confusion_input"  # beside a confusion matrix at each image's own size, that at the network's input size
 CONSTANT = "(constant)"  # marks rows that say what no skill at all would score
 
 
@@ -106,7 +105,7 @@ def results_frame(plan: Plan, evaluations: list[Evaluated]) -> pd.DataFrame:
     ``level`` is ``dataset`` (counts of all images merged), ``class`` (likewise, one class) or ``image`` (``class``
     then holds the image's id); ``n`` is what the number rests on: images for ``dataset`` and ``class`` (images in which
     the class is present), classes present for ``image``. ``resolution`` is where it was scored; scores of the confusion
-    matrix are there at the network's input size beside each image's own. Rows of an ``experiment`` that ends in
+    matrix are there at both, at the network's input size and at each image's own. Rows of an ``experiment`` that ends in
     ``(constant)`` hold what calling everything background would score on the same masks.
     """
     rows: list[dict[str, Any]] = []
@@ -133,11 +132,12 @@ def _rows(evaluated: Evaluated, rules: ScoringRules) -> Iterator[dict[str, Any]]
         for measure in known:
             if level in measure.levels:
                 yield from _level_rows(measure, level, evaluated.counts[measure.counts], evaluated)
-    if AT_INPUT in evaluated.counts:
-        for level, group in (("dataset", OVERALL), ("class", PER_CLASS)):
-            for measure in group:
-                for row in _level_rows(measure, level, evaluated.counts[AT_INPUT], evaluated):
-                    yield row | {"resolution": "input"}
+    for other in ("input", "native"):
+        if (name := f"confusion_{other}") in evaluated.counts:
+            for level, group in (("dataset", OVERALL), ("class", PER_CLASS)):
+                for measure in group:
+                    for row in _level_rows(measure, level, evaluated.counts[name], evaluated):
+                        yield row | {"resolution": other}
 
 
 def _level_rows(measure: Measure, level: str, counts: NDArray[Any], evaluated: Evaluated) -> Iterator[dict[str, Any]]:

@@ -116,14 +116,14 @@ def number_text(value: float, places: int = 4, signed: bool = False) -> str:
 
 
 def interval_text(low: float, high: float, places: int = 4, signed: bool = False) -> str:
-    """Both bounds in brackets; a dash where there is no interval.
+    """Both bounds in brackets, on one line; a dash where there is no interval.
 
     >>> interval_text(0.5, 0.75, 2)
-    '[0.50, 0.75]'
+    '[0.50,\xa00.75]'
     """
     if math.isnan(low) or math.isnan(high):
         return GAP
-    return f"[{number_text(low, places, signed)}, {number_text(high, places, signed)}]"
+    return f"[{number_text(low, places, signed)},\N{NO-BREAK SPACE}{number_text(high, places, signed)}]"
 
 
 def make_tables(frames: Frames) -> list[Table]:
@@ -191,7 +191,7 @@ def _choice(rows: pd.DataFrame) -> str:
 def _seeds(rows: pd.DataFrame) -> str:
     seeds = sorted(set(rows["seed"]))
     if len(seeds) == 1:
-        return f"Single run (seed {seeds[0]}); no uncertainty can be given."
+        return f"Single run (seed {seeds[0]}); nothing is known about other seeds."
     return f"Mean ± standard deviation over {len(seeds)} seeds ({', '.join(map(str, seeds))})."
 
 
@@ -392,6 +392,7 @@ TEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
+    "\N{NO-BREAK SPACE}": "~",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

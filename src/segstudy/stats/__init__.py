@@ -11,8 +11,10 @@ A mean of values that each image has (which is no function of merged counts) is 
 image that has one and ``(0, 0)`` for others, with ``lambda merged: merged[..., 0] / merged[..., 1]``.
 
 =============================  ======================================================================
-:mod:`.resampling`             merged counts of resampled images, groups of images, leave-one-out values
+:mod:`.resampling`             merged counts of resampled images, groups of images, influence of each image
+:mod:`.variance`               the noise of a number, split by images and seeds; half-width and p-value from it
 :mod:`.intervals`              a number with its interval, over images or over images and seeds
+:mod:`.exchange`               permutation tests over images, over networks
 :mod:`.comparison`             variant against baseline: difference, interval, tests, Holm, verdict
 :mod:`.planning`               noise floor; how many seeds and images a difference needs
 =============================  ======================================================================

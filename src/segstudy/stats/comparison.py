@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segstudy.stats.planning import Components
-from segstudy.stats.resampling import Function, Networks, Values
+from segstudy.errors import DataError
+from segstudy.stats.exchange import exchange_images, exchange_networks
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, measure
+from segstudy.stats.planning import Components, components_of
+from segstudy.stats.resampling import Function, Labels, Networks, Values, checked
+from segstudy.stats.variance import DIFFERENCE_WEIGHT, Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
+ALIKE_IN_SEEDS = "the side with one network is taken to differ between seeds as the other side does"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Variant minus baseline, on the same images. Bounds and p-values are NaN where none can be defended.
+    """Variant minus baseline, on the same images. Bounds and p-value are NaN where none can be defended.
 
     Attributes
     ----------
@@ -28,17 +33,18 @@ class Difference:
     standard_error, degrees_of_freedom
         Of ``value``.
     p_value
-        The one that decides. Never below ``level``'s complement while the interval holds 0.
+        The one that decides. Over images and seeds it is the interval's own: the smallest 1 - level at which it leaves
+        out 0. Over images it is the larger of that and ``p_exchange``. So the verdict never contradicts the interval.
     p_exchange
         Of the permutation test alone: over images for population ``"images"``, over networks for ``"images and seeds"``
         (where its smallest possible value may be too large to decide anything).
     detectable
         Smallest true difference that a study like this finds with probability ``power``, before correction.
     power
-        For ``detectable``.
+        That of ``detectable``.
     components
         Variance components of the difference, for :func:`segstudy.stats.planning.required`; None where there is no
-        standard error.
+        interval, and of identical predictions.
     num_images, num_groups
         Images that both have; independent groups among them.
     effective_images
@@ -50,12 +56,12 @@ class Difference:
     population
         ``"images"`` (these two networks) or ``"images and seeds"`` (the two recipes).
     method
-        Key of the method; empty without interval.
+        ``"t"``; empty without interval.
     assumption
         What the interval takes for granted beyond the usual, a sentence; empty if nothing. (One network against
         several: that recipes differ in their seeds alike.)
     reason
-        Why there is no interval and no test, a sentence; empty where there is one.
+        Why there is no interval and no p-value, a clause; empty where there is one.
 
     """
 
@@ -88,12 +94,30 @@ def compare(
     function: Function,
     generator: np.random.Generator,
     *,
-    groups: Sequence[object] | NDArray[Any] | None = None,
+    groups: Labels | None = None,
     level: float = 0.95,
     power: float = 0.8,
     num_permutations: int = 10_000,
 ) -> Difference:
     """Difference of a function that gives one number.
+
+    Networks are compared in pairs where both sides have the same seeds, else as independent networks. If one side has
+    one network and the other several, the seeds of the one are taken to differ like those of the other.
+
+    Parameters
+    ----------
+    variant, base, function
+        See :mod:`segstudy.stats`; all networks were scored on the same images in the same order.
+    generator
+        Draws the permutations.
+    groups
+        n labels; images of one label belong together and are exchanged together. None: all images are independent.
+    level
+        Nominal coverage of the interval; 1 - level is the error rate of the verdict.
+    power
+        For ``detectable``.
+    num_permutations
+        Drawn at random; where there are no more in all, each is taken once and the p-value is exact.
 
     Raises
     ------
@@ -101,7 +125,16 @@ def compare(
         If the networks have different numbers of images, or labels of groups are not as many as images.
 
     """
-    raise NotImplementedError
+    return compare_each(
+        variant,
+        base,
+        lambda merged: function(merged)[..., None],
+        generator,
+        groups=groups,
+        level=level,
+        power=power,
+        num_permutations=num_permutations,
+    )[0]
 
 
 def compare_each(
@@ -110,13 +143,88 @@ def compare_each(
     function: Function,
     generator: np.random.Generator,
     *,
-    groups: Sequence[object] | NDArray[Any] | None = None,
+    groups: Labels | None = None,
     level: float = 0.95,
     power: float = 0.8,
     num_permutations: int = 10_000,
 ) -> tuple[Difference, ...]:
     """As :func:`compare`, for a function that gives several numbers (..., m), one for each class say."""
-    raise NotImplementedError
+    own, other = checked(variant, groups), checked(base, groups)
+    _check_alike(own, other)
+    first, second = measure(own, function), measure(other, function)
+    fewest, most = sorted((len(own), len(other)))
+    paired = own.keys() == other.keys()
+    in_order = paired or most == 1
+    spread = spread_of(_arms(first, second, in_order), DIFFERENCE_WEIGHT)
+    if most > 1:
+        exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
+    else:
+        counts = next(iter(own.values())), next(iter(other.values()))
+        exchanged = exchange_images(*counts, function, generator, num_permutations)
+    value = first.values.mean(axis=0) - second.values.mean(axis=0)
+    numbers, reasons = _numbers(value, spread, exchanged, level, power), spread.reasons(value, groups is not None)
+    if in_order and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
+        numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
+        reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
+    shared: dict[str, Any] = {
+        "level": level,
+        "power": power,
+        "num_images": len(next(iter(variant.values()))),
+        "num_groups": spread.num_images,
+        "num_seeds_variant": len(own),
+        "num_seeds_base": len(other),
+        "paired_seeds": paired,
+        "population": IMAGES_AND_SEEDS if most > 1 else IMAGES,
+        "assumption": ALIKE_IN_SEEDS if fewest < most and fewest == 1 else "",
+    }
+    planned = components_of(spread, max(fewest, 2) if most > 1 else 1)
+    return tuple(
+        _difference({key: float(row[m]) for key, row in numbers.items()}, planned[m], reason, shared)
+        for m, reason in enumerate(reasons)
+    )
+
+
+def _check_alike(variant: Networks, base: Networks) -> None:
+    shapes = [np.shape(next(iter(side.values()))) for side in (variant, base)]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            f"variant and baseline must be scored on the same images and classes, but their counts are {shapes[0]} "
+            f"and {shapes[1]}"
+        )
+
+
+def _arms(variant: Arm, base: Arm, in_order: bool) -> list[Arm]:
+    """One arm of differences where networks belong together one by one, else two of which the second is taken away."""
+    if in_order:
+        return [Arm(variant.values - base.values, variant.influences - base.influences)]
+    return [variant, Arm(-base.values, -base.influences)]
+
+
+def _numbers(value: Values, spread: Spread, exchanged: Values, level: float, power: float) -> dict[str, Values]:
+    """What a difference says, each (m,)."""
+    variance = spread.variance()
+    half, p_value = variance.half_width(level), variance.p_value(value)
+    return {
+        "value": value,
+        "low": value - half,
+        "high": value + half,
+        "standard_error": variance.standard_error,
+        "degrees_of_freedom": variance.equivalent_degrees(level),
+        "p_value": p_value if spread.seeds else np.maximum(p_value, exchanged),
+        "p_exchange": exchanged,
+        "detectable": spread.variance(floored=True).detectable(level, power),
+        "effective_images": spread.effective_images,
+    }
+
+
+def _difference(numbers: dict[str, float], components: Components, reason: str, shared: dict[str, Any]) -> Difference:
+    """Numbers that cannot be defended are taken out."""
+    if reason:
+        kept = ("value", "standard_error", "p_exchange", "effective_images")
+        numbers = {key: number if key in kept else math.nan for key, number in numbers.items()}
+    fields: dict[str, Any] = {**numbers, **shared, "method": "" if reason else "t", "reason": reason}
+    tells = not reason and numbers["standard_error"] > 0
+    return Difference(**fields, components=components if tells else None)
 
 
 def holm(p_values: Sequence[float] | Values) -> Values:
@@ -129,11 +237,20 @@ def holm(p_values: Sequence[float] | Values) -> Values:
     >>> holm([0.01, 0.04, 0.03, float("nan")]).round(2).tolist()
     [0.03, 0.06, 0.06, nan]
     """
-    raise NotImplementedError
+    given = np.asarray(p_values, np.float64)
+    adjusted = np.full(given.shape, np.nan)
+    asked = np.flatnonzero(~np.isnan(given))
+    order = asked[np.argsort(given[asked])]
+    times = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(times * given[order]), 1.0)
+    return adjusted
 
 
 def verdict(difference: Difference, adjusted_p: float | None = None, higher_is_better: bool = True) -> str:
     """Return ``"better"``, ``"worse"`` or ``"not distinguishable"``; ``""`` where there is no test.
+
+    The interval leaves out 0 wherever this says better or worse. The reverse need not hold: a family of questions, or
+    the permutation test, may ask for more than the interval alone.
 
     Parameters
     ----------
@@ -145,4 +262,9 @@ def verdict(difference: Difference, adjusted_p: float | None = None, higher_is_b
         False for distances and errors.
 
     """
-    raise NotImplementedError
+    p_value = difference.p_value if adjusted_p is None else adjusted_p
+    if math.isnan(p_value):
+        return ""
+    if p_value > 1 - difference.level:
+        return UNDECIDED
+    return BETTER if (difference.value > 0) == higher_is_better else WORSE

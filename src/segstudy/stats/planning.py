@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from segstudy.stats.resampling import Function, Networks
+import numpy as np
+
+from segstudy.errors import SegstudyError
+from segstudy.stats.intervals import measure
+from segstudy.stats.resampling import Function, Labels, Networks, checked
+from segstudy.stats.variance import DIFFERENCE_WEIGHT, Spread, Variance, spread_of
+
+ONE_SEED = "with one seed nothing is known about how much networks of one recipe differ"
+_ENDLESS = 10**9
 
 
 @dataclass(frozen=True)
 class Components:
-    """Where the noise of a number comes from: variances of one seed's and one image's contribution.
+    """Where the noise of a difference comes from: variances of one seed's (of each side) and one image's contribution.
 
-    The variance of a mean over s seeds and n images is seed / s + image / n + residual / (s n).
+    The variance of a difference over s seeds of each side and n images is seed / s + image / n + residual / (s n).
 
     Attributes
     ----------
     seed
-        Between networks of one recipe, had they all images; NaN if there was one seed only.
+        Between networks of one recipe, had they seen endlessly many images, both sides added; NaN if there was one
+        seed only.
     image
-        Between images (or groups), had they all networks; with one seed the residual is part of it.
+        Between images (or groups), had they been seen by endlessly many networks; with one seed the residual is part
+        of it.
     residual
-        What seed and image have only together; NaN with one seed.
+        What seed and image have only together, both sides added; NaN with one seed.
     num_seeds, num_images
-        What they were estimated from; ``num_images`` counts groups where there are any.
+        What they were estimated from, the smaller number of seeds of the two sides; ``num_images`` counts groups where
+        there are any.
+    effective_images
+        Number of images that the part of the images really rests on.
 
     """
 
@@ -31,6 +46,7 @@ class Components:
     residual: float
     num_seeds: int
     num_images: int
+    effective_images: float
 
 
 @dataclass(frozen=True)
@@ -41,25 +57,30 @@ class Requirement:
     ----------
     difference, power, level
         What was asked.
+    num_seeds, num_images
+        The present numbers: what the components were estimated from.
     detectable
-        Smallest difference that the present numbers of seeds and images find with that power.
+        Smallest difference that the present numbers find with that power.
     seeds
         Seeds (of each side) needed at the present number of images; None if no number of seeds is enough, or nothing
         is known about seeds.
     images
-        Images needed at the present number of seeds; None if no number is enough.
+        Images (or groups) needed at the present number of seeds; None if no number is enough.
     floor_seeds, floor_images
-        Smallest difference that ever so many seeds (images) could find at the present number of images (seeds).
+        What ever so many seeds would still need the difference to be, at the present number of images; what ever so
+        many images would, at the present number of seeds. NaN if unknown.
     table
         ``(seeds, images)`` pairs: for a few numbers of seeds, the images needed; None where no number is enough.
     reason
-        What cannot be said and why, a sentence; empty if all can.
+        What cannot be said or reached and why, sentences; empty if nothing.
 
     """
 
     difference: float
     power: float
     level: float
+    num_seeds: int
+    num_images: int
     detectable: float
     seeds: int | None
     images: int | None
@@ -69,19 +90,58 @@ class Requirement:
     reason: str
 
 
-def noise_floor(base: Networks, function: Function, *, groups: object = None) -> Components:
+def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
+    """Components of each value of a difference whose noise was split by :func:`segstudy.stats.variance.spread_of`."""
+    nothing = np.full(spread.image.shape, np.nan)
+    seeds = [np.maximum(noise.variance - noise.residual / spread.num_images, 0.0) for noise in spread.seeds]
+    seed = np.sum(seeds, axis=0) if seeds else nothing
+    residual = np.sum([noise.residual for noise in spread.seeds], axis=0) if seeds else nothing
+    each = zip(seed, spread.image, residual, spread.effective_images, strict=True)
+    return tuple(
+        Components(float(a), float(b), float(c), num_seeds, spread.num_images, float(d)) for a, b, c, d in each
+    )
+
+
+def noise_floor(base: Networks, function: Function, *, groups: Labels | None = None) -> Components:
     """Components of the difference between two studies of one and the same recipe, from a baseline's seeds alone.
 
-    A variant differs from image to image in its own way too, so that a real comparison needs at least this much.
+    Two sets of networks of one recipe differ by their seeds only; images as such make no difference between them. A
+    variant answers to each image in its own way too, so that a real comparison needs at least what follows from this.
+
+    Raises
+    ------
+    DataError
+        If networks have different numbers of images, or labels of groups are not as many as images.
+
     """
-    raise NotImplementedError
+    arm = measure(checked(base, groups), lambda merged: function(merged)[..., None])
+    spread = spread_of([arm], DIFFERENCE_WEIGHT)
+    own = components_of(spread, len(base))[0]
+    return Components(2 * own.seed, 0.0, 2 * own.residual, own.num_seeds, own.num_images, own.effective_images)
 
 
 def detectable(
     components: Components, num_seeds: int, num_images: int, power: float = 0.8, level: float = 0.95
 ) -> float:
-    """Smallest true difference that so many seeds and images find with probability ``power``."""
-    raise NotImplementedError
+    """Smallest true difference that so many seeds (of each side) and images find with probability ``power``.
+
+    NaN where nothing is known about seeds and ``num_seeds`` is not 1; for 1, it is then the smallest difference between
+    these two networks. Infinite for one seed where seeds are known to differ: one network of each tells nothing about
+    recipes.
+    """
+    known = not math.isnan(components.seed)
+    if known and num_seeds < 2:
+        return math.inf
+    if not known and num_seeds > 1:
+        return math.nan
+    share = components.effective_images / components.num_images if components.image > 0 else 1.0
+    degrees = min(max(DIFFERENCE_WEIGHT * share * num_images, 1.0), num_images - 1.0)
+    parts, degrees_of = [components.image / num_images], [degrees]
+    if known:
+        parts.append((components.seed + components.residual / num_images) / num_seeds)
+        degrees_of.append(num_seeds - 1.0)
+    variance = Variance(np.array([parts]).T, np.array([degrees_of]).T)
+    return 0.0 if sum(parts) == 0 else float(variance.detectable(level, power)[0])
 
 
 def required(
@@ -90,7 +150,85 @@ def required(
     components: Components,
     *,
     level: float = 0.95,
-    seeds: tuple[int, ...] = (1, 2, 3, 5, 10),
+    seeds: Sequence[int] = (2, 3, 5, 10, 20),
 ) -> Requirement:
-    """How many seeds and how many images it takes to see ``difference`` with probability ``power``."""
-    raise NotImplementedError
+    """How many seeds and how many images it takes to see ``difference`` with probability ``power``.
+
+    Parameters
+    ----------
+    power
+        Probability of finding the difference, from 0.5 to below 1.
+    difference
+        True difference to be found, on the measure's own scale (0.01 is one point of mIoU); its sign does not matter.
+    components
+        Of a comparison (:attr:`segstudy.stats.comparison.Difference.components`) or of :func:`noise_floor`.
+    level
+        One minus the error rate of the verdict.
+    seeds
+        Numbers of seeds for the table.
+
+    Raises
+    ------
+    SegstudyError
+        If ``power`` or ``difference`` makes no sense.
+
+    """
+    if not 0.5 <= power < 1:
+        raise SegstudyError(f"power {power} must be from 0.5 to below 1; 0.8 is usual")
+    if not (difference != 0 and math.isfinite(difference)):
+        raise SegstudyError(f"difference {difference} must be a number other than 0, for instance 0.01")
+    wanted, num_seeds, num_images = abs(difference), components.num_seeds, components.num_images
+
+    def smallest(s: int, n: int) -> float:
+        return detectable(components, s, n, power, level)
+
+    def images_for(s: int) -> int | None:
+        return _fewest(lambda n: smallest(s, n) <= wanted)
+
+    floor_seeds, floor_images = smallest(_ENDLESS, num_images), smallest(num_seeds, _ENDLESS)
+    needed_seeds, needed_images = _fewest(lambda s: smallest(s, num_images) <= wanted), images_for(num_seeds)
+    return Requirement(
+        difference=wanted,
+        power=power,
+        level=level,
+        num_seeds=num_seeds,
+        num_images=num_images,
+        detectable=smallest(num_seeds, num_images),
+        seeds=needed_seeds,
+        images=needed_images,
+        floor_seeds=floor_seeds,
+        floor_images=floor_images,
+        table=tuple((s, images_for(s)) for s in seeds),
+        reason=_what_cannot(components, needed_seeds, needed_images, floor_seeds, floor_images),
+    )
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """Smallest number from 2 on that is enough, given that more is never worse; None if none is."""
+    high = 2
+    while not enough(high):
+        if high >= _ENDLESS:
+            return None
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return max(high, 2)
+
+
+def _what_cannot(
+    components: Components, seeds: int | None, images: int | None, floor_seeds: float, floor_images: float
+) -> str:
+    if math.isnan(components.seed):
+        return f"{ONE_SEED}; images are counted for telling the two networks apart, not their recipes"
+    told = []
+    if seeds is None:
+        told.append(
+            f"no number of seeds is enough with {components.num_images} images: they show {floor_seeds:.2g} at best"
+        )
+    if images is None:
+        told.append(
+            f"no number of images is enough with {components.num_seeds} seeds: they show {floor_images:.2g} at best"
+        )
+    return "; ".join(told)

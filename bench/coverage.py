@@ -1,0 +1,422 @@
+"""Do intervals cover and tests err as they say? Simulated studies whose true values are known.
+
+    python bench/coverage.py [--studies 1000] [--only single,groups,seeds,paired,recipes,family,power,speed] [--quick]
+
+Every study draws new images, new networks and new counts; a case is as many studies. Coverage is the share of the
+intervals that hold the true value, which comes from a simulated population of many thousand images and hundreds of
+networks. Tables are Markdown, as in docs/explanation/uncertainty.md. The standard error of a share of 1,000 studies is
+0.7 points at 95 % and at 5 %.
+
+How an image becomes counts: each class is there or not and takes a random share of the pixels; the logit of the share
+that is found is the class's own level, less the image's difficulty (exponential, so that a few images fail outright),
+plus normal effects of class in image, of the network (its seed) and of network and image together; pixels that are
+missed go to other classes at random, mostly to those that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from segstudy import measures
+from segstudy.stats.comparison import Difference, compare, compare_each, holm
+from segstudy.stats.exchange import exchange_images
+from segstudy.stats.intervals import Estimate, bootstrap_each, estimate_each
+from segstudy.stats.planning import Components, detectable
+from segstudy.stats.resampling import bootstrap, influences
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Networks = dict[int, Counts]
+Generator = np.random.Generator
+
+PIXELS = 65_536
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class World:
+    """What images are like, and networks trained on them. Effects are standard deviations on the logit scale."""
+
+    name: str
+    found: tuple[float, ...]  # logit of the share of a class's pixels that is found
+    presence: tuple[float, ...]
+    size: tuple[float, ...]
+    difficulty: float = 0.5
+    class_effect: float = 0.5
+    seed: float = 0.0
+    interaction: float = 0.5
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.found)
+
+
+POLYPS = World("2 classes, as polyps", (4.0, 2.5), (1, 1), (5, 1))
+NEAR_ONE = World("2 classes, scores near 1", (6.0, 5.0), (1, 1), (3, 1), difficulty=0.4)
+STREETS = World(
+    "10 classes, some rare",
+    tuple(np.linspace(4, 1, 10)),
+    (1, 1, 0.95, 0.9, 0.8, 0.7, 0.5, 0.4, 0.2, 0.1),
+    (1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.08, 0.05, 0.05),
+)
+WORLDS = (POLYPS, NEAR_ONE, STREETS)
+
+
+@dataclass(frozen=True)
+class Images:
+    """``share`` (n, c) of the pixels that each class has; ``ease`` (n, c): what to add to the logit of what is found."""
+
+    share: Array
+    ease: Array
+
+
+def draw_images(world: World, rng: Generator, num_images: int, group_size: int = 1) -> Images:
+    """Images of one group follow each other; their difficulty is half the group's, half their own."""
+    shape = (num_images, world.num_classes)
+    size = np.exp(rng.normal(0, 1, shape)) * world.size * (rng.random(shape) < world.presence)
+    size[:, 0] += 1e-3  # something is always there
+    difficulty = rng.exponential(1, num_images) - 1
+    if group_size > 1:
+        of_group = rng.exponential(1, num_images // group_size) - 1
+        difficulty = (difficulty + np.repeat(of_group, group_size)) / np.sqrt(2)
+    ease = rng.normal(0, world.class_effect, shape) - world.difficulty * difficulty[:, None]
+    return Images(size / size.sum(axis=1, keepdims=True), ease)
+
+
+def draw_counts(
+    world: World, rng: Generator, images: Images, num_seeds: int = 1, better: float = 0.0, own: float = 0.0
+) -> Networks:
+    """Counts of networks of one recipe: ``better`` by so much, with its ``own`` answer to each image."""
+    n, c = images.share.shape
+    logit = np.array(world.found) + better + images.ease + own * rng.normal(0, 1, (n, 1))
+    logit = logit + world.seed * (rng.normal(0, 1, (num_seeds, 1, 1)) + 0.5 * rng.normal(0, 1, (num_seeds, 1, c)))
+    logit += world.interaction * (rng.normal(0, 1, (num_seeds, n, 1)) + 0.5 * rng.normal(0, 1, (num_seeds, n, c)))
+    hit = special.expit(logit)
+    taken_for = (images.share + 0.02 / c)[None, :, None, :] * rng.standard_exponential((num_seeds, n, c, c))
+    diagonal = np.arange(c)
+    taken_for[..., diagonal, diagonal] = 0
+    taken_for *= ((1 - hit) / taken_for.sum(axis=-1))[..., None]
+    taken_for[..., diagonal, diagonal] = hit
+    counts = np.rint(taken_for * (PIXELS * images.share)[None, :, :, None]).astype(np.int64)
+    return dict(enumerate(counts))
+
+
+def scores(merged: Counts) -> Array:
+    """mIoU, then the IoU of each class."""
+    return np.concatenate([measures.mean_iou(merged)[..., None], measures.iou(merged)], axis=-1)
+
+
+@cache
+def population(world: World, better: float = 0.0, own: float = 0.0, num_networks: int = 400) -> Array:
+    """True scores: mean over networks, each on endlessly many images (20 networks share 5,000 of them)."""
+    values = []
+    for block in range(num_networks // 20):
+        rng = np.random.default_rng([7, block])  # the same numbers for every recipe: differences are exact sooner
+        images = draw_images(world, rng, 5_000 if world.num_classes == 2 else 2_000)
+        values += [scores(counts.sum(axis=0)) for counts in draw_counts(world, rng, images, 20, better, own).values()]
+    return np.mean(values, axis=0)
+
+
+def equal_shift(world: World, own: float, wanted: float = 0.0) -> float:
+    """How much better a variant with its own answers must be for its mIoU to be the baseline's plus ``wanted``."""
+    base = population(world, num_networks=100)[0]
+    low, high = -0.5, 1.5
+    for _ in range(10):
+        middle = (low + high) / 2
+        reached = population(world, middle, own, num_networks=100)[0] >= base + wanted
+        low, high = (low, middle) if reached else (middle, high)
+    return (low + high) / 2
+
+
+def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as they come."""
+    print(f"\n**{title}**\n\n| {' | '.join(heads)} |\n|{'|'.join('---' for _ in heads)}|", flush=True)
+    for row in rows:
+        print("| " + " | ".join(f"{x:.3f}" if isinstance(x, float) else str(x) for x in row) + " |", flush=True)
+
+
+def covered(results: Sequence[Estimate | Difference], truth: float) -> float:
+    """Share of the intervals given that hold the true value."""
+    given = [result for result in results if not result.reason]
+    return float(np.mean([result.low <= truth <= result.high for result in given])) if given else float("nan")
+
+
+def refused(results: Sequence[Estimate | Difference]) -> float:
+    return float(np.mean([bool(result.reason) for result in results]))
+
+
+def rejected(p_values: Iterable[float]) -> float:
+    """Share of p-values at 5 % or below; no p-value rejects nothing."""
+    return float(np.mean([p <= 1 - LEVEL for p in p_values]))
+
+
+def plain_t(counts: Counts, item: int) -> tuple[float, float]:
+    """The textbook's interval: standard error, n - 1 degrees of freedom, no scale. Known to be too short here."""
+    value, effects = influences(counts, scores)
+    n = len(effects)
+    half = special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt((effects[:, item] ** 2).sum() / (n * (n - 1)))
+    return value[item] - half, value[item] + half
+
+
+def single(studies: int, quick: bool) -> None:
+    """Intervals over images, one network."""
+    heads = ("images", "world", "number", "covers", "no interval", "bootstrap covers", "plain t covers")
+
+    def rows() -> Iterable[Sequence[object]]:
+        for world in WORLDS:
+            truth = population(world)
+            items = {0: "mIoU", 1: "IoU of the first class", world.num_classes: "IoU of the last class"}
+            for n in (20, 50) if quick else (20, 50, 200, 1000):
+                rng = np.random.default_rng([1, n, world.num_classes])
+                ours: list[tuple[Estimate, ...]] = []
+                booted: list[tuple[Estimate, ...]] = []
+                plain = []
+                for _ in range(studies):
+                    networks = draw_counts(world, rng, draw_images(world, rng, n))
+                    ours.append(estimate_each(networks, scores))
+                    booted.append(bootstrap_each(networks[0], scores, rng, num_resamples=200 if n > 200 else 400))
+                    plain.append([plain_t(networks[0], item) for item in items])
+                for column, (item, name) in enumerate(items.items()):
+                    mine = [study[item] for study in ours]
+                    naive = [low <= truth[item] <= high for low, high in (study[column] for study in plain)]
+                    yield (
+                        n,
+                        world.name,
+                        name,
+                        covered(mine, truth[item]),
+                        refused(mine),
+                        covered([study[item] for study in booted], truth[item]),
+                        float(np.mean(naive)),
+                    )
+
+    table("One network, intervals over images", heads, rows())
+
+
+def groups(studies: int, quick: bool) -> None:
+    """Images in groups of five."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        world = replace(POLYPS, interaction=0.3, class_effect=0.2)
+        truth = population(world)[0]
+        for number in (10, 20) if quick else (5, 10, 20, 50):
+            rng = np.random.default_rng([2, number])
+            labels = np.repeat(np.arange(number), 5)
+            found: dict[bool, list[Estimate]] = {True: [], False: []}
+            for _ in range(studies):
+                networks = draw_counts(world, rng, draw_images(world, rng, 5 * number, 5))
+                for grouped, results in found.items():
+                    results += estimate_each(networks, scores, groups=labels if grouped else None)[:1]
+            yield number, covered(found[True], truth), refused(found[True]), covered(found[False], truth)
+
+    heads = ("groups of 5 images", "covers", "no interval", "covers if groups are not told")
+    table("Images in groups (mIoU, 2 classes)", heads, rows())
+
+
+BALANCES = (
+    ("seeds change nothing", replace(POLYPS, seed=0.0, interaction=0.0)),
+    ("seed and image together only", replace(POLYPS, difficulty=0.0, class_effect=0.0, interaction=1.0)),
+    ("little noise of seeds", replace(POLYPS, seed=0.05)),
+    ("seeds as much as images", replace(POLYPS, seed=0.2)),
+    ("mostly seeds", replace(POLYPS, seed=0.8, difficulty=0.2, class_effect=0.2, interaction=0.2)),
+)
+
+
+def seeds(studies: int, quick: bool) -> None:
+    """Intervals over images and seeds."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for name, world in BALANCES:
+            truth = population(world, num_networks=2_000)
+            for s in (2, 5) if quick else (2, 3, 5, 10):
+                for n in (50,) if quick else (20, 200):
+                    rng = np.random.default_rng([3, s, n])
+                    both, first = [], []
+                    for _ in range(studies):
+                        networks = draw_counts(world, rng, draw_images(world, rng, n), s)
+                        both += estimate_each(networks, scores)[:1]
+                        first += estimate_each({0: networks[0]}, scores)[:1]
+                    width = float(np.nanmedian([e.high - e.low for e in both]))
+                    yield name, s, n, covered(both, truth[0]), refused(both), width, covered(first, truth[0])
+
+    heads = (
+        "noise",
+        "seeds",
+        "images",
+        "covers",
+        "no interval",
+        "median width",
+        "one seed's interval, read as the recipe's",
+    )
+    table("Several networks, intervals over images and seeds (mIoU, 2 classes)", heads, rows())
+
+
+def paired(studies: int, quick: bool) -> None:
+    """Two networks on the same images: coverage, and false positives where they are equal."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for world in WORLDS:
+            for name, own in (("alike", 0.0), ("equal, err elsewhere", 1.0)):
+                better = equal_shift(world, own) if own else 0.0
+                truth = population(world, better, own) - population(world) if own else np.zeros(world.num_classes + 1)
+                for n in (20, 50) if quick else (10, 20, 50, 200):
+                    rng = np.random.default_rng([4, n, world.num_classes])
+                    found = []
+                    for _ in range(studies):
+                        images = draw_images(world, rng, n)
+                        sides = draw_counts(world, rng, images, 1, better, own), draw_counts(world, rng, images)
+                        found.append(compare_each(*sides, scores, rng, num_permutations=400))
+                    for item, number in ((0, "mIoU"), (world.num_classes, "IoU of the last class")):
+                        if item == 0 or own == 0:  # the variant of equal mIoU is not equal class by class
+                            of_item = [study[item] for study in found]
+                            false = rejected(d.p_value for d in of_item), rejected(d.p_exchange for d in of_item)
+                            yield world.name, number, name, n, covered(of_item, truth[item]), refused(of_item), *false
+
+    heads = (
+        *("world", "number", "networks", "images", "covers", "no interval", "false positives"),
+        "of the permutation test alone",
+    )
+    table("Two networks on the same images", heads, rows())
+
+
+def recipes(studies: int, quick: bool) -> None:
+    """Two recipes with seeds: the same recipe twice, hence every finding is false."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for name, world in BALANCES[1:]:
+            for sides in ((3, 3), (5, 5)) if quick else ((2, 2), (3, 3), (5, 5), (10, 10), (3, 5), (1, 5)):
+                n = 50
+                rng = np.random.default_rng([5, *sides])
+                found, alone = [], []
+                for _ in range(studies):
+                    images = draw_images(world, rng, n)
+                    variant, base = (draw_counts(world, rng, images, s) for s in sides)
+                    found.append(compare(variant, base, measures.mean_iou, rng))
+                    one = exchange_images(variant[0], base[0], lambda m: measures.mean_iou(m)[..., None], rng, 400)
+                    alone.append(float(one[0]))
+                yield (
+                    name,
+                    f"{sides[0]} and {sides[1]}",
+                    covered(found, 0.0),
+                    rejected(d.p_value for d in found),
+                    rejected(d.p_exchange for d in found),
+                    rejected(alone),
+                )
+
+    heads = ("noise", "seeds", "covers", "false positives", "networks exchanged", "one network each, images exchanged")
+    table("One recipe against itself, 50 images (mIoU, 2 classes)", heads, rows())
+
+
+def family(studies: int, quick: bool) -> None:
+    """Ten variants that are the baseline: how often any of them is called better or worse."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for name, world, s in (
+            ("one network each", replace(POLYPS, seed=0.0), 1),
+            ("three seeds", replace(POLYPS, seed=0.2), 3),
+        ):
+            rng = np.random.default_rng([6, s])
+            any_raw, any_holm = [], []
+            for _ in range(studies):
+                images = draw_images(world, rng, 50)
+                base = draw_counts(world, rng, images, s)
+                variants = [draw_counts(world, rng, images, s) for _ in range(10)]
+                found = [compare(v, base, measures.mean_iou, rng, num_permutations=400) for v in variants]
+                p_values = [d.p_value for d in found]
+                any_raw.append(np.nanmin(p_values))
+                any_holm.append(np.nanmin(holm(p_values)))
+            yield name, rejected(any_raw), rejected(any_holm)
+
+    table("Ten variants that change nothing, 50 images: any false finding", ("networks", "uncorrected", "Holm"), rows())
+
+
+def power(studies: int, quick: bool) -> None:
+    """A variant that is better by just the detectable difference should be found in 80 % of studies."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        world, own = replace(POLYPS, seed=0.1, interaction=0.3), 0.4
+        for s, n in ((3, 50), (5, 200)) if quick else ((3, 50), (3, 200), (5, 50), (5, 200), (10, 200)):
+            rng = np.random.default_rng([8, s, n])
+
+            def study(better: float, worse: float, s: int = s, n: int = n, rng: Generator = rng) -> Difference:
+                images = draw_images(world, rng, n)
+                sides = draw_counts(world, rng, images, s, better, own), draw_counts(world, rng, images, s, worse)
+                return compare(*sides, measures.mean_iou, rng)
+
+            parts = [found.components for found in (study(0.0, 0.0) for _ in range(300)) if found.components]
+            mean = Components(
+                *(float(np.mean([getattr(part, name) for part in parts])) for name in ("seed", "image", "residual")),
+                num_seeds=s,
+                num_images=n,
+                effective_images=float(np.median([part.effective_images for part in parts])),
+            )
+            wanted = detectable(mean, s, n)
+            # Half of it each: a better network is also a less noisy one.
+            better, worse = equal_shift(world, own, wanted / 2), equal_shift(world, 0.0, -wanted / 2)
+            found = [study(better, worse) for _ in range(studies)]
+            told = float(np.nanmedian([d.detectable for d in found]))
+            yield s, n, f"{wanted:.4f}", rejected(d.p_value for d in found), f"{told:.4f}"
+
+    heads = (
+        "seeds",
+        "images",
+        "detectable difference",
+        "found (80 % wanted)",
+        "median of what the studies themselves say",
+    )
+    table("Planning: the true difference is the detectable one (mIoU, 2 classes)", heads, rows())
+
+
+def speed(studies: int, quick: bool) -> None:
+    """Seconds on one core."""
+    del studies, quick
+
+    def timed(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    def rows() -> Iterable[Sequence[object]]:
+        rng = np.random.default_rng(9)
+        for n, c in ((200, 2), (500, 19), (1000, 20)):
+            world = World("", tuple(np.linspace(4, 1, c)), (0.5,) * c, (1.0,) * c)
+            images = draw_images(world, rng, n)
+            one, other = draw_counts(world, rng, images)[0], draw_counts(world, rng, images)[0]
+            yield (
+                f"{n} images, {c} classes",
+                timed(lambda: bootstrap(one, scores, rng, 10_000)),  # noqa: B023
+                timed(lambda: exchange_images(one, other, scores, rng, 10_000)),  # noqa: B023
+                timed(lambda: estimate_each({0: one}, scores)),  # noqa: B023
+            )
+
+    heads = ("counts", "bootstrap, 10,000 resamples", "permutation test, 10,000", "interval (jackknife)")
+    table("Seconds on one core, mIoU and every class's IoU at once", heads, rows())
+
+
+SECTIONS = {work.__name__: work for work in (single, groups, seeds, paired, recipes, family, power, speed)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="fewer cases of 200 studies")
+    arguments = parser.parse_args()
+    studies = min(arguments.studies, 200) if arguments.quick else arguments.studies
+    print(f"{studies} studies a case, 95 % intervals")
+    for name in arguments.only.split(","):
+        started = time.perf_counter()
+        SECTIONS[name](studies, arguments.quick)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Read every image and mask that a study uses, and say everything that is wrong with them at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from segstudy.data.card import Seen, Tally
+from segstudy.data.core import Dataset, Roles, Sample
+from segstudy.data.duplicates import Finding as Pair
+from segstudy.data.duplicates import find_duplicates
+from segstudy.data.faults import Fault, Severity
+from segstudy.data.inspect import Look, look_at
+from segstudy.data.load import load_undivided
+from segstudy.data.splits import groups_across_splits
+from segstudy.errors import SegstudyError
+from segstudy.launch import Workshop, find_problems
+from segstudy.plan import Run
+from segstudy.progress import Progress
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault, and the dataset that it is of; empty for one of the study."""
+
+    dataset: str
+    fault: Fault
+
+    def record(self) -> dict[str, Any]:
+        """The finding as plain data, for JSON."""
+        fault = self.fault
+        return {
+            "dataset": self.dataset,
+            "split": fault.split,
+            "sample": fault.sample,
+            "file": str(fault.file) if fault.file else "",
+            "kind": fault.kind,
+            "severity": fault.severity,
+            "message": fault.message,
+        }
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A dataset that could be listed, its card, and its sound samples, of which sheets are drawn."""
+
+    dataset: Dataset
+    roles: Roles
+    card: dict[str, Any]
+    seen: Sequence[Seen]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All that is wrong, the study's problems first, and every dataset that could be listed."""
+
+    findings: tuple[Finding, ...]
+    inspected: tuple[Inspected, ...]
+
+    def number(self, severity: Severity) -> int:
+        """How many findings are of ``severity``."""
+        return sum(finding.fault.severity == severity for finding in self.findings)
+
+    def record(self, study: str) -> dict[str, Any]:
+        """All of it as plain data, for JSON: ``study``, ``errors``, ``warnings``, ``findings``, ``datasets``."""
+        return {
+            "study": study,
+            "errors": self.number("error"),
+            "warnings": self.number("warning"),
+            "findings": [finding.record() for finding in self.findings],
+            "datasets": [each.card for each in self.inspected],
+        }
+
+
+def study_problem(message: str) -> Finding:
+    """A finding about the study itself."""
+    return Finding("", Fault("study", message))
+
+
+def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -> Checked:
+    """Decode every sample of the datasets ``names`` once, and find what else would stop the study's ``runs``.
+
+    Parameters
+    ----------
+    workshop
+        Gives the datasets; made with ``inspecting``, so that it gives faulty ones too.
+    runs
+        Runs of the study.
+    names
+        Datasets of the study to look at.
+
+    """
+    findings, inspected = [], []
+    unlisted: dict[str, str] = {}
+    for name in names:
+        try:
+            dataset, roles = workshop.dataset(name)
+        except SegstudyError as error:
+            unlisted[str(error)] = name
+            findings += [Finding(name, fault) for fault in _faults_of_undivided(workshop, name)]
+            continue
+        tally = Tally(dataset, roles)
+        faults = _examine(dataset, workshop.progress, tally.add)
+        pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
+        faults += _repeated_images(pairs, tally) + _divided_groups(divided)
+        findings += [Finding(name, fault) for fault in faults]
+        inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
+    listing_faults = [Finding(name, Fault("dataset", message)) for message, name in unlisted.items()]
+    others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
+    return Checked((*others, *listing_faults, *findings), tuple(inspected))
+
+
+def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:
+    """Faults of single files of a dataset that cannot be divided as the study asks, which may be why it cannot."""
+    study = workshop.study
+    try:
+        dataset = load_undivided(name, study.data[name], workshop.data_root, study.folder, workshop.store)
+    except SegstudyError:
+        return []  # it cannot even be listed, and that is told already
+    faults = _examine(dataset, workshop.progress, lambda look: None)
+    return [replace(fault, split="") if dataset.by_fraction else fault for fault in faults]
+
+
+def _examine(dataset: Dataset, progress: Progress, use: Callable[[Look], None]) -> list[Fault]:
+    """Look at every sample once; faults that the reader met before are told once."""
+    faults: list[Fault] = []
+    for look in _looks(dataset, progress):
+        use(look)
+        faults += look.faults
+    met = {(fault.kind, fault.file) for fault in faults}
+    return [fault for fault in dataset.faults if (fault.kind, fault.file) not in met] + faults
+
+
+def _looks(dataset: Dataset, progress: Progress) -> Iterator[Look]:
+    """Look at every sample, in the order of the splits; Pillow decodes outside the interpreter lock."""
+    placed = [(split, sample) for split, part in dataset.splits.items() for sample in part]
+    progress.task(f"checking {dataset.name}", len(placed))
+
+    def one(place: tuple[str, Sample]) -> Look:
+        look = look_at(dataset, *place)
+        progress.advance()
+        return look
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from pool.map(one, placed)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interruption does not wait for the rest of the images
+
+
+def _repeated_images(pairs: Sequence[Pair], tally: Tally) -> list[Fault]:
+    """A warning for every pair of images that are one, or nearly."""
+    pixels = {seen.sample.id: seen.pixels for seen in tally.seen}
+    faults = []
+    for pair in pairs:
+        kind = ("duplicate" if pair.kind == "same" else "near-duplicate") + ("-across-splits" if pair.crosses else "")
+        like = "the same pixels as" if pair.kind == "same" else "nearly"
+        text = f"{like} {'the mirror image of ' if pair.mirrored else ''}'{pair.first.id}'"
+        text += f" of {pair.splits[0]}, and stands in {pair.splits[1]}" if pair.crosses else ""
+        if pair.kind == "near":
+            text += f" (similarity {pair.similarity:.2f})"
+        elif pixels[pair.first.id] != pixels[pair.second.id]:
+            text += ", with another mask"
+        advice = "give both one group (data.groups)" if pair.crosses else "keep one, unless both are meant"
+        faults.append(
+            Fault(kind, f"{text}; {advice}", pair.second.image, pair.splits[1], pair.second.id, severity="warning")
+        )
+    return faults
+
+
+def _divided_groups(divided: Mapping[str, Mapping[str, int]]) -> list[Fault]:
+    """A warning for every group that has images in several splits."""
+    return [
+        Fault(
+            "group-across-splits",
+            f"group '{group}': {', '.join(f'{number} in {split}' for split, number in places.items())}; "
+            "divide whole groups, for what is alike in them is known before it is scored",
+            severity="warning",
+        )
+        for group, places in divided.items()
+    ]

@@ -1,0 +1,280 @@
+"""Images that occur twice in a dataset, exactly or nearly, within a split and across splits.
+
+Equal pixels are told by a hash. For near duplicates (resized, compressed or brightened anew, cropped or turned a little,
+mirrored, the next frame of a video) each of three steps looks closer at the pairs that the one before left over:
+
+1. all pairs, by difference hashes of the image and of its mirror image: 512 bits, each saying which of two places that lie
+   2/16 of a side apart, to the right or down, is the brighter one;
+2. the best correlation over small shifts at 32 pixels;
+3. the correlation at 64 pixels after one image was aligned with the other by an affine map.
+
+Correlations are of details, that is, of what is left when a blurred copy is taken away: all images of one kind of scene
+have their shading in common. Dark margins are cut off first, and dark pixels are left out, since the black surround
+of an endoscope's picture would make all pictures alike. The bounds were chosen on Kvasir-SEG, whose different images are as
+alike as any; ``bench/duplicates.py`` shows what they find and miss there.
+
+Array letters: ``h`` height, ``w`` width, ``p`` pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segstudy.data.core import Dataset, Sample
+
+HASH_SIDE, STEP = 16, 2
+THUMBNAIL_PX, COARSE_PX = 64, 32
+MAX_DISTANCE = 120  # bits of 512
+MIN_COARSE, MIN_SIMILARITY = 0.4, 0.6
+MAX_SHIFT_PX = 5  # of COARSE_PX
+DARK = 24  # grey level up to which a pixel shows nothing
+MIN_BRIGHT = 0.15  # share of pixels that are not dark: in a row that is no margin, in an image that is no night scene
+PAIRS_AT_ONCE = 4096
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrint:
+    """What is kept of an image to find its duplicates: some 4 kB, whatever its size.
+
+    ``content`` is a hash of the decoded pixels and the image's size, so that equal files have it equal, and different files of
+    the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 8).
+    ``thumbnail`` is grey, ``uint8`` (64, 64), without dark margins.
+    """
+
+    content: str
+    bits: NDArray[np.uint64]
+    thumbnail: Pixels
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Two images of a dataset that are one, or nearly.
+
+    ``kind`` is ``same`` for equal pixels, else ``near``. ``splits`` are those of ``first`` and ``second``.
+    ``similarity`` is the correlation of their details after alignment, from 0.6 to 1; 1 for equal pixels. ``mirrored``
+    says that the one is like the other's mirror image.
+    """
+
+    kind: Literal["same", "near"]
+    first: Sample
+    second: Sample
+    splits: tuple[str, str]
+    similarity: float
+    mirrored: bool = False
+
+    @property
+    def crosses(self) -> bool:
+        """Whether the two stand in different splits, so that one split has seen an image of the other."""
+        return self.splits[0] != self.splits[1]
+
+
+def fingerprint_image(rgb: Pixels) -> ImagePrint:
+    """What is needed to compare an image with others.
+
+    It is taken from an image that is decoded anyway, and may be taken in parallel threads.
+
+    Parameters
+    ----------
+    rgb
+        ``uint8`` (h, w, 3), of any size.
+
+    Source: difference hash as Krawetz, "Kind of Like That", 2013, in both directions and over wider steps, which small
+    crops and turns change less.
+
+    """
+    content = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
+    content.update(np.ascontiguousarray(rgb).data)
+    small = cv2.resize(rgb, (4 * THUMBNAIL_PX, 4 * THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    grey = _without_margins(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
+    across, down = _resized(grey, HASH_SIDE + STEP, HASH_SIDE), _resized(grey, HASH_SIDE, HASH_SIDE + STEP)
+    rises = [_rises(across, down), _rises(across[:, ::-1], down[:, ::-1])]
+    bits = np.packbits(rises, axis=1).view(np.uint64)
+    return ImagePrint(content.hexdigest(), bits, _resized(grey, THUMBNAIL_PX, THUMBNAIL_PX))
+
+
+def _rises(across: Pixels, down: Pixels) -> NDArray[np.bool_]:
+    """Whether brightness rises over each step to the right, then over each step down."""
+    right = across[:, STEP:] > across[:, :-STEP]
+    return np.concatenate([right.ravel(), (down[STEP:] > down[:-STEP]).ravel()])
+
+
+def find_duplicates(dataset: Dataset, prints: Mapping[str, ImagePrint]) -> list[Finding]:
+    """Find all pairs of images that are equal, or near duplicates.
+
+    Parameters
+    ----------
+    dataset
+        Gives the samples and their splits.
+    prints
+        By sample id; a sample without one (its image cannot be read, say) is left out.
+
+    Returns
+    -------
+    list
+        Equal pixels first, then by falling similarity, then in the order of the dataset's samples.
+
+    """
+    placed = [(sample, split) for split, part in dataset.splits.items() for sample in part if sample.id in prints]
+    own = [prints[sample.id] for sample, _ in placed]
+    found = [(i, j, 1.0, False) for i, j in _equal_pairs(own)]
+    kinds: list[Literal["same", "near"]] = ["same"] * len(found)
+    near = sorted(_near_pairs(own), key=lambda pair: (-pair[2], pair[:2]))
+    kinds += ["near"] * len(near)
+    return [
+        Finding(kind, placed[i][0], placed[j][0], (placed[i][1], placed[j][1]), similarity, mirrored)
+        for kind, (i, j, similarity, mirrored) in zip(kinds, [*found, *near], strict=True)
+    ]
+
+
+def _equal_pairs(prints: Sequence[ImagePrint]) -> list[tuple[int, int]]:
+    places: dict[str, list[int]] = {}
+    for index, each in enumerate(prints):
+        places.setdefault(each.content, []).append(index)
+    return sorted(pair for same in places.values() for pair in combinations(same, 2))
+
+
+def _near_pairs(prints: Sequence[ImagePrint]) -> list[tuple[int, int, float, bool]]:
+    """Indices, similarity and whether mirrored, of all pairs of unequal pixels that pass the three steps."""
+    if len(prints) < 2:
+        return []
+    first_p, second_p, mirrored_p = _like_hashes(np.stack([each.bits for each in prints]))
+    unequal = [prints[i].content != prints[j].content for i, j in zip(first_p, second_p, strict=True)]
+    first_p, second_p, mirrored_p = first_p[unequal], second_p[unequal], mirrored_p[unequal]
+    like = _coarse_correlation(prints, first_p, second_p, mirrored_p) >= MIN_COARSE
+    pairs = list(zip(first_p[like].tolist(), second_p[like].tolist(), mirrored_p[like].tolist(), strict=True))
+
+    def compare(pair: tuple[int, int, bool]) -> float:
+        second = prints[pair[1]].thumbnail
+        return aligned_correlation(prints[pair[0]].thumbnail, second[:, ::-1] if pair[2] else second)
+
+    # OpenCV computes outside the interpreter lock, so threads are enough.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        similarities = list(pool.map(compare, pairs))
+    return [(i, j, s, m) for (i, j, m), s in zip(pairs, similarities, strict=True) if s >= MIN_SIMILARITY]
+
+
+def _like_hashes(bits: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """First and second index, and whether the mirror image is closer, of pairs within ``MAX_DISTANCE`` bits."""
+    found = []
+    plain, turned = np.ascontiguousarray(bits.transpose(1, 2, 0))  # (8, images), so that a word of all lies together
+    rows = max(1, 2**17 // len(bits))
+    for start in range(0, len(bits), rows):
+        own = plain[:, start : start + rows]
+        distances, turned_distances = _differing_bits(own, plain[:, start:]), _differing_bits(own, turned[:, start:])
+        i, j = np.nonzero(np.minimum(distances, turned_distances) <= MAX_DISTANCE)
+        i, j = i[i < j], j[i < j]
+        found.append((i + start, j + start, turned_distances[i, j] < distances[i, j]))
+    first, second, mirrored = zip(*found, strict=True)
+    return np.concatenate(first), np.concatenate(second), np.concatenate(mirrored)
+
+
+def _differing_bits(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Hamming distances (some, others) of hashes given as (words, some) and (words, others)."""
+    total = np.zeros((some.shape[1], others.shape[1]), np.uint16)
+    for word, other in zip(some, others, strict=True):
+        total += np.bitwise_count(word[:, None] ^ other)
+    return total
+
+
+def _coarse_correlation(
+    prints: Sequence[ImagePrint],
+    first_p: NDArray[np.intp],
+    second_p: NDArray[np.intp],
+    mirrored_p: NDArray[np.bool_],
+) -> Floats:
+    """The best correlation of details over small shifts, of each pair, by Fourier transforms."""
+    used, places = np.unique(np.concatenate([first_p, second_p]), return_inverse=True)
+    first_p, second_p = places[: len(first_p)], places[len(first_p) :]
+    details = np.array([_coarse_details(prints[k].thumbnail) for k in used]).reshape(-1, COARSE_PX, COARSE_PX)
+    plain, turned = np.fft.rfft2(details), np.fft.rfft2(details[..., ::-1])
+    shifts = np.r_[0 : MAX_SHIFT_PX + 1, -MAX_SHIFT_PX:0]
+    best = np.zeros(len(first_p), np.float32)
+    for start in range(0, len(first_p), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        i, j = first_p[part], second_p[part]
+        other = np.where(mirrored_p[part, None, None], turned[j], plain[j])
+        correlation = np.fft.irfft2(plain[i] * other.conj(), s=(COARSE_PX, COARSE_PX))
+        best[part] = correlation[:, shifts[:, None], shifts].max(axis=(1, 2))
+    return best
+
+
+def _coarse_details(thumbnail: Pixels) -> Floats:
+    """Details of a thumbnail at ``COARSE_PX``, without dark pixels, of mean 0 and length 1 (or all 0)."""
+    grey = _resized(thumbnail, COARSE_PX, COARSE_PX)
+    shown = _shown(grey, 3)
+    details = _details(grey.astype(np.float32), 3)
+    details = np.where(shown, details - details[shown].mean(), np.float32(0))
+    return details / max(float(np.linalg.norm(details)), 1e-6)
+
+
+def aligned_correlation(first: Pixels, second: Pixels) -> float:
+    """Correlation of two thumbnails' details after the second was laid on the first by an affine map; 0 if it cannot be.
+
+    Parameters
+    ----------
+    first, second
+        Grey, ``uint8`` (64, 64).
+
+    Source: the map is found as in Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation
+    coefficient maximization", IEEE TPAMI 30(10), 2008.
+
+    """
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    shown, other_shown = (_shown(each, 5).astype(np.uint8) for each in (first, second))
+    still, moving = first.astype(np.float32), np.ascontiguousarray(second, dtype=np.float32)
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-3)
+    start = np.eye(2, 3, dtype=np.float32)
+    try:
+        _, affine = cv2.findTransformECCWithMask(still, moving, shown, other_shown, start, cv2.MOTION_AFFINE, stop, 3)
+    except cv2.error:  # it does not converge, as for most images that have nothing in common
+        return 0.0
+    linear, nearest = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    moved = np.asarray(cv2.warpAffine(moving, affine, size, flags=linear, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    both = (shown > 0) & (np.asarray(cv2.warpAffine(other_shown, affine, size, flags=nearest)) > 0)
+    area = abs(float(np.linalg.det(affine[:, :2])))
+    if both.sum() < 0.5 * min(shown.sum(), other_shown.sum()) or not 0.5 < area < 2:
+        return 0.0  # laid on one another only by leaving most of them out
+    return _correlation(_details(still, 4)[both], _details(moved, 4)[both])
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    """Pearson's correlation; 0 where one of the two does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    length = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    return min(float(a @ b) / length, 1.0) if length > 1e-3 else 0.0
+
+
+def _details(grey: Floats, sigma_px: float) -> Floats:
+    return grey - np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma_px), dtype=np.float32)
+
+
+def _shown(grey: Pixels, rim_px: int) -> NDArray[np.bool_]:
+    """Pixels that are not dark nor beside dark ones; all of them, where too few would be left."""
+    bright = cv2.erode((grey > DARK).astype(np.uint8), np.ones((rim_px, rim_px), np.uint8)).astype(bool)
+    return bright if bright.mean() >= MIN_BRIGHT else np.ones_like(bright)
+
+
+def _without_margins(grey: Pixels) -> Pixels:
+    """Cut off rows and columns at the rim that are dark nearly all along, unless nothing much would be left."""
+    bright = grey > DARK
+    rows, columns = (np.flatnonzero(bright.mean(axis=axis) > MIN_BRIGHT) for axis in (1, 0))
+    if min(len(rows), len(columns)) < THUMBNAIL_PX:
+        return grey
+    return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _resized(grey: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,0 +1,202 @@
+"""One pass over a sample: everything that can be known of its image and mask, and everything that is wrong with them.
+
+Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Labels, Sample, as_rgb, is_deep, open_image
+from segstudy.data.duplicates import ImagePrint, fingerprint_image
+from segstudy.data.faults import Fault, Severity, fault_of
+from segstudy.errors import DataError
+
+# What a picture's EXIF orientation says to do before it is shown. Source: EXIF 2.32, tag 274.
+ORIENTATION = 0x0112
+TURNS = {
+    2: "mirror it",
+    3: "turn it by 180 degrees",
+    4: "flip it",
+    5: "mirror and turn it by 90 degrees",
+    6: "turn it by 90 degrees",
+    7: "mirror and turn it by 270 degrees",
+    8: "turn it by 270 degrees",
+}
+QUARTER_TURNS = (5, 6, 7, 8)
+BACKGROUNDS = ("background", "bg")  # names of a first class that stands for nothing in particular
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one sample shows; a kilobyte or so, and its print, whatever the image's size.
+
+    ``size`` is (width, height); ``mode`` the image's, as stored. ``pixels`` counts the mask's pixels by label, 255
+    included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
+    but the background; ``channels`` is how many pixels have each of 256 values, ``int64`` (3, 256). Of a sample with
+    errors there are only these and ``faults``.
+    """
+
+    split: str
+    sample: Sample
+    faults: tuple[Fault, ...]
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    pixels: dict[int, int] | None = None
+    parts: dict[int, dict[int, int]] | None = None
+    channels: NDArray[np.int64] | None = None
+    print: ImagePrint | None = None
+
+
+def has_background(dataset: Dataset) -> bool:
+    """Whether class 0 stands for all that is no object; street scenes, where it is the road, have none such."""
+    return dataset.classes[0].lower() in BACKGROUNDS
+
+
+def look_at(dataset: Dataset, split: str, sample: Sample) -> Look:
+    """Decode a sample's image and mask once, and say all that is wrong with them.
+
+    Errors are found wherever :func:`~segstudy.data.core.load_pair` raises one, so that what passes here can be trained
+    on.
+    """
+    faults: list[Fault] = []
+
+    def note(kind: str, file: Path, message: str, severity: Severity = "warning") -> None:
+        faults.append(Fault(kind, message, file, split, sample.id, severity))
+
+    stored = rgb = labels = None
+    pixels: dict[int, int] = {}
+    try:
+        stored = open_image(sample.image)
+        for kind, message in _colour_doubts(sample.image, stored):
+            note(kind, sample.image, message)
+        rgb = as_rgb(sample.image, stored)
+    except DataError as error:
+        faults.append(fault_of(error, sample.image, split, sample.id))
+    try:
+        labels = dataset.labels_of(sample)
+        pixels = count_labels(labels)
+        for kind, message in _label_doubts(dataset, sample.mask, set(pixels)):
+            note(kind, sample.mask, message)
+    except DataError as error:
+        faults.append(fault_of(error, sample.mask, split, sample.id))
+    if stored is not None and labels is not None:
+        faults += _size_faults(split, sample, stored, labels)
+    if stored is None or rgb is None or labels is None or any(fault.severity == "error" for fault in faults):
+        return Look(split, sample, tuple(faults))
+    objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
+    return Look(
+        split,
+        sample,
+        tuple(faults),
+        rgb.size,
+        stored.mode,
+        pixels,
+        {label: part_areas(labels == label) for label in sorted(objects)},
+        np.array(rgb.histogram(), np.int64).reshape(3, 256),
+        fingerprint_image(np.asarray(rgb)),
+    )
+
+
+def count_labels(labels: Labels) -> dict[int, int]:
+    """Number of pixels of each label that occurs.
+
+    >>> count_labels(np.array([[0, 0, 255]], np.uint8))
+    {0: 2, 255: 1}
+    """
+    return {label: count for label, count in enumerate(Image.fromarray(labels).histogram()) if count}
+
+
+def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
+    """Areas in pixels of the 8-connected parts of ``mask`` (h, w), and how many parts have each.
+
+    >>> part_areas(np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]], bool))
+    {1: 2, 2: 1}
+    """
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    areas, numbers = np.unique(statistics[1:, cv2.CC_STAT_AREA], return_counts=True)
+    return dict(zip(areas.tolist(), numbers.tolist(), strict=True))
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8, that is left to be applied; 1 for none, and where the tag is damaged.
+
+    Pillow turns TIFF itself. Of the others the tag is read from its bytes, as Pillow would decode a PNG for it, and warn of
+    whatever else is damaged there.
+    """
+    exif = image.info.get("exif") or b""
+    data = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or image.format == "TIFF":
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        for index in range(count):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * index)
+            if tag == ORIENTATION:
+                return int(value) if value in TURNS else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def _head(path: Path) -> Image.Image | None:
+    """What a mask's file says of itself, not decoded; None for an annotation."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return None
+    with Image.open(path) as image:
+        return image
+
+
+def _colour_doubts(path: Path, stored: Image.Image) -> Iterator[tuple[str, str]]:
+    """Kinds and messages about how an image's colours are stored."""
+    if stored.mode == "CMYK":
+        yield "cmyk", "CMYK is converted to RGB without its colour profile; convert it to sRGB in an image editor"
+    elif stored.mode not in ("RGB", "RGBA") and not is_deep(path, stored):
+        yield "mode", f"mode '{stored.mode}' is converted to RGB; nothing is lost if that is what the image shows"
+    if stored.has_transparency_data:
+        alpha = np.asarray(stored.convert("RGBA").getchannel("A"))
+        if (share := float((alpha < 255).mean())) > 0:
+            text = f"{share:.1%} of pixels are transparent, and their hidden colours are read"
+            yield "alpha", f"{text}; lay the image over the ground that is meant and save it as RGB"
+        else:
+            yield "alpha", "the alpha channel is opaque everywhere and is left out; nothing is lost"
+
+
+def _label_doubts(dataset: Dataset, path: Path, present: set[int]) -> Iterator[tuple[str, str]]:
+    """Kinds and messages about a mask that shows nothing, and about what of its file is not read."""
+    if present <= {IGNORE}:
+        yield "all-ignored", "every pixel is ignored, so that nothing is learnt or scored; look at the mask"
+    elif present <= {0, IGNORE}:
+        yield "no-foreground", f"every pixel is {dataset.classes[0]}; leave it so if the image shows nothing else"
+    head = _head(path)
+    if head is not None and "A" in head.getbands():
+        yield "alpha", "the mask's alpha channel is left out; save the mask with one channel"
+
+
+def _size_faults(split: str, sample: Sample, stored: Image.Image, labels: Labels) -> list[Fault]:
+    """Whether image and mask fit each other as they are stored, which is how they are read."""
+    size, mask_size = stored.size, (labels.shape[1], labels.shape[0])
+    turn, head = orientation(stored), _head(sample.mask)
+    file, tag = (sample.image, turn) if turn > 1 or head is None else (sample.mask, orientation(head))
+    says = f"the EXIF tag says to {TURNS.get(tag)}"
+    sizes = f"the image is {size[0]}x{size[1]} but its mask {sample.mask.name} is {mask_size[0]}x{mask_size[1]}"
+    if size == mask_size:
+        if tag == 1:
+            return []
+        text = f"{says}, which is not done on reading; see that image and mask are alike as stored, and remove the tag"
+        return [Fault("exif-rotation", text, file, split, sample.id, "warning")]
+    if tag in QUARTER_TURNS and size == mask_size[::-1]:
+        text = f"{sizes}: they fit only once turned, and {says}"
+        return [Fault("exif-rotation", f"{text}; turn the pixels and remove the tag", file, split, sample.id)]
+    hint = " (one of them is turned by a quarter)" if size == mask_size[::-1] else ""
+    return [Fault("size-mismatch", f"{sizes}{hint}; they must have the same size", sample.image, split, sample.id)]

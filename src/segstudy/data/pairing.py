@@ -1,0 +1,166 @@
+"""Which mask belongs to which image: files are paired by name, and a lone one is told with its likely reason."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segstudy.data.core import IMAGE_SUFFIXES, Sample
+from segstudy.data.faults import Fault, refuse
+from segstudy.errors import DataError
+
+Files = Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder: ``images`` and ``unread``, files of other suffixes, by stem; ``faults`` of names that clash."""
+
+    images: dict[str, Path]
+    unread: dict[str, Path] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+
+def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
+    """List the files directly in ``folder``, sorted by name.
+
+    Of two images with one stem the first is taken and the second is a fault, said to be of ``split`` and of the sample
+    whose id is ``prefix`` and the stem.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no image.
+
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    images: dict[str, Path] = {}
+    unread: dict[str, Path] = {}
+    faults = []
+    folded: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):  # paths sort without case on Windows
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            unread[path.stem] = path
+        elif path.stem in images:
+            text = f"differs from '{images[path.stem].name}' only in its suffix; keep one of the two"
+            faults.append(Fault("same-name", text, path, split, prefix + path.stem))
+        else:
+            images[path.stem] = path
+            if (twin := folded.setdefault(path.stem.casefold(), path)) is not path:
+                text = (
+                    f"differs from '{twin.name}' only in upper and lower case, so one overwrites the other on Windows "
+                )
+                faults.append(Fault("case", text + "and macOS; rename one", path, split, prefix + path.stem, "warning"))
+    if not images:
+        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return Listing(images, unread, tuple(faults))
+
+
+def match_by_stem(
+    images: Path, masks: Path, prefix: str = "", split: str = ""
+) -> tuple[tuple[Sample, ...], tuple[Fault, ...]]:
+    """Pair two folders' files by stem: the samples, and a fault for each file that is alone.
+
+    Raises
+    ------
+    DataError
+        If a folder is missing or empty, or there is no pair at all.
+
+    """
+    image_files, mask_files = list_images(images, split, prefix), list_images(masks, split, prefix)
+    samples = tuple(
+        Sample(prefix + stem, path, mask_files.images[stem])
+        for stem, path in image_files.images.items()
+        if stem in mask_files.images
+    )
+    faults = (
+        *image_files.faults,
+        *mask_files.faults,
+        *lone_files(image_files, mask_files, _beside(images, masks), split, prefix),
+    )
+    if not samples:
+        refuse(f"{images}: none of its images has a mask in {masks}", faults)
+    return samples, faults
+
+
+def lone_files(images: Listing, masks: Listing, place: str, split: str = "", prefix: str = "") -> list[Fault]:
+    """A fault for each image without a mask and each mask without an image.
+
+    Parameters
+    ----------
+    images, masks
+        What is to be paired, by key.
+    place
+        Where masks are looked for.
+    split, prefix
+        The split of all these files; a sample's id is ``prefix`` and its key.
+
+    """
+    no_mask = {key: path for key, path in images.images.items() if key not in masks.images}
+    no_image = {key: path for key, path in masks.images.items() if key not in images.images}
+    mask_of, image_of = _Reasons(no_image, masks.unread), _Reasons(no_mask, images.unread)
+    faults = []
+    for key, path in no_mask.items():
+        text = f"no mask of this name in {place}{mask_of(key)}; add the mask or move the image away"
+        faults.append(Fault("image-without-mask", text, path, split, prefix + key))
+    for key, path in no_image.items():
+        text = f"no image of this name{image_of(key)}; add the image or move the mask away"
+        faults.append(Fault("mask-without-image", text, path, split, prefix + key))
+    return faults
+
+
+def _beside(images: Path, masks: Path) -> str:
+    """The folder of masks as seen from the folder that holds both: ``masks`` or ``masks/train``."""
+    return Path(os.path.relpath(masks, os.path.commonpath([images, masks]))).as_posix()
+
+
+class _Reasons:
+    """Why a file may be alone, judged by the lone files of the other kind and by those of a suffix that is not read."""
+
+    def __init__(self, lone: Files, unread: Files) -> None:
+        self.lone = {_fold(key): (key, path) for key, path in lone.items()}
+        self.unread = {_fold(key): path for key, path in unread.items()}
+
+    def __call__(self, key: str) -> str:
+        """What to add to the message about ``key``; nothing where there is no likely reason."""
+        other, path = self.lone.get(_fold(key), ("", None))
+        if path is not None:
+            return f" ('{path.name}' differs only in {_difference(key, other)})"
+        if (path := self.unread.get(_fold(key))) is not None:
+            return f" ('{path.name}' has an ending that is not read)"
+        return ""
+
+
+class Neighbours:
+    """What lies beside files that a table names and that are missing; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self.folders: dict[Path, dict[str, str]] = {}
+
+    def __call__(self, missing: Path) -> str:
+        """What to add to the message about a missing file; nothing where no name is like its own."""
+        folder = missing.parent
+        if folder not in self.folders:
+            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+            self.folders[folder] = {_fold(name): name for name in names}
+        name = self.folders[folder].get(_fold(missing.name))
+        return f" ('{name}' there differs only in {_difference(missing.name, name)})" if name else ""
+
+
+def _fold(key: str) -> str:
+    """Equal for names that differ in case, in how accents are stored, or in a second suffix, as in ``a.jpg.png``."""
+    folded = unicodedata.normalize("NFC", key).casefold()
+    return folded.removesuffix(next((end for end in IMAGE_SUFFIXES if folded.endswith(end)), ""))
+
+
+def _difference(one: str, other: str) -> str:
+    first, second = (unicodedata.normalize("NFC", key) for key in (one, other))
+    if first == second:
+        return "how accented letters are stored"
+    return "upper and lower case" if first.casefold() == second.casefold() else "its suffix"

@@ -1,0 +1,320 @@
+"""What ``segstudy score`` and ``segstudy compare`` say: records for programs, a few short tables for people, a CSV of images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from segstudy import measures
+from segstudy.conventions import rescore
+from segstudy.counting import measures_of
+from segstudy.errors import listing
+from segstudy.measures import Measure
+from segstudy.objects import OBJECT_COUNTS, SIZES
+from segstudy.score import Scored
+from segstudy.stats.comparison import UNDECIDED
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, estimate
+
+UNDEFINED = "-"
+SAME = 1e-9  # what two numbers may differ by and still be shown as the same
+LOST = ("boundary", "missed", "spurious")
+OUTLINES = ("boundary_iou", "boundary_matches", "surface")
+ABOUT = {
+    IMAGES: "these very networks, on images like these; other seeds of the same recipes may differ otherwise",
+    IMAGES_AND_SEEDS: "networks trained like these, with other seeds, on images like these",
+}
+
+
+def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
+    """Every score of the whole set and of each class, with intervals and the contract; undefined numbers are None.
+
+    Parameters
+    ----------
+    scored
+        The counts.
+    rules
+        Names of other libraries' rules (see :mod:`segstudy.conventions`) under which the same counts are scored too.
+
+    """
+    confusion, known = scored.confusion, _measures(scored)
+    overall = [measure for measure in known if "dataset" in measure.levels]
+    estimates = {
+        measure.key: estimate(
+            {0: scored.counts[measure.counts]}, measure.function, groups=scored.groups, limits=measure.bounds
+        )
+        for measure in overall
+    }
+    record = {
+        "images": len(scored.ids),
+        "groups": len(set(scored.groups)) if scored.groups is not None else None,
+        "pixels": int(confusion.sum()),
+        "level": "dataset",
+        **scored.contract,
+        "scoring": scored.rules.model_dump(),
+        **{key: _number(found.value) for key, found in estimates.items()},
+        "intervals": {
+            key: {
+                "level": found.level,
+                "low": _number(found.low),
+                "high": _number(found.high),
+                "population": found.population,
+                "method": found.method,
+                "reason": found.reason,
+            }
+            for key, found in estimates.items()
+        },
+        "classes": _class_records(scored, [measure for measure in known if measure.per_class]),
+    }
+    return record | ({"as": rescore(confusion, scored.classes, rules)} if rules else {})
+
+
+def _measures(scored: Scored) -> list[Measure]:
+    return [measure for measure in measures_of(scored.rules) if measure.counts in scored.counts]
+
+
+def _class_records(scored: Scored, known: Sequence[Measure]) -> list[dict[str, Any]]:
+    values = {measure.key: measure.function(measures.merge(scored.counts[measure.counts])) for measure in known}
+    support = measures.support(measures.merge(scored.confusion))
+    objects = measures.merge(scored.counts["objects"])
+    return [
+        {
+            "class": name,
+            "pixels": int(support[k]),
+            **{key: _number(float(found[k])) for key, found in values.items()},
+            "objects": dict(zip(OBJECT_COUNTS, objects[k].tolist(), strict=True)),
+        }
+        for k, name in enumerate(scored.classes)
+    ]
+
+
+def as_text(scored: Scored, rules: Sequence[str] = ()) -> str:
+    """The same for people: the contract, the set's scores, the classes', what went wrong, other libraries' rules."""
+    record = as_record(scored, rules)
+    blocks = [
+        [contract_words(record)],
+        _overall_lines(record, scored),
+        _class_lines(record, scored),
+        _lost_lines(record),
+        _object_lines(record),
+        rule_lines(record["as"]) if rules else [],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def contract_words(record: dict[str, Any]) -> str:
+    """In a line, what every number of a record rests on."""
+    groups = "" if record["groups"] is None else f" in {_number_of(record['groups'], 'group')}"
+    where = "the masks' own size" if record["resolution"] == "native" else "the network's input size"
+    ignored = f"{listing(record['ignore'])} ignored" if record["ignore"] else "no value ignored"
+    return (
+        f"{_number_of(record['images'], 'image')}{groups}, {record['pixels']:,} pixels, scored at {where}, all together; absent "
+        f"classes {record['absent_classes']}, background {record['background']}, {ignored}"
+    )
+
+
+def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
+    """Scores of the set with intervals: of pixels and of outlines; of classes by frequency where they are of several."""
+    by_frequency = [measure for measure in measures.BY_FREQUENCY if record[measure.key] is not None]
+    wanted = (*measures.OVERALL, *(by_frequency if len(by_frequency) > 1 else ()))
+    shown_here = [
+        measure
+        for measure in _measures(scored)
+        if measure in wanted or ("dataset" in measure.levels and measure.counts in OUTLINES)
+    ]
+    rows = []
+    for measure in shown_here:
+        found = record["intervals"][measure.key]
+        bounds = interval_words(found["low"], found["high"], measure.unit)
+        rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
+    told = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
+    lines = aligned(
+        [["", "", "95 % interval"], *rows] if any(row[2] != UNDEFINED for row in rows) else [row[:2] for row in rows]
+    )
+    return lines + [f"no interval: {reason}" for reason in dict.fromkeys(told) if reason]
+
+
+def _class_lines(record: dict[str, Any], scored: Scored) -> list[str]:
+    known = {measure.key: measure for measure in _measures(scored)}
+    shown_here = [*measures.PER_CLASS, known["boundary_iou"], known["hausdorff95"]]
+    rows = [
+        [row["class"], *(shown(row[measure.key], measure.unit) for measure in shown_here), f"{row['pixels']:,}"]
+        for row in record["classes"]
+    ]
+    lines = aligned([["class", *map(name_of, shown_here), "true pixels"], *rows])
+    if any(row["pixels"] == 0 for row in record["classes"]):
+        lines.append(f"{UNDEFINED} : the class has no true pixel; it is left out of the means")
+    if any(row["pixels"] > 0 and row["precision"] is None for row in record["classes"]):
+        lines.append(f"{UNDEFINED} under Precision or Hausdorff: the class was never predicted where it is")
+    return lines
+
+
+def _lost_lines(record: dict[str, Any]) -> list[str]:
+    """Where the IoU of each class that is there is lost, and its IoU by size of object, for sizes that occur."""
+    small, large = record["scoring"]["object_sizes_px"]
+    present = [row for row in record["classes"] if row["lost_boundary"] is not None]
+    sizes = [size for size in SIZES if any(row[f"iou_{size}"] is not None for row in present)]
+    keys = [*(f"lost_{kind}" for kind in LOST), *(f"iou_{size}" for size in sizes)]
+    rows = [[row["class"], *(shown(row[key]) for key in keys)] for row in present]
+    if not rows:
+        return []
+    return [
+        *aligned([["IoU lost", *LOST, *(f"IoU {size}" for size in sizes)], *rows]),
+        "boundary: wrong near the true outline; missed and spurious: elsewhere; the three add up to 1 - IoU",
+        f"small: objects below {small:,} px, large: from {large:,} px",
+    ]
+
+
+def _object_lines(record: dict[str, Any]) -> list[str]:
+    """How many objects there are and what is wrong with them; holes where there are any."""
+    rows = [row for row in record["classes"] if any(row["objects"].values())]
+    names = [name for name in OBJECT_COUNTS if "holes" not in name or any(row["objects"][name] for row in rows)]
+    if not rows:
+        return []
+    cells = [[row["class"], *(f"{row['objects'][name]:,}" for name in names)] for row in rows]
+    return [
+        *aligned([["objects", *(name.replace("_", " ") for name in names)], *cells]),
+        f"connected parts of at least {record['scoring']['min_object_px']} px; merged and split: parts too few, too many",
+    ]
+
+
+def rule_lines(found: dict[str, Any]) -> list[str]:
+    """What :func:`segstudy.conventions.rescore` found: each rule's numbers, and why they are not segstudy's."""
+    lines = ["the same counts under the rules of other libraries (in brackets: segstudy's number, where it differs)"]
+    for key, what in (("absent_but_predicted", "predicted but in no truth"), ("nowhere", "in neither")):
+        lines += [f"  {what}: {listing(found[key], 20)}"] if found[key] else []
+    if found["images_without_some_class"]:
+        lines.append(
+            f"  {found['images_without_some_class']} of {found['images']} images lack a class that others hold"
+        )
+    for row in found["rules"]:
+        if row["scores"]:
+            numbers = "   ".join(_beside(row, label) for label in row["scores"])
+            lines += ["", f"{row['as']}: {row['call']}", f"  {numbers}"]
+            lines += textwrap.wrap(row["why"], 100, initial_indent="  ", subsequent_indent="  ")
+    if left := [f"{row['as']} {row['call']}" for row in found["rules"] if not row["scores"]]:
+        lines += ["", f"for two classes only: {'; '.join(left)}"]
+    return lines
+
+
+def _beside(row: dict[str, Any], label: str) -> str:
+    theirs, ours = row["scores"][label], row["segstudy"][label]
+    same = theirs is ours if None in (theirs, ours) else abs(theirs - ours) < SAME
+    return f"{label} {shown(theirs)}" + ("" if same else f" ({shown(ours)})")
+
+
+def comparison_text(record: dict[str, Any]) -> str:
+    """A comparison for people: both scores, the difference, the verdict and what it is about, classes, what else differs."""
+    unit, difference = record["unit"], record["difference"]
+    title = (
+        record["label"] + (f" [{unit}]" if unit else "") + ("" if record["higher_is_better"] else ", lower is better")
+    )
+    rows = [["", title, f"{100 * difference['level']:g} % interval", ""]]
+    for letter in ("a", "b"):
+        side = record[letter]
+        rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
+    bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
+    rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, _p_words(difference["p_value"])])
+    names = [f"{letter.upper()}  {_side_words(record[letter])}" for letter in ("a", "b")]
+    changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
+    blocks = [
+        [contract_words(record), *names],
+        ["A and B differ in", *changed] if changed else [],
+        aligned(rows),
+        _verdict_lines(record),
+        _effect_lines(record),
+        ["what else differs, or is not known:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _side_words(side: dict[str, Any]) -> str:
+    seeds = side["seed_values"]
+    return f"{side['name']}" + (f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else "")
+
+
+def _p_words(p_value: float | None) -> str:
+    return "" if p_value is None else "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+
+
+def _verdict_lines(record: dict[str, Any]) -> list[str]:
+    difference, unit = record["difference"], record["unit"]
+    if not record["verdict"]:
+        return [f"no verdict: {difference['reason']}"]
+    if record["verdict"] == UNDECIDED:
+        line = f"A and B are {UNDECIDED}"
+    else:
+        line = f"A is {record['verdict']} than B by {shown(abs(difference['value']), unit)}{' ' + unit if unit else ''}"
+    lines = [f"{line}: {ABOUT[difference['population']]}"]
+    if difference["assumption"]:
+        lines.append(f"taken for granted: {difference['assumption']}")
+    if difference["detectable"] is not None:
+        least, often = shown(difference["detectable"], unit), f"{100 * difference['power']:g} %"
+        lines.append(
+            f"with as many {difference['population']} a true difference of {least} is seen {often} of the time"
+        )
+    return lines
+
+
+def _effect_lines(record: dict[str, Any]) -> list[str]:
+    """The effect on each class; p corrected for the number of classes by Holm's rule."""
+    if not record["classes"]:
+        return []
+    unit = record["unit"]
+    title = f"{record['classes'][0]['label']} by class"
+    rows = [[title, "A", "B", "A - B", f"{100 * record['difference']['level']:g} % interval", "p (Holm)", ""]]
+    for row in record["classes"]:
+        bounds = interval_words(row["low"], row["high"], unit, signed=True)
+        values = [shown(row["a"], unit), shown(row["b"], unit), shown(row["difference"], unit, signed=True)]
+        rows.append([row["class"], *values, bounds, shown(row["p_holm"]), row["verdict"]])
+    return aligned(rows)
+
+
+def image_csv(scored: Scored) -> str:
+    """Every image's scores as CSV, at full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    known = [measure for measure in _measures(scored) if "image" in measure.levels]
+    writer.writerow(["image", *(measure.key for measure in known)])
+    columns = [measure.function(scored.counts[measure.counts]) for measure in known]
+    for index, name in enumerate(scored.ids):
+        writer.writerow([name, *(_number(float(column[index])) for column in columns)])
+    return text.getvalue()
+
+
+def name_of(measure: Measure) -> str:
+    """Label and unit."""
+    return f"{measure.label} [{measure.unit}]" if measure.unit else measure.label
+
+
+def shown(value: float | None, unit: str = "", signed: bool = False) -> str:
+    """A number as people read it: four decimals, one where it has a unit, "-" where it is undefined."""
+    sign = "+" if signed else ""
+    return UNDEFINED if value is None or math.isnan(value) else f"{value:{sign}.{1 if unit else 4}f}"
+
+
+def interval_words(low: float | None, high: float | None, unit: str = "", signed: bool = False) -> str:
+    """Bounds as people read them."""
+    return UNDEFINED if low is None or high is None else f"{shown(low, unit, signed)} to {shown(high, unit, signed)}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right, two spaces between.
+
+    >>> aligned([["class", "IoU"], ["polyp", "0.9"]])
+    ['class  IoU', 'polyp  0.9']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    return ["  ".join(cells).rstrip() for cells in padded]
+
+
+def _number_of(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,218 @@
+"""The variance of a number over images and seeds, in independent parts, and the interval and p-value that follow.
+
+Letters: p parts, s seeds, n images (or groups), m values of a function.
+
+Over images alone there is one part. Its degrees of freedom are not n - 1 but follow from the *effective number of
+images*, because few images make most of a score's error. Over images and seeds, every network sees the same images, so
+that a value has a part from its seeds and a part from the images. Each has degrees of freedom of its own, and
+:meth:`Variance.half_width` combines them so that coverage is not lost, whatever their balance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from segstudy.stats.resampling import Values
+
+# Degrees of freedom = this x effective number of images. Both were chosen by simulation (docs/explanation/uncertainty.md):
+# the errors of a score all go one way and make its estimate skew, those of a difference go both ways.
+SCORE_WEIGHT, DIFFERENCE_WEIGHT = 1.0, 1.5
+
+# Below this effective number, one image decides so much that an interval says nothing.
+MIN_EFFECTIVE = 1.5
+
+_SMALLEST_P = 1e-12
+_POINTS = {1: 500, 2: 50, 3: 16}  # at which the distribution of each part's estimate is taken, by number of parts
+
+
+@dataclass(frozen=True)
+class Variance:
+    """Independent parts of a number's variance: ``parts`` and their degrees of freedom ``degrees``, both (p, m)."""
+
+    parts: Values
+    degrees: Values
+
+    @property
+    def standard_error(self) -> Values:
+        """(m,)."""
+        error: Values = np.sqrt(self.parts.sum(axis=0))
+        return error
+
+    def half_width(self, level: float) -> Values:
+        """Half the interval's width, (m,): the root of the parts' sum, each times its own squared quantile of t.
+
+        With one part this is Student's interval. With several its coverage is at least ``level`` whatever the true
+        parts are, and equals it where one part is all.
+
+        Source: Banerjee, On confidence interval for two-means problem based on separate estimates of variances and
+        tabulated values of t-table, Sankhya A 1961.
+        """
+        return self._half_width((1 - level) / 2)
+
+    def p_value(self, value: Values) -> Values:
+        """Smallest 1 - level whose interval around ``value`` (m,) leaves out 0; not below 1e-12."""
+        distance = np.abs(value)
+        return _smallest(lambda p: self._half_width(p / 2) < distance, np.full(value.shape, _SMALLEST_P), np.ones(()))
+
+    def equivalent_degrees(self, level: float) -> Values:
+        """Degrees of freedom (m,) with which Student's interval from the standard error alone is just as wide."""
+        tail = (1 - level) / 2
+        error = self.standard_error
+        wanted = np.divide(self._half_width(tail), error, out=np.full(error.shape, np.nan), where=error > 0)
+        return _smallest(
+            lambda degrees: -special.stdtrit(degrees, tail) <= wanted,
+            self.degrees.min(axis=0),
+            self.degrees.max(axis=0),
+        )
+
+    def detectable(self, level: float, power: float) -> Values:
+        """Smallest true value (m,) that an interval of ``level`` tells from 0 with probability ``power``.
+
+        The parts are taken for true. A study estimates them, each with its degrees of freedom, and so has an interval now
+        wider, now narrower; the probability is the mean over these.
+        """
+        error = self.standard_error
+        points = (np.arange(_POINTS[len(self.parts)]) + 0.5) / _POINTS[len(self.parts)]
+        squares = np.zeros((1, len(error)))
+        for part, degrees in zip(self.parts, self.degrees, strict=True):
+            estimated = part * special.chdtri(degrees, points[:, None]) / degrees
+            term = special.stdtrit(degrees, (1 - level) / 2) ** 2 * estimated
+            squares = (squares[:, None] + term).reshape(-1, len(error))
+        half_widths = np.sqrt(squares)
+
+        def found(value: Values) -> Any:
+            distance = np.divide(value - half_widths, error, out=np.full(half_widths.shape, np.nan), where=error > 0)
+            return special.ndtr(distance).mean(axis=0) >= power
+
+        return _smallest(found, 0.1 * error, half_widths.max(axis=0) + 10 * error)
+
+    def _half_width(self, tail: float | Values) -> Values:
+        quantiles = special.stdtrit(self.degrees, tail)
+        width: Values = np.sqrt((quantiles**2 * self.parts).sum(axis=0))
+        return width
+
+
+def _smallest(reached: Callable[[Values], Any], low: Values, high: Values) -> Values:
+    """Smallest x in [low, high], both above 0, from which on ``reached(x)`` holds; ``high`` where it never does."""
+    low, high = np.broadcast_arrays(low, high)
+    for _ in range(50):
+        middle = np.sqrt(low * high)
+        below = reached(middle)
+        low, high = np.where(below, low, middle), np.where(below, middle, high)
+    return high
+
+
+def effective_number(influences: Values) -> Values:
+    """How many images (m,) the spread of ``influences`` (n, m) really rests on: (sum u^2)^2 / sum u^4.
+
+    1 if one image has all the influence, n if all have the same; a third of n where influences are normally
+    distributed, less where a few images that fail outright make most of the error. NaN without any influence.
+
+    >>> effective_number(np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 5.0], [-1.0, 0.0]])).tolist()
+    [4.0, 1.0]
+    """
+    squares = influences**2
+    top, bottom = squares.sum(axis=0) ** 2, (squares**2).sum(axis=0)
+    number: Values = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    return number
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Networks of one recipe: each seed's value, (s, m), and each image's influence on it, (s, n, m)."""
+
+    values: Values
+    influences: Values
+
+
+@dataclass(frozen=True)
+class SeedNoise:
+    """What the seeds of one recipe do to the mean over ``num_seeds`` of its networks.
+
+    ``variance`` (m,) between the values of seeds and ``residual`` (m,), what seed and image have only together;
+    ``degrees`` of freedom of the first.
+    """
+
+    variance: Values
+    residual: Values
+    degrees: int
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where a number's noise comes from: ``seeds``, one entry a recipe (none if there was one network of each).
+
+    ``image`` (m,) is the variance between images without the residual's share, ``effective_images`` (m,) the number of
+    images that it rests on, ``image_degrees`` (m,) its degrees of freedom.
+    """
+
+    seeds: tuple[SeedNoise, ...]
+    image: Values
+    image_degrees: Values
+    effective_images: Values
+    num_images: int
+
+    def variance(self, floored: bool = False) -> Variance:
+        """Variance of the number; ``floored``: chance may not make a seed's part smaller than its residual alone."""
+        parts, degrees = [self.image / self.num_images], [self.image_degrees]
+        for noise in self.seeds:
+            least = noise.residual / self.num_images if floored else 0.0
+            parts.append(np.maximum(noise.variance, least) / noise.num_seeds)
+            degrees.append(np.full(self.image.shape, float(noise.degrees)))
+        return Variance(np.stack(parts), np.stack(degrees))
+
+    def reasons(self, value: Values, grouped: bool) -> tuple[str, ...]:
+        """Why no interval around ``value`` (m,) can be defended, a clause for each; empty where one can be."""
+        images, image = ("groups of images", "group") if grouped else ("images", "image")
+
+        def reason(x: float, variance: float, effective: float) -> str:
+            if np.isnan(x):
+                return "the value is undefined"
+            if self.num_images == 1:
+                return f"there is one {image} only"
+            if np.isnan(variance):
+                return f"the value rests on a single {image}, without which it is undefined"
+            if np.isnan(effective):
+                return f"the value is the same whichever {image} is left out, so that nothing shows how much it varies"
+            if effective < MIN_EFFECTIVE:
+                return f"of {self.num_images} {images}, one alone makes almost all of the uncertainty"
+            return ""
+
+        return tuple(map(reason, value, self.image, self.effective_images))
+
+
+def spread_of(arms: Sequence[Arm], weight: float) -> Spread:
+    """Split the noise of the sum of the arms' means; for a difference, the second arm comes with its sign turned.
+
+    Two-way analysis of variance with one observation a cell: rows are seeds, columns are images, and an observation is
+    an image's influence. An arm of one seed beside an arm of several borrows the other's variance between seeds.
+
+    Source: Searle, Casella and McCulloch, Variance components, 1992, section 4.5 (two-way crossed, random).
+    """
+    several = [arm for arm in arms if len(arm.values) > 1]
+    noises = [_seed_noise(arm if len(arm.values) > 1 else several[0], len(arm.values)) for arm in arms if several]
+    influences = np.sum([arm.influences.mean(axis=0) for arm in arms], axis=0)
+    num_images = len(influences)
+    between = (influences**2).sum(axis=0) / (num_images - 1)
+    shared = sum((noise.residual / noise.num_seeds for noise in noises), np.zeros(between.shape))
+    effective = effective_number(influences)
+    return Spread(
+        seeds=tuple(noises),
+        image=np.maximum(between - shared, 0.0),
+        image_degrees=np.clip(weight * effective, 1, num_images - 1),
+        effective_images=effective,
+        num_images=num_images,
+    )
+
+
+def _seed_noise(source: Arm, num_seeds: int) -> SeedNoise:
+    seeds, images = source.influences.shape[:2]
+    rest = source.influences - source.influences.mean(axis=0)
+    residual = (rest**2).sum(axis=(0, 1)) / ((seeds - 1) * (images - 1))
+    return SeedNoise(source.values.var(axis=0, ddof=1), residual, seeds - 1, num_seeds)

@@ -1,0 +1,555 @@
+"""``segstudy.stats`` against hand, SciPy and slow obvious code; then its promises, over random and simulated studies.
+
+Array letters: ``b`` resample, ``s`` seed, ``n`` image, ``c`` class.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats as scipy_stats
+from scipy.special import expit, logit
+
+from segstudy.errors import DataError, SegstudyError
+from segstudy.measures import iou, mean_iou
+from segstudy.stats import resampling
+from segstudy.stats.comparison import ALIKE_IN_SEEDS, compare, holm, verdict
+from segstudy.stats.exchange import exchange_networks
+from segstudy.stats.intervals import bootstrap_each, estimate, estimate_each
+from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required
+from segstudy.stats.resampling import bootstrap, influences, leave_one_out, merge_groups
+
+NO_LIMITS = (-math.inf, math.inf)
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+def mean(merged: np.ndarray) -> np.ndarray:
+    """Mean of the images that have a value, from counts (value, 1)."""
+    return merged[..., 0] / merged[..., 1]
+
+
+def one_each(values: object) -> np.ndarray:
+    """Counts (value, 1) of each image, (n, 2)."""
+    array = np.asarray(values, np.float64)
+    return np.stack([array, np.ones(len(array))], axis=-1)
+
+
+def slow_mean(rows: list[np.ndarray]) -> float:
+    return sum(float(row[0]) for row in rows) / sum(float(row[1]) for row in rows)
+
+
+def slow_miou(rows: list[np.ndarray]) -> float:
+    num_classes, found = len(rows[0]), []
+    for k in range(num_classes):
+        hits = sum(int(row[k][k]) for row in rows)
+        true = sum(int(row[k][j]) for row in rows for j in range(num_classes))
+        predicted = sum(int(row[j][k]) for row in rows for j in range(num_classes))
+        if true:
+            found.append(hits / (true + predicted - hits))
+    return sum(found) / len(found)
+
+
+def confusions(seed: int, num_images: int, num_classes: int = 3) -> np.ndarray:
+    """(n, c, c), every class in every image, mostly right."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(1, 9, (num_images, num_classes, num_classes)) + 20 * np.eye(num_classes, dtype=np.int64)
+
+
+def means(seed: int, num_images: int, num_seeds: int, shift: float = 0.0, noise: float = 1.0) -> dict[int, np.ndarray]:
+    """Counts of networks for :func:`mean`: images, seeds and both together contribute."""
+    rng = np.random.default_rng(seed)
+    images, seeds = rng.normal(size=num_images), noise * rng.normal(size=(num_seeds, 1))
+    values = shift + images + seeds + rng.normal(size=(num_seeds, num_images))
+    return {s: one_each(row) for s, row in enumerate(values)}
+
+
+def generator() -> np.random.Generator:
+    return np.random.default_rng(5)
+
+
+BOTH = pytest.mark.parametrize(
+    ("counts", "function", "slow"),
+    [(one_each([0.5, 2.0, 7.0]), mean, slow_mean), (confusions(1, 3), mean_iou, slow_miou)],
+    ids=["mean", "miou"],
+)
+
+
+# Resampling.
+@BOTH
+def test_bootstrap_draws_every_resample_equally_often(counts: np.ndarray, function: Function, slow: Callable) -> None:
+    number = 27_000
+    drawn = Counter(np.round(bootstrap(counts, function, generator(), number), 9).tolist())
+    expected = Counter(round(slow([counts[i] for i in draw]), 9) for draw in itertools.product(range(3), repeat=3))
+    assert drawn.keys() == expected.keys()
+    assert sum(drawn.values()) == number
+    for value, ways in expected.items():
+        sd = math.sqrt(number * ways / 27 * (1 - ways / 27))
+        assert abs(drawn[value] - number * ways / 27) < 4.5 * sd
+
+
+def test_bootstrap_spreads_as_scipys() -> None:
+    values = np.random.default_rng(2).gamma(2.0, size=25)
+    theirs = scipy_stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=generator())
+    ours = bootstrap(one_each(values), mean, generator(), 20_000)
+    assert_allclose(ours.std(ddof=1), theirs.standard_error, rtol=0.03)
+    (interval,) = bootstrap_each(one_each(values), lambda merged: mean(merged)[..., None], generator())
+    # Expanded by about sqrt(n / (n - 1)) and t / z, so a little wider than the percentile interval.
+    width = theirs.confidence_interval.high - theirs.confidence_interval.low
+    assert 1.03 < (interval.high - interval.low) / width < 1.14
+
+
+@pytest.mark.parametrize("allowed", [1, 50, 4_000_000])
+@BOTH
+def test_leave_one_out_and_influences(
+    counts: np.ndarray, function: Function, slow: Callable, allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampling, "_CHUNK", allowed)
+    rows = list(counts)
+    without = [slow(rows[:i] + rows[i + 1 :]) for i in range(3)]
+    assert_allclose(leave_one_out(counts, function), without, rtol=1e-12)
+    value, effects = influences(counts, lambda merged: function(merged)[..., None])
+    assert_allclose(value, [slow(rows)], rtol=1e-12)
+    raw = [2 * (slow(rows) - x) for x in without]
+    assert_allclose(effects[:, 0], [x - sum(raw) / 3 for x in raw], atol=1e-12)
+
+
+def test_merge_groups_by_hand() -> None:
+    counts = np.array([[1, 10], [2, 20], [4, 40], [8, 80]])
+    assert merge_groups(counts, ["b", "a", "b", "c"]).tolist() == [[5, 50], [2, 20], [8, 80]]
+    assert merge_groups(counts, None).tolist() == counts.tolist() == [[1, 10], [2, 20], [4, 40], [8, 80]]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    three, four = one_each([1, 2, 4]), one_each([1, 2, 4, 8])
+    with pytest.raises(DataError, match="2 group labels for 3 images"):
+        merge_groups(three, ["a", "b"])
+    with pytest.raises(DataError, match="4 group labels for 3 images"):
+        estimate({0: three}, mean, groups=list("abcd"), limits=NO_LIMITS)
+    with pytest.raises(DataError, match=r"same images and classes.*seed 0: \(3, 2\), seed 1: \(4, 2\)"):
+        estimate({1: four, 0: three}, mean, limits=NO_LIMITS)
+    with pytest.raises(DataError, match=r"variant and baseline.*\(3, 2\) and \(4, 2\)"):
+        compare({0: three}, {0: four}, mean, generator())
+    for empty in ({}, {0: three[:0]}):
+        with pytest.raises(DataError, match="no counts of any image"):
+            estimate(empty, mean)
+    with pytest.raises(ValueError, match=r"gave 2\.0, outside its limits 0\.0 and 1\.0"):
+        estimate({0: one_each([1, 3])}, mean)
+    for power, difference, told in [(0.4, 1, "power 0.4"), (1, 1, "power 1"), (0.8, 0, "difference 0")]:
+        with pytest.raises(SegstudyError, match=told):
+            required(power, difference, NO_SEEDS)
+
+
+# One number.
+def test_value_is_the_mean_over_seeds_of_merged_counts() -> None:
+    networks = {3: confusions(3, 7), 1: confusions(1, 7)}
+    found, each = estimate(networks, mean_iou), [slow_miou(list(confusions(seed, 7))) for seed in (1, 3)]
+    assert_allclose(found.seed_values, each)
+    assert_allclose(found.value, sum(each) / 2)
+    assert_allclose(found.seed_sd, abs(each[0] - each[1]) / math.sqrt(2))
+    assert (found.num_images, found.num_groups, found.num_seeds) == (7, 7, 2)
+    assert found.population == "images and seeds"
+    one = estimate({3: networks[3]}, mean_iou)
+    assert one.population == "images" and math.isnan(one.seed_sd) and one.method == "t" and one.reason == ""
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_equally_weighty_images_give_students_interval(level: float) -> None:
+    values = [3.0, 7.0] * 6  # all as far from the mean, so that all twelve images count
+    found, theirs = estimate({0: one_each(values)}, mean, level=level, limits=NO_LIMITS), scipy_stats.ttest_1samp
+    assert_allclose([found.low, found.high], theirs(values, 0).confidence_interval(level), rtol=1e-9)
+    assert_allclose([found.effective_images, found.degrees_of_freedom], [12, 11], rtol=1e-6)
+
+
+def test_one_network_by_the_formula() -> None:
+    values = np.random.default_rng(3).gamma(1.0, size=40)
+    found, distance = estimate({0: one_each(values)}, mean, limits=NO_LIMITS), values - values.mean()
+    assert_allclose(found.standard_error, scipy_stats.sem(values))
+    effective = sum(d**2 for d in distance) ** 2 / sum(d**4 for d in distance)
+    assert_allclose(found.effective_images, effective)
+    half = scipy_stats.t.ppf(0.975, effective) * scipy_stats.sem(values)
+    assert_allclose([found.low, found.high], [values.mean() - half, values.mean() + half])
+    positive = estimate({0: one_each(values)}, mean, limits=(0, math.inf))
+    ends = np.log(values.mean()) + np.array([-half, half]) / values.mean()
+    assert_allclose([positive.low, positive.high], np.exp(ends))
+    share = estimate({0: one_each(values / 10)}, mean)
+    centre = values.mean() / 10
+    ends = logit(centre) + np.array([-half, half]) / 10 / (centre * (1 - centre))
+    assert_allclose([share.low, share.high], expit(ends))
+
+
+def slow_parts(networks: dict[int, np.ndarray]) -> tuple[float, float, float, float]:
+    """Mean squares of a mean's two-way table, by loops: between seeds and between images (of means), the rest, and the
+    number of images that decide."""
+    table = [[float(row[0]) for row in counts] for counts in networks.values()]
+    s, n = len(table), len(table[0])
+    of_seed, of_image = [sum(row) / n for row in table], [sum(row[i] for row in table) / s for i in range(n)]
+    grand = sum(of_seed) / s
+    rest = sum((table[r][i] - of_seed[r] - of_image[i] + grand) ** 2 for r in range(s) for i in range(n))
+    squares = [(x - grand) ** 2 for x in of_image]
+    effective = sum(squares) ** 2 / sum(x**2 for x in squares)
+    between = sum((x - grand) ** 2 for x in of_seed) / (s - 1)
+    return between, sum(squares) / (n - 1), rest / ((s - 1) * (n - 1)), effective
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_networks_by_a_slow_analysis_of_variance(seed: int) -> None:
+    networks = means(seed, 15, 4)
+    seeds, images, rest, effective = slow_parts(networks)
+    parts = (images - rest / 4) / 15, seeds / 4
+    quantiles = scipy_stats.t.ppf(0.975, effective), scipy_stats.t.ppf(0.975, 3)
+    half = math.sqrt(sum(q**2 * part for q, part in zip(quantiles, parts, strict=True)))
+    found = estimate(networks, mean, limits=NO_LIMITS)
+    assert_allclose(found.standard_error, math.sqrt(sum(parts)))
+    assert_allclose([found.low, found.high], [found.value - half, found.value + half])
+    assert_allclose(half, scipy_stats.t.ppf(0.975, found.degrees_of_freedom) * math.sqrt(sum(parts)), rtol=1e-6)
+    floor = noise_floor(networks, mean)
+    assert_allclose([floor.seed, floor.image, floor.residual], [2 * (seeds - rest / 15), 0, 2 * rest])
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_a_group_is_one_image(num_seeds: int) -> None:
+    groups = {s: confusions(99, 9) + confusions(s, 9) // 4 for s in range(num_seeds)}
+    images = {s: np.repeat(counts, 3, axis=0) for s, counts in groups.items()}
+    labels = [i // 3 for i in range(27)]
+    found, expected = estimate(images, mean_iou, groups=labels), estimate(groups, mean_iou)
+    for name in ("value", "low", "high", "standard_error", "effective_images"):
+        assert_allclose(getattr(found, name), getattr(expected, name))
+    assert (found.num_images, found.num_groups) == (27, 9)
+    alone = estimate(images, mean_iou)  # three times as many images that only seem to be independent
+    assert alone.high - alone.low < found.high - found.low
+    base = {s: confusions(s + 7, 9) for s in groups}
+    merged = compare(images, {s: base[s].repeat(3, axis=0) for s in base}, mean_iou, generator(), groups=labels)
+    direct = compare(groups, base, mean_iou, generator())
+    assert_allclose([merged.low, merged.high, merged.p_value], [direct.low, direct.high, direct.p_value])
+
+
+def test_a_class_in_too_few_images_has_no_interval() -> None:
+    counts = np.stack([np.diag([9, 9, 0]) + np.array([[0, i, 0], [1, 0, 0], [0, 0, 0]]) for i in range(1, 9)])
+    counts[2, 2] = [0, 3, 5]
+    common, _, rare = estimate_each({0: counts}, iou)
+    assert common.reason == "" and 0 < common.low < common.value < common.high < 1
+    assert rare.value == 5 / 8 and math.isnan(rare.low) and math.isnan(rare.high) and rare.method == ""
+    assert "rests on a single image" in rare.reason
+    counts[2, 2] = 0
+    (*_, absent) = estimate_each({0: counts}, iou)
+    assert math.isnan(absent.value) and math.isnan(absent.low) and absent.reason == "the value is undefined"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([0.5], "there is one image only"),
+        ([0.5] * 9, "same whichever image is left out"),
+        ([0.0] * 9 + [1.0], "of 10 images, one alone makes almost all"),  # 0.81 of the squares' 0.9: 1.2 images count
+    ],
+)
+def test_why_there_is_no_interval(values: list[float], reason: str) -> None:
+    found, groups = estimate({0: one_each(values)}, mean), range(len(values))
+    assert reason in found.reason and math.isnan(found.low) and math.isnan(found.high)
+    assert "group" in estimate({0: one_each(values)}, mean, groups=groups).reason
+    difference = compare({0: one_each(values)}, {0: one_each(np.zeros(len(values)))}, mean, generator())
+    assert reason in difference.reason and math.isnan(difference.p_value) and verdict(difference) == ""
+
+
+@given(seed=st.integers(0, 10**6), num_images=st.integers(2, 12), num_seeds=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_bounds_stay_within_limits(seed: int, num_images: int, num_seeds: int) -> None:
+    rng = np.random.default_rng(seed)
+    networks = {s: one_each(rng.beta(0.3, 0.1, num_images)) for s in range(num_seeds)}
+    found = estimate(networks, mean)
+    assert found.reason or 0 <= found.low < found.value < found.high <= 1
+    wider = estimate(networks, mean, level=0.99)
+    assert found.reason or (wider.low <= found.low and found.high <= wider.high)
+    mirrored = estimate({s: one_each(1 - counts[:, 0]) for s, counts in networks.items()}, mean)
+    assert_allclose([1 - mirrored.high, 1 - mirrored.low], [found.low, found.high], atol=1e-9)
+
+
+# Two sides.
+SIDES = pytest.mark.parametrize(
+    ("own", "other"), [((0,), (0,)), ((0, 1, 2), (0, 1, 2)), ((0, 1, 2), (4, 5)), ((0, 1, 2), (4,))]
+)
+
+
+def sides(own: tuple[int, ...], other: tuple[int, ...]) -> tuple[dict, dict]:
+    variant, base = means(1, 8, len(own), 0.4), means(2, 8, len(other))
+    return dict(zip(own, variant.values(), strict=True)), dict(zip(other, base.values(), strict=True))
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_a_study_against_itself(num_seeds: int) -> None:
+    networks = {s: confusions(s, 8) for s in range(num_seeds)}
+    found = compare(networks, networks, mean_iou, generator())
+    assert (found.value, found.low, found.high, found.p_value, found.p_exchange) == (0, 0, 0, 1, 1)
+    assert found.reason == "" and found.components is None and verdict(found) == "not distinguishable"
+    if num_seeds == 1:  # one network is itself under another seed's name too
+        renamed = compare(networks, {4: networks[0]}, mean_iou, generator())
+        assert (renamed.low, renamed.high, renamed.p_value, renamed.reason) == (0, 0, 1, "")
+
+
+@SIDES
+def test_exchanged_sides_turn_the_sign_and_order_changes_nothing(own: tuple, other: tuple) -> None:
+    variant, base = sides(own, other)
+    there, back = compare(variant, base, mean, generator()), compare(base, variant, mean, generator())
+    assert there.value != 0 and 0 < there.p_value < 1
+    assert_allclose([there.value, there.low, there.high], [-back.value, -back.high, -back.low])
+    assert_allclose([there.p_value, there.p_exchange], [back.p_value, back.p_exchange])
+    average = [np.mean([slow_mean(list(counts)) for counts in side.values()]) for side in (variant, base)]
+    assert_allclose(there.value, average[0] - average[1])
+    assert there.paired_seeds == (own == other)
+    assert there.population == ("images" if len(own) == 1 else "images and seeds")
+    assert there.assumption == back.assumption == (ALIKE_IN_SEEDS if other == (4,) else "")
+    order = np.random.default_rng(0).permutation(8)
+    shuffled = [{s: side[s][order] for s in reversed(side)} for side in (variant, base)]
+    again = compare(*shuffled, mean, generator())
+    for name in ("value", "low", "high", "p_value", "p_exchange", "detectable", "standard_error"):
+        assert_allclose(getattr(again, name), getattr(there, name))
+    one, two = (estimate(side, mean, limits=NO_LIMITS) for side in (variant, shuffled[0]))
+    assert_allclose([two.low, two.high, *two.seed_values], [one.low, one.high, *one.seed_values])
+
+
+def test_paired_tests_by_scipy() -> None:
+    rng = np.random.default_rng(8)
+    first = rng.normal(size=10)
+    second = first - 0.8 + np.tile([1.0, -1.0], 5)  # all differences as far from their mean
+    found = compare({0: one_each(first)}, {0: one_each(second)}, mean, generator())
+    theirs = scipy_stats.ttest_rel(first, second)
+    exact = scipy_stats.permutation_test(
+        (first, second), lambda x, y, axis: np.abs((x - y).mean(axis)), permutation_type="samples", alternative="greater",
+        vectorized=True, n_resamples=10_000,
+    )  # fmt: skip
+    assert_allclose(found.p_exchange, exact.pvalue)
+    assert_allclose([found.low, found.high], theirs.confidence_interval(0.95), rtol=1e-9)
+    assert_allclose(found.p_value, max(theirs.pvalue, exact.pvalue), rtol=1e-6)
+    assert_allclose(found.standard_error, scipy_stats.sem(first - second))
+    other_seed = compare(
+        {0: one_each(first)}, {4: one_each(second)}, mean, generator()
+    )  # as paired: images are the same
+    assert_allclose([other_seed.low, other_seed.high, other_seed.p_value], [found.low, found.high, found.p_value])
+
+
+@pytest.mark.parametrize(
+    ("num_variant", "num_base", "kind"), [(5, 5, "samples"), (3, 3, "independent"), (2, 5, "independent")]
+)
+def test_exchanged_networks_by_scipy(num_variant: int, num_base: int, kind: str) -> None:
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(0.8, size=num_variant), rng.normal(size=num_base)
+    theirs = scipy_stats.permutation_test(
+        (first, second), lambda x, y: abs(x.mean() - y.mean()), permutation_type=kind, alternative="greater"
+    )  # fmt: skip
+    ours = exchange_networks(first[:, None], second[:, None], kind == "samples", generator())
+    assert_allclose(ours, [theirs.pvalue])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exchanged_images_by_enumeration(seed: int) -> None:
+    variant, base = confusions(seed, 6), confusions(seed + 50, 6)
+
+    def gap(swapped: tuple[bool, ...]) -> float:
+        pairs = [(b, a) if swap else (a, b) for swap, a, b in zip(swapped, variant, base, strict=True)]
+        return abs(slow_miou([a for a, _ in pairs]) - slow_miou([b for _, b in pairs]))
+
+    gaps = [gap(swapped) for swapped in itertools.product((False, True), repeat=6)]
+    expected = sum(x >= gaps[0] - 1e-12 for x in gaps) / 64
+    assert compare({0: variant}, {0: base}, mean_iou, generator()).p_exchange == expected
+    drawn = compare({0: variant}, {0: base}, mean_iou, generator(), num_permutations=63)
+    assert drawn.p_exchange == pytest.approx(expected, abs=0.25) and drawn.p_exchange * 64 % 1 == pytest.approx(0)
+
+
+@given(seed=st.integers(0, 10**6), num_seeds=st.integers(1, 4), paired=st.booleans(), shift=st.floats(-2, 2))
+@settings(max_examples=120, deadline=None)
+def test_verdict_and_interval_agree(seed: int, num_seeds: int, paired: bool, shift: float) -> None:
+    base = {s if paired else s + 9: x for s, x in means(seed + 1, 9, num_seeds, noise=0.2).items()}
+    found = compare(means(seed, 9, num_seeds, shift, noise=0.2), base, mean, generator(), num_permutations=600)
+    holds_zero, decided = found.low <= 0 <= found.high, found.p_value <= 0.05
+    if num_seeds == 1:  # the test over images has its say as well
+        assert decided == (not holds_zero and found.p_exchange <= 0.05)
+        assert found.p_value >= found.p_exchange
+    else:
+        assert decided == (not holds_zero)
+    assert verdict(found) == (("better" if found.value > 0 else "worse") if decided else "not distinguishable")
+
+
+def test_a_clear_difference_is_told() -> None:
+    rng, base = np.random.default_rng(6), confusions(6, 30)
+    better = base + np.eye(3, dtype=np.int64) * rng.integers(20, 60, (30, 1, 1))
+    found = compare({0: better}, {0: base}, mean_iou, generator(), num_permutations=999)
+    assert 0 < found.low < found.value < found.high and found.p_value < 0.01 and verdict(found) == "better"
+    assert verdict(compare({0: base}, {0: better}, mean_iou, generator(), num_permutations=999)) == "worse"
+
+
+def test_verdict() -> None:
+    found = compare(means(1, 9, 3), means(2, 9, 3), mean, generator())
+    found = replace(found, value=5.0, p_value=0.04, level=0.95)
+    assert verdict(found) == "better"
+    assert verdict(found, higher_is_better=False) == "worse"
+    assert verdict(replace(found, value=-5.0)) == "worse"
+    assert verdict(replace(found, value=-5.0), higher_is_better=False) == "better"
+    assert verdict(found, adjusted_p=0.06) == "not distinguishable"
+    assert verdict(replace(found, level=0.99)) == "not distinguishable"
+    assert verdict(replace(found, p_value=math.nan)) == "" == verdict(found, adjusted_p=math.nan)
+
+
+# Many questions.
+def slow_holm(p_values: list[float]) -> list[float]:
+    """By closure: a question is rejected when Bonferroni rejects every set of questions that it is part of."""
+    asked = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [math.nan] * len(p_values)
+    for size in range(1, len(asked) + 1):
+        for family in itertools.combinations(asked, size):
+            p = min(1.0, size * min(p_values[i] for i in family))
+            for i in family:
+                adjusted[i] = p if math.isnan(adjusted[i]) else max(adjusted[i], p)
+    return adjusted
+
+
+def test_holm_by_hand() -> None:
+    # In order 0.005, 0.011, 0.02, 0.6: times 4, 3, 2, 1 gives 0.02, 0.033, 0.04, 0.6; the NaN is no question.
+    assert_allclose(holm([0.02, math.nan, 0.005, 0.6, 0.011]), [0.04, math.nan, 0.02, 0.6, 0.033])
+    assert_allclose(holm([0.5, 0.4]), [0.8, 0.8])
+    assert holm([]).shape == (0,)
+    assert_array_equal(holm([math.nan]), [math.nan])
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan), st.sampled_from([0.01, 0.02])), max_size=7))
+@settings(deadline=None)
+def test_holm_against_all_families(p_values: list[float]) -> None:
+    assert_allclose(holm(p_values), slow_holm(p_values), atol=1e-12)
+
+
+# Planning.
+NO_SEEDS = Components(math.nan, 4.0, math.nan, 1, 50, 50.0)
+
+
+@st.composite
+def components(draw: st.DrawFn) -> Components:
+    variance, n = st.floats(0, 10), draw(st.integers(5, 200))
+    effective = draw(st.floats(1.5, n))
+    return Components(draw(variance), draw(variance), draw(st.floats(0.01, 10)), draw(st.integers(2, 6)), n, effective)
+
+
+@pytest.mark.parametrize(("num_images", "power"), [(8, 0.8), (30, 0.5), (30, 0.9), (1000, 0.8)])
+def test_detectable_has_the_power_of_a_t_test(num_images: int, power: float) -> None:
+    shift = detectable(NO_SEEDS, 1, num_images, power) * math.sqrt(num_images / 4.0)
+    degrees = num_images - 1
+    theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
+    assert theirs == pytest.approx(power, abs=0.003)
+    seeds_alone = Components(4.0, 0.0, 0.0, 3, 50, 50.0)
+    shift = detectable(seeds_alone, num_images, 50, power) * math.sqrt(num_images / 4.0)
+    theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
+    assert theirs == pytest.approx(power, abs=0.01)  # taken at fewer points
+
+
+@given(known=components(), num_seeds=st.integers(2, 30), num_images=st.integers(4, 500))
+@settings(max_examples=60, deadline=None)
+def test_more_never_needs_a_larger_difference(known: Components, num_seeds: int, num_images: int) -> None:
+    here = detectable(known, num_seeds, num_images) * (1 + 1e-9)
+    assert detectable(known, num_seeds + 1, num_images) <= here
+    assert detectable(known, num_seeds, num_images + 1) <= here
+    assert detectable(known, num_seeds, num_images, power=0.9) >= here / (1 + 1e-8)
+
+
+@given(known=components(), factor=st.floats(0.3, 2))
+@settings(max_examples=12, deadline=None)
+def test_the_required_number_is_the_smallest_that_is_enough(known: Components, factor: float) -> None:
+    s, n = known.num_seeds, known.num_images
+    asked = factor * detectable(known, s, n)
+    found = required(0.8, -asked, known, seeds=(7,))
+    assert found.difference == asked and found.detectable == detectable(known, s, n)
+    for number, smallest in [
+        (found.seeds, lambda number: detectable(known, number, n)),
+        (found.images, lambda number: detectable(known, s, number)),
+        (found.table[0][1], lambda number: detectable(known, 7, number)),
+    ]:
+        assert (smallest(number) <= asked) if number else (smallest(10**9) > asked)
+        assert number in (None, 2) or smallest(number - 1) > asked
+    assert ("no number of seeds is enough" in found.reason) == (found.seeds is None)
+    assert ("no number of images is enough" in found.reason) == (found.images is None)
+
+
+def test_one_seed_says_nothing_of_seeds() -> None:
+    found = required(0.8, 0.5, NO_SEEDS)
+    assert found.seeds is None and ONE_SEED in found.reason and math.isnan(found.floor_seeds)
+    assert found.images is not None and detectable(NO_SEEDS, 1, found.images) <= 0.5
+    assert math.isnan(detectable(NO_SEEDS, 2, 50))
+    assert detectable(replace(NO_SEEDS, seed=1.0, residual=1.0), 1, 50) == math.inf
+    floor = noise_floor(means(0, 10, 1), mean)
+    assert math.isnan(floor.seed) and math.isnan(floor.residual)
+    compared = compare(means(0, 10, 1), means(1, 10, 1), mean, generator()).components
+    assert compared is not None and math.isnan(compared.seed) and compared.num_seeds == 1
+
+
+# Simulated studies: 60 images of two classes, objects of unequal size and difficulty.
+NUM_STUDIES, NUM_IMAGES = 300, 60
+
+
+def object_iou(merged: np.ndarray) -> np.ndarray:
+    return iou(merged)[..., 1]
+
+
+def simulated(rng: np.random.Generator, num_images: int, num_networks: int = 1) -> list[np.ndarray]:
+    """Networks that are alike but err independently, on the same images: (n, 2, 2) each."""
+    area = np.minimum(rng.lognormal(5.5, 0.6, num_images).astype(int) + 1, 3000)
+    difficulty, networks = rng.beta(8, 2, num_images), []
+    for _ in range(num_networks):
+        found = rng.binomial(area, np.clip(difficulty + rng.normal(0, 0.1, num_images), 0, 1))
+        extra = rng.binomial(area, rng.beta(1, 6, num_images))
+        networks.append(np.array([[4096 - area - extra, extra], [area - found, found]]).transpose(2, 0, 1))
+    return networks
+
+
+def pixel_iou(counts: np.ndarray) -> float:
+    return counts[:, 1, 1].sum() / (counts[:, 1].sum() + counts[:, 0, 1].sum())
+
+
+@cache
+def truth() -> float:
+    return pixel_iou(simulated(np.random.default_rng(99), 200_000)[0])
+
+
+def coverage(method: Callable[[np.ndarray], tuple[float, float]]) -> float:
+    rng, hits = np.random.default_rng(11), 0
+    for _ in range(NUM_STUDIES):
+        low, high = method(simulated(rng, NUM_IMAGES)[0])
+        hits += low <= truth() <= high
+    return hits / NUM_STUDIES
+
+
+def over_images(counts: np.ndarray) -> tuple[float, float]:
+    found = estimate({0: counts}, object_iou)
+    return found.low, found.high
+
+
+def over_pixels(counts: np.ndarray) -> tuple[float, float]:
+    """Wrong on purpose: a binomial interval, as if each pixel were drawn on its own."""
+    share, pixels = pixel_iou(counts), int(counts[:, 1].sum() + counts[:, 0, 1].sum())
+    half = 1.96 * math.sqrt(share * (1 - share) / pixels)
+    return share - half, share + half
+
+
+def false_positives(**choice: object) -> float:
+    rng, wrong = np.random.default_rng(12), 0
+    for _ in range(NUM_STUDIES):
+        first, second = simulated(rng, NUM_IMAGES, 2)
+        found = compare({0: first}, {0: second}, object_iou, rng, num_permutations=199, **choice)
+        wrong += verdict(found) != "not distinguishable"
+    return wrong / NUM_STUDIES
+
+
+def test_simulated_intervals_cover() -> None:
+    assert 0.91 <= coverage(over_images) <= 0.99
+    assert coverage(over_pixels) < 0.6  # the same harness catches a bad method
+
+
+def test_simulated_networks_that_are_alike_are_seldom_told_apart() -> None:
+    assert 0.005 <= false_positives() <= 0.09
+    assert false_positives(level=0.7) > 0.15  # the same harness sees an error rate of 0.3

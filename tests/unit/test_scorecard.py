@@ -1,0 +1,265 @@
+"""What ``segstudy score`` says of counts: records, tables, CSV. Every expected value is worked out by hand from the counts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from segstudy.schema import ScoringRules
+from segstudy.score import Scored
+from segstudy.scorecard import aligned, as_record, as_text, image_csv, shown
+
+# Merged: [[3, 1, 1], [0, 2, 0], [0, 0, 0]]. IoU 3/5 and 2/3, Dice 3/4 and 4/5, 5 of 7 pixels right, recall 3/5 and 1.
+CONFUSION = [[[1, 0, 1], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [0, 1, 0], [0, 0, 0]]]
+
+
+def scored(**changes: object) -> Scored:
+    """Two images of three classes; the third is absent, but predicted."""
+    counts = {
+        "confusion": np.array(CONFUSION),
+        "boundary_iou": np.zeros((2, 3, 3), np.int64),
+        "boundary_matches": np.zeros((2, 2, 3, 4), np.int64),
+        "surface": np.zeros((2, 3, 5), np.int64),
+        "objects": np.zeros((2, 3, 10), np.int64),
+        "object_sizes": np.zeros((2, 3, 3, 3), np.int64),
+        "lost": np.zeros((2, 3, 5), np.int64),
+    }
+    counts["boundary_iou"][0, :2] = [[6, 8, 10], [3, 3, 4]]  # 6 of 12, 3 of 4
+    counts["boundary_matches"][0, 0, 0] = [3, 4, 3, 6]
+    counts["surface"][:, 0] = [[2500, 5, 1500, 1, 0], [500, 5, 500, 1, 0]]  # 3 px over 10 pixels; (1.5 + 0.5) / 2
+    counts["objects"][0, 0] = [4, 5, 1, 2, 0, 1, 0, 0, 0, 0]
+    counts["objects"][1, 2, 1] = counts["objects"][1, 2, 3] = 1
+    counts["object_sizes"][1, :2, 0] = [[3, 1, 1], [1, 0, 1]]
+    counts["lost"][0] = [[5, 5, 1, 0, 1], [2, 3, 0, 1, 0], [0, 1, 0, 0, 1]]
+    base = {"ids": ("a", "b"), "classes": ("road", "car", "sky"), "rules": ScoringRules(), "ignored": (255,)}
+    return Scored(counts=counts, **(base | changes))  # type: ignore[arg-type]
+
+
+def many(number: int = 30, groups: int | None = None) -> Scored:
+    """Images that differ from each other, so that there is an interval."""
+    one, rng = scored(), np.random.default_rng(2)
+    counts = {name: np.repeat(array[:1], number, axis=0) for name, array in one.counts.items()}
+    counts["confusion"] = rng.integers(1, 50, (number, 3, 3)) + 200 * np.eye(3, dtype=np.int64)
+    ids = tuple(f"p{k % (groups or number)}-{k}" for k in range(number))
+    return Scored(
+        counts, ids, one.classes, one.rules, (), tuple(name.split("-")[0] for name in ids) if groups else None
+    )
+
+
+# For programs
+
+
+def test_record_by_hand() -> None:
+    record = as_record(scored())
+    contract = {
+        "images": 2,
+        "groups": None,
+        "pixels": 7,
+        "level": "dataset",
+        "resolution": "native",
+        "absent_classes": "left out",
+        "background": "a class",
+        "ignore": [255],
+        "scoring": ScoringRules().model_dump(),
+    }
+    assert {key: record[key] for key in contract} == contract
+    numbers = {
+        "miou": (3 / 5 + 2 / 3) / 2,
+        "mdice": (3 / 4 + 4 / 5) / 2,
+        "pixel_accuracy": 5 / 7,
+        "mean_class_accuracy": (3 / 5 + 1) / 2,
+        "mean_boundary_iou": (6 / 12 + 3 / 4) / 2,
+        "mean_boundary_f_2px": 2 * (3 / 4 * 3 / 6) / (3 / 4 + 3 / 6),
+        "mean_surface_dice_2px": 6 / 10,
+        "mean_hausdorff95": (1.5 + 0.5) / 2,
+        "mean_surface_distance": 3 / 10,
+        "mean_missed_objects": 1 / 4,
+        "mean_spurious_objects": 2 / 5,
+        "mean_iou_small": (3 / 5 + 1 / 2) / 2,
+        "mean_lost_missed": (0 + 1 / 3) / 2,
+    }
+    assert {key: record[key] for key in numbers} == pytest.approx(numbers, rel=1e-14)
+    assert record["mean_boundary_f_0.75pct"] is record["mean_iou_large"] is record["mean_missed_holes"] is None
+    road, car, sky = record["classes"]
+    assert [row["class"] for row in record["classes"]] == ["road", "car", "sky"]
+    assert [row["pixels"] for row in record["classes"]] == [5, 2, 0]
+    expected = {"iou": 3 / 5, "dice": 3 / 4, "class_accuracy": 3 / 5, "precision": 1, "boundary_iou": 1 / 2}
+    assert {key: road[key] for key in expected} == pytest.approx(expected)
+    assert (car["iou"], car["precision"]) == pytest.approx((2 / 3, 2 / 3))
+    assert sky["iou"] is sky["precision"] is sky["boundary_iou"] is sky["hausdorff95"] is None
+    assert road["objects"]["missed"] == 1 and road["objects"]["spurious"] == 2 and sky["objects"]["spurious"] == 1
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert "as" not in record
+
+
+def test_record_under_other_rules() -> None:
+    found = as_record(scored(), ["mmseg", "cityscapes"])["as"]
+    assert found["absent_but_predicted"] == ["sky"] and found["nowhere"] == []
+    assert [row["as"] for row in found["rules"]] == ["mmseg", "mmseg", "cityscapes"]
+    mmseg = found["rules"][0]
+    assert mmseg["scores"]["mIoU"] == pytest.approx((3 / 5 + 2 / 3 + 0) / 3)
+    assert mmseg["segstudy"]["mIoU"] == pytest.approx((3 / 5 + 2 / 3) / 2)
+    assert mmseg["scores"]["mFscore"] == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert (mmseg["level"], mmseg["absent_but_predicted"], mmseg["nowhere"], mmseg["background"]) == (
+        "dataset",
+        "0, but 0/0 is left out",
+        "left out",
+        "in",
+    )
+    assert "absent" in mmseg["why"]
+
+
+def test_record_has_an_interval_for_every_score() -> None:
+    record = as_record(many())
+    for key in ("miou", "mdice", "pixel_accuracy", "mean_class_accuracy"):
+        interval = record["intervals"][key]
+        assert 0 < interval["low"] < record[key] < interval["high"] < 1
+        assert (interval["level"], interval["population"], interval["reason"]) == (0.95, "images", "")
+
+
+def test_images_of_a_group_do_not_count_as_independent() -> None:
+    alone, grouped = as_record(many()), as_record(many(groups=6))
+    assert (alone["groups"], grouped["groups"]) == (None, 6)
+    assert alone["miou"] == grouped["miou"]
+    assert alone["intervals"]["miou"]["low"] != grouped["intervals"]["miou"]["low"]
+
+
+def test_where_there_is_no_interval_the_record_says_why() -> None:
+    one = many(1)
+    interval = as_record(one)["intervals"]["miou"]
+    assert interval["low"] is None and interval["high"] is None
+    assert interval["reason"]
+    lines = as_text(one).split("\n\n")[1].splitlines()
+    assert lines[0].split() == ["mIoU", shown(as_record(one)["miou"])]  # and no column of intervals
+    assert interval["reason"] in lines[-1]
+
+
+# For people
+
+
+def test_first_line_is_the_contract() -> None:
+    assert as_text(scored()).splitlines()[0] == (
+        "2 images, 7 pixels, scored at the masks' own size, all together; absent classes left out, background a class, "
+        "255 ignored"
+    )
+    assert as_text(scored(ignored=(), groups=("p", "p"))).splitlines()[0] == (
+        "2 images in 1 group, 7 pixels, scored at the masks' own size, all together; absent classes left out, background "
+        "a class, no value ignored"
+    )
+
+
+def block_of(text: str, first_word: str) -> list[str]:
+    """The lines of the block whose first line begins with ``first_word``."""
+    return next(block for block in text.split("\n\n") if block.startswith(first_word)).splitlines()
+
+
+def test_text_by_hand() -> None:
+    text = as_text(scored())
+    overall = dict(re.split(r" {2,}", line)[:2] for line in text.split("\n\n")[1].splitlines()[1:-1])
+    assert overall == {
+        "mIoU": "0.6333",
+        "mDice": "0.7750",
+        "Pixel accuracy": "0.7143",
+        "Mean class accuracy": "0.8000",
+        "Boundary IoU, mean": "0.6250",
+        "Boundary F (2 px), mean": "0.6000",
+        "Surface Dice (2 px), mean": "0.6000",
+        "Boundary F (0.75 %), mean": "-",
+        "Surface Dice (0.75 %), mean": "-",
+        "Hausdorff 95, mean [px]": "1.0",
+        "Surface distance, mean [px]": "0.3",
+    }
+    classes = block_of(text, "class")
+    assert [line.split() for line in classes[1:4]] == [
+        ["road", "0.6000", "0.7500", "0.6000", "1.0000", "0.5000", "1.0", "5"],
+        ["car", "0.6667", "0.8000", "1.0000", "0.6667", "0.7500", "-", "2"],
+        ["sky", "-", "-", "-", "-", "-", "-", "0"],
+    ]
+    assert len({len(line) for line in classes[:4]}) == 1  # columns line up
+    assert classes[4] == "- : the class has no true pixel; it is left out of the means"
+    lost = block_of(text, "IoU lost")
+    assert lost[0].split() == ["IoU", "lost", "boundary", "missed", "spurious", "IoU", "small"]  # no larger object
+    assert [line.split() for line in lost[1:3]] == [
+        ["road", "0.2000", "0.0000", "0.2000", "0.6000"],
+        ["car", "0.0000", "0.3333", "0.0000", "0.5000"],
+    ]
+    assert len(lost) == 5  # the absent class has no line
+    objects = block_of(text, "objects")
+    assert objects[0].split() == ["objects", "true", "predicted", "missed", "spurious", "merged", "split"]  # no hole
+    assert [line.split() for line in objects[1:3]] == [
+        ["road", "4", "5", "1", "2", "0", "1"],
+        ["sky", "0", "1", "0", "1", "0", "0"],
+    ]
+
+
+def test_text_shows_intervals_beside_the_scores() -> None:
+    record, lines = as_record(many()), as_text(many()).splitlines()
+    interval = record["intervals"]["miou"]
+    assert lines[2].split() == ["95", "%", "interval"]
+    assert lines[3].split() == ["mIoU", shown(record["miou"]), shown(interval["low"]), "to", shown(interval["high"])]
+    assert len({len(line) for line in lines[2:7]}) == 1
+
+
+def test_classes_by_frequency_are_shown_where_they_are_of_several_kinds() -> None:
+    confusion = np.diag([100_000, 2_000, 30])[None].repeat(2, axis=0)
+    counts = scored().counts | {"confusion": confusion}
+    one = scored()
+    text = as_text(Scored(counts, one.ids, one.classes, one.rules, one.ignored))
+    assert "mIoU of rare classes" in text and "mIoU of frequent classes" in text
+    assert "mIoU of" not in as_text(scored())
+
+
+def test_text_explains_what_is_undefined_of_a_class_that_is_never_predicted() -> None:
+    counts = scored().counts | {"confusion": np.array([[[1, 0, 0], [1, 0, 0], [2, 0, 0]]]).repeat(2, axis=0)}
+    one = scored()
+    lines = block_of(as_text(Scored(counts, one.ids, one.classes, one.rules, one.ignored)), "class")
+    assert lines[3].split()[:5] == ["sky", "0.0000", "0.0000", "0.0000", "-"]
+    assert lines[4:] == ["- under Precision or Hausdorff: the class was never predicted where it is"]
+
+
+def test_rules_by_hand_in_text() -> None:
+    text = as_text(scored(), ["cityscapes", "smp", "notebook"])
+    blocks = text.split("\n\n")
+    assert "  predicted but in no truth: sky" in text
+    cityscapes = next(block for block in blocks if block.startswith("cityscapes")).splitlines()
+    assert cityscapes[1] == "  averageScoreClasses 0.4222 (0.6333)"
+    assert cityscapes[2].startswith("  A class that is predicted but absent counts 0")
+    notebook = next(block for block in blocks if block.startswith("notebook: one")).splitlines()
+    assert notebook[1] == "  mIoU 0.6333   mDice 0.7750"  # the same as here: no number in brackets
+    assert blocks[-1].startswith("for two classes only: smp mode='binary'")
+
+
+def test_columns_of_a_table_line_up() -> None:
+    assert aligned([["a", "b", "long"], ["wide", "1", "2"]]) == ["a     b  long", "wide  1     2"]
+
+
+# For spreadsheets
+
+
+def test_csv_by_hand() -> None:
+    header, a, b = csv.reader(io.StringIO(image_csv(scored())))
+    assert header[:5] == ["image", "miou", "mdice", "pixel_accuracy", "mean_class_accuracy"]
+    assert "mean_boundary_iou" in header and "iou" not in header
+    assert a[0] == "a" and [float(value) for value in a[1:5]] == pytest.approx([3 / 4, 5 / 6, 2 / 3, 3 / 4], rel=1e-15)
+    expected = [(2 / 3 + 1 / 2) / 2, (4 / 5 + 2 / 3) / 2, 3 / 4, (2 / 3 + 1) / 2]
+    assert b[0] == "b" and [float(value) for value in b[1:5]] == pytest.approx(expected, rel=1e-15)
+    places = {name: place for place, name in enumerate(header)}
+    assert float(a[places["mean_boundary_iou"]]) == (6 / 12 + 3 / 4) / 2
+    assert b[places["mean_boundary_iou"]] == ""
+
+
+def test_nothing_to_score_is_undefined_not_zero() -> None:
+    one = scored()
+    empty = Scored({k: 0 * v for k, v in one.counts.items()}, one.ids, one.classes, one.rules, one.ignored)
+    record = as_record(empty)
+    assert record["pixels"] == 0
+    assert record["miou"] is record["mdice"] is record["pixel_accuracy"] is record["mean_class_accuracy"] is None
+    assert as_text(empty).splitlines()[2].split() == ["mIoU", "-"]
+    assert [row[1:] for row in csv.reader(io.StringIO(image_csv(empty)))][1] == [""] * (
+        len(image_csv(empty).split("\n")[0].split(",")) - 1
+    )
