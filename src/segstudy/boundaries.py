@@ -170,7 +170,7 @@ def _nearest(points: NDArray[np.intp], others: NDArray[np.intp]) -> Values:
 def boundary_iou(counts: Counts) -> Values:
     """Intersection over union of the bands inside both masks' edges, (..., c, 3) to (..., c); NaN where absent.
 
-    Source: Cheng et al., Boundary IoU: improving object-centric image segmentation evaluation, CVPR 2021, equation 2.
+    Source: Cheng et al., Boundary IoU: improving object-centric image segmentation evaluation, CVPR 2021.
 
     >>> boundary_iou(np.array([[6, 8, 10], [0, 0, 3]])).tolist()
     [0.5, nan]
@@ -182,7 +182,7 @@ def boundary_iou(counts: Counts) -> Values:
 def boundary_f(matches: Counts) -> Values:
     """Boundary F-score: harmonic mean of the matched shares of predicted and of true boundary, (..., c, 4) to (..., c).
 
-    Source: Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013, section 3.
+    Source: Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013.
 
     >>> boundary_f(np.array([[3, 4, 3, 6], [0, 4, 0, 0], [0, 0, 0, 5]])).tolist()
     [0.6, 0.0, nan]
@@ -209,7 +209,7 @@ def surface_dice(matches: Counts) -> Values:
 def hausdorff95(surface: Counts) -> Values:
     """Mean over images of the greater of both directions' 95th percentile of distances, px, (..., c, 5) to (..., c).
 
-    NaN where no image has both a true and a predicted boundary.
+    As MONAI takes it, image by image and class by class. NaN where no image has both a true and a predicted boundary.
 
     Source: Huttenlocher et al., Comparing images using the Hausdorff distance, PAMI 1993 (ranked distance).
     """
@@ -222,7 +222,7 @@ def average_surface_distance(surface: Counts) -> Values:
 
     NaN where no image has both.
 
-    Source: Heimann et al., Comparison and evaluation of methods for liver segmentation, IEEE TMI 2009, section II-C.
+    Source: Heimann et al., Comparison and evaluation of methods for liver segmentation, IEEE TMI 2009.
     """
     distances, pixels, *_ = np.moveaxis(np.asarray(surface, np.float64), -1, 0)
     return ratio(distances / MILLI, pixels, pixels > 0)

@@ -21,6 +21,7 @@ calibration       (b, 3)       pixels by confidence, if a confidence is given   
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import cv2
@@ -33,8 +34,10 @@ from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Confusion, Count
 from segstudy.objects import OBJECTS, count_objects
 from segstudy.schema import ScoringRules
 
+Labels = NDArray[np.uint8]
 BLOCK_PX = 2**17  # what is counted at once stays in the processor's cache, and a float32 histogram stays exact
 MIN_RUN_PX = 8  # where runs are shorter than this on average, a histogram of all pixels is faster
+SAMPLE_PX = 2**13  # as many pixels tell how long runs are; to be wrong costs time alone
 
 
 def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int = 255) -> Confusion:
@@ -66,41 +69,68 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes:
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
     truth, prediction = truth.ravel(), prediction.ravel()
+    count = _count_runs if truth.dtype == prediction.dtype == np.uint8 else _count_pixels
     counts = np.zeros((num_classes, num_classes), np.int64)
     for start in range(0, truth.size, BLOCK_PX):
         block = slice(start, start + BLOCK_PX)
-        counts += _count_block(truth[block], prediction[block], num_classes, ignore)
+        counts += count(truth[block], prediction[block], num_classes, ignore)
     return counts
 
 
-def _count_block(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int) -> Confusion:
-    """Count runs of equal pixels, each by its length: masks have few of them. Noise has many: then pixel by pixel."""
-    last = np.ones(truth.size, np.bool_)  # whether a run ends here
+def _count_pixels(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int) -> Confusion:
+    counted = truth != ignore
+    rows, columns = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, values in (("truth", rows), ("prediction", columns)):
+        if values.size and (values.min() < 0 or values.max() >= num_classes):
+            raise ValueError(_outside(name, num_classes))
+    counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def _count_runs(truth: Labels, prediction: Labels, num_classes: int, ignore: int) -> Confusion:
+    """Count runs of equal pixels, each by its length: masks have few of them. Noise has many, and gets a histogram."""
+    last = np.empty(truth.size, np.bool_)  # whether a run ends here
+    last[-1] = True
     np.not_equal(truth[1:], truth[:-1], out=last[:-1])
     last[:-1] |= prediction[1:] != prediction[:-1]
-    if truth.dtype == prediction.dtype == np.uint8 and np.count_nonzero(last) > truth.size // MIN_RUN_PX:
+    sample = last[:SAMPLE_PX]
+    if np.count_nonzero(sample) > sample.size // MIN_RUN_PX:
         return _histogram(truth, prediction, num_classes, ignore)
-    ends = np.flatnonzero(last)
-    lengths = np.diff(ends, prepend=-1)
-    rows, columns = truth[ends].astype(np.int64), prediction[ends].astype(np.int64)
-    counted = rows != ignore
-    for name, values in (("truth", rows), ("prediction", columns)):
-        values *= counted
-        if values.view(np.uint64).max() >= num_classes:  # a negative value is a very great one here
-            raise ValueError(_outside(name, num_classes))
-    counts = np.bincount(rows * num_classes + columns, lengths * counted, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes).astype(np.int64)
+    (ends,) = last.nonzero()
+    row_codes, column_codes = _codes(num_classes, ignore)
+    codes = row_codes.take(truth.take(ends))
+    codes += column_codes.take(prediction.take(ends))
+    ends[1:] -= ends[:-1].copy()  # from here on: lengths
+    ends[0] += 1
+    cells = num_classes**2
+    counts = np.bincount(codes, ends, cells)
+    if counts.size > 4 * cells or counts[cells : 2 * cells].any():
+        raise ValueError(_outside("truth" if counts.size > 4 * cells else "prediction", num_classes))
+    return counts[:cells].reshape(num_classes, num_classes).astype(np.int64)
 
 
-def _histogram(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, ignore: int) -> Confusion:
-    counts = cv2.calcHist([truth, prediction], [0, 1], None, [256, 256], [0, 256, 0, 256])
+@cache
+def _codes(num_classes: int, ignore: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """A number for every true and every predicted value; the sum of two is the place of their cell in the matrix.
+
+    With n cells, wrong predictions lie from n, whatever lies under ignored pixels from 2 n, and wrong true values from 4 n.
+    """
+    cells = num_classes**2
+    true, predicted = np.full(256, 4 * cells), np.full(256, cells)
+    true[:num_classes] = np.arange(min(num_classes, 256)) * num_classes
+    predicted[:num_classes] = np.arange(min(num_classes, 256))
     if 0 <= ignore < 256:
-        counts[ignore] = 0
-    if counts[num_classes:].any():
-        raise ValueError(_outside("truth", num_classes))
-    if counts[:, num_classes:].any():
-        raise ValueError(_outside("prediction", num_classes))
-    return counts[:num_classes, :num_classes].astype(np.int64)
+        true[ignore] = 2 * cells
+    return true, predicted
+
+
+def _histogram(truth: Labels, prediction: Labels, num_classes: int, ignore: int) -> Confusion:
+    counted = truth != ignore
+    bounds = [0, num_classes]
+    counts = cv2.calcHist([truth, prediction], [0, 1], counted.view(np.uint8), [num_classes] * 2, bounds * 2)
+    if counts.sum() != np.count_nonzero(counted):  # what lies outside the bounds is in no bin
+        raise ValueError(_outside("truth" if truth[counted].max() >= num_classes else "prediction", num_classes))
+    return counts.astype(np.int64)
 
 
 def _outside(name: str, num_classes: int) -> str:
@@ -108,8 +138,8 @@ def _outside(name: str, num_classes: int) -> str:
 
 
 def count_pair(
-    truth: NDArray[np.uint8],
-    prediction: NDArray[np.uint8],
+    truth: Labels,
+    prediction: Labels,
     num_classes: int,
     rules: ScoringRules,
     ignore: int = 255,

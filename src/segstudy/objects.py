@@ -331,7 +331,10 @@ def iou_of_size(counts: Counts, size: int) -> Values:
 
 
 def _objects() -> tuple[Measure, ...]:
-    """Errors for each object that there is: bounded by 1 where an object can be wrong only once."""
+    """Errors for each object that there is: bounded by 1 where an object can be wrong only once.
+
+    NaN for a class without a true object, and where there is no object, or no hole, that could be wrong.
+    """
     column = {name: place for place, name in enumerate(OBJECT_COUNTS)}
     # key, label, errors, for each, greatest value
     table = (

@@ -100,7 +100,8 @@ def reported_rows(results: pd.DataFrame, evaluations: Sequence[Evaluated]) -> pd
     }
     names = results["experiment"].str.removesuffix(f" {CONSTANT}")
     keys = zip(names, results["seed"], results["test_data"], results["split"], strict=True)
-    return results[[wanted[key] == own for key, own in zip(keys, results["resolution"], strict=True)]]
+    kept = [wanted[key] == own for key, own in zip(keys, results["resolution"], strict=True)]
+    return results[np.array(kept, dtype=bool)]
 
 
 def runs_frame(store: Store, plan: Plan) -> pd.DataFrame:
