@@ -116,12 +116,14 @@ def scores(merged: Counts) -> Array:
 
 
 @cache
-def population(world: World, better: float = 0.0, own: float = 0.0, num_networks: int = 400) -> Array:
+def population(
+    world: World, better: float = 0.0, own: float = 0.0, num_networks: int = 400, group_size: int = 1
+) -> Array:
     """True scores: mean over networks, each on endlessly many images (20 networks share 5,000 of them)."""
     values = []
     for block in range(num_networks // 20):
         rng = np.random.default_rng([7, block])  # the same numbers for every recipe: differences are exact sooner
-        images = draw_images(world, rng, 5_000 if world.num_classes == 2 else 2_000)
+        images = draw_images(world, rng, 5_000 if world.num_classes == 2 else 2_000, group_size)
         values += [scores(counts.sum(axis=0)) for counts in draw_counts(world, rng, images, 20, better, own).values()]
     return np.mean(values, axis=0)
 
@@ -206,7 +208,7 @@ def groups(studies: int, quick: bool) -> None:
 
     def rows() -> Iterable[Sequence[object]]:
         world = replace(POLYPS, interaction=0.3, class_effect=0.2)
-        truth = population(world)[0]
+        truth = population(world, group_size=5)[0]
         for number in (10, 20) if quick else (5, 10, 20, 50):
             rng = np.random.default_rng([2, number])
             labels = np.repeat(np.arange(number), 5)
@@ -250,7 +252,6 @@ def seeds(studies: int, quick: bool) -> None:
     heads = (
         "noise",
         "seeds",
-        "images",
         "covers",
         "no interval",
         "median width",
@@ -292,7 +293,7 @@ def recipes(studies: int, quick: bool) -> None:
 
     def rows() -> Iterable[Sequence[object]]:
         for name, world in BALANCES[1:]:
-            for sides in ((3, 3), (5, 5)) if quick else ((2, 2), (3, 3), (5, 5), (3, 5), (1, 5)):
+            for sides in ((3, 3), (5, 5)) if quick else ((2, 2), (3, 3), (5, 5), (3, 5), (1, 3), (1, 5)):
                 n = 50
                 rng = np.random.default_rng([5, *sides])
                 found, alone = [], []
