@@ -216,6 +216,22 @@ def test_several_networks_by_a_slow_analysis_of_variance(seed: int) -> None:
     assert_allclose([floor.seed, floor.image, floor.residual], [2 * (seeds - rest / 15), 0, 2 * rest])
 
 
+def test_one_network_against_several_by_a_slow_analysis_of_variance() -> None:
+    one, several = means(1, 15, 1, shift=3), means(3, 15, 4)
+    seeds, _, rest, _ = slow_parts(several)
+    apart = [float(one[0][i, 0]) - sum(float(counts[i, 0]) for counts in several.values()) / 4 for i in range(15)]
+    squares = [(x - sum(apart) / 15) ** 2 for x in apart]
+    image = (sum(squares) / 14 - rest * (1 + 1 / 4)) / 15
+    assert image > 0  # else the part is taken for 0
+    degrees = 1.5 * (sum(squares) ** 2 / sum(x**2 for x in squares) - 1)
+    # What seeds do is known from the four only, with a degree of freedom less than theirs.
+    parts = ((image, degrees), (seeds, 2), (seeds / 4, 2))
+    half = math.sqrt(sum(scipy_stats.t.ppf(0.975, df) ** 2 * part for part, df in parts))
+    found = compare(one, several, mean, generator())
+    assert_allclose([found.low, found.high], [found.value - half, found.value + half])
+    assert found.population == "images and seeds" and found.assumption == ALIKE_IN_SEEDS
+
+
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_a_group_is_one_image(num_seeds: int) -> None:
     groups = {s: confusions(99, 9) + confusions(s, 9) // 4 for s in range(num_seeds)}
