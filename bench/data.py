@@ -1,170 +1,242 @@
-"""Images delivered to the training step, beside the notebook's way, and what that is of a step.
+"""What it costs to feed a network: segstudy beside the review's notebook, in one call, turn by turn.
 
-    python bench/data.py [--images 96] [--streets 24] [--rounds 3]
+    python bench/data.py [--rounds 5] [--images 256] [--streets 48]
 
-A delivered image is what a step takes at 256 px: resized, normalised, float32, labels as class indices, in batches of 16.
+Images a second that reach the training step, as normalised float images and labels at 256 px in batches of 16:
+(a) Pillow decodes and resizes in a DataLoader with two workers, every epoch anew, as the notebook does (workers are kept, and
+a first epoch is not timed); (b) segstudy's first epoch, in which it builds the cache; (c) any later epoch of it. The time of
+one training step of a U-Net with ResNet-50 says what share of it (c) is. Then the memory of that training from a cache of 5 GB, and
+from one batch again and again.
 
-(a) the notebook's way: Pillow in a DataLoader with 2 workers, which are started before the clock;
-(b) segstudy's first epoch, in which the cache is built;
-(c) every later epoch.
+Images are real Kvasir-SEG, where the environment variable SEGSTUDY_DATA says where it lies, else synthetic endoscopy of that
+size, and synthetic streets of 2048 x 1024 pixels in Cityscapes' layout; for (c) their cache is repeated to the 2,975 images of
+Cityscapes' training split, so that no processor's cache holds it.
 
-Images are real Kvasir-SEG where the environment variable SEGSTUDY_DATA says where it lies, else synthetic endoscopies of
-about its size, and synthetic street scenes in the layout and size of Cityscapes, 2048 x 1024. Every round times each way
-once, in turn; the table gives medians. The step is one of U-Net with ResNet-50, float32, forward and backward.
+Each measurement has a process of its own. The table gives medians over rounds; on a busy machine, only ratios count.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from segstudy.data import cityscapes, kvasir
 from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
-from segstudy.data.cache import open_cache
-from segstudy.data.core import Dataset, Sample
+from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.core import Dataset
+from segstudy.data.packed import Rows, RowsWriter
 from segstudy.data.synthetic import write_cityscapes, write_kvasir
-from segstudy.models import build_network, place
+from segstudy.models import build_network, place, predict_logits
 from segstudy.progress import showing
-from segstudy.schema import Model
+from segstudy.schema import Model, Recipe
 from segstudy.store import Store
+from segstudy.train import keep_freed_memory, make_fabric, make_loss, make_optimizer, peak_memory_mb, reset_peak_memory
 
-SIZE, BATCH, WORKERS = 256, 16, 2
-CPU = torch.device("cpu")
+RECIPE = Recipe()
+BATCH, SIZE, CPU = RECIPE.batch_size, RECIPE.input_size, torch.device("cpu")
+CITYSCAPES_TRAIN = 2975
+LATER_EPOCHS = 3
+LARGE_CACHE = 20_000  # images of 256 px: 5 GB
 
 
 class DecodedEachTime(TorchDataset):
-    """Pillow decodes and resizes an image and its mask at every access; ``labels_of`` says what the mask's values mean."""
+    """Pillow decodes and resizes an image and its mask at every access."""
 
-    def __init__(self, samples: tuple[Sample, ...], labels_of: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.samples, self.labels_of = samples, labels_of
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.samples = dataset, dataset.splits["train"]
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        sample = self.samples[index]
-        image = Image.open(sample.image).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-        mask = Image.open(sample.mask).convert("L").resize((SIZE, SIZE), Image.Resampling.NEAREST)
+        sample, size = self.samples[index], (SIZE, SIZE)
+        image = Image.open(sample.image).convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        labels = Image.fromarray(self.dataset.labels_of(sample)).resize(size, Image.Resampling.NEAREST)
         values = (np.asarray(image, np.float32) / 255 - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
-        labels = torch.from_numpy(self.labels_of(np.asarray(mask))).long()
-        return torch.from_numpy(values).permute(2, 0, 1).contiguous(), labels
+        return torch.from_numpy(values).permute(2, 0, 1).contiguous(), torch.from_numpy(np.asarray(labels, np.int64))
 
 
-class Rates(NamedTuple):
-    """Images a second of the three ways."""
-
-    notebook: float
-    first: float
-    later: float
-
-
-def pass_over(batches: object) -> int:
-    """Take every batch as a step would, and say how many images there were."""
+def consume(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> int:
+    """Take every batch as a training step does, and count the images."""
     return sum(len(images) for images, _ in batches)
 
 
-def rate_of(make: Callable[[], object], seconds: float = 0.0) -> float:
-    """Images a second of whole passes, as many as fill ``seconds``."""
-    started, images = time.perf_counter(), 0
-    while images == 0 or time.perf_counter() - started < seconds:
-        images += pass_over(make())
-    return images / (time.perf_counter() - started)
-
-
-def measure(dataset: Dataset, labels_of: Callable[[np.ndarray], np.ndarray], scratch: Path, rounds: int) -> Rates:
-    samples = dataset.samples("train")
+def rate_of_loader(dataset: Dataset, workers: int) -> float:
     loader = DataLoader(
-        DecodedEachTime(samples, labels_of), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
+        DecodedEachTime(dataset), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )
-    pass_over(loader)  # starts the workers
-    found = []
+    consume(loader)
+    started = time.perf_counter()
+    return consume(loader) / (time.perf_counter() - started)
+
+
+def cached(dataset: Dataset, scratch: Path) -> CachedSplit:
     with showing(quiet=True) as progress:
-        for number in range(rounds):
-            notebook = rate_of(lambda: loader)
-            started = time.perf_counter()
-            data = open_cache(dataset, "train", SIZE, Store(scratch / f"{dataset.name}-{number}"), progress)
-            feed = Feed(data, BATCH, None, 42, CPU)
-            first = pass_over(feed.epoch(0)) / (time.perf_counter() - started)
-            found.append(Rates(notebook, first, rate_of(lambda feed=feed: feed.epoch(1), seconds=1.0)))
-    return Rates(*map(statistics.median, zip(*found, strict=True)))
+        return open_cache(dataset, "train", SIZE, Store(scratch), progress)
 
 
-def step_seconds(rounds: int) -> float:
-    """Seconds of one training step, forward and backward, after one to warm up."""
-    network = place(build_network(Model(arch="unet", encoder="resnet50", weights="none"), 2, seed=0), CPU)
-    images = torch.rand(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(BATCH, SIZE, SIZE, dtype=torch.int64)
+def rate_of_first_epoch(dataset: Dataset, scratch: Path) -> float:
+    started = time.perf_counter()
+    return consume(Feed(cached(dataset, scratch), BATCH, None, 0, CPU).epoch(0)) / (time.perf_counter() - started)
 
-    def step() -> float:
+
+def repeated(data: CachedSplit, count: int, scratch: Path) -> CachedSplit:
+    """A cache of at least ``count`` images, the same ones again and again."""
+    times = -(-count // len(data))
+    if times == 1:
+        return data
+    copies = {}
+    for name, rows in (("images", data.images_nhwc), ("labels", data.labels_nhw)):
+        assert isinstance(rows, Rows)
+        writer = RowsWriter(scratch / f"{name}.npy", (times * len(data), *rows.shape[1:]))
+        for index in range(times * len(data)):
+            writer.write(index, rows[np.array([index % len(data)])][0])
+        writer.finish()
+        writer.close()
+        copies[name] = Rows(scratch / f"{name}.npy")
+    return replace(data, samples=data.samples * times, images_nhwc=copies["images"], labels_nhw=copies["labels"])
+
+
+def rate_of_later_epochs(dataset: Dataset, scratch: Path, count: int) -> float:
+    feed = Feed(repeated(cached(dataset, scratch), count, scratch), BATCH, None, 0, CPU)
+    consume(feed.epoch(0))
+    rates = []
+    for epoch in range(1, 1 + LATER_EPOCHS):
         started = time.perf_counter()
-        network.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
-        return time.perf_counter() - started
-
-    step()
-    return statistics.median(step() for _ in range(rounds))
+        rates.append(consume(feed.epoch(epoch)) / (time.perf_counter() - started))
+    return statistics.median(rates)
 
 
-def kvasir_set(scratch: Path, count: int) -> tuple[Dataset, str]:
+def train_steps(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], steps: int) -> list[float]:
+    """Seconds of each training step, waiting for its batch not counted."""
+    fabric = make_fabric(RECIPE, accelerator="cpu")
+    network = place(build_network(Model(arch="unet", encoder="resnet50", weights="none"), 2, seed=0), fabric.device)
+    model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network))
+    loss_of, seconds = make_loss(RECIPE.loss), []
+    model.train()
+    for _, (images, labels) in zip(range(steps), batches, strict=False):
+        started = time.perf_counter()
+        loss = loss_of(predict_logits(model, images), labels)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        loss.item()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def same_batch() -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    images = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 2, (BATCH, SIZE, SIZE))
+    while True:
+        yield images, labels
+
+
+def large_cache(dataset: Dataset, scratch: Path) -> CachedSplit:
+    """A cache of 5 GB that takes no room on the disk: its pixels were never written."""
+    for name, shape in (("images", (LARGE_CACHE, SIZE, SIZE, 3)), ("labels", (LARGE_CACHE, SIZE, SIZE))):
+        np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.uint8, shape).flush()
+    rows = Rows(scratch / "images.npy"), Rows(scratch / "labels.npy")
+    return CachedSplit(dataset, "train", dataset.splits["train"][:1] * LARGE_CACHE, *rows, "")
+
+
+def peak_of_training(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    reset_peak_memory()
+    train_steps(batches, 6)
+    return peak_memory_mb()
+
+
+def measure(way: str, dataset: Dataset, scratch: Path, count: int) -> float:
+    """One measurement, in the process that this is."""
+    if way == "loader":
+        return rate_of_loader(dataset, workers=2)
+    keep_freed_memory()  # as segstudy run does
+    if way == "first":
+        return rate_of_first_epoch(dataset, scratch)
+    if way == "later":
+        return rate_of_later_epochs(dataset, scratch, count)
+    if way == "step":
+        return statistics.median(train_steps(same_batch(), 5)[1:])
+    if way == "memory of its own":
+        return peak_of_training(same_batch())
+    return peak_of_training(Feed(large_cache(dataset, scratch), BATCH, None, 0, CPU).epoch(0))
+
+
+def find_sets(scratch: Path, images: int, streets: int) -> dict[str, tuple[str, Path]]:
+    """Title and folder of each set of images; what is synthetic is drawn."""
     given = os.environ.get("SEGSTUDY_DATA")
-    root = Path(given) / "kvasir-seg" if given else scratch / "kvasir"
+    polyps, title = Path(given or scratch) / "kvasir-seg", "real Kvasir-SEG" if given else "synthetic endoscopy"
     if not given:
-        write_kvasir(root, num_images=int(count / 0.8) + 1, size=(622, 529))
-    dataset = kvasir.read("kvasir", root)
-    return shortened(dataset, count), "Kvasir-SEG" if given else "synthetic endoscopies"
+        write_kvasir(polyps, num_images=int(images / 0.8) + 1, size=(622, 529))
+    write_cityscapes(scratch / "streets", num_train=streets, num_val=1, size=(2048, 1024))
+    return {"kvasir": (title, polyps), "cityscapes": ("synthetic Cityscapes, 2048x1024", scratch / "streets")}
 
 
-def shortened(dataset: Dataset, count: int) -> Dataset:
-    fields = vars(dataset) | {"splits": {"train": dataset.samples("train")[:count]}}
-    return Dataset(**fields)
+def read(name: str, root: Path, count: int) -> Dataset:
+    dataset = {"kvasir": kvasir.read, "cityscapes": cityscapes.read}[name](name, root)
+    return replace(dataset, splits={"train": dataset.splits["train"][:count]})
+
+
+def in_own_process(way: str, name: str, root: Path, count: int) -> float:
+    options = ["--way", way, "--of", name, "--root", str(root), "--images", str(count)]
+    done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare_rates(name: str, title: str, root: Path, count: int, rounds: int, step: float) -> None:
+    measured = [[in_own_process(way, name, root, count) for way in ("loader", "first", "later")] for _ in range(rounds)]
+    loader, first, later = (statistics.median(column) for column in zip(*measured, strict=True))
+    ratios = [row[2] / row[0] for row in measured]
+    print(f"\n{title}, {count} images")
+    print(f"  (a) DataLoader, 2 workers        {loader:9.1f} images/s")
+    print(f"  (b) segstudy, first epoch        {first:9.1f} images/s   {first / loader:7.1f} x (a)")
+    print(
+        f"  (c) segstudy, later epochs       {later:9.1f} images/s   {statistics.median(ratios):7.1f} x (a)"
+        f"   by round: {', '.join(f'{ratio:.0f}' for ratio in ratios)}"
+    )
+    print(f"      a batch of {BATCH}: {1000 * BATCH / later:.1f} ms, {BATCH / later / step:.2%} of a training step")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=96)
-    parser.add_argument("--streets", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        polyps, title = kvasir_set(scratch, arguments.images)
-        write_cityscapes(scratch / "city", num_train=arguments.streets, num_val=1, size=(2048, 1024))
-        streets = cityscapes.read("cityscapes", scratch / "city")
-        table = np.full(256, 255, np.uint8)
-        for train_id, (_, _, label_id) in enumerate(cityscapes.TABLE):
-            table[label_id] = train_id
-        sets = (
-            (title, shortened(polyps, arguments.images), lambda mask: mask > 127),
-            ("synthetic Cityscapes, 2048x1024", shortened(streets, arguments.streets), lambda mask: table[mask]),
-        )
-        step = step_seconds(arguments.rounds)
-        print(
-            f"a step of U-Net ResNet-50 at {SIZE} px, {BATCH} images: {step:.2f} s; median of {arguments.rounds} rounds"
-        )
-        for title, dataset, labels_of in sets:
-            rates = measure(dataset, labels_of, scratch, arguments.rounds)
-            print(f"{title}, {len(dataset.samples('train'))} images; images/s delivered:")
-            print(f"  (a) Pillow in a DataLoader, {WORKERS} workers {rates.notebook:9.1f}")
-            print(
-                f"  (b) first epoch, cache being built      {rates.first:9.1f}   {rates.first / rates.notebook:6.1f} x (a)"
-            )
-            print(
-                f"  (c) later epochs                        {rates.later:9.1f}   {rates.later / rates.notebook:6.1f} x (a)"
-            )
-            print(f"      a batch of (c) in a step's time     {100 * BATCH / rates.later / step:9.2f} %")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=256, help="of Kvasir-SEG")
+    parser.add_argument("--streets", type=int, default=48, help="synthetic street scenes to draw")
+    parser.add_argument("--way", help="measure this alone, of the images --of --root, and print it")
+    parser.add_argument("--of")
+    parser.add_argument("--root", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if given.way:
+            later = CITYSCAPES_TRAIN if given.of == "cityscapes" else given.images
+            print(json.dumps(measure(given.way, read(given.of, given.root, given.images), scratch, later)))
+            return
+        sets = find_sets(scratch, given.images, given.streets)
+        polyps = ("kvasir", sets["kvasir"][1], BATCH)
+        step = statistics.median(in_own_process("step", *polyps) for _ in range(min(given.rounds, 3)))
+        print(f"{torch.get_num_threads()} threads, median of {given.rounds} rounds")
+        print(f"one training step, U-Net with ResNet-50, {SIZE} px, batch of {BATCH}: {step:.2f} s")
+        for name, (title, root) in sets.items():
+            compare_rates(name, title, root, given.images if name == "kvasir" else given.streets, given.rounds, step)
+        own, large = (in_own_process(way, *polyps) for way in ("memory of its own", "memory from 5 GB"))
+        print(f"\npeak memory of training: {own:.0f} MB from one batch, {large:.0f} MB from a cache of 5 GB", end="")
+        print(f": {large - own:+.0f} MB")
 
 
 if __name__ == "__main__":
