@@ -21,6 +21,7 @@ from segstudy.report.planning import requirements
 from segstudy.report.results import read_evaluations
 from segstudy.report.tables import Table, interval_text, number_text
 from segstudy.spec import parse_study
+from segstudy.stats.planning import ONE_SEED
 from segstudy.store import Store, write_arrays, write_sums, write_text, write_yaml
 
 STUDY = """
@@ -232,6 +233,16 @@ def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store
 def test_planning_refuses_senseless_numbers(filled: tuple[Store, Plan], power: float, difference: float) -> None:
     with pytest.raises(SegstudyError, match=r"--power .* both must lie between 0 and 1"):
         requirements(*filled, power, difference)
+
+
+def test_planning_says_what_one_seed_cannot_tell(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of(seeds="1")
+    fill(store, plan)
+    floor, compared = requirements(store, plan, 0.8, 0.01)[:2]
+    assert "(noise floor)" in floor["about"] and floor["reason"] == ONE_SEED
+    assert floor["detectable"] is floor["seeds"] is floor["images"] is None
+    assert ONE_SEED in compared["reason"] and compared["detectable"] > 0
+    json.dumps([floor, compared], allow_nan=False)
 
 
 def test_planning_without_results_says_what_to_run(tmp_path: Path) -> None:

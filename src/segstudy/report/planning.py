@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -19,12 +20,13 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
     """What it takes to see ``difference`` in mIoU with probability ``power``, for everything that has a result.
 
     A variant's noise is that of its difference to its base. A baseline's is the noise floor: that of the difference
-    between two studies of one and the same recipe, less than which no variant can have.
+    between two studies of one and the same recipe, less than which no variant can have; of one seed it is unknown.
 
     Returns
     -------
     list of dict
-        ``about`` (what is asked), and the fields of :class:`~segstudy.stats.planning.Requirement`.
+        ``about`` (what is asked), and the fields of :class:`~segstudy.stats.planning.Requirement`, None for what is
+        unknown or endless.
 
     Raises
     ------
@@ -44,7 +46,9 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
         theirs = evaluations_of(evaluations, compared.base) if compared else {}
         about = f"{name} against {compared.base}" if compared else f"{name} against itself (noise floor)"
         if (components := _components(plan, name, ours, theirs if compared else None)) is not None:
-            rows.append({"about": about, **asdict(required(power, difference, components))})
+            told = asdict(required(power, difference, components))
+            unknown = {key: None for key, x in told.items() if isinstance(x, float) and not math.isfinite(x)}
+            rows.append({"about": about, **told, **unknown})
     if not rows:
         raise SegstudyError(
             f"{store.root}: no run of '{plan.study.name}' has a result that tells its noise yet; run a baseline with two or "
@@ -60,8 +64,6 @@ def _components(
         return None
     groups = next(iter(ours.values())).groups
     if theirs is None:
-        if len(ours) < 2:  # one seed shows nothing of what seeds do
-            return None
         return noise_floor(networks(ours), LEADING.function, groups=groups)
     draw = generator_for(plan.study.name, name, LEADING.key)
     return compare(networks(ours), networks(theirs), LEADING.function, draw, groups=groups).components

@@ -33,8 +33,10 @@ class Difference:
     standard_error, degrees_of_freedom
         Of ``value``.
     p_value
-        The one that decides. Over images and seeds it is the interval's own: the smallest 1 - level at which it leaves
-        out 0. Over images it is the larger of that and ``p_exchange``. So the verdict never contradicts the interval.
+        The one that decides, of a test that errs no more often than it says, at the price of being less sharp than the
+        interval: where it is 1 - level or less, the interval leaves out 0, but not the other way about. Over images and
+        seeds see :meth:`segstudy.stats.variance.Variance.p_value`; over images it is the larger of that and
+        ``p_exchange``.
     p_exchange
         Of the permutation test alone: over images for population ``"images"``, over networks for ``"images and seeds"``
         (where its smallest possible value may be too large to decide anything).
@@ -155,7 +157,7 @@ def compare_each(
     fewest, most = sorted((len(own), len(other)))
     paired = own.keys() == other.keys()
     in_order = paired or most == 1
-    spread = spread_of(_arms(first, second, in_order))
+    spread = spread_of(_arms(first, second, in_order), difference=True)
     if most > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
     else:
@@ -249,8 +251,8 @@ def holm(p_values: Sequence[float] | Values) -> Values:
 def verdict(difference: Difference, adjusted_p: float | None = None, higher_is_better: bool = True) -> str:
     """Return ``"better"``, ``"worse"`` or ``"not distinguishable"``; ``""`` where there is no test.
 
-    The interval leaves out 0 wherever this says better or worse. The reverse need not hold: a family of questions, or
-    the permutation test, may ask for more than the interval alone.
+    The interval leaves out 0 wherever this says better or worse. The reverse need not hold: a test is more cautious
+    than an interval, and a family of questions more than one.
 
     Parameters
     ----------

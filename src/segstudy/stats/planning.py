@@ -30,7 +30,7 @@ class Components:
         seed only.
     image
         Between images (or groups), had they been seen by endlessly many networks; with one seed the residual is part
-        of it.
+        of it. NaN for the noise floor of one seed.
     residual
         What seed and image have only together, both sides added; NaN with one seed.
     num_seeds, num_images
@@ -107,6 +107,7 @@ def noise_floor(base: Networks, function: Function, *, groups: Labels | None = N
 
     Two sets of networks of one recipe differ by their seeds only; images as such make no difference between them. A
     variant answers to each image in its own way too, so that a real comparison needs at least what follows from this.
+    With one seed nothing is known: every component is NaN.
 
     Raises
     ------
@@ -117,7 +118,8 @@ def noise_floor(base: Networks, function: Function, *, groups: Labels | None = N
     arm = measure(checked(base, groups), lambda merged: function(merged)[..., None])
     spread = spread_of([arm])
     own = components_of(spread, len(base))[0]
-    return Components(2 * own.seed, 0.0, 2 * own.residual, own.num_seeds, own.num_images, own.effective_images)
+    image = 0.0 if len(base) > 1 else math.nan
+    return Components(2 * own.seed, image, 2 * own.residual, own.num_seeds, own.num_images, own.effective_images)
 
 
 def detectable(
@@ -126,13 +128,13 @@ def detectable(
     """Smallest true difference that so many seeds (of each side) and images find with probability ``power``.
 
     NaN where nothing is known about seeds and ``num_seeds`` is not 1; for 1, it is then the smallest difference between
-    these two networks. Infinite for one seed where seeds are known to differ: one network of each tells nothing about
-    recipes.
+    these two networks (NaN for the noise floor of one seed). Infinite for one seed where seeds are known to differ: one
+    network of each tells nothing about recipes.
     """
     known = not math.isnan(components.seed)
     if known and num_seeds < 2:
         return math.inf
-    if not known and num_seeds > 1:
+    if math.isnan(components.image) or (not known and num_seeds > 1):
         return math.nan
     share = components.effective_images / components.num_images if components.image > 0 else 1.0
     degrees = float(image_degrees(share * num_images, num_images))
@@ -140,7 +142,8 @@ def detectable(
     if known:
         parts.append((components.seed + components.residual / num_images) / num_seeds)
         degrees_of.append(num_seeds - 1.0)
-    variance = Variance(np.array([parts]).T, np.array([degrees_of]).T)
+    for_tests = np.array([degrees_of]).T
+    variance = Variance(np.array([parts]).T, for_tests, for_tests)
     return 0.0 if sum(parts) == 0 else float(variance.detectable(level, power)[0])
 
 
@@ -220,6 +223,8 @@ def _fewest(enough: Callable[[int], bool]) -> int | None:
 def _what_cannot(
     components: Components, seeds: int | None, images: int | None, floor_seeds: float, floor_images: float
 ) -> str:
+    if math.isnan(components.image):
+        return ONE_SEED
     if math.isnan(components.seed):
         return f"{ONE_SEED}; images are counted for telling the two networks apart, not their recipes"
     told = []
