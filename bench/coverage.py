@@ -1,6 +1,6 @@
 """Do intervals cover and tests err as they say? Simulated studies whose true values are known.
 
-    python bench/coverage.py [--studies 1000] [--only single,groups,seeds,paired,recipes,family,power,speed] [--quick]
+    python bench/coverage.py [--studies 1000] [--only single,groups,parts,seeds,paired,recipes,family,power,speed] [--quick]
 
 Every study draws new images, new networks and new counts; a case is as many studies. Coverage is the share of the
 intervals that hold the true value, which comes from a simulated population of many thousand images and hundreds of
@@ -32,6 +32,7 @@ from segstudy.stats.exchange import exchange_images
 from segstudy.stats.intervals import Estimate, bootstrap_each, estimate_each
 from segstudy.stats.planning import Components, detectable
 from segstudy.stats.resampling import bootstrap, influences
+from segstudy.stats.variance import Variance
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -233,6 +234,31 @@ BALANCES = (
 )
 
 
+def parts(studies: int, quick: bool) -> None:
+    """Normally distributed noise of seeds and images: least and most coverage over all balances of the two, by rule."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        draws, tail = (2_000 if quick else 100 * studies), (1 - LEVEL) / 2
+        for s in (2, 3, 5, 10):
+            for of_images in (8, 30):
+                rng, found = np.random.default_rng([10, s, of_images]), []
+                degrees = np.broadcast_to([[s - 1.0], [float(of_images)]], (2, draws))
+                for share in (0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1):
+                    estimated = np.array([[share], [1 - share]]) * rng.chisquare(degrees) / degrees
+                    total = estimated.sum(axis=0)
+                    together = total**2 / (estimated**2 / degrees).sum(axis=0)
+                    squares = (
+                        Variance(estimated, degrees, degrees).half_width(LEVEL) ** 2,
+                        total * special.stdtrit(together, tail) ** 2,
+                        (estimated * special.stdtrit(degrees, tail) ** 2).sum(axis=0),
+                    )
+                    found.append([(2 * special.ndtr(np.sqrt(square)) - 1).mean() for square in squares])
+                yield s, of_images, *(f"{min(x):.3f} to {max(x):.3f}" for x in zip(*found, strict=True))
+
+    heads = ("seeds", "degrees of freedom of images", "covers", "Satterthwaite covers", "Banerjee covers")
+    table("Two parts of normally distributed noise, in all balances", heads, rows())
+
+
 def seeds(studies: int, quick: bool) -> None:
     """Intervals over images and seeds."""
 
@@ -404,7 +430,7 @@ def speed(studies: int, quick: bool) -> None:
     table("Seconds on one core, mIoU and every class's IoU at once", heads, rows())
 
 
-SECTIONS = {work.__name__: work for work in (single, groups, seeds, paired, recipes, family, power, speed)}
+SECTIONS = {work.__name__: work for work in (single, groups, parts, seeds, paired, recipes, family, power, speed)}
 
 
 def main() -> None:

@@ -149,6 +149,9 @@ def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> S
         raise SpecError(
             f"{study}: no such file, and no study of that name comes with segstudy ({listing(packaged)}){hint}"
         ) from None
+    except IsADirectoryError:
+        hint = f"; this one's is {study}/study.yaml" if (path / "study.yaml").is_file() else ""
+        raise SpecError(f"{study}: is a folder; give a study file{hint}") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{study}: cannot be read as UTF-8 text ({error})") from None
     folder = "" if str(study) in packaged else str(path.resolve().parent)

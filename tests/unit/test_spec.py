@@ -602,6 +602,14 @@ def test_missing_file_names_the_nearest_study(tmp_path: Path) -> None:
         load_study(tmp_path / "file" / "none.yaml")
 
 
+def test_a_folder_is_no_study_file(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r": is a folder; give a study file$"):
+        load_study(tmp_path)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    with pytest.raises(SpecError, match=r"is a folder; give a study file; this one's is .*study\.yaml$"):
+        load_study(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"name: \xff\xfe\n", STUDY.encode("utf-16")])
 def test_other_encodings_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "latin.yaml").write_bytes(content)
@@ -611,7 +619,7 @@ def test_other_encodings_are_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "."])
 def test_names_that_no_file_can_have(name: str) -> None:
-    with pytest.raises(SpecError, match=r"cannot be read|no such file"):
+    with pytest.raises(SpecError, match=r"cannot be read|no such file|is a folder"):
         load_study(name)
 
 

@@ -19,6 +19,12 @@ def about(population: str) -> str:
     return {"images": "these networks", "images and seeds": "the recipes"}.get(population, "")
 
 
+def _with_interval(value: float, low: float, high: float, signed: bool = False) -> str:
+    return (
+        GAP if math.isnan(value) else f"{number_text(value, signed=signed)} {interval_text(low, high, signed=signed)}"
+    )
+
+
 def estimates_table(frames: Frames, number: int) -> Table:
     """Every experiment on every dataset, scores with their intervals."""
     rows = []
@@ -29,7 +35,7 @@ def estimates_table(frames: Frames, number: int) -> Table:
             name = one["measure"]
             row |= {f"{name}{end}": one[field] for end, field in (("", "value"), ("_low", "low"), ("_high", "high"))}
             row |= {f"{name}_sd": one["seed_sd"], f"{name}_reason": one["reason"], f"{name}_method": one["method"]}
-            row[f"{name}_text"] = f"{number_text(one['value'])} {interval_text(one['low'], one['high'])}"
+            row[f"{name}_text"] = _with_interval(one["value"], one["low"], one["high"])
         first = group.iloc[0]
         row |= {"num_seeds": first["num_seeds"], "num_images": first["num_images"], "num_groups": first["num_groups"]}
         rows.append(row | {"about": about(str(first["population"])), "seed_sd": row["miou_sd"]})
@@ -54,10 +60,8 @@ def estimates_table(frames: Frames, number: int) -> Table:
 def comparisons_table(frames: Frames, number: int) -> Table:
     """Every variant against its base, with interval, corrected p-value and verdict."""
     frame = frames.effects
-    text = [
-        GAP if math.isnan(v) else f"{number_text(v, signed=True)} {interval_text(low, high, signed=True)}"
-        for v, low, high in zip(*(frame[key].astype(float) for key in ("value", "low", "high")), strict=True)
-    ]
+    numbers = zip(*(frame[key].astype(float) for key in ("value", "low", "high")), strict=True)
+    text = [_with_interval(*each, signed=True) for each in numbers]
     seeds = [
         "" if math.isnan(a) else f"{a:.0f}" if a == b else f"{a:.0f}, {b:.0f}"
         for a, b in zip(*(frame[f"num_seeds_{side}"].astype(float) for side in ("variant", "base")), strict=True)
