@@ -337,6 +337,9 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
         for detail in error.errors():
             problems.add((*at, ".".join(map(str, detail["loc"]))), explain(dict(detail), detail["loc"]))
         return
+    if "recipe.input_size" in experiment.change and after["recipe.crop_px"] is not None:
+        problems.add((*at, "recipe.input_size"), "has no effect while recipe.crop_px is set; leave it out")
+        return
     changed = [key for key in after if after[key] != before[key]]
     if not changed:
         problems.add(at, f"changes nothing: {listing(experiment.change)} already has this value in '{experiment.base}'")

@@ -117,13 +117,20 @@ def cross_entropy(logits_nchw: Tensor, labels_nhw: Tensor) -> Tensor:
 
 
 def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss of logits (n, c, h, w) and labels (n, h, w); pixels of 255 do not count."""
-    if name == "cross_entropy":
-        return cross_entropy
-    losses = import_smp().losses
-    kind = {"dice": losses.DiceLoss, "focal": losses.FocalLoss}[name]
-    loss: Callable[[Tensor, Tensor], Tensor] = kind(mode="multiclass", ignore_index=IGNORE)
-    return loss
+    """The recipe's loss of logits (n, c, h, w) and labels (n, h, w); pixels of 255 do not count.
+
+    Where no pixel counts it is 0, as are its gradients; a mean over nothing would be NaN.
+    """
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+    if name != "cross_entropy":
+        losses = import_smp().losses
+        loss = {"dice": losses.DiceLoss, "focal": losses.FocalLoss}[name](mode="multiclass", ignore_index=IGNORE)
+
+    def of_counted(logits: Tensor, labels: Tensor) -> Tensor:
+        value = loss(logits, labels)
+        return torch.where((labels != IGNORE).any(), value, torch.zeros_like(value))
+
+    return of_counted
 
 
 @dataclass

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from segstudy.data.packed import PiecesWriter
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan, Run, make_plan
 from segstudy.report.build import build_report
 from segstudy.report.contrasts import collect_frames, quartiles
 from segstudy.report.figures import spread
-from segstudy.report.pictures import choose_images
+from segstudy.report.pictures import choose_images, open_cached
 from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, make_tables, markdown_text
 from segstudy.spec import parse_study
 from segstudy.store import Store, write_arrays, write_json, write_sums, write_text, write_yaml
@@ -106,6 +107,27 @@ def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion:
     ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
     write_arrays(folder.evaluation(data, "val"), {"confusion": confusion, "ids": ids}, meta)
     write_sums(folder.path)
+
+
+def test_large_images_that_were_not_resized_are_shown_smaller(tmp_path: Path) -> None:
+    store, shape = Store(tmp_path), (600, 1200)
+    parts = {
+        "images": ("images.raw", np.full((*shape, 3), 7, np.uint8)),
+        "labels": ("labels.zlib", np.eye(*shape, dtype=np.uint8)),
+    }
+    for part, (name, array) in parts.items():
+        folder = store.cache / f"city-val-{part}-0123456789ab"
+        folder.mkdir(parents=True)
+        writer = PiecesWriter(folder / name, 1, array.nbytes)
+        writer.write(0, array)
+        writer.finish()
+        writer.close()
+        assert open_cached(store, "city", "val", None, ["a"]) is None
+        write_json(folder / "samples.json", ["a"])
+    cached = open_cached(store, "city", "val", None, ["a"])
+    assert cached is not None and cached.image("a").shape == (256, 512, 3) and (cached.image("a") == 7).all()
+    assert cached.truth("a").shape == (256, 512) and set(np.unique(cached.truth("a"))) == {0, 1}
+    assert open_cached(store, "city", "val", None, ["b"]) is None
 
 
 def add_pictures(store: Store, run: Run, data: str, count: int) -> None:

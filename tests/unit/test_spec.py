@@ -602,6 +602,22 @@ def test_missing_file_names_the_nearest_study(tmp_path: Path) -> None:
         load_study(tmp_path / "file" / "none.yaml")
 
 
+CROPPED = """
+name: crops
+data: {spot: {reader: folder, root: spot, classes: [background, polyp]}}
+recipe: {crop_px: 64}
+experiments:
+  base: {data: spot, model: {arch: unet}}
+  v: {base: base, change: {CHANGE}}
+"""
+
+
+def test_input_size_cannot_be_what_differs_between_studies_on_crops() -> None:
+    with pytest.raises(SpecError, match=r"v\.change\.recipe\.input_size: has no effect while recipe\.crop_px is set"):
+        parse_study(CROPPED.replace("CHANGE", "recipe.input_size: 512"))
+    parse_study(CROPPED.replace("CHANGE", "recipe.crop_px: 128"))
+
+
 def test_a_folder_is_no_study_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r": is a folder; give a study file$"):
         load_study(tmp_path)

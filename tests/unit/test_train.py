@@ -23,10 +23,12 @@ from segstudy.models import build_network, import_smp, load_network, predict_log
 from segstudy.plan import make_plan
 from segstudy.predict import predict_images
 from segstudy.progress import showing
+from segstudy.report.contrasts import collect_frames
+from segstudy.report.pictures import collect_pictures
 from segstudy.report.results import read_evaluations, results_frame
 from segstudy.spec import load_study, parse_study
 from segstudy.store import Store, read_arrays, read_yaml, verify
-from segstudy.train import cross_entropy, make_fabric, rate_factor
+from segstudy.train import cross_entropy, make_fabric, make_loss, rate_factor
 
 STUDY = """
 name: tiny
@@ -470,6 +472,15 @@ def test_flat_cross_entropy_is_the_same_loss():
     assert torch.allclose(plain, flat)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "dice", "focal"])
+def test_a_batch_without_a_pixel_that_counts_teaches_nothing(name):
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = make_loss(name)(logits, torch.full((2, 4, 4), 255))
+    loss.backward()
+    assert loss == 0 and not logits.grad.any()
+    assert make_loss(name)(logits, torch.zeros(2, 4, 4, dtype=torch.int64)) > 0
+
+
 def test_a_deterministic_study_runs(data, tmp_path):
     assert run_part(workshop_at(data, tmp_path / "out", epochs=1, settings=["recipe.deterministic=true"])) == []
 
@@ -493,6 +504,19 @@ def test_a_study_on_crops_scores_and_predicts_whole_images(data, tmp_path):
         assert np.array_equal(predicted, np.asarray(Image.open(folder.predictions("kvasir", "test") / f"{name}.png")))
         true = np.asarray(Image.open(data / "Kvasir-SEG" / "masks" / f"{name}.jpg").convert("L")) > 127
         assert counts.tolist() == [[np.sum((true == t) & (predicted == p)) for p in (0, 1)] for t in (0, 1)]
+
+
+def test_a_report_shows_pictures_of_a_study_on_crops(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=CROPS)
+    assert run_part(workshop) == []
+    found = collect_pictures(workshop.store, collect_frames(workshop.store, make_plan(workshop.study)))
+    assert [(each.test_data, each.size) for each in found] == [("kvasir", None), ("person", None)]
+    assert found[0].examples
+    for example in found[0].examples:
+        with Image.open(data / "Kvasir-SEG" / "images" / f"{example.id}.jpg") as image:
+            assert np.array_equal(example.image, np.asarray(image.convert("RGB")))
+        (panel,) = example.panels
+        assert panel.prediction is not None and panel.prediction.shape == panel.truth.shape == example.truth.shape
 
 
 def test_crops_and_augmentation_go_on_alike_after_an_interruption(data, tmp_path):

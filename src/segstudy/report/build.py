@@ -19,7 +19,7 @@ from segstudy.report.evidence_tables import comparisons_table, estimates_table, 
 from segstudy.report.figures import Drawing, assign_colours, draw_classes, draw_cost, draw_images, draw_training
 from segstudy.report.mosaic import PER_BAND, draw_pictures
 from segstudy.report.page import kind_of, render_page
-from segstudy.report.pictures import collect_pictures
+from segstudy.report.pictures import SHOWN_PX, collect_pictures
 from segstudy.report.tables import Table, contract, csv_text, latex_text, make_tables, markdown_text, short_contract
 from segstudy.store import Store, read_json, write_bytes, write_text
 
@@ -139,11 +139,13 @@ def _picture_figures(store: Store, frames: Frames) -> list[Drawing]:
         shares = ", ".join(f"{example.percentile}th ({example.id.rsplit('/', 1)[-1]})" for example in pictures.examples)
         names = [panel.experiment for panel in pictures.examples[0].panels]
         wanted = _of(frames, pictures.test_data) if "-to-" not in where else names
+        seen = f"squares as the network sees them ({pictures.size} × {pictures.size} pixels)"
+        if pictures.size is None:
+            seen = f"not resized for the network, reduced here to {SHOWN_PX} pixels at most"
         caption = (
             f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
-            f"{pictures.split}, so chosen by rule, not by eye; squares as the network sees them "
-            f"({pictures.size} × {pictures.size} pixels). Below each prediction its wrong pixels; hatched pixels are "
-            f"ignored. First seed.{_gaps(frames, wanted, names)}"
+            f"{pictures.split}, so chosen by rule, not by eye; {seen}. Below each prediction its wrong pixels; "
+            f"hatched pixels are ignored. First seed.{_gaps(frames, wanted, names)}"
         )
         for band, start in enumerate(range(0, len(names), PER_BAND), 1):
             name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")

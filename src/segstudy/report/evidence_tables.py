@@ -61,7 +61,7 @@ def comparisons_table(frames: Frames, number: int) -> Table:
     """Every variant against its base, with interval, corrected p-value and verdict."""
     frame = frames.effects
     numbers = zip(*(frame[key].astype(float) for key in ("value", "low", "high")), strict=True)
-    text = [_with_interval(*each, signed=True) for each in numbers]
+    text = [_with_interval(v, low, high, signed=True) for v, low, high in numbers]
     seeds = [
         "" if math.isnan(a) else f"{a:.0f}" if a == b else f"{a:.0f}, {b:.0f}"
         for a, b in zip(*(frame[f"num_seeds_{side}"].astype(float) for side in ("variant", "base")), strict=True)

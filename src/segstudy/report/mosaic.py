@@ -59,12 +59,12 @@ def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, capti
         entries = legend_entries(pictures, shown)
         across = max(2, int(side * columns / 1.25))
         legend = 0.2 * -(-len(entries) // across) + 0.1
-        each = 2 * side + 0.5
-        height = each * len(examples) + legend
+        each = [2 * side * min(example.truth.shape[0] / example.truth.shape[1], 1.5) + 0.5 for example in examples]
+        height = sum(each) + legend
         figure = Figure(figsize=(side * columns, height))
         for row, example in enumerate(examples):
-            top = 1 - (row * each + 0.22) / height
-            bottom = top - (each - 0.3) / height
+            top = 1 - (sum(each[:row]) + 0.22) / height
+            bottom = top - (each[row] - 0.3) / height
             grid = figure.add_gridspec(
                 2, columns, left=0.005, right=0.995, top=top, bottom=bottom, wspace=0.04, hspace=0.11
             )

@@ -15,12 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from segstudy.errors import StoreError
+from segstudy.data.packed import Pieces, Rows
+from segstudy.errors import DataError, StoreError
 from segstudy.report.contrasts import Frames, image_frame
 from segstudy.report.results import Evaluated
 from segstudy.store import Store, read_json
 
 PERCENTILES = (10, 50, 90)
+SHOWN_PX = 512  # the longer side of an image that was not resized
 
 Labels = NDArray[np.uint8]
 
@@ -48,12 +50,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All that one figure of pictures needs; ``basis`` is the experiment whose scores chose the images."""
+    """All that one figure of pictures needs; ``basis`` is the experiment whose scores chose the images.
+
+    ``size`` is the side of the squares, pixels; None for images in their own proportions.
+    """
 
     train_data: str
     test_data: str
     split: str
-    size: int
+    size: int | None
     basis: str
     classes: tuple[str, ...]
     palette: NDArray[np.uint8]
@@ -61,30 +66,66 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Cached:
-    """A cached split: ids in order, images ``uint8`` (n, h, w, 3) and labels ``uint8`` (n, h, w), memory-mapped."""
+class Kept:
+    """Arrays of a split in the cache, with their ids in order."""
 
     ids: list[str]
-    images: NDArray[np.uint8]
-    labels: Labels
+    arrays: Rows | Pieces
 
-    def index(self, name: str) -> int:
-        """Where image ``name`` stands."""
-        return self.ids.index(name)
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """The array of image ``name``, (h, w) or (h, w, 3)."""
+        found: NDArray[np.uint8] = self.arrays[np.array([self.ids.index(name)])][0]
+        return found
 
 
-def open_cached(store: Store, dataset: str, split: str, size: int, ids: Sequence[str]) -> Cached | None:
+@dataclass(frozen=True)
+class Cached:
+    """A cached split, resized or (``size`` None) as it came."""
+
+    size: int | None
+    images: Kept
+    labels: Kept
+
+    def image(self, name: str) -> NDArray[np.uint8]:
+        """Image ``name``, RGB (h, w, 3), as it is shown."""
+        return self._shown(self.images.read(name), Image.Resampling.LANCZOS)
+
+    def truth(self, name: str) -> Labels:
+        """Its true labels (h, w), as they are shown."""
+        return self._shown(self.labels.read(name), Image.Resampling.NEAREST)
+
+    def _shown(self, array: NDArray[np.uint8], resample: Image.Resampling) -> NDArray[np.uint8]:
+        scale = SHOWN_PX / max(array.shape[:2])
+        if self.size is not None or scale >= 1:
+            return array
+        height, width = (max(1, round(side * scale)) for side in array.shape[:2])
+        return np.asarray(Image.fromarray(array).resize((width, height), resample))
+
+
+def open_cached(store: Store, dataset: str, split: str, size: int | None, ids: Sequence[str]) -> Cached | None:
     """The newest cached arrays that hold ``ids``, or None when the cache has been cleared."""
-    folders = sorted(store.cache.glob(f"{dataset}-{split}-{size}-*"), key=lambda path: path.stat().st_mtime)
-    for folder in reversed(folders):
+    native, resized = (("images", "images.raw"), ("labels", "labels.zlib")), ("images.npy", "labels.npy")
+    places = native if size is None else [(str(size), name) for name in resized]
+    found = [_newest(store, f"{dataset}-{split}-{part}-*", name, ids) for part, name in places]
+    kept = [one for one in found if one is not None]
+    return Cached(size, *kept) if len(kept) == len(found) else None
+
+
+def _newest(store: Store, pattern: str, name: str, ids: Sequence[str]) -> Kept | None:
+    for folder in sorted(store.cache.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             names = read_json(folder / "samples.json")
-            images, labels = (np.load(folder / name, mmap_mode="r") for name in ("images.npy", "labels.npy"))
-        except (OSError, ValueError, StoreError):
+            arrays = Rows(folder / name) if name.endswith(".npy") else Pieces(folder / name)
+        except (StoreError, DataError):
             continue  # being built, or damaged: the next run builds it anew
         if set(ids) <= set(names):
-            return Cached(names, images, labels)
+            return Kept(names, arrays)
     return None
+
+
+def _size_of(evaluated: Evaluated) -> int | None:
+    """Side of the squares that the network is given; None for images at their own size."""
+    return None if evaluated.meta.get("crop_px") else int(evaluated.meta["input_size"])
 
 
 def collect_pictures(store: Store, frames: Frames) -> list[Pictures]:
@@ -101,7 +142,7 @@ def collect_pictures(store: Store, frames: Frames) -> list[Pictures]:
 def _pictures(store: Store, group: list[Evaluated], images: pd.DataFrame) -> Pictures | None:
     basis = next((e for e in group if e.run.comparison is None), group[0])
     meta = basis.meta
-    test, split, size = meta["test_data"], meta["split"], int(meta["input_size"])
+    test, split, size = meta["test_data"], meta["split"], _size_of(basis)
     cached = open_cached(store, test, split, size, basis.ids)
     shown = [e for e in group if e.folder.predictions(test, split).is_dir()]
     if cached is None or not shown:
@@ -111,9 +152,8 @@ def _pictures(store: Store, group: list[Evaluated], images: pd.DataFrame) -> Pic
     own = {name: values[basis.run.experiment, basis.run.seed, name] for name in basis.ids}
     examples = []
     for percentile, name in choose_images(own):
-        at = cached.index(name)
         panels = tuple(_panel(store, e, name, values) for e in shown)
-        examples.append(Example(name, percentile, np.array(cached.images[at]), np.array(cached.labels[at]), panels))
+        examples.append(Example(name, percentile, cached.image(name), cached.truth(name), panels))
     palette = np.array(meta["palette"], np.uint8)
     names = basis.run.experiment
     return Pictures(meta["train_data"], test, split, size, names, basis.classes, palette, tuple(examples))
@@ -134,14 +174,14 @@ def choose_images(scores: dict[str, float]) -> list[tuple[int, str]]:
 
 
 def _panel(store: Store, evaluated: Evaluated, name: str, values: dict[Any, float]) -> Panel:
-    """Prediction and truth at the experiment's own input size."""
+    """Prediction and truth at the size at which the experiment's network is given its images."""
     test, split = evaluated.meta["test_data"], evaluated.meta["split"]
     miou = values.get((evaluated.run.experiment, evaluated.run.seed, name), np.nan)
-    cached = open_cached(store, test, split, int(evaluated.meta["input_size"]), [name])
+    cached = open_cached(store, test, split, _size_of(evaluated), [name])
     path = evaluated.folder.predictions(test, split) / f"{name}.png"
     if cached is None or not path.is_file():
         return Panel(evaluated.run.experiment, None, None, miou)
-    truth = np.array(cached.labels[cached.index(name)])
+    truth = cached.truth(name)
     return Panel(evaluated.run.experiment, read_indices(path, truth.shape), truth, miou)
 
 
