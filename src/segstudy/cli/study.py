@@ -247,11 +247,8 @@ def _print_requirements(plan: Plan, store: Store, power: float, difference: floa
         seen = "unknown" if row["detectable"] is None else f"sees {row['detectable']:.4f} as it stands"
         print(f"{row['about']}: {seen}")
         for what, other in (("seeds", "images"), ("images", "seeds")):
-            needed, floor = row[what], row[f"floor_{what}"]
-            if needed is not None:
-                print(f"  {needed:,} {what} at the present number of {other}")
-            elif floor is not None:
-                print(f"  no number of {what} is enough at the present number of {other}: their limit is {floor:.4f}")
+            if row[what] is not None:
+                print(f"  {row[what]:,} {what} at the present number of {other}")
         pairs = [f"{seeds} seeds with {images:,} images" for seeds, images in row["table"] if images is not None]
         if pairs:
             print(f"  or {'; '.join(pairs)}")
