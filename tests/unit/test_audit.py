@@ -372,6 +372,11 @@ def test_percent_and_fraction_mixed(audit):
     assert brief(found) == [("B", "unit", "0.5127", "51.27", "contradiction")]
 
 
+def test_units_mixed_in_numbers_of_few_places_are_told(audit):
+    found = audit("Model,IoU a,Dice a\nm1,0.5,0.667\nm2,50,66.7\n")
+    assert {each.rule for each in found.findings} == {"unit"}
+
+
 @pytest.mark.parametrize(
     "table",
     [

@@ -22,7 +22,7 @@ from segstudy.report.results import read_evaluations
 from segstudy.report.tables import Table, interval_text, number_text
 from segstudy.spec import parse_study
 from segstudy.stats.planning import ONE_SEED
-from segstudy.store import Store, write_arrays, write_sums, write_text, write_yaml
+from segstudy.store import Store, read_arrays, write_arrays, write_sums, write_text, write_yaml
 
 STUDY = """
 name: sure
@@ -233,6 +233,20 @@ def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store
 def test_planning_refuses_senseless_numbers(filled: tuple[Store, Plan], power: float, difference: float) -> None:
     with pytest.raises(SegstudyError, match=r"--power .* both must lie between 0 and 1"):
         requirements(*filled, power, difference)
+
+
+def test_a_variant_scored_on_files_that_changed_gets_no_verdict(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan)
+    for run in plan.runs:
+        folder = store.run(run.experiment, run.seed)
+        arrays, meta = read_arrays(folder.evaluation("spot", "test"))
+        meta["data_fingerprint"] = "after" if run.name == "good/seed2" else "before"
+        write_arrays(folder.evaluation("spot", "test"), arrays, meta)
+        write_sums(folder.path)
+    frame = collect_frames(store, plan).effects.set_index("experiment")
+    assert frame.loc["good", "verdict"] == NOT_COMPARABLE and "files that changed" in frame.loc["good", "flags"]
+    assert frame.loc["same", "verdict"] == "not distinguishable" and frame.loc["same", "flags"] == ""
 
 
 def test_planning_says_what_one_seed_cannot_tell(tmp_path: Path) -> None:

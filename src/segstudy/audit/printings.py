@@ -30,7 +30,7 @@ def mixed_units(claims: Claims) -> Iterator[Finding]:
         if claim.stray and claim.kind == "value":
             number, in_percent = claim.printed, claim.printed.unit == 100
             factor, places = (Fraction(100), -2) if in_percent else (Fraction(1, 100), 2)
-            implied = f"{float(number.low * number.unit * factor):.{number.places + places}f}"
+            implied = f"{float(number.low * number.unit * factor):.{max(number.places + places, 0)}f}"
             kind, others = ("fraction", "percentages") if in_percent else ("percentage", "fractions")
             message = (
                 f"{claim.heading.text} {number.text} looks like a {kind} among {others}, where it would be {implied}"

@@ -55,6 +55,13 @@ def same_images(*sides: Mapping[int, Evaluated]) -> bool:
     return len({e.ids for side in sides for e in side.values()}) <= 1
 
 
+def same_files(*sides: Mapping[int, Evaluated]) -> bool:
+    """Whether all evaluations that recorded it were of the same files: images and true masks, byte by byte."""
+    return (
+        len({e.meta["data_fingerprint"] for side in sides for e in side.values() if "data_fingerprint" in e.meta}) <= 1
+    )
+
+
 def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
     """Every overall score with its interval: an experiment on a dataset and a measure a row.
 
@@ -123,6 +130,8 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
             resolutions = {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
             if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
                 flags.append("scored on masks of different sizes")
+            if same_images(ours, theirs) and not same_files(ours, theirs):
+                flags.append("scored on files that changed in between; delete the older evaluation and run again")
         rows.append(row | {"flags": "; ".join(flags)})
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
     frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])
