@@ -5,7 +5,6 @@ Array letters: ``n`` image, ``c`` class.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from segstudy import measures
 from segstudy.counting import measures_of
+from segstudy.document import finite
 from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
 from segstudy.guard import differing
 from segstudy.measures import Counts, Measure
@@ -223,7 +223,7 @@ def compare_sides(a: Side, b: Side, key: str = "miou") -> dict[str, Any]:
         "images": len(a.ids),
         "groups": len(set(groups)) if groups is not None else None,
         "pixels": int(a.support.sum()),
-        "difference": _plain(asdict(difference)),
+        "difference": finite(asdict(difference)),
         "verdict": verdict(difference, higher_is_better=measure.higher_is_better),
         "changes": changes,
         "flags": _flags(a, b, [change["key"] for change in changes]),
@@ -290,7 +290,7 @@ def _check_truth(a: Side, b: Side) -> None:
 
 def _side_record(side: Side, networks: Networks, measure: Measure, groups: tuple[str, ...] | None) -> dict[str, Any]:
     found: Estimate = estimate(networks, measure.function, groups=groups, limits=measure.bounds)
-    return {"name": side.name, "seeds": list(side.counts), **_plain(asdict(found))}
+    return {"name": side.name, "seeds": list(side.counts), **finite(asdict(found))}
 
 
 def _class_records(a: Side, b: Side, measure: Measure, groups: tuple[str, ...] | None) -> list[dict[str, Any]]:
@@ -309,13 +309,13 @@ def _class_records(a: Side, b: Side, measure: Measure, groups: tuple[str, ...] |
             "class": name,
             "measure": chosen.key,
             "label": chosen.label,
-            "a": _plain(float(values[0][k])),
-            "b": _plain(float(values[1][k])),
-            "difference": _plain(difference.value),
-            "low": _plain(difference.low),
-            "high": _plain(difference.high),
-            "p_value": _plain(difference.p_value),
-            "p_holm": _plain(float(adjusted[k])),
+            "a": finite(float(values[0][k])),
+            "b": finite(float(values[1][k])),
+            "difference": finite(difference.value),
+            "low": finite(difference.low),
+            "high": finite(difference.high),
+            "p_value": finite(difference.p_value),
+            "p_holm": finite(float(adjusted[k])),
             "verdict": verdict(difference, float(adjusted[k]), measure.higher_is_better),
         }
         for k, (name, difference) in enumerate(zip(a.classes, found, strict=True))
@@ -360,12 +360,3 @@ def _flags(a: Side, b: Side, changed: Sequence[str]) -> list[str]:
 
 def _known_and_different(a: Side, b: Side, key: str) -> bool:
     return None not in (a.meta.get(key), b.meta.get(key)) and a.meta[key] != b.meta[key]
-
-
-def _plain(value: Any) -> Any:
-    """Plain data without NaN and infinities."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

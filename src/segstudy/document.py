@@ -1,7 +1,11 @@
-"""A YAML document as plain data, with the place of every key, so that whatever is wrong can be said where it stands."""
+"""A YAML document as plain data, with the place of every key, so that whatever is wrong can be said where it stands.
+
+And plain data as a JSON document can hold it.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,3 +77,12 @@ def plain(node: Any, path: Keys, problems: Problems, setting: str = "") -> Any:
         if isinstance(node, (bool, ScalarBoolean) if kind is bool else kind):
             return kind(node)
     return node
+
+
+def finite(value: Any) -> Any:
+    """Plain data with None for NaN and infinities, which JSON does not know; tuples become lists."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -406,6 +406,9 @@ def test_a_verdict_never_contradicts_its_interval(seed: int, num_seeds: int, pai
     holds_zero, decided = found.low <= 0 <= found.high, found.p_value <= 0.05
     assert not (decided and holds_zero)
     if num_seeds == 1:  # the test over images has its say as well
+        degrees = min(max(1.5 * (found.effective_images - 1), 1), 8)
+        beyond = abs(found.value) > scipy_stats.t.ppf(0.975, degrees) * found.standard_error
+        assert decided == (beyond and found.p_exchange <= 0.05)
         assert found.p_value >= found.p_exchange
     assert verdict(found) == (("better" if found.value > 0 else "worse") if decided else "not distinguishable")
 

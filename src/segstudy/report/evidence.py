@@ -57,9 +57,8 @@ def same_images(*sides: Mapping[int, Evaluated]) -> bool:
 
 def same_files(*sides: Mapping[int, Evaluated]) -> bool:
     """Whether all evaluations that recorded it were of the same files: images and true masks, byte by byte."""
-    return (
-        len({e.meta["data_fingerprint"] for side in sides for e in side.values() if "data_fingerprint" in e.meta}) <= 1
-    )
+    recorded = {e.meta.get("data_fingerprint") for side in sides for e in side.values()}
+    return len(recorded - {None}) <= 1
 
 
 def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
@@ -126,12 +125,13 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
         flags = differing(records.get(run.comparison.base, []), records.get(name, []), changes)
         if ours and theirs:
             row |= _compared(plan, name, ours, theirs, LEADING)
-            flags += [] if same_images(ours, theirs) else ["scored on other images"]
+            if not same_images(ours, theirs):
+                flags.append("scored on other images")
+            elif not same_files(ours, theirs):
+                flags.append("scored on files that changed in between; delete the older evaluation and run again")
             resolutions = {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
             if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
                 flags.append("scored on masks of different sizes")
-            if same_images(ours, theirs) and not same_files(ours, theirs):
-                flags.append("scored on files that changed in between; delete the older evaluation and run again")
         rows.append(row | {"flags": "; ".join(flags)})
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
     frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from segstudy.document import finite
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan
 from segstudy.report.evidence import LEADING, evaluations_of, generator_for, networks, same_images
@@ -46,9 +46,7 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
         theirs = evaluations_of(evaluations, compared.base) if compared else {}
         about = f"{name} against {compared.base}" if compared else f"{name} against itself (noise floor)"
         if (components := _components(plan, name, ours, theirs if compared else None)) is not None:
-            told = asdict(required(power, difference, components))
-            unknown = {key: None for key, x in told.items() if isinstance(x, float) and not math.isfinite(x)}
-            rows.append({"about": about, **told, **unknown})
+            rows.append({"about": about, **finite(asdict(required(power, difference, components)))})
     if not rows:
         raise SegstudyError(
             f"{store.root}: no run of '{plan.study.name}' has a result that tells its noise yet; run a baseline with two or "

@@ -73,7 +73,8 @@ class Variance:
 
         It is the smallest error rate at which ``value`` (m,) is further from 0 than the root of the parts' sum, each
         times its own squared quantile of t. With one part this is Student's test; with several it errs no more often
-        than it says, whatever the true parts are. It is at 1 - level or below only where the interval leaves out 0.
+        than it says on normally distributed data, whatever the true parts are. It is at 1 - level or below only where
+        the interval leaves out 0.
 
         Source: Banerjee, On confidence interval for two-means problem based on separate estimates of variances and
         tabulated values of t-table, Sankhya A 1961.
