@@ -1,11 +1,12 @@
 """Training speed beside the review's notebook: U-Net, ResNet-50, 256 px, batch 16, in one call, turn by turn.
 
-    python bench/train.py [--images 48] [--rounds 3]
+    python bench/train.py [--images 48] [--rounds 3] [--accelerator cpu]
 
 The notebook's way: float32, NCHW, Adam unfused, images decoded by Pillow in a DataLoader with workers, every epoch
 anew. segstudy's way: what ``segstudy run`` does. Both see the same images and masks; each round times one pass of
 each, the notebook's first, and the table gives the median and the ratio. Images are real Kvasir-SEG where the
-environment variable SEGSTUDY_DATA says where it lies, else synthetic scenes of about that size.
+environment variable SEGSTUDY_DATA says where it lies, else synthetic scenes of about that size. ``--accelerator cuda``
+gives both ways the GPU.
 """
 
 from __future__ import annotations
@@ -61,17 +62,17 @@ class DecodedEachTime(TorchDataset):
 
 
 def notebook_epoch(
-    network: nn.Module, optimizer: torch.optim.Optimizer, samples: tuple[Sample, ...], workers: int
+    network: nn.Module, optimizer: torch.optim.Optimizer, samples: tuple[Sample, ...], workers: int, device: str
 ) -> float:
     started = time.perf_counter()
     loader = DataLoader(DecodedEachTime(samples), RECIPE.batch_size, shuffle=True, num_workers=workers)
     loss_of = nn.CrossEntropyLoss(ignore_index=255)
     for images, labels in loader:
         optimizer.zero_grad()
-        loss = loss_of(network(images), labels)
+        loss = loss_of(network(images.to(device)), labels.to(device))
         loss.backward()
         optimizer.step()
-        loss.item()
+        loss.item()  # waits for the device
     return time.perf_counter() - started
 
 
@@ -84,18 +85,19 @@ def segstudy_epoch(feed: Feed, fabric: Fabric, model: nn.Module, optimizer: Opti
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
+    loss.item()  # waits for the device
     return time.perf_counter() - started
 
 
-def time_notebook(samples: tuple[Sample, ...], workers: int) -> float:
+def time_notebook(samples: tuple[Sample, ...], workers: int, device: str) -> float:
     """Seconds of one pass, after one batch to warm up."""
-    network = build_network(MODEL, 2, seed=0).train()
+    network = build_network(MODEL, 2, seed=0).train().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-4)
-    notebook_epoch(network, optimizer, samples[: RECIPE.batch_size], workers)
-    return notebook_epoch(network, optimizer, samples, workers)
+    notebook_epoch(network, optimizer, samples[: RECIPE.batch_size], workers, device)
+    return notebook_epoch(network, optimizer, samples, workers, device)
 
 
-def time_segstudy(samples: tuple[Sample, ...], scratch: Path, keep_memory: bool) -> float:
+def time_segstudy(samples: tuple[Sample, ...], scratch: Path, keep_memory: bool, accelerator: str) -> float:
     """Seconds of one pass over the cache, after one pass that builds it and warms up."""
     if keep_memory:
         keep_freed_memory()
@@ -104,7 +106,7 @@ def time_segstudy(samples: tuple[Sample, ...], scratch: Path, keep_memory: bool)
     )
     with showing(quiet=True) as progress:
         data = open_cache(dataset, "train", RECIPE.input_size, Store(scratch / "out"), progress)
-    fabric = make_fabric(RECIPE, accelerator="cpu")
+    fabric = make_fabric(RECIPE, accelerator)
     network = place(build_network(MODEL, 2, seed=0), fabric.device)
     model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network))
     feed = Feed(data, RECIPE.batch_size, None, 42, fabric.device)
@@ -125,6 +127,7 @@ def find_samples(scratch: Path, count: int) -> tuple[tuple[Sample, ...], str]:
 def time_in_own_process(way: str, arguments: argparse.Namespace) -> float:
     """Each measurement has a process of its own, so that neither way's memory settings reach the other."""
     options = ["--images", str(arguments.images), "--workers", str(arguments.workers), "--way", way]
+    options += ["--accelerator", arguments.accelerator]
     done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -134,6 +137,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--malloc", action="store_true", help="also measure segstudy without keeping freed memory")
     parser.add_argument(
         "--way", choices=("notebook", "segstudy", "malloc"), help="measure this way alone and print its seconds"
@@ -142,15 +146,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         samples, name = find_samples(Path(scratch), arguments.images)
         if arguments.way == "notebook":
-            print(time_notebook(samples, arguments.workers))
+            print(time_notebook(samples, arguments.workers, arguments.accelerator))
             return
         if arguments.way:
-            print(time_segstudy(samples, Path(scratch), keep_memory=arguments.way == "segstudy"))
+            print(time_segstudy(samples, Path(scratch), arguments.way == "segstudy", arguments.accelerator))
             return
     ways = ("notebook", "segstudy", "malloc") if arguments.malloc else ("notebook", "segstudy")
     rounds = [[time_in_own_process(way, arguments) for way in ways] for _ in range(arguments.rounds)]
     seconds = dict(zip(ways, map(statistics.median, zip(*rounds, strict=True)), strict=True))
-    print(f"{len(samples)} images of {name}, {torch.get_num_threads()} threads, median of {arguments.rounds} rounds")
+    where = torch.cuda.get_device_name() if arguments.accelerator == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{len(samples)} images of {name}, {where}, median of {arguments.rounds} rounds")
     titles = {"notebook": "the notebook's way", "segstudy": "segstudy", "malloc": "segstudy, plain malloc"}
     for way, value in seconds.items():
         print(f"{titles[way]:24} {value:7.2f} s   {len(samples) / value:6.2f} images/s")

@@ -159,7 +159,8 @@ def train(
     choosing on it would have been worth.
 
     Goes on after the last whole epoch if ``folder`` holds one; then the numbers are the same as without the
-    interruption, because order and random draws follow from seed and epoch alone.
+    interruption, because order and random draws follow from seed and epoch alone. (On a GPU they are the same to the
+    last digit only if ``recipe.deterministic``: it adds up in another order every time.)
 
     Raises
     ------
