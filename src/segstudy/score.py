@@ -6,6 +6,7 @@ Array letters: ``n`` image, ``c`` class.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from segstudy.data.core import IGNORE, Labels, Sample, read_grey
 from segstudy.data.folder import MAX_CLASSES, MAX_GUESSED
 from segstudy.data.groups import find_groups
 from segstudy.data.pairing import list_images
-from segstudy.errors import DataError, listing
+from segstudy.errors import DataError, SpecError, listing
 from segstudy.measures import Confusion, Counts
 from segstudy.progress import Progress
 from segstudy.report.results import CONTRACT
@@ -133,16 +134,18 @@ def score_masks(
 
     Raises
     ------
+    SpecError
+        If classes are too few, too many or not named each by a name of its own, or values to ignore cannot be.
     DataError
         Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group.
 
     """
+    given = _given_classes(num_classes, classes)
+    if wrong := [value for value in ignore_values if not 0 <= value <= 255]:
+        raise SpecError(f"values to ignore (--ignore): {listing(wrong)}: must be 0 to 255, as masks hold no others")
     pairs, rules = _pairs(predictions, truth), rules or ScoringRules()
     ids = tuple(pair.id for pair in pairs)
     grouped = find_groups(ids, groups, "--groups") if groups is not None else None
-    if wrong := [value for value in ignore_values if not 0 <= value <= 255]:
-        raise DataError(f"ignore_values {listing(wrong)}: masks hold 0 to 255")
-    given = _given_classes(num_classes, classes)
     ignored = frozenset(ignore_values)
     if progress is not None:
         progress.task("scoring", len(pairs))
@@ -192,12 +195,23 @@ def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
 
 def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> int | None:
     """The number of classes that was asked for, if any."""
-    count = num_classes if num_classes is not None else len(classes) if classes is not None else None
-    if classes is not None and len(classes) != count:
-        raise DataError(f"{len(classes)} class names were given for {count} classes")
-    if count is not None and not 2 <= count <= MAX_CLASSES:
-        raise DataError(f"{count} classes; a mask can hold 2 to {MAX_CLASSES}")
-    return count
+    allowed = f"2 to {MAX_CLASSES}"
+    if num_classes is not None and not 2 <= num_classes <= MAX_CLASSES:
+        raise SpecError(f"number of classes (--num-classes) {num_classes}: must be {allowed}")
+    if classes is None:
+        return num_classes
+    given = f"names of the classes (--classes): {len(classes)} given"
+    if empty := [number for number, name in enumerate(classes, 1) if not name.strip()]:
+        raise SpecError(f"{given}, of which number {listing(empty)} is empty; write every class's name, commas between")
+    if twice := [name for name, times in Counter(classes).items() if times > 1]:
+        raise SpecError(f"{given}, {listing(twice)} more than once; give each class a name of its own")
+    if num_classes not in (None, len(classes)):
+        raise SpecError(
+            f"{given} ({listing(classes)}) for {num_classes} classes (--num-classes); name every class, or give one of the two"
+        )
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise SpecError(f"{given}; must be {allowed}")
+    return len(classes)
 
 
 def _for_each(function: Callable[[Any], Made], items: Sequence[Any], progress: Progress | None = None) -> list[Made]:
@@ -295,7 +309,7 @@ def _guess_classes(folder: Path, values: set[int], ignored: frozenset[int]) -> i
     if len(counted) > MAX_GUESSED:
         raise DataError(
             f"{folder}: masks and predictions hold {len(counted)} different values, too many to be taken for classes; "
-            "give the number of classes or their names if they are"
+            "give the number of classes (--num-classes) or their names (--classes) if they are"
         )
     return max(2, max(counted, default=0) + 1)
 
@@ -339,10 +353,16 @@ def _check(tally: _Tally, means: _Meaning) -> None:
     if wrong := tally.true[rows == OUTSIDE].tolist():
         raise DataError(
             f"{tally.pair.mask}: values {listing(wrong)} lie outside the {means.num_classes} classes {classes}; "
-            f"set num_classes to {max(wrong) + 1} or more, or name them under ignore_values (255 is always ignored)"
+            f"{_more(wrong)}, or ignore these values (--ignore; 255 always is)"
         )
     scored = tally.table[rows != LEFT_OUT].any(axis=0)
     if wrong := tally.predicted[(columns == OUTSIDE) & scored].tolist():
         raise DataError(
-            f"{tally.pair.image}: predicts {listing(wrong)} on pixels that are scored; the classes are {classes}"
+            f"{tally.pair.image}: predicts {listing(wrong)} on pixels that are scored; the classes are {classes}; "
+            f"predict one of them for every pixel{'' if max(wrong) == IGNORE else f', or {_more(wrong)}'}"
         )
+
+
+def _more(values: list[int]) -> str:
+    """What to do if values that are no classes are classes after all."""
+    return f"say that there are {max(values) + 1} classes or more (--num-classes or --classes)"

@@ -81,10 +81,13 @@ def test_matched_different_missing(compare):
     [
         ("0.883", 0.8825, "matched"),  # a tie
         ("0.883", 0.88249, "different"),
-        ("0.883", 0.88399, "matched"),  # cut off
+        ("0.882", 0.8825, "matched"),
+        ("0.883", 0.88399, "different"),  # cut off
         ("0.883", 0.8841, "different"),
+        ("0.77", 0.7728, "matched"),
+        ("0.7", 0.7728, "different"),
         ("88.3%", 0.8834, "matched"),
-        ("≈ 0.88–0.89", 0.8951, "matched"),
+        ("≈ 0.88–0.89", 0.8949, "matched"),
         ("0.883", "nan", "missing"),
         ("0.883", "", "missing"),
     ],
@@ -92,6 +95,24 @@ def test_matched_different_missing(compare):
 def test_digits_decide(compare, printed, value, status):
     [(_, _, found, _, _)] = compare(f"Experiment,mIoU\nunet,{printed}\n", [row(value=value)])
     assert found == status
+
+
+def test_digits_that_are_cut_off_are_told_from_others(compare):
+    rows = [row(value=0.7728), row(measure="mdice", value=0.7772), row(measure="pixel_accuracy", value=0.9)]
+    found = compare("Experiment,mIoU,mDice,PA\nunet,0.7,0.76,0.9\n", rows, full=True)
+    assert [(c.status, c.severity) for c in found] == [
+        ("different", "rounding"),
+        ("different", "contradiction"),
+        ("matched", None),
+    ]
+    assert [c.note for c in found] == ["digits seem cut off instead of rounded", "", ""]
+    assert len(differing(found)) == 2
+    assert as_table(found).splitlines()[-1] == "1 matched, 2 different (1 of rounding), 0 missing"
+
+
+def test_of_two_accuracies_the_nearer_is_shown(compare):
+    [one] = compare("Experiment,mPA\nunet,0.965\n", full=True)  # 0.9659 cut off, where pixel accuracy is 0.96
+    assert (one.measure, one.severity) == ("mean_class_accuracy", "rounding")
 
 
 def test_how_far_it_is(compare):

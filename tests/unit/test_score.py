@@ -12,7 +12,7 @@ from fakes import save
 from segstudy import score
 from segstudy.counting import count_pair, stack_counts
 from segstudy.data.core import read_grey
-from segstudy.errors import DataError
+from segstudy.errors import DataError, SpecError
 from segstudy.schema import ScoringRules
 from segstudy.score import Scored, score_masks, write_counts
 from segstudy.store import read_arrays
@@ -280,7 +280,10 @@ def test_with_more_classes_255_is_never_foreground(folders: Folders) -> None:
 
 def test_255_in_predictions_is_an_error_where_the_truth_is_scored(folders: Folders) -> None:
     folders.add("a", [[0, 1, 255]], [[0, 255, 255]])
-    with pytest.raises(DataError, match=r"predictions.a\.png: predicts 255 on pixels that are scored; .* 0-1$"):
+    with pytest.raises(
+        DataError,
+        match=r"predictions.a\.png: predicts 255 on pixels that are scored; .* 0-1; predict one of them for every pixel$",
+    ):
         folders.score()
     folders.add("a", [[0, 2, 1]], [[0, 255, 1]])
     with pytest.raises(DataError, match="predicts 255 on pixels that are scored; the classes are 0-2"):
@@ -370,33 +373,55 @@ def test_true_values_outside_the_classes(folders: Folders) -> None:
     folders.add("a", [[0, 3, 9]], [[0, 1, 1]])
     with pytest.raises(
         DataError,
-        match=r"truth.a\.png: values 3, 9 lie outside the 3 classes 0-2; set num_classes to 10 or more, or name",
+        match=r"truth.a\.png: values 3, 9 lie outside the 3 classes 0-2; say that there are 10 classes or more "
+        r"\(--num-classes or --classes\), or ignore these values \(--ignore; 255 always is\)$",
     ):
         folders.score(num_classes=3)
 
 
 def test_predicted_values_outside_the_classes(folders: Folders) -> None:
     folders.add("a", [[0, 1, 1]], [[3, 9, 1]])
-    with pytest.raises(DataError, match=r"predictions.a\.png: predicts 3, 9 on pixels .* the classes are 0-2$"):
+    with pytest.raises(
+        DataError,
+        match=r"predictions.a\.png: predicts 3, 9 on pixels .* the classes are 0-2; predict .* or say that there are 10 ",
+    ):
         folders.score(num_classes=3)
 
 
 def test_names_must_be_as_many_as_the_classes(example: Folders) -> None:
-    with pytest.raises(DataError, match="2 class names were given for 3 classes"):
+    with pytest.raises(
+        SpecError, match=r"\(--classes\): 2 given \(road, car\) for 3 classes \(--num-classes\); name every"
+    ):
         example.score(num_classes=3, classes=["road", "car"])
-    with pytest.raises(DataError, match=r"predicts 2 on pixels that are scored; the classes are 0-1"):
+    with pytest.raises(DataError, match=r"predicts 2 on pixels that are scored; the classes are 0-1; predict one"):
         example.score(classes=["road", "car"])
 
 
-@pytest.mark.parametrize("options", [{"num_classes": n} for n in (0, 1, 256)] + [{"classes": []}, {"classes": ["a"]}])
-def test_number_of_classes_must_be_possible(example: Folders, options: dict[str, object]) -> None:
-    with pytest.raises(DataError, match=r"^\d+ classes; a mask can hold 2 to 255$"):
-        example.score(**options)
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["", "", ""], "3 given, of which number 1, 2, 3 is empty; write every class's name"),
+        (["a", " ", "c"], "3 given, of which number 2 is empty"),
+        (["a", "b", "a"], "3 given, a more than once; give each class a name of its own"),
+        (["a"], "1 given; must be 2 to 255"),
+        ([], "0 given; must be 2 to 255"),
+    ],
+)
+def test_every_class_has_a_name_of_its_own(example: Folders, read: list[str], classes: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=rf"^names of the classes \(--classes\): {message}"):
+        example.score(classes=classes)
+    assert read == []
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 256])
+def test_number_of_classes_must_be_possible(example: Folders, number: int) -> None:
+    with pytest.raises(SpecError, match=rf"^number of classes \(--num-classes\) {number}: must be 2 to 255$"):
+        example.score(num_classes=number)
 
 
 @pytest.mark.parametrize("value", [-1, 256])
 def test_ignored_values_must_be_possible(example: Folders, value: int) -> None:
-    with pytest.raises(DataError, match=f"ignore_values {value}: masks hold 0 to 255"):
+    with pytest.raises(SpecError, match=rf"^values to ignore \(--ignore\): {value}: must be 0 to 255"):
         example.score(ignore_values=[11, value])
 
 

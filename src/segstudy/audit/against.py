@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from segstudy.audit.claims import Claim, Claims
 from segstudy.audit.headings import fold
-from segstudy.audit.printed import Number
+from segstudy.audit.printed import CUT_OFF, Interval, Number, Severity, Verdict
 from segstudy.audit.subjects import OWN
 from segstudy.errors import StoreError, TableError, listing, nearest
 
@@ -48,6 +48,7 @@ class Comparison:
     """One printed score beside the study's: ``ours`` is the mean over seeds, ``difference`` is ours minus theirs.
 
     ``ours`` and ``difference`` are fractions of one, None where the study has no such number; ``note`` then says why.
+    Of numbers that differ, ``severity`` is ``rounding`` where ours prints like theirs once its digits are cut off.
     """
 
     table: str
@@ -60,6 +61,7 @@ class Comparison:
     ours: float | None
     difference: float | None
     status: Literal["matched", "different", "missing"]
+    severity: Severity | None
     num_seeds: int
     split: str
     selected_on: str
@@ -197,7 +199,12 @@ def _compare(claim: Claim, experiment: str, data: str, results: Results) -> Iter
         yield _comparison(claim, experiment, tested, claim.measure, None, note or why)
     for contract in known[0][1] if known else ():
         judged = [_comparison(claim, experiment, tested, name, (contract, by[contract]), note) for name, by in known]
-        yield next((each for each in judged if each.status == "matched"), judged[0])
+        yield min(judged, key=_closeness)
+
+
+def _closeness(comparison: Comparison) -> int:
+    """0 for what matches; then what differs by rounding, what differs, what is missing."""
+    return 3 if comparison.status == "missing" else Verdict(comparison.severity).rank
 
 
 def _tested_on(claim: Claim, experiment: str, data: str, results: Results) -> tuple[str, str]:
@@ -233,9 +240,7 @@ def _comparison(
     contract, values = ours or (Contract("", "", ""), [])
     value = fmean(values) if values else math.nan
     missing = math.isnan(value)
-    status: Literal["matched", "different", "missing"] = "missing"
-    if not missing:
-        status = "matched" if _prints_as(Fraction(value), claim.printed) else "different"
+    verdict = Verdict(None) if missing else _judge(Fraction(value), claim.printed)
     return Comparison(
         claim.table,
         claim.row,
@@ -246,17 +251,23 @@ def _comparison(
         claim.printed.text,
         None if missing else value,
         None if missing else value - float(claim.printed.low + claim.printed.high) / 2,
-        status,
+        "missing" if missing else "different" if verdict.severity else "matched",
+        verdict.severity,
         len(values),
         *contract,
-        note,
+        "; ".join(part for part in (note, verdict.because) if part),
     )
 
 
-def _prints_as(value: Fraction, printed: Number) -> bool:
-    """Whether a value is printed so, rounded or cut off; a tie may go either way."""
-    readings = (printed.interval("rounded"), printed.interval("truncated"))
-    return any(low - TINY <= value <= high + TINY for low, high in readings)
+def _judge(value: Fraction, printed: Number) -> Verdict:
+    """Whether a value is printed so if it is rounded, a tie either way; digits that are cut off are no match."""
+
+    def holds(interval: Interval) -> bool:
+        return interval[0] - TINY <= value <= interval[1] + TINY
+
+    if holds(printed.interval("rounded")):
+        return Verdict(None)
+    return Verdict("rounding", CUT_OFF) if holds(printed.interval("truncated")) else Verdict("contradiction")
 
 
 def differing(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -283,7 +294,9 @@ def as_table(comparisons: Sequence[Comparison]) -> str:
         seeds = f"mean of {each.num_seeds} seeds" if each.num_seeds > 1 else ""
         rest = "; ".join(part for part in (ours, where, seeds, each.note) if part)
         lines.append(f"  {each.status:10} {each.column:12} {each.printed:>8}  {rest}")
-    counts = {
-        status: sum(each.status == status for each in comparisons) for status in ("matched", "different", "missing")
-    }
-    return "\n".join([*lines, ", ".join(f"{number} {status}" for status, number in counts.items())])
+    matched, different, missing = (
+        sum(each.status == status for each in comparisons) for status in ("matched", "different", "missing")
+    )
+    rounding = sum(each.severity == "rounding" for each in comparisons)
+    of_rounding = f" ({rounding} of rounding)" if rounding else ""
+    return "\n".join([*lines, f"{matched} matched, {different} different{of_rounding}, {missing} missing"])

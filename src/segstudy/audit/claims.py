@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -49,7 +49,7 @@ class Claim:
     pooled: bool = False
     num_classes: int | None = None
     summary: bool = False  # the mean of the classes listed in the same table
-    stray: bool = False  # seems to be in another unit than the rest of its column
+    stray: str = ""  # of a score that seems to be in another unit than its column: one that is in the column's
     run_name: str = ""  # as printed, where the run has a name
     data: str = ""  # what it was tested on, as printed
     operands: tuple[tuple[Claim, Claim], ...] = ()
@@ -179,7 +179,7 @@ def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[st
 def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
     """Every number of one table, differences still without operands."""
     numbered = [n for n, heading in enumerate(table.headings) if heading.kind in ("value", "difference", "relative")]
-    strays = {n: _strays([row.numbers[n] for row in table.rows]) for n in numbered if table.headings[n].kind == "value"}
+    strays = {n: _strays(table, n) for n in numbered if table.headings[n].kind == "value"}
     names = {fold(name) for name in table.classes}
     found = []
     for index, row in enumerate(table.rows):
@@ -202,7 +202,7 @@ def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
                 pooled=table.pooled is not False and not (number and number.averaged),
                 num_classes=table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
                 summary=summary,
-                stray=index in strays.get(column, ()),
+                stray=strays.get(column, {}).get(index, ""),
                 run_name=name,
                 data=keys.get("test", ""),
             )
@@ -210,23 +210,25 @@ def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
     return found
 
 
-def _strays(column: Sequence[Number | None]) -> set[int]:
-    """Rows whose scores seem to be in another unit than their column: 0.8321 among percentages, 83.21 among fractions.
+def _strays(table: Table, column: int) -> dict[int, str]:
+    """Rows whose scores seem to be in another unit than their column, each with a score that is in the column's unit.
 
-    Percentages are printed with two digits fewer, so the other numbers must have exactly two more or two fewer.
+    0.8321 among percentages, 83.21 among shares. A percentage is printed with two digits fewer than the same share, and
+    often is shorter still, so the numbers must be of two lengths that are as far apart, and none of the longer above one.
     """
-    numbers = {row: number for row, number in enumerate(column) if number and number.low and not number.mark}
-    places = Counter(number.places for number in numbers.values())
-    if len(places) != 2:
-        return set()
-    (usual, _), (odd, _) = places.most_common()
-    large = {row for row, number in numbers.items() if number.high * number.unit > 1}
-    those = {row for row, number in numbers.items() if number.places == odd}
-    if odd - usual == 2 and large - those:
-        return those - large
-    if odd - usual == -2 and not large - those:
-        return {row for row in those & large if numbers[row].high * numbers[row].unit <= 100}
-    return set()
+    found = {row: each.numbers[column] for row, each in enumerate(table.rows)}
+    numbers = {row: number for row, number in found.items() if number and number.low > 0 and not number.mark}
+    places = sorted({number.places for number in numbers.values()})
+    if len(places) != 2 or places[1] - places[0] < 2:
+        return {}
+    long = [row for row, number in numbers.items() if number.places == places[1]]
+    above = [row for row, number in numbers.items() if number.high * number.unit > 1]
+    percentages = [row for row in above if numbers[row].high * numbers[row].unit <= 100]
+    if set(long) & set(above) or not percentages:
+        return {}
+    in_percent = numbers[long[0]].unit == 100
+    odd, usual = (long, percentages[0]) if in_percent else (percentages, long[0])
+    return dict.fromkeys(odd, f"{numbers[usual].text} ({table.rows[usual].label})")
 
 
 def _looks_averaged(claims: list[Claim]) -> bool:

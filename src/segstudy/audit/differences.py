@@ -110,7 +110,10 @@ def _no_difference(claims: Claims, claim: Claim, way: Way, verdict: Verdict) -> 
     base = {"": "", "own": way.own.printed.text, "other": way.other.printed.text}[way.share_of]
     implied = claim.printed.printing_of(way.implied("printed"))
     share = f", as a share of {base}," if base else ""
-    message = f"{claim.heading.text}: {first.printed.text} - {second.printed.text}{share} is {implied}, not {claim.printed.text}"
+    differs = claim.printed.unit == 100 and first.printed.unit == second.printed.unit == 1
+    unit = " in percent" if differs and "%" not in implied else ""
+    made = f"{first.printed.text} - {second.printed.text}{share} is {implied}{unit}"
+    message = f"{claim.heading.text}: {made}, not {claim.printed.text}"
     if verdict.severity == "contradiction":
         message += _other_printing(claims, claim, way)
     return finding(claim, "relative" if base else "difference", implied, verdict, message)

@@ -22,7 +22,13 @@ Mark = Literal["", "percent", "points"]
 
 GAPS = {"", "-", "--", "---", "n/a", "n.a.", "na", "nan", "none", "/"}
 MAX_LENGTH = 60
-DASHES = str.maketrans(dict.fromkeys("−–—‐‑‒", "-") | {"％": "%", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
+CUT_OFF = "digits seem cut off instead of rounded"
+DASHES = str.maketrans(
+    dict.fromkeys("−–—‐‑‒", "-")
+    | {"％": "%"}
+    | dict.fromkeys("\u00a0\u202f\u2009", " ")
+    | dict.fromkeys("\u200b\ufeff", "")
+)
 DIGITS = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)"
 MARK = r"%|percent(?:age\s+points?)?|pp|p\.p\.|points?"
 PRINTED = re.compile(
@@ -183,7 +189,7 @@ def judge(printed: Number, implied: Implied) -> Verdict:
         or overlap(cut, implied("truncated"))
         or overlap(printed.interval("rounded"), implied("truncated"))
     ):
-        return Verdict("rounding", "digits seem cut off instead of rounded")
+        return Verdict("rounding", CUT_OFF)
     if distance(printed, implied("printed")) <= printed.step * 3 / 2:
         return Verdict("rounding", "it is off by one in the last digit")
     return Verdict("contradiction")

@@ -14,26 +14,34 @@ from segstudy.audit.printed import Verdict, judge
 def impossible_values(claims: Claims) -> Iterator[Finding]:
     """A score lies between 0 and 1, a difference of scores between -1 and 1; a share may be anything."""
     for claim in claims.all:
-        if claim.number is None or claim.stray or (claim.kind != "value" and claim.may_be_share):
-            continue
-        number, lowest = claim.number, 0 if claim.kind == "value" else -1
-        if not lowest <= number.low <= number.high <= 1:
+        if _impossible(claim) and not claim.stray:
+            number, lowest = claim.printed, 0 if claim.kind == "value" else -1
             implied = f"{lowest * number.unit} to {number.unit}"
             hint = ", or say 'unit: percent'" if number.unit == 1 < number.high else ""
             message = f"{claim.heading.text} {number.text} lies outside {implied}{hint}"
             yield finding(claim, "range", implied, Verdict("contradiction"), message)
 
 
+def _impossible(claim: Claim) -> bool:
+    """Whether no score, or no difference of scores, can be this."""
+    if claim.number is None or (claim.kind != "value" and claim.may_be_share):
+        return False
+    return not (0 if claim.kind == "value" else -1) <= claim.number.low <= claim.number.high <= 1
+
+
 def mixed_units(claims: Claims) -> Iterator[Finding]:
     """A column holds fractions or percentages, not both."""
     for claim in claims.all:
-        if claim.stray and claim.kind == "value":
+        if claim.stray:
             number, in_percent = claim.printed, claim.printed.unit == 100
             factor, places = (Fraction(100), -2) if in_percent else (Fraction(1, 100), 2)
             implied = f"{float(number.low * number.unit * factor):.{max(number.places + places, 0)}f}"
-            kind, others = ("fraction", "percentages") if in_percent else ("percentage", "fractions")
+            looks, other, unit = (
+                ("fraction", "percentage", "in percent") if in_percent else ("percentage", "fraction", "as a fraction")
+            )
             message = (
-                f"{claim.heading.text} {number.text} looks like a {kind} among {others}, where it would be {implied}"
+                f"{claim.heading.text} {number.text} looks like a {looks}, {claim.stray} like a {other}; "
+                f"{unit} it would be {implied}"
             )
             yield finding(claim, "unit", implied, Verdict("contradiction"), message)
 
@@ -60,7 +68,7 @@ def repeated_values(claims: Claims) -> Iterator[Finding]:
         groups[claim.subject, claim.measure, claim.pooled, claim.printed.averaged].append(claim)
     for claim in claims.all:
         between = {(own.subject, other.subject) for own, other in claim.operands}
-        if claim.number and len(between) == 1 and not claim.heading.guessed:
+        if claim.number and len(between) == 1 and not (claim.heading.guessed or _impossible(claim)):
             groups[between.pop(), claim.measure, claim.kind].append(claim)
     for group in groups.values():
         trusted = _most_agreed(group)

@@ -7,6 +7,7 @@ is remarked on, never dropped in silence.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -100,14 +101,21 @@ def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
     packaged = published_tables()
     paths: list[Path] = []
     for name in names:
-        if Path(name).is_dir() and name not in packaged:
+        try:
+            is_file, is_folder = Path(name).is_file(), Path(name).is_dir() and bool(name)
+        except OSError as error:  # a name that is too long, say
+            raise TableError(f"{name}: cannot be read ({error.strerror})") from None
+        if is_file:
+            paths.append(Path(name))
+        elif name in packaged:
+            paths += packaged[name]
+        elif is_folder:
             raise TableError(f"{name}: is a folder; name the CSV files in it")
-        if not Path(name).is_file() and name not in packaged:
-            hint = nearest(name, packaged)
+        else:
             raise TableError(
-                f"{name}: no such file, and no publication of that name comes with segstudy ({listing(packaged)}){hint}"
+                f"{name or repr(name)}: no such file, and no publication of that name comes with segstudy "
+                f"({listing(packaged)}){nearest(name, packaged)}"
             )
-        paths += [Path(name)] if Path(name).is_file() else packaged[name]
     tables, used = [], set()
     for path in dict.fromkeys(paths):
         table, fitting = _read_table(path, given)
@@ -193,7 +201,7 @@ def _read_grid(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise TableError(f"{path}: is not text in UTF-8; save the table as CSV in UTF-8") from None
     if "\0" in text:
         raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))  # by line ends alone, where splitlines() knows eight more
     first = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
     comments = [line.strip()[1:].strip() for line in lines[:first] if line.strip().strip("#").strip()]
     head = lines[first] if first < len(lines) else ""
@@ -208,6 +216,10 @@ def _read_grid(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
                 numbers.append(first + reader.line_num)
     except csv.Error as error:
         raise TableError(f"{path}: is not a CSV ({error})") from None
+    if "|" in head and not any(separator in head for separator in SEPARATORS):
+        raise TableError(
+            f"{path}: its cells stand between |; write a CSV, with commas, semicolons or tabs between cells"
+        )
     if len(grid) < 2:
         raise TableError(f"{path}: holds no table; the first line must name the columns, and rows follow")
     if ragged := [f"line {n} has {len(row)}" for n, row in zip(numbers, grid, strict=True) if len(row) != len(grid[0])]:
@@ -226,13 +238,13 @@ def _is_comment(line: str) -> bool:
 def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:
     if not text:
         return None, ()
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if len(names) == 1:
-        if not (text.isascii() and text.isdigit() and 2 <= int(text[:6]) <= 1000):
-            raise TableError(
-                f"{path}: classes '{text}': write their number, 2 to 1000, or their names with commas between"
-            )
+    if text.isascii() and text.isdigit() and 2 <= int(text[:6]) <= 1000:
         return int(text), ()
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) == 1 or not all(names) or len(set(map(fold, names))) < len(names):
+        raise TableError(
+            f"{path}: classes '{text}': write their number, 2 to 1000, or their names, each once, with commas between"
+        )
     return len(names), names
 
 
@@ -295,20 +307,16 @@ def _numbers(headings: list[Heading], rows: list[list[str]], lines: list[int], p
 
 def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], unit: str) -> list[list[Number | None]]:
     """All numbers as fractions of one; where nothing says whether a column is in percent, its numbers tell."""
-    percent: dict[int, bool] = {}
-    for kinds in (("value",), ("difference", "relative")):
-        for index, heading in enumerate(headings):
-            if heading.kind not in kinds:
-                continue
-            found = [number for number in columns[index] if number]
-            if heading.percent or (unit and heading.kind != "relative"):
-                percent[index] = heading.percent or unit == "percent"
-            elif heading.kind == "value":
-                percent[index] = _looks_percent([number for number in found if not number.mark])
-            else:
-                beside = [percent[n] for n, other in enumerate(headings) if n in percent and other.kind == "value"]
-                large = any(abs(number.high) > 1 for number in found if not number.mark)
-                percent[index] = large or (heading.kind == "difference" and all(beside) and bool(beside))
+    percent = _scores_in_percent(headings, columns, unit)
+    beside = list(percent.values())
+    for index, heading in enumerate(headings):
+        if heading.kind not in ("difference", "relative"):
+            continue
+        if heading.percent or (unit and heading.kind != "relative"):
+            percent[index] = heading.percent or unit == "percent"
+        else:
+            large = any(abs(number.high) > 1 for number in columns[index] if number and not number.mark)
+            percent[index] = large or (heading.kind == "difference" and all(beside) and bool(beside))
     return [
         [number and number.as_fraction(bool(number.mark) or percent[index]) for number in column]
         if index in percent
@@ -317,14 +325,29 @@ def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], un
     ]
 
 
-def _looks_percent(numbers: Sequence[Number]) -> bool:
-    """Whether unmarked scores are in percent: most of them above one, or printed as short as one that is far above."""
+def _scores_in_percent(headings: list[Heading], columns: list[list[Number | None]], unit: str) -> dict[int, bool]:
+    """Whether each column of scores is in percent; one whose numbers leave it open is so if another's numbers are."""
+    scores = [index for index, heading in enumerate(headings) if heading.kind == "value"]
+    said = {n: headings[n].percent or unit == "percent" for n in scores if headings[n].percent or unit}
+    looks = {
+        n: _looks_percent([each for each in columns[n] if each and not each.mark]) for n in scores if n not in said
+    }
+    beside = any(looks.values())
+    return said | {n: beside if look is None else look for n, look in looks.items()}
+
+
+def _looks_percent(numbers: Sequence[Number]) -> bool | None:
+    """Whether unmarked scores are in percent: most of them above one, or printed as short as one that is far above.
+
+    None if most are above one but none above two: 1.2 may be a faulty share as well as 1.2 percent.
+    """
     numbers = [number for number in numbers if number.low]
     large = [number for number in numbers if number.high > 1]
     long = [number for number in numbers if number.high <= 1 and number.places >= 3]  # no percentage is printed so
     if not large or len(long) > len(large):
         return False
-    return len(large) > len(numbers) / 2 or max(number.high for number in large) > 10
+    largest, most = max(number.high for number in large), len(large) > len(numbers) / 2
+    return None if most and largest <= 2 else most or largest > 10
 
 
 def _identity(headings: list[Heading], texts: list[str], number: str) -> tuple[str, dict[str, str], dict[str, str]]:

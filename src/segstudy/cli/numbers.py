@@ -50,10 +50,11 @@ def score(
     from segstudy.store import write_text
 
     chosen(as_ or ())  # an unknown name is told before masks are read
-    if counts is not None and counts.suffix != ".npz":
-        raise SpecError(f"--counts {counts}: name a file that ends in .npz")
+    for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
+        if path is not None and path.suffix != suffix:  # a slip might name a mask, which would be written over
+            raise SpecError(f"{option} {path}: name a file that ends in {suffix}")
     rules = _rules(boundary_px)
-    names = [name.strip() for name in classes.split(",")] if classes else None
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
         scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress)
     if counts is not None:
