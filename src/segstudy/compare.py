@@ -207,7 +207,8 @@ def compare_sides(a: Side, b: Side, key: str = "miou") -> dict[str, Any]:
     groups = a.groups or b.groups
     ours, theirs = a.networks(measure.counts), b.networks(measure.counts)
     generator = generator_for("compare", measure.key)
-    difference = compare(ours, theirs, measure.function, generator, groups=groups)
+    function = measure.function_for(next(iter(ours.values())))  # both sides have the same true masks
+    difference = compare(ours, theirs, function, generator, groups=groups)
     changes = _changes(a, b)
     return {
         "a": _side_record(a, ours, measure, groups),
@@ -289,7 +290,8 @@ def _check_truth(a: Side, b: Side) -> None:
 
 
 def _side_record(side: Side, networks: Networks, measure: Measure, groups: tuple[str, ...] | None) -> dict[str, Any]:
-    found: Estimate = estimate(networks, measure.function, groups=groups, limits=measure.bounds)
+    function = measure.function_for(next(iter(networks.values())))
+    found: Estimate = estimate(networks, function, groups=groups, limits=measure.bounds)
     return {"name": side.name, "seeds": list(side.counts), **finite(asdict(found))}
 
 

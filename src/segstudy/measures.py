@@ -158,13 +158,20 @@ def frequency_group(confusion: Confusion) -> NDArray[np.int64]:
     return groups
 
 
-def mean_iou_of_group(confusion: Confusion, group: int) -> Values:
+def mean_iou_of_group(confusion: Confusion, group: int, members: NDArray[np.bool_] | None = None) -> Values:
     """Mean IoU over the classes of one frequency group, (...); NaN where no class is of that group.
+
+    ``members`` (c,) says which classes those are; without it, the confusion matrix itself does.
 
     >>> float(mean_iou_of_group(np.array([[990, 0], [5, 4]]), 0).round(3))
     0.444
     """
-    return mean_present(np.where(frequency_group(confusion) == group, iou(confusion), np.nan))
+    chosen = frequency_group(confusion) == group if members is None else members
+    return mean_present(np.where(chosen, iou(confusion), np.nan))
+
+
+def _group_of_whole(whole: Confusion, group: int) -> Callable[[Confusion], Values]:
+    return partial(mean_iou_of_group, group=group, members=frequency_group(whole) == group)
 
 
 Level = Literal["dataset", "class", "image"]
@@ -199,6 +206,9 @@ class Measure:
         ``px``, or empty for a pure number.
     source
         Where it was defined.
+    given_whole
+        For a measure that depends on what the whole set is like (which of its classes are rare): from the merged counts
+        of all images to the function for parts of them.
 
     """
 
@@ -213,6 +223,14 @@ class Measure:
     higher_is_better: bool = True
     unit: str = ""
     source: str = ""
+    given_whole: Callable[[Counts], Callable[[Counts], Values]] | None = None
+
+    def function_for(self, counts: Counts) -> Callable[[Counts], Values]:
+        """``function`` for any part of ``counts`` (n, ...): what depends on the whole set stays as it is in all of them.
+
+        Resampling asks what the number would be on other images, not what it would be of other classes.
+        """
+        return self.function if self.given_whole is None else self.given_whole(merge(counts))
 
 
 def _mean_over_classes(counts: Counts, function: Callable[[Counts], Values]) -> Values:
@@ -248,6 +266,12 @@ OVERALL = (
     Measure("mean_class_accuracy", "Mean class accuracy", mean_class_accuracy, source=FCN),
 )
 BY_FREQUENCY = tuple(
-    Measure(f"miou_{name}", f"mIoU of {name} classes", partial(mean_iou_of_group, group=group), levels=("dataset",))
+    Measure(
+        f"miou_{name}",
+        f"mIoU of {name} classes",
+        partial(mean_iou_of_group, group=group),
+        levels=("dataset",),
+        given_whole=partial(_group_of_whole, group=group),
+    )
     for group, name in enumerate(FREQUENCY_GROUPS)
 )

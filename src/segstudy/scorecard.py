@@ -44,7 +44,10 @@ def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
     overall = [measure for measure in known if "dataset" in measure.levels]
     estimates = {
         measure.key: estimate(
-            {0: scored.counts[measure.counts]}, measure.function, groups=scored.groups, limits=measure.bounds
+            {0: (counts := scored.counts[measure.counts])},
+            measure.function_for(counts),
+            groups=scored.groups,
+            limits=measure.bounds,
         )
         for measure in overall
     }

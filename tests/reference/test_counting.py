@@ -31,6 +31,7 @@ from segstudy.measures import merge
 from segstudy.models import import_smp
 from segstudy.objects import OBJECT_COUNTS
 from segstudy.schema import ScoringRules
+from segstudy.stats.intervals import estimate
 
 import_smp()  # before torchmetrics and MONAI, which import torchvision
 
@@ -454,6 +455,29 @@ def test_frequency_groups_by_hand() -> None:
     assert_allclose(values, [(99 / 199 + 1 / 101) / 2, 900 / 1000, 9000 / 9100])
     # Thresholds belong to the group above them.
     assert measures.frequency_group(np.diag([89, 10, 1])).tolist() == [2, 2, 1]
+
+
+def test_classes_stay_in_their_frequency_group_when_images_are_left_out() -> None:
+    """Without image 0, class 1 has 1.8 % of the pixels, not 0.7 %; it is still one of the rare classes of the set."""
+    images = [(10_000, 5, 5), (2_000, 20, 10), (2_000, 30, 5), (1_000, 20, 5)]
+    counts = np.array([[[background, 0], [missed, hit]] for background, hit, missed in images])
+    rare, common, _ = measures.BY_FREQUENCY
+    whole = measures.merge(counts)
+    assert measures.frequency_group(whole).tolist() == [2, 0]
+    assert measures.frequency_group(whole - counts[0]).tolist() == [2, 1]
+    fixed = rare.function_for(counts)
+    assert float(fixed(whole)) == float(rare.function(whole)) == 75 / 100
+    assert float(fixed(whole - counts[0])) == 70 / 90 and np.isnan(rare.function(whole - counts[0]))
+    assert np.isnan(common.function_for(counts)(whole - counts[0]))
+    found = estimate({0: counts}, fixed)
+    assert found.reason == "" and found.low < 0.75 < found.high
+
+
+@pytest.mark.parametrize("key", [key for key in BY_KEY if BY_KEY[key].counts != "calibration"])
+def test_what_is_fixed_for_parts_is_the_measure_itself_for_the_whole(key: str) -> None:
+    counted = stack_counts([count_pair(*random_masks(seed), NUM_CLASSES, RULES) for seed in SEEDS])
+    measure, array = BY_KEY[key], counted[BY_KEY[key].counts]
+    assert_allclose(measure.function_for(array)(measures.merge(array)), measure.function(measures.merge(array)))
 
 
 # Cityscapes' own evaluation, on files

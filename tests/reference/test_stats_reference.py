@@ -25,8 +25,8 @@ from segstudy.measures import iou, mean_iou
 from segstudy.stats import resampling
 from segstudy.stats.comparison import ALIKE_IN_SEEDS, compare, holm, verdict
 from segstudy.stats.exchange import exchange_networks
-from segstudy.stats.intervals import bootstrap_each, estimate, estimate_each
-from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required
+from segstudy.stats.intervals import TOO_WIDE, bootstrap_each, estimate, estimate_each
+from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required, upper_limits
 from segstudy.stats.resampling import bootstrap, influences, leave_one_out, merge_groups
 
 NO_LIMITS = (-math.inf, math.inf)
@@ -185,6 +185,18 @@ def test_one_network_by_the_formula() -> None:
     centre = values.mean() / 10
     ends = logit(centre) + np.array([-half, half]) / 10 / (centre * (1 - centre))
     assert_allclose([share.low, share.high], expit(ends))
+
+
+def test_bounds_of_a_distance_that_say_nothing_are_left_out() -> None:
+    """Four images, of which one makes most of the mean: on the logarithm's scale the bounds are thousands of times apart."""
+    few = estimate({0: one_each([3.0, 2.0, 90.0, 4.0])}, mean, limits=(0, math.inf))
+    assert few.reason and few.method == "" and math.isnan(few.low) and math.isnan(few.high) and few.value == 24.75
+    two = estimate({0: one_each([1.0, 90.0, 2.0, 20.0])}, mean, limits=(0, math.inf))
+    assert two.reason == TOO_WIDE and math.isnan(two.low) and not math.isnan(two.standard_error)
+    many = estimate({0: one_each([3.0, 2.0, 9.0, 4.0, 5.0, 7.0, 4.0, 6.0])}, mean, limits=(0, math.inf))
+    assert many.reason == "" and 0.5 < many.low < 5 < many.high < 50
+    below = estimate({0: one_each([-1.0, -90.0, -2.0, -20.0])}, mean, limits=(-math.inf, 0))
+    assert below.reason == TOO_WIDE
 
 
 def slow_parts(networks: dict[int, np.ndarray]) -> tuple[float, float, float, float]:
@@ -461,14 +473,14 @@ def test_holm_against_all_families(p_values: list[float]) -> None:
 
 
 # Planning.
-NO_SEEDS = Components(math.nan, 4.0, math.nan, 1, 50, 50.0)
+NO_SEEDS = Components(math.nan, 4.0, math.nan, 1, 50, 50.0, math.nan, math.nan, 49.0)
 
 
 @st.composite
 def components(draw: st.DrawFn) -> Components:
-    variance, n = st.floats(0, 10), draw(st.integers(5, 200))
-    effective = draw(st.floats(1.5, n))
-    return Components(draw(variance), draw(variance), draw(st.floats(0.01, 10)), draw(st.integers(2, 6)), n, effective)
+    variance, n, s = st.floats(0, 10), draw(st.integers(5, 200)), draw(st.integers(2, 6))
+    effective, seed, residual = draw(st.floats(1.5, n)), draw(variance), draw(st.floats(0.01, 10))
+    return Components(seed, draw(variance), residual, s, n, effective, seed + residual / n, s - 1.0, effective)
 
 
 @pytest.mark.parametrize(("num_images", "power"), [(8, 0.8), (30, 0.5), (30, 0.9), (1000, 0.8)])
@@ -477,7 +489,7 @@ def test_detectable_has_the_power_of_a_t_test(num_images: int, power: float) -> 
     degrees = num_images - 1
     theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
     assert theirs == pytest.approx(power, abs=0.003)
-    seeds_alone = Components(4.0, 0.0, 0.0, 3, 50, 50.0)
+    seeds_alone = Components(4.0, 0.0, 0.0, 3, 50, 50.0, 4.0, 2.0, math.inf)
     shift = detectable(seeds_alone, num_images, 50, power) * math.sqrt(num_images / 4.0)
     theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
     assert theirs == pytest.approx(power, abs=0.01)  # taken at fewer points
@@ -510,6 +522,58 @@ def test_the_required_number_is_the_smallest_that_is_enough(known: Components, f
     assert ("no number of images is enough" in found.reason) == (found.images is None)
 
 
+@given(known=components(), factor=st.floats(0.3, 2))
+@settings(max_examples=12, deadline=None)
+def test_to_be_safe_never_takes_less(known: Components, factor: float) -> None:
+    found = required(0.8, factor * detectable(known, known.num_seeds, known.num_images), known, seeds=(7,))
+    for plain, safe in ((found.seeds, found.seeds_safe), (found.images, found.images_safe), found.table[0][1:]):
+        assert safe is None or (plain is not None and safe >= plain)
+
+
+def test_upper_limits_against_tables_of_chi_square() -> None:
+    """80 % of a chi-square with 2 degrees of freedom lie above 0.446, with 20 above 14.578."""
+    parts = Components(0.0, 3.0, 8.0, 4, 16, 30.0, seed_variance=0.5, seed_degrees=2.0, image_degrees=20.0)
+    upper = upper_limits(parts)
+    assert_allclose(upper.seed_variance, 0.5 * 2 / 0.446287, rtol=1e-5)
+    assert_allclose(upper.seed, 0.5 * 2 / 0.446287 - 8 / 16, rtol=1e-5)
+    assert_allclose(upper.image, (3 + 8 / 4) * 20 / 14.5784 - 8 / 4, rtol=1e-5)
+    assert upper_limits(replace(parts, seed_variance=0.1)).seed == 0  # seeds that differ so little, beside the images
+    known = upper_limits(replace(parts, image=0.0, residual=0.0, image_degrees=math.inf))
+    assert known.image == 0
+
+
+def test_seeds_to_be_safe_are_enough_four_times_in_five() -> None:
+    """Pilots of three seeds whose noise is all their own: how often do they ask for the number that is really needed?"""
+    true = Components(2.0, 0.0, 0.0, 3, 50, 50.0, 2.0, 2.0, math.inf)
+    needed = required(0.8, 1.0, true, seeds=()).seeds
+    assert needed is not None
+    draws = np.random.default_rng(3)
+    plain, safe = [], []
+    for values in draws.normal(0, 1, (400, 3)):
+        pilot = noise_floor({seed: one_each([value] * 9) for seed, value in enumerate(values)}, mean)
+        for asked, noise in ((plain, pilot), (safe, upper_limits(pilot))):
+            asked.append(detectable(noise, needed - 1, 50) > 1.0)  # so it asks for no fewer
+    assert np.mean(plain) < 0.5
+    assert np.mean(safe) == pytest.approx(0.8, abs=0.05)
+
+
+def test_what_a_few_seeds_cannot_prove_is_said() -> None:
+    parts = Components(0.0, 0.0, 8.0, 3, 200, 60.0, seed_variance=0.03, seed_degrees=2.0, image_degrees=math.inf)
+    found = required(0.8, 0.1, parts)
+    assert found.reason.endswith("seeds by themselves changed nothing here, which 3 seeds cannot prove")
+    assert found.images is not None and found.images_safe is None
+
+
+@pytest.mark.parametrize("questions", [1, 2, 7])
+def test_detectable_counts_on_every_question_of_the_family(questions: int) -> None:
+    """It is what a study with an error rate divided by their number finds."""
+    variant, base = means(1, 15, 3), means(2, 15, 3)
+    one = compare(variant, base, mean, generator(), questions=questions)
+    other = compare(variant, base, mean, generator(), level=1 - 0.05 / questions)
+    assert one.detectable == pytest.approx(other.detectable, rel=1e-9)
+    assert one.questions == questions and one.level == 0.95
+
+
 def test_one_seed_says_nothing_of_seeds() -> None:
     found = required(0.8, 0.5, NO_SEEDS)
     assert found.seeds is None and ONE_SEED in found.reason and math.isnan(found.floor_seeds)
@@ -520,7 +584,7 @@ def test_one_seed_says_nothing_of_seeds() -> None:
     assert math.isnan(floor.seed) and math.isnan(floor.image) and math.isnan(floor.residual)
     nothing = required(0.8, 0.5, floor)
     assert nothing.seeds is nothing.images is None and nothing.reason == ONE_SEED and math.isnan(nothing.detectable)
-    assert {images for _, images in nothing.table} == {None}
+    assert {images for _, *images in nothing.table for images in images} == {None}
     compared = compare(means(0, 10, 1), means(1, 10, 1), mean, generator()).components
     assert compared is not None and math.isnan(compared.seed) and compared.num_seeds == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -234,26 +235,37 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _print_requirements(plan: Plan, store: Store, power: float, difference: float, as_json: bool) -> None:
-    from segstudy.report.planning import requirements
+    from segstudy.report.planning import num_questions, requirements
 
     rows = requirements(store, plan, power, difference)
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    print(
-        f"To see a difference of {difference:g} in mIoU with probability {power:g}, uncorrected for other questions:\n"
-    )
+    asked = num_questions(plan)
+    corrected = f", as one of the study's {asked} comparisons" if asked > 1 else ""
+    print(f"To see a difference of {difference:g} in mIoU with probability {power:g}{corrected}.")
+    print("To be safe: if the noise is as large as so few seeds and images leave possible (upper 80 % limits).\n")
     for row in rows:
         seen = "unknown" if row["detectable"] is None else f"sees {row['detectable']:.4f} as it stands"
         print(f"{row['about']}: {seen}")
         for what, other in (("seeds", "images"), ("images", "seeds")):
             if row[what] is not None:
-                print(f"  {row[what]:,} {what} at the present number of {other}")
-        pairs = [f"{seeds} seeds with {images:,} images" for seeds, images in row["table"] if images is not None]
+                needed = f"{row[what]:,} {what} at the present {row[f'num_{other}']:,} {other}"
+                print(f"  {needed}; {_safe_words(row[f'{what}_safe'], what)}")
+        pairs = [f"{seeds} seeds with {_number_words(images)}" for seeds, *images in row["table"] if images[0]]
         if pairs:
-            print(f"  or {'; '.join(pairs)}")
+            print(f"  images for other numbers of seeds: {'; '.join(pairs)}")
         if row["reason"]:
             print(f"  {row['reason']}")
+
+
+def _safe_words(number: int | None, what: str) -> str:
+    return f"no number of {what} to be safe" if number is None else f"{number:,} to be safe"
+
+
+def _number_words(images: Sequence[int | None]) -> str:
+    needed, safe = images
+    return f"{needed:,} ({_safe_words(safe, 'images')})"
 
 
 def _print_plan(plan: Plan, store: Store) -> None:

@@ -79,7 +79,8 @@ def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFr
                 if "dataset" not in measure.levels or measure.counts not in one.counts:
                     continue
                 counts = networks(found, measure.counts)
-                result = estimate(counts, measure.function, groups=one.groups, limits=measure.bounds)
+                function = measure.function_for(one.counts[measure.counts])
+                result = estimate(counts, function, groups=one.groups, limits=measure.bounds)
                 rows.append({"experiment": experiment, **keys, "measure": measure.key, **_fields(result)})
     columns = ["experiment", "train_data", "test_data", "split", "resolution", "measure", *Estimate.__annotations__]
     return pd.DataFrame(rows, columns=columns)

@@ -19,8 +19,10 @@ from segstudy.store import Store
 def requirements(store: Store, plan: Plan, power: float, difference: float) -> list[dict[str, Any]]:
     """What it takes to see ``difference`` in mIoU with probability ``power``, for everything that has a result.
 
-    A variant's noise is that of its difference to its base. A baseline's is the noise floor: that of the difference
-    between two studies of one and the same recipe, less than which no variant can have; of one seed it is unknown.
+    Every variant of the study is a question, and the error rate is divided by their number, as Holm's rule divides it
+    for the first of them. A variant's noise is that of its difference to its base. A baseline's is the noise floor: that
+    of the difference between two studies of one and the same recipe, less than which no variant can have; of one seed it
+    is unknown.
 
     Returns
     -------
@@ -39,6 +41,7 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
             f"--power {power:g} --difference {difference:g}: both must lie between 0 and 1, as in 0.8 and 0.01"
         )
     evaluations = read_evaluations(store, plan)
+    level = 1 - 0.05 / num_questions(plan)
     rows = []
     for name in plan.experiments:
         compared = plan.first(name).comparison
@@ -46,13 +49,18 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
         theirs = evaluations_of(evaluations, compared.base) if compared else {}
         about = f"{name} against {compared.base}" if compared else f"{name} against itself (noise floor)"
         if (components := _components(plan, name, ours, theirs if compared else None)) is not None:
-            rows.append({"about": about, **finite(asdict(required(power, difference, components)))})
+            rows.append({"about": about, **finite(asdict(required(power, difference, components, level=level)))})
     if not rows:
         raise SegstudyError(
             f"{store.root}: no run of '{plan.study.name}' has a result that tells its noise yet; run a baseline with two or "
             "more seeds first"
         )
     return rows
+
+
+def num_questions(plan: Plan) -> int:
+    """How many comparisons the study makes, 1 at least."""
+    return max(1, sum(plan.first(name).comparison is not None for name in plan.experiments))
 
 
 def _components(

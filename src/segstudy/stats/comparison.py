@@ -41,9 +41,11 @@ class Difference:
         Of the permutation test alone: over images for population ``"images"``, over networks for ``"images and seeds"``
         (where its smallest possible value may be too large to decide anything).
     detectable
-        Smallest true difference that a study like this finds with probability ``power``, before correction.
-    power
-        That of ``detectable``.
+        Smallest true difference that a study like this finds with probability ``power``, whatever the other questions
+        of its family turn out to be.
+    power, questions
+        Those of ``detectable``: of so many questions, :func:`holm` asks of the first for an error rate of (1 - level) /
+        questions.
     components
         Variance components of the difference, for :func:`segstudy.stats.planning.required`; None where there is no
         interval, and of identical predictions.
@@ -77,6 +79,7 @@ class Difference:
     p_exchange: float
     detectable: float
     power: float
+    questions: int
     components: Components | None
     num_images: int
     num_groups: int
@@ -99,6 +102,7 @@ def compare(
     groups: Labels | None = None,
     level: float = 0.95,
     power: float = 0.8,
+    questions: int = 1,
     num_permutations: int = 10_000,
 ) -> Difference:
     """Difference of a function that gives one number.
@@ -116,8 +120,8 @@ def compare(
         n labels; images of one label belong together and are exchanged together. None: all images are independent.
     level
         Nominal coverage of the interval; 1 - level is the error rate of the verdict.
-    power
-        For ``detectable``.
+    power, questions
+        For ``detectable``: the probability of finding it, and how many questions are asked in all.
     num_permutations
         Drawn at random; where there are no more in all, each is taken once and the p-value is exact.
 
@@ -135,6 +139,7 @@ def compare(
         groups=groups,
         level=level,
         power=power,
+        questions=questions,
         num_permutations=num_permutations,
     )[0]
 
@@ -148,6 +153,7 @@ def compare_each(
     groups: Labels | None = None,
     level: float = 0.95,
     power: float = 0.8,
+    questions: int = 1,
     num_permutations: int = 10_000,
 ) -> tuple[Difference, ...]:
     """As :func:`compare`, for a function that gives several numbers (..., m), one for each class say."""
@@ -164,13 +170,15 @@ def compare_each(
         counts = next(iter(own.values())), next(iter(other.values()))
         exchanged = exchange_images(*counts, function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
-    numbers, reasons = _numbers(value, spread, exchanged, level, power), spread.reasons(value, groups is not None)
+    numbers, reasons = _numbers(value, spread, exchanged, level), spread.reasons(value, groups is not None)
+    numbers["detectable"] = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
     if in_order and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
         numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
         reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
     shared: dict[str, Any] = {
         "level": level,
         "power": power,
+        "questions": questions,
         "num_images": len(next(iter(variant.values()))),
         "num_groups": spread.num_images,
         "num_seeds_variant": len(own),
@@ -202,7 +210,7 @@ def _arms(variant: Arm, base: Arm, in_order: bool) -> list[Arm]:
     return [variant, Arm(-base.values, -base.influences)]
 
 
-def _numbers(value: Values, spread: Spread, exchanged: Values, level: float, power: float) -> dict[str, Values]:
+def _numbers(value: Values, spread: Spread, exchanged: Values, level: float) -> dict[str, Values]:
     """What a difference says, each (m,)."""
     variance = spread.variance()
     half, p_value = variance.half_width(level), variance.p_value(value)
@@ -214,7 +222,6 @@ def _numbers(value: Values, spread: Spread, exchanged: Values, level: float, pow
         "degrees_of_freedom": variance.equivalent_degrees(level),
         "p_value": p_value if spread.seeds else np.maximum(p_value, exchanged),
         "p_exchange": exchanged,
-        "detectable": spread.variance(floored=True).detectable(level, power),
         "effective_images": spread.effective_images,
     }
 

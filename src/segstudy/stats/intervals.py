@@ -20,6 +20,8 @@ from segstudy.stats.variance import Arm, Spread, spread_of
 
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
 AT_LIMIT = "the value is at its limit, where the images do not show how much it varies"
+TOO_WIDE = "the images are too few, or too unlike, to bound it within a factor of ten"
+_MOST_FACTOR = 10.0  # of the bounds of what has no upper limit (a distance) from its value; beyond it they say nothing
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ def estimate_each(
     variance = spread.variance()
     centre = np.where([not reason for reason in reasons], value, np.nan)
     low, high = _around(centre, variance.half_width(level), *limits)
+    if np.isinf(limits).sum() == 1:
+        least = limits[0] if np.isinf(limits[1]) else limits[1]
+        wide = np.maximum(np.abs(high - least), np.abs(low - least)) > _MOST_FACTOR * np.abs(value - least)
+        reasons = tuple(reason or TOO_WIDE * bool(far) for reason, far in zip(reasons, wide, strict=True))
+        low, high = np.where(wide, np.nan, low), np.where(wide, np.nan, high)
     bounds = low, high, variance.equivalent_degrees(level)
     return _estimates(arm, spread, bounds, level, _num_images(networks), "t", reasons)
 
@@ -186,7 +193,8 @@ def _around(value: Values, half: Values, least: float, most: float) -> tuple[Val
     if np.isinf(least) and np.isinf(most):
         return value - half, value + half
     if np.isinf(most):
-        factor = np.exp(half / (value - least))
+        with np.errstate(over="ignore"):  # an endless factor is one of those that are too wide
+            factor = np.exp(half / (value - least))
         return least + (value - least) / factor, least + (value - least) * factor
     if np.isinf(least):
         high, low = _around(-value, half, -most, np.inf)

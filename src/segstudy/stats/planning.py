@@ -1,12 +1,18 @@
-"""Noise floor and planning: what a study can see, and how many seeds and images a difference needs."""
+"""Noise floor and planning: what a study can see, and how many seeds and images a difference needs.
+
+A few seeds tell little of how much seeds vary: the variance between three of them comes out at less than a quarter of
+the true one in a study out of five, or as nothing at all. So every need is told twice: as estimated, and *to be safe*,
+with each variance at its upper 80 % limit.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from segstudy.errors import SegstudyError
 from segstudy.stats.intervals import measure
@@ -14,6 +20,7 @@ from segstudy.stats.resampling import Function, Labels, Networks, checked
 from segstudy.stats.variance import Spread, Variance, image_degrees, spread_of
 
 ONE_SEED = "with one seed nothing is known about how much networks of one recipe differ"
+ASSURANCE = 0.8  # that the true noise is no larger than what "to be safe" reckons with
 _ENDLESS = 10**9
 
 
@@ -27,7 +34,7 @@ class Components:
     ----------
     seed
         Between networks of one recipe, had they seen endlessly many images, both sides added; NaN if there was one
-        seed only.
+        seed only. 0 where the networks differed by no more than their images explain.
     image
         Between images (or groups), had they been seen by endlessly many networks; with one seed the residual is part
         of it. NaN for the noise floor of one seed.
@@ -38,6 +45,11 @@ class Components:
         there are any.
     effective_images
         Number of images that the part of the images really rests on.
+    seed_variance, seed_degrees
+        Variance of the networks' values as it was seen, both sides added, of which ``seed`` is what the images do not
+        explain; and its degrees of freedom. NaN with one seed.
+    image_degrees
+        Degrees of freedom of ``image``; infinite where it is known.
 
     """
 
@@ -47,6 +59,9 @@ class Components:
     num_seeds: int
     num_images: int
     effective_images: float
+    seed_variance: float
+    seed_degrees: float
+    image_degrees: float
 
 
 @dataclass(frozen=True)
@@ -66,11 +81,14 @@ class Requirement:
         is known about seeds.
     images
         Images (or groups) needed at the present number of seeds; None if no number is enough.
+    seeds_safe, images_safe
+        The same if the noise is as large as it may well be, see :func:`upper_limits`.
     floor_seeds, floor_images
         What ever so many seeds would still need the difference to be, at the present number of images; what ever so
         many images would, at the present number of seeds. NaN if unknown.
     table
-        ``(seeds, images)`` pairs: for a few numbers of seeds, the images needed; None where no number is enough.
+        ``(seeds, images, images to be safe)``: for a few numbers of seeds, the images needed; None where no number is
+        enough.
     reason
         What cannot be said or reached and why, sentences; empty if nothing.
 
@@ -84,9 +102,11 @@ class Requirement:
     detectable: float
     seeds: int | None
     images: int | None
+    seeds_safe: int | None
+    images_safe: int | None
     floor_seeds: float
     floor_images: float
-    table: tuple[tuple[int, int | None], ...]
+    table: tuple[tuple[int, int | None, int | None], ...]
     reason: str
 
 
@@ -95,10 +115,22 @@ def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
     nothing = np.full(spread.image.shape, np.nan)
     seeds = [np.maximum(noise.variance - noise.residual / spread.num_images, 0.0) for noise in spread.seeds]
     seed = np.sum(seeds, axis=0) if seeds else nothing
+    seen = np.sum([noise.variance for noise in spread.seeds], axis=0) if seeds else nothing
     residual = np.sum([noise.residual for noise in spread.seeds], axis=0) if seeds else nothing
-    each = zip(seed, spread.image, residual, spread.effective_images, strict=True)
+    degrees = image_degrees(spread.effective_images, spread.num_images)
     return tuple(
-        Components(float(a), float(b), float(c), num_seeds, spread.num_images, float(d)) for a, b, c, d in each
+        Components(
+            seed=float(seed[m]),
+            image=float(spread.image[m]),
+            residual=float(residual[m]),
+            num_seeds=num_seeds,
+            num_images=spread.num_images,
+            effective_images=float(spread.effective_images[m]),
+            seed_variance=float(seen[m]),
+            seed_degrees=float(sum(noise.degrees for noise in spread.seeds)) if seeds else math.nan,
+            image_degrees=float(degrees[m]),
+        )
+        for m in range(len(spread.image))
     )
 
 
@@ -119,7 +151,33 @@ def noise_floor(base: Networks, function: Function, *, groups: Labels | None = N
     spread = spread_of([arm])
     own = components_of(spread, len(base))[0]
     image = 0.0 if len(base) > 1 else math.nan
-    return Components(2 * own.seed, image, 2 * own.residual, own.num_seeds, own.num_images, own.effective_images)
+    return replace(
+        own,
+        seed=2 * own.seed,
+        image=image,
+        residual=2 * own.residual,
+        seed_variance=2 * own.seed_variance,
+        image_degrees=math.inf,
+    )
+
+
+def upper_limits(components: Components, assurance: float = ASSURANCE) -> Components:
+    """The same with each variance at its one-sided upper limit: it is no larger with a probability of ``assurance``.
+
+    Source: Browne, On the use of a pilot sample for sample size determination, Statistics in Medicine 1995.
+    """
+    c = components
+    shared = (
+        0.0 if math.isnan(c.residual) else c.residual / c.num_seeds
+    )  # what of the images' variance is the residual's
+    seen = c.seed_variance * _upper_factor(c.seed_degrees, assurance)
+    image = (c.image + shared) * _upper_factor(c.image_degrees, assurance) - shared
+    return replace(c, seed_variance=seen, seed=max(seen - c.residual / c.num_images, 0.0), image=max(image, 0.0))
+
+
+def _upper_factor(degrees: float, assurance: float) -> float:
+    """What to multiply an estimated variance with for its upper limit; NaN stays NaN."""
+    return 1.0 if math.isinf(degrees) else float(degrees / special.chdtri(degrees, assurance))
 
 
 def detectable(
@@ -166,7 +224,7 @@ def required(
     components
         Of a comparison (:attr:`segstudy.stats.comparison.Difference.components`) or of :func:`noise_floor`.
     level
-        One minus the error rate of the verdict.
+        One minus the error rate of the verdict; of several questions, divide the rate by their number.
     seeds
         Numbers of seeds for the table.
 
@@ -182,36 +240,41 @@ def required(
         raise SegstudyError(f"difference {difference} must be a number other than 0, for instance 0.01")
     wanted, num_seeds, num_images = abs(difference), components.num_seeds, components.num_images
 
-    def smallest(s: int, n: int) -> float:
-        return detectable(components, s, n, power, level)
+    def smallest(s: int, n: int, noise: Components = components) -> float:
+        return detectable(noise, s, n, power, level)
 
-    def images_for(s: int) -> int | None:
-        return _fewest(lambda n: smallest(s, n) <= wanted)
+    def seeds_for(noise: Components) -> int | None:
+        return _fewest(lambda s: smallest(s, num_images, noise) <= wanted)
 
-    floor_seeds, floor_images = smallest(_ENDLESS, num_images), smallest(num_seeds, _ENDLESS)
-    needed_seeds, needed_images = _fewest(lambda s: smallest(s, num_images) <= wanted), images_for(num_seeds)
-    return Requirement(
+    def images_for(s: int, noise: Components) -> int | None:
+        return _fewest(lambda n: smallest(s, n, noise) <= wanted)
+
+    safe = upper_limits(components)
+    found = Requirement(
         difference=wanted,
         power=power,
         level=level,
         num_seeds=num_seeds,
         num_images=num_images,
         detectable=smallest(num_seeds, num_images),
-        seeds=needed_seeds,
-        images=needed_images,
-        floor_seeds=floor_seeds,
-        floor_images=floor_images,
-        table=tuple((s, images_for(s)) for s in seeds),
-        reason=_what_cannot(components, needed_seeds, needed_images, floor_seeds, floor_images),
+        seeds=seeds_for(components),
+        images=images_for(num_seeds, components),
+        seeds_safe=seeds_for(safe),
+        images_safe=images_for(num_seeds, safe),
+        floor_seeds=smallest(_ENDLESS, num_images),
+        floor_images=smallest(num_seeds, _ENDLESS),
+        table=tuple((s, images_for(s, components), images_for(s, safe)) for s in seeds),
+        reason="",
     )
+    return replace(found, reason=_what_cannot(components, found))
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
     """Smallest number from 2 on that is enough, given that more is never worse; None if none is."""
+    if not enough(_ENDLESS):
+        return None
     high = 2
     while not enough(high):
-        if high >= _ENDLESS:
-            return None
         high *= 2
     low = high // 2
     while high - low > 1:
@@ -220,20 +283,20 @@ def _fewest(enough: Callable[[int], bool]) -> int | None:
     return max(high, 2)
 
 
-def _what_cannot(
-    components: Components, seeds: int | None, images: int | None, floor_seeds: float, floor_images: float
-) -> str:
+def _what_cannot(components: Components, found: Requirement) -> str:
     if math.isnan(components.image):
         return ONE_SEED
     if math.isnan(components.seed):
         return f"{ONE_SEED}; images are counted for telling the two networks apart, not their recipes"
     told = []
-    if seeds is None:
+    if found.seeds is None:
         told.append(
-            f"no number of seeds is enough with {components.num_images} images: they show {floor_seeds:.2g} at best"
+            f"no number of seeds is enough with {found.num_images} images: they show {found.floor_seeds:.2g} at best"
         )
-    if images is None:
+    if found.images is None:
         told.append(
-            f"no number of images is enough with {components.num_seeds} seeds: they show {floor_images:.2g} at best"
+            f"no number of images is enough with {found.num_seeds} seeds: they show {found.floor_images:.2g} at best"
         )
+    if components.seed == 0:
+        told.append(f"seeds by themselves changed nothing here, which {found.num_seeds} seeds cannot prove")
     return "; ".join(told)
