@@ -208,7 +208,7 @@ def compare_sides(a: Side, b: Side, key: str = "miou") -> dict[str, Any]:
     ours, theirs = a.networks(measure.counts), b.networks(measure.counts)
     generator = generator_for("compare", measure.key)
     function = measure.function_for(next(iter(ours.values())))  # both sides have the same true masks
-    difference = compare(ours, theirs, function, generator, groups=groups)
+    difference = compare(ours, theirs, function, generator, groups=groups, limits=measure.difference_bounds)
     changes = _changes(a, b)
     return {
         "a": _side_record(a, ours, measure, groups),
@@ -303,7 +303,7 @@ def _class_records(a: Side, b: Side, measure: Measure, groups: tuple[str, ...] |
         return []
     ours, theirs = a.networks(chosen.counts), b.networks(chosen.counts)
     generator = generator_for("compare", chosen.key, "classes")
-    found = compare_each(ours, theirs, chosen.function, generator, groups=groups)
+    found = compare_each(ours, theirs, chosen.function, generator, groups=groups, limits=chosen.difference_bounds)
     adjusted = holm([difference.p_value for difference in found])
     values = [_mean_of_seeds(networks, chosen) for networks in (ours, theirs)]
     return [

@@ -225,6 +225,12 @@ class Measure:
     source: str = ""
     given_whole: Callable[[Counts], Callable[[Counts], Values]] | None = None
 
+    @property
+    def difference_bounds(self) -> tuple[float, float]:
+        """Least and greatest possible difference of two values."""
+        span = self.bounds[1] - self.bounds[0]
+        return -span, span
+
     def function_for(self, counts: Counts) -> Callable[[Counts], Values]:
         """``function`` for any part of ``counts`` (n, ...): what depends on the whole set stays as it is in all of them.
 

@@ -122,7 +122,7 @@ def test_estimates_are_means_over_seeds_with_an_interval_around(filled: tuple[St
     assert rows.loc["good", "low"] < rows.loc["good", "value"] < rows.loc["good", "high"]
     table = tables_of(*filled)["estimates"]
     assert [row[0] for row in printed(table)] == ["base", "good", "same", "large"]
-    assert {row[-1] for row in printed(table)} == {"the recipes"}
+    assert {row[-1] for row in printed(table)} == {"recipes"}
 
 
 def test_one_seed_speaks_of_these_networks_only(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import segstudy.data.cache
 from segstudy.data.packed import PiecesWriter
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan, Run, make_plan
-from segstudy.report.build import build_report
+from segstudy.report.build import build_report, every_table
 from segstudy.report.contrasts import collect_frames, quartiles
 from segstudy.report.figures import spread
 from segstudy.report.pictures import choose_images, open_cached
-from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, make_tables, markdown_text
+from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, markdown_text
 from segstudy.spec import parse_study
-from segstudy.store import Store, write_arrays, write_json, write_sums, write_text, write_yaml
+from segstudy.store import Store, read_json, write_arrays, write_json, write_sums, write_text, write_yaml
 
 STUDY = """
 name: tiny
@@ -130,6 +132,16 @@ def test_large_images_that_were_not_resized_are_shown_smaller(tmp_path: Path) ->
     assert open_cached(store, "city", "val", None, ["b"]) is None
 
 
+def test_the_ids_of_a_resized_split_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, read = Store(tmp_path), []
+    add_pictures(store, run_of(plan_of(), "deep-city"), "city", 2)
+    monkeypatch.setattr(segstudy.data.cache, "read_json", lambda path: read.append(path.name) or read_json(path))
+    cached = open_cached(store, "city", "val", 32, ["city/1"])
+    assert cached is not None and cached.image("city/1").shape == (32, 32, 3)
+    assert cached.truth("city/1").shape == (32, 32)
+    assert read == ["samples.json"]
+
+
 def add_pictures(store: Store, run: Run, data: str, count: int) -> None:
     """Cached images and labels of ``data`` and predicted masks of ``run``."""
     rng = np.random.default_rng(0)
@@ -161,7 +173,7 @@ def fill(store: Store, plan: Plan, seed: int = 42, deep: np.ndarray = DEEP) -> N
 
 
 def tables_of(store: Store, plan: Plan) -> dict[str, Table]:
-    return {table.name: table for table in make_tables(collect_frames(store, plan))}
+    return {table.name: table for table in every_table(collect_frames(store, plan))}
 
 
 def printed(table: Table) -> list[list[str]]:
@@ -196,6 +208,13 @@ def test_tables_of_the_paper(store: Store) -> None:
         "4-cross-deep-spot-folk",
         "5-per-class-city",
         "6-cost",
+        "7-estimates",
+        "8-class-scores-city",
+        "8-class-scores-spot",
+        "9-comparisons",
+        "10-class-effects-deep-city",
+        "11-selection",
+        "12-sizes",
     ]
 
 
@@ -217,6 +236,11 @@ def test_the_review_has_the_papers_numbers(store: Store) -> None:
         "7-per-class-cityscapes",
         "7-per-class-kvasir",
         "8-cost",
+        "9-estimates",
+        "10-class-scores-kvasir",
+        "11-comparisons",
+        "12-selection",
+        "13-sizes",
     ]
     assert [row[0] for row in printed(tables["4-variants-unet"])] == [
         "unet-cityscapes", "unet-noimagenet-cityscapes", "unet-kvasir", "unet-512-kvasir",
@@ -272,8 +296,8 @@ def test_classes_that_differ_little_stand_in_the_csv_only(store: Store) -> None:
     fill(store, plan)
     table = tables_of(store, plan)["5-per-class-city"]
     assert [row[:6] for row in printed(table)] == [
-        ["0", "road", "2", "0.6667", "0.5000", "+0.1667"],
-        ["1", "car_50%", "2", "0.5000", "0.4000", "+0.1000"],
+        ["0", "road", "2", "0.6667", "0.5000", "+0.1667 [–]"],
+        ["1", "car_50%", "2", "0.5000", "0.4000", "+0.1000 [−1.0000,\xa0+1.0000]"],
     ]
     assert "more than 0.05; 2 others are left out" in table.caption
     rows = list(csv.DictReader(csv_text(table).splitlines()))
@@ -356,7 +380,15 @@ def test_one_experiment_alone(store: Store) -> None:
     plan = make_plan(parse_study(text))
     add_run(store, run_of(plan, "deep-city"))
     add_counts(store, run_of(plan, "deep-city"), "city", CITY, DEEP)
-    assert list(tables_of(store, plan)) == ["1-baselines", "2-configurations", "3-cost"]
+    assert list(tables_of(store, plan)) == [
+        "1-baselines",
+        "2-configurations",
+        "3-cost",
+        "4-estimates",
+        "5-class-scores-city",
+        "6-selection",
+        "7-sizes",
+    ]
     page = build_report(store, plan).read_text()
     assert "Protocol “paper”" not in page
     assert "Epoch chosen on city/pick, which is never reported." in page
@@ -389,7 +421,11 @@ def test_captions_state_what_scores_rest_on(store: Store) -> None:
     caption = tables_of(store, plan)["1-baselines"].caption
     assert "city val (2 images)" in caption
     assert "Epoch chosen on the reported split (the review's protocol), which flatters the score." in caption
-    assert "Scored at the network's input size; means are over the classes present; pixels labelled 255" in caption
+    assert (
+        "Scored at the network's input size, pixels of all images together; means are over the classes present"
+        in caption
+    )
+    assert "the background among them; pixels labelled 255 are ignored" in caption
     assert "Single run (seed 42); nothing is known about other seeds." in caption
 
 
@@ -406,7 +442,9 @@ def test_results_csv_is_exact(report: Path) -> None:
 
 def test_every_file_is_written(report: Path) -> None:
     tables = {path.name for path in (report / "tables").iterdir()}
-    assert len(tables) == 3 * 10  # the paper's six, estimates, comparisons, selection, classes by frequency
+    assert (
+        len(tables) == 3 * 13
+    )  # the paper's six, estimates, classes (3), comparisons, selection, classes by frequency
     figures = sorted((report / "figures").iterdir())
     assert {path.stem for path in figures} == {
         "figure1-per-class-city", "figure2-pictures-city", "figure3-training-city", "figure3-training-spot",
@@ -438,11 +476,55 @@ def test_page_is_self_contained_and_escaped(report: Path) -> None:
     assert set(re.findall(r'href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
     assert page.count("<img") == page.count('alt="')
     assert page.count("<svg ") == page.count('role="img" aria-label="')
-    contract = (
-        "dataset level, absent classes left out, background a class, ignore 255, input size; city val, epoch chosen on"
-    )
-    assert f'title="{13 / 18!r} ({contract} city/val; ' in page
+    contract = "dataset level, absent classes left out, background a class, ignore 255"
+    where = "at the network&#39;s input size; city val, epoch chosen on city/val"
+    assert f'title="{13 / 18!r} ({contract}, {where})"' in page
     assert "2.13.0" in page
+
+
+def test_every_score_carries_a_contract_of_its_own(store: Store) -> None:
+    """Its level, size, split and what chose the epoch, and no other dataset's."""
+    plan = plan_of()
+    fill(store, plan)
+    tables = tables_of(store, plan)
+
+    def told(name: str, row: int, label: str) -> str:
+        column = [column.label for column in tables[name].formats].index(label)
+        return tables[name].rows()[row][column].contract
+
+    city = "ignore 255, at the network's input size; city val, epoch chosen on city/val"
+    assert told("1-baselines", 0, "mIoU").endswith(city) and told("1-baselines", 0, "mIoU").startswith("dataset level")
+    spot = next(k for k, row in enumerate(tables["1-baselines"].rows()) if row[1].text == "spot")
+    assert told("1-baselines", spot, "mDice").endswith("spot val, epoch chosen on spot/val")
+    assert told("4-cross-deep-spot-folk", 0, "mIoU").endswith("; spot val, epoch chosen on spot/val")
+    assert told("4-cross-deep-spot-folk", 1, "Drop mIoU").endswith("; folk val, epoch chosen on spot/val")
+    assert told("4-cross-deep-spot-folk", 2, "mIoU").endswith("; folk val, no network")
+    assert told("5-per-class-city", 0, "Δ IoU [95 %]").startswith("class level") and city in told(
+        "5-per-class-city", 0, "Δ IoU [95 %]"
+    )
+    assert told("9-comparisons", 0, "Δ mIoU [95 %]").endswith(city)
+    assert told("9-comparisons", 0, "p (Holm)") == told("2-configurations", 0, "Input") == ""
+    for name, table in tables.items():
+        for row in table.rows():
+            for cell, column in zip(row, table.formats, strict=True):
+                assert bool(cell.contract) == bool(column.level and cell.exact), (name, column.label)
+                assert cell.contract.count("epoch") + cell.contract.count("no network") == bool(cell.contract), name
+
+
+def test_scores_after_other_epochs_say_so(store: Store) -> None:
+    """At the network's input size whatever the study reports at, and never 'chosen' for an epoch that was not."""
+    plan = plan_of(protocol="held-out")
+    fill(store, plan)
+    frames = collect_frames(store, plan)
+    frames = replace(frames, selection=frames.selection.assign(last=0.5, chosen=0.6, best=0.7, optimism_points=10.0))
+    table = next(table for table in every_table(frames) if table.name.endswith("-selection"))
+    row = {column.label: cell for column, cell in zip(table.formats, table.rows()[0], strict=True)}
+    where = "at the network's input size; city val, "
+    assert row["Last epoch"].contract.endswith(f"{where}the last epoch")
+    assert row["Chosen epoch"].contract.endswith(f"{where}epoch chosen on city/pick")
+    assert row["Best on reported"].contract.endswith(f"{where}epoch best on the reported split itself")
+    assert row["Optimism (points)"].contract.endswith("the reported split itself minus chosen epoch")
+    assert "at the network's input size" in table.caption and "own size" not in table.caption
 
 
 def test_latex_is_escaped(store: Store) -> None:
@@ -481,7 +563,7 @@ def test_equal_data_give_equal_files(report: Path, tmp_path: Path) -> None:
     again = Store(tmp_path)
     fill(again, plan)
     frames = collect_frames(again, plan)
-    for table in make_tables(frames):
+    for table in every_table(frames):
         assert (report / "tables" / f"{table.name}.csv").read_text() == csv_text(table)
 
 

@@ -4,24 +4,50 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 
+from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan
-from segstudy.report.contrasts import Frames, class_frame, collect_frames, image_frame, quartiles
+from segstudy.report.class_tables import class_effects_table, class_scores_table, class_table
+from segstudy.report.contract import LEVELS, contract
+from segstudy.report.contrasts import (
+    Frames,
+    baseline_pairs,
+    collect_frames,
+    image_frame,
+    quartiles,
+    variant_groups,
+)
 from segstudy.report.diagnosis import diagnosis_tables, lost_frame, reliability_frame
+from segstudy.report.evidence import NOT_COMPARABLE
 from segstudy.report.evidence_figures import draw_effects, draw_lost, draw_reliability
 from segstudy.report.evidence_tables import comparisons_table, estimates_table, selection_table
 from segstudy.report.figures import Drawing, assign_colours, draw_classes, draw_cost, draw_images, draw_training
 from segstudy.report.mosaic import PER_BAND, draw_pictures
-from segstudy.report.page import kind_of, render_page
+from segstudy.report.page import render_page
 from segstudy.report.pictures import SHOWN_PX, collect_pictures
-from segstudy.report.tables import Table, contract, csv_text, latex_text, make_tables, markdown_text, short_contract
+from segstudy.report.tables import (
+    Table,
+    baselines_table,
+    configurations_table,
+    cost_table,
+    cross_table,
+    crosses,
+    csv_text,
+    latex_text,
+    markdown_text,
+    scores_of,
+    variants_table,
+)
 from segstudy.store import Store, read_json, write_bytes, write_text
+
+Group = list[Callable[[int], Table]]  # makers of tables that share a number, which they are given
 
 
 def build_report(store: Store, plan: Plan) -> Path:
@@ -56,14 +82,32 @@ def build_report(store: Store, plan: Plan) -> Path:
 
 
 def every_table(frames: Frames) -> list[Table]:
-    """The paper's tables, then those of how sure their numbers are and of what went wrong."""
-    tables = make_tables(frames)
-    number = int(tables[-1].name.split("-", 1)[0]) + 1
-    further = [estimates_table, *([comparisons_table] if len(frames.effects) else []), selection_table]
-    tables += [make(frames, number + place) for place, make in enumerate(further)]
-    tables += diagnosis_tables(frames, number + len(further))
-    words = short_contract(frames.scores)
-    return [t if kind_of(t.name) in ("configurations", "cost") else replace(t, contract=words) for t in tables]
+    """The paper's tables, with its numbers where the study is the paper's; then how sure they are, and what went wrong.
+
+    Tables of one group share a number.
+    """
+    shared, pairs = frames.comparison, baseline_pairs(frames.comparison)
+    alone = {pair: sum(other[0] == pair[0] for other in pairs) == 1 for pair in pairs}
+    effects, known = frames.effects, frames.effects.dropna(subset=["value"])
+    fair = known[known["verdict"] != NOT_COMPARABLE]
+    variants: list[Group] = [[partial(variants_table, frames, *group)] for group in variant_groups(shared).items()]
+    transfers: list[Group] = [[partial(cross_table, frames, cross)] for cross in crosses(frames)]
+    groups: list[Group] = [
+        [partial(baselines_table, frames)],
+        [partial(configurations_table, frames)],
+        *variants,
+        *transfers,
+        [partial(class_table, frames, pair, alone[pair]) for pair in pairs],
+        [partial(cost_table, frames)],
+        [partial(estimates_table, frames)],
+        [partial(class_scores_table, frames, data) for data in dict.fromkeys(frames.classes["test_data"])],
+        [partial(comparisons_table, frames)] if len(effects) else [],
+        [partial(class_effects_table, frames, base) for base in dict.fromkeys(fair["base"])],
+        [partial(selection_table, frames)],
+    ]
+    groups = [group for group in groups if group]
+    tables = [make(number) for number, group in enumerate(groups, 1) for make in group]
+    return tables + diagnosis_tables(frames, len(groups) + 1)
 
 
 def clear_old(store: Store) -> None:
@@ -114,14 +158,14 @@ def _class_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     baselines = frames.comparison[frames.comparison["base"] == ""]
     for dataset, group in baselines.groupby("dataset", sort=False):
         names = group["experiment"].tolist()
-        classes = class_frame(frames.reported, frames.runs, names)
+        classes = frames.classes[frames.classes["experiment"].isin(names)]
         if classes["class"].nunique() <= 2:
             continue
         gaps = _gaps(frames, names, classes["experiment"].tolist())
-        scores = frames.scores[frames.scores["experiment"].isin(names) & (frames.scores["test_data"] == dataset)]
         caption = (
-            "IoU and Dice of each class for the baselines. Before each class its index, in brackets the number of images "
-            f"that hold it; a stub at the axis is a score of zero. {contract(scores)}"
+            "IoU and Dice of each class for the baselines, with 95 % intervals. Before each class its index, in brackets the "
+            "number of images that hold it; a stub at the axis is a score of zero. "
+            f"{contract(scores_of(frames, names), 'class')}"
         )
         drawings.append(draw_classes(f"figure1-per-class-{dataset}", str(dataset), classes, colours, caption + gaps))
     return drawings
@@ -145,12 +189,17 @@ def _picture_figures(store: Store, frames: Frames) -> list[Drawing]:
         caption = (
             f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
             f"{pictures.split}, so chosen by rule, not by eye; {seen}. Below each prediction its wrong pixels; "
-            f"hatched pixels are ignored. First seed.{_gaps(frames, wanted, names)}"
+            f"hatched pixels are ignored. First seed.{_gaps(frames, wanted, names)} "
+            f"{contract(_first_seed(scores_of(frames, names, pictures.test_data)), 'image')}"
         )
         for band, start in enumerate(range(0, len(names), PER_BAND), 1):
             name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
             drawings.append(draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption))
     return drawings
+
+
+def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop_duplicates("experiment")
 
 
 def _training_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
@@ -164,7 +213,8 @@ def _training_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     for dataset, group in curves.groupby("dataset", sort=False):
         caption = (
             "Every epoch of every run, unsmoothed; a dot marks the chosen epoch. The right panel's split is the one that "
-            f"chooses the epoch, scored at input size.{_gaps(frames, _of(frames, str(dataset)), group['experiment'].tolist())}"
+            f"chooses the epoch, scored at the network's input size, {LEVELS['dataset']}; pixels labelled {IGNORE} are "
+            f"ignored.{_gaps(frames, _of(frames, str(dataset)), group['experiment'].tolist())}"
         )
         drawings.append(draw_training(f"figure3-training-{dataset}", str(dataset), group, colours, caption))
     return drawings
@@ -181,7 +231,8 @@ def _image_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
         caption = (
             f"Every image of {test} {split} is a dot at its own mIoU (over the classes in that image); a dot's height in "
             "its row means nothing. Thick line: median; thin lines: quartiles. With several seeds, each image stands "
-            f"once for every seed.{_gaps(frames, names, group['experiment'].tolist())}"
+            f"once for every seed.{_gaps(frames, names, group['experiment'].tolist())} "
+            f"{contract(scores_of(frames, list(dict.fromkeys(group['experiment'])), test), 'image')}"
         )
         drawing = draw_images(f"figure4-per-image-{where}", label, group, quartiles(group), colours, caption)
         drawings.append(drawing)
@@ -196,7 +247,8 @@ def _cost_figure(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
         return []
     caption = (
         "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
-        "unlike latency, the same on every machine). Up and left is better; panels do not compare with each other."
+        "unlike latency, the same on every machine). Up and left is better; panels do not compare with each other. "
+        f"{contract(scores_of(frames, points['experiment'].tolist()))}"
     )
     drawn = points["experiment"].tolist()
     return [draw_cost("figure5-cost", points, colours, caption + _gaps(frames, frames.plan.experiments, drawn))]
@@ -209,7 +261,9 @@ def _evidence_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     if len(effects):
         caption = (
             "Variant minus base on the same images, with 95 % interval; grey: differences too small for this study to see "
-            f"four times in five.{_gaps(frames, frames.effects['experiment'].tolist(), effects['experiment'].tolist())}"
+            "four times in five, corrected for its number of comparisons."
+            f"{_gaps(frames, frames.effects['experiment'].tolist(), effects['experiment'].tolist())} "
+            f"{contract(scores_of(frames, [*effects['experiment'], *effects['base']]))}"
         )
         drawings.append(draw_effects("figure6-effects", effects, caption))
     lost = lost_frame(frames.reported)
@@ -222,7 +276,8 @@ def _evidence_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:
     for dataset, bins in reliability_frame(frames.evaluations).groupby("test_data", sort=False):
         caption = (
             "Of the pixels of one confidence (the greatest softmax probability), how many are right. On the dashed line "
-            "confidence is what it says; below it, networks are too sure. Seeds merged."
+            "confidence is what it says; below it, networks are too sure. Seeds merged. "
+            f"{contract(scores_of(frames, list(dict.fromkeys(bins['experiment']))))}"
         )
         drawings.append(draw_reliability(f"figure8-confidence-{dataset}", str(dataset), bins, colours, caption))
     return drawings

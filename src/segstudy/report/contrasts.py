@@ -18,7 +18,13 @@ import pandas as pd
 from segstudy import measures
 from segstudy.measures import OVERALL
 from segstudy.plan import Comparison, Plan, Run
-from segstudy.report.evidence import class_effects_frame, effects_frame, selection_frame, uncertainty_frame
+from segstudy.report.evidence import (
+    class_effects_frame,
+    class_uncertainty_frame,
+    effects_frame,
+    selection_frame,
+    uncertainty_frame,
+)
 from segstudy.report.results import (
     CONSTANT,
     Evaluated,
@@ -58,6 +64,7 @@ class Frames:
     cost: pd.DataFrame
     curves: pd.DataFrame
     uncertainty: pd.DataFrame
+    classes: pd.DataFrame
     effects: pd.DataFrame
     class_effects: pd.DataFrame
     records: dict[str, list[Any]]
@@ -86,6 +93,7 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
         cost=cost_summary(cost_frame(store, plan), runs),
         curves=curves,
         uncertainty=uncertainty_frame(plan, evaluations),
+        classes=class_uncertainty_frame(plan, evaluations),
         effects=effects_frame(plan, evaluations, records),
         class_effects=class_effects_frame(plan, evaluations, [pair[1:] for pair in baseline_pairs(comparison)]),
         records=records,
@@ -232,9 +240,20 @@ def over_seeds(frame: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) 
 
 
 def comparison_frame(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """An experiment a row: configuration, state, every score and its difference to the base, over seeds."""
-    values = over_seeds(reported_frame(runs, scores), ["experiment"], [*MEASURES, "delta_miou"])
-    return experiments_frame(runs).merge(values, on="experiment")
+    """An experiment a row: configuration, state, every score and its difference to the base, over seeds.
+
+    ``delta_miou`` is the difference of the two means, as comparisons take it; its deviation is that of the differences
+    seed by seed, NaN where the two were not scored with the same seeds.
+    """
+    reported = reported_frame(runs, scores)
+    frame = experiments_frame(runs).merge(
+        over_seeds(reported, ["experiment"], [*MEASURES, "delta_miou"]), on="experiment"
+    )
+    mean = frame.set_index("experiment")["miou"]
+    known = reported.dropna(subset=["miou"]).groupby("experiment")["seed"].agg(frozenset)
+    alike = frame["experiment"].map(known) == frame["base"].map(known)
+    delta = frame["miou"] - frame["base"].map(mean).astype(float)
+    return frame.assign(delta_miou=delta, delta_miou_sd=frame["delta_miou_sd"].where(alike))
 
 
 def variant_groups(comparison: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -275,7 +294,8 @@ def cross_frame(
 ) -> pd.DataFrame:
     """One cross-evaluation: in-domain, cross, and what a constant prediction scores on the target.
 
-    ``<measure>_drop`` is in-domain minus cross of the same seed, ``<measure>_drop_percent`` its share of in-domain.
+    ``<measure>_drop`` is in-domain minus cross of the same seed, ``<measure>_drop_percent`` its share of in-domain. Where
+    some seeds are scored on the target, the in-domain row is of those too.
     """
     own = runs[runs["experiment"] == cross.experiment]
     source = str(own["dataset"].iloc[0])
@@ -284,6 +304,8 @@ def cross_frame(
     there &= (scores["split"] == cross.split) if cross.split else True
     target = own[["experiment", "seed", "state"]].merge(scores[there], on=["experiment", "seed"], how="left")
     target = target.assign(row=f"{source} → {cross.on}")
+    if target["miou"].notna().any():
+        inside = inside[inside["seed"].isin(target.loc[target["miou"].notna(), "seed"])]
     for key in MEASURES:
         before = target["seed"].map(inside.set_index("seed")[key])
         target[f"{key}_drop"] = before - target[key]
@@ -308,26 +330,12 @@ def baseline_pairs(experiments: pd.DataFrame) -> list[tuple[str, str, str]]:
     return pairs
 
 
-def class_frame(results: pd.DataFrame, runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Per-class IoU and Dice of experiments on their reported split, mean over seeds, long form.
-
-    Columns: experiment, index, class, measure, value (NaN where the class is absent), images (that hold the class).
-    """
-    keys = ["experiment", "seed", "dataset", "split"]
-    own = runs[runs["experiment"].isin(list(names))][keys].rename(columns={"dataset": "test_data"})
-    chosen = results[(results["level"] == "class") & results["measure"].isin(["iou", "dice"])]
-    chosen = chosen.merge(own, on=["experiment", "seed", "test_data", "split"])
-    order = {name: index for index, name in enumerate(dict.fromkeys(chosen["class"]))}
-    grouped = chosen.groupby(["experiment", "class", "measure"], sort=False)
-    frame = grouped.agg(value=("value", "mean"), images=("n", "first")).reset_index()
-    return frame.assign(index=frame["class"].map(order).astype(int) if len(frame) else [])
-
-
-def class_contrast(long: pd.DataFrame, first: str, second: str, threshold: float) -> pd.DataFrame:
+def class_contrast(classes: pd.DataFrame, first: str, second: str, threshold: float) -> pd.DataFrame:
     """Two experiments class by class; ``printed`` where their IoU differs by more than ``threshold``.
 
     With two classes, or where one of the two has no result, every class is printed.
     """
+    long = classes[classes["experiment"].isin([first, second])]
     names = long.drop_duplicates("index").sort_values("index")
     frame = names[["index", "class", "images"]].reset_index(drop=True)
     for measure in ("iou", "dice"):

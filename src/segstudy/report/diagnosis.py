@@ -12,9 +12,10 @@ from segstudy import measures
 from segstudy.calibration import reliability
 from segstudy.counting import measures_of
 from segstudy.measures import FREQUENCIES, Measure
+from segstudy.report.contract import contract
 from segstudy.report.contrasts import Frames, over_seeds
 from segstudy.report.results import CONSTANT, Evaluated
-from segstudy.report.tables import Format, Table, contract
+from segstudy.report.tables import Format, Table, scores_of, with_contract
 from segstudy.schema import ScoringRules
 
 KEYS = ["experiment", "train_data", "test_data"]
@@ -51,6 +52,8 @@ def diagnosis_tables(frames: Frames, number: int) -> list[Table]:
         frame = wide_frame(frames.reported, keys)
         shown = [known[key] for key in keys if frame[key].notna().any()]
         if shown:
+            on = zip(frame["experiment"], frame["test_data"], strict=True)
+            frame = with_contract(frame, [scores_of(frames, [name], data) for name, data in on])
             formats = (Format("experiment", "Name"), Format("test_data", "Scored on"), *map(_format, shown))
             place = number + len(tables)
             caption = f"{words} {contract(frames.scores)}"
@@ -64,7 +67,8 @@ PARTS = ("mean_iou_small", "mean_iou_medium", "mean_iou_large", "miou_", "ece")
 
 def _format(measure: Measure) -> Format:
     label = measure.label.removesuffix(", mean")
-    return Format(measure.key, f"{label} ({measure.unit})" if measure.unit else label, 1 if measure.unit else 4)
+    heading = f"{label} ({measure.unit})" if measure.unit else label
+    return Format(measure.key, heading, 1 if measure.unit else 4, level="dataset")
 
 
 def _boundary_words(rules: ScoringRules) -> str:

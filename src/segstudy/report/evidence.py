@@ -17,11 +17,11 @@ import pandas as pd
 from segstudy import measures
 from segstudy.counting import measures_of
 from segstudy.guard import differing
-from segstudy.measures import OVERALL, Measure
+from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan
 from segstudy.report.results import Evaluated
 from segstudy.stats.comparison import Difference, compare, compare_each, holm, verdict
-from segstudy.stats.intervals import Estimate, estimate
+from segstudy.stats.intervals import Estimate, estimate_each
 from segstudy.stats.resampling import Networks
 
 NOT_COMPARABLE = "not comparable"
@@ -71,23 +71,51 @@ def uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFr
     for experiment in plan.experiments:
         for data in dict.fromkeys(e.meta["test_data"] for e in evaluations if e.run.experiment == experiment):
             found = evaluations_of(evaluations, experiment, data)
-            if not same_images(found):
-                continue
             one = next(iter(found.values()))
             keys = {key: one.meta[key] for key in ("train_data", "test_data", "split", "resolution")}
             for measure in measures_of(plan.study.scoring):
-                if "dataset" not in measure.levels or measure.counts not in one.counts:
-                    continue
-                counts = networks(found, measure.counts)
-                function = measure.function_for(one.counts[measure.counts])
-                result = estimate(counts, function, groups=one.groups, limits=measure.bounds)
-                rows.append({"experiment": experiment, **keys, "measure": measure.key, **_fields(result)})
+                if "dataset" in measure.levels and measure.counts in one.counts:
+                    (fields,) = _estimates(found, measure)
+                    rows.append({"experiment": experiment, **keys, "measure": measure.key, **fields})
     columns = ["experiment", "train_data", "test_data", "split", "resolution", "measure", *Estimate.__annotations__]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _fields(result: Estimate | Difference) -> dict[str, Any]:
-    return asdict(result)
+def class_uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.DataFrame:
+    """IoU and Dice of every class, of every experiment on its own dataset, with interval: a class and measure a row.
+
+    Columns: experiment, test_data, index, class, images (that hold the class), measure, value (NaN where the class is
+    absent), low, high, reason.
+    """
+    rows = []
+    for experiment in plan.experiments:
+        if not (found := evaluations_of(evaluations, experiment)):
+            continue
+        one = next(iter(found.values()))
+        images = (measures.support(one.confusion) > 0).sum(axis=0)
+        for measure in PER_CLASS[:2]:
+            rows += [
+                {"experiment": experiment, "test_data": one.meta["test_data"], "index": index, "class": label}
+                | {"images": int(images[index]), "measure": measure.key}
+                | {key: fields[key] for key in ("value", "low", "high", "reason")}
+                for index, (label, fields) in enumerate(zip(one.classes, _estimates(found, measure), strict=True))
+            ]
+    keys = ["experiment", "test_data", "index", "class", "images", "measure", "value", "low", "high", "reason"]
+    return pd.DataFrame(rows, columns=keys)
+
+
+def _estimates(found: Mapping[int, Evaluated], measure: Measure) -> list[dict[str, Any]]:
+    """Fields of the estimate of each value of a measure; no interval where seeds were scored on different images."""
+    one = next(iter(found.values()))
+    function = measure.function_for(one.counts[measure.counts])
+    each = function if measure.per_class else (lambda merged: function(merged)[..., None])
+    counts = networks(found, measure.counts)
+    if same_images(found):
+        return list(map(asdict, estimate_each(counts, each, groups=one.groups, limits=measure.bounds)))
+    values = np.mean([each(measures.merge(array)) for array in counts.values()], axis=0)
+    nothing = {"low": np.nan, "high": np.nan, "seed_sd": np.nan, "num_seeds": len(found)}
+    reason = "the seeds were scored on different images"
+    return [nothing | {"value": float(value), "method": "", "reason": reason} for value in values]
 
 
 def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping[str, list[Any]]) -> pd.DataFrame:
@@ -109,46 +137,62 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
         ``p_holm``, ``verdict``, and ``flags``: all that differs beside the declared factor, in words.
 
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in plan.experiments:
         run = plan.first(name)
         if run.comparison is None:
             continue
         ours, theirs = evaluations_of(evaluations, name), evaluations_of(evaluations, run.comparison.base)
-        row: dict[str, Any] = {
-            "experiment": name,
-            "base": run.comparison.base,
-            "variant": run.comparison.variant,
-            "confounded": run.comparison.confounded,
-            "dataset": run.config.dataset,
-        }
         changes = list(run.comparison.changes)
         flags = differing(records.get(run.comparison.base, []), records.get(name, []), changes)
-        if ours and theirs:
-            row |= _compared(plan, name, ours, theirs, LEADING)
-            if not same_images(ours, theirs):
-                flags.append("scored on other images")
-            elif not same_files(ours, theirs):
-                flags.append("scored on files that changed in between; delete the older evaluation and run again")
-            resolutions = {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
-            if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
-                flags.append("scored on masks of different sizes")
-        rows.append(row | {"flags": "; ".join(flags)})
+        flags += _unfair(ours, theirs, changes) if ours and theirs else []
+        rows.append(
+            {
+                "experiment": name,
+                "base": run.comparison.base,
+                "variant": run.comparison.variant,
+                "confounded": run.comparison.confounded,
+                "dataset": run.config.dataset,
+                "flags": "; ".join(flags),
+                "sides": (ours, theirs),
+            }
+        )
+    asked = sum(
+        bool(ours and theirs) and "scored on" not in row["flags"] for row in rows for ours, theirs in [row["sides"]]
+    )
+    rows = [row | _compared(plan, row["experiment"], row["sides"][0], row["sides"][1], asked) for row in rows]
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
     frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])
     return _with_verdicts(frame)
 
 
+def _unfair(ours: Mapping[int, Evaluated], theirs: Mapping[int, Evaluated], changes: Sequence[str]) -> list[str]:
+    """Why two experiments' scores cannot be compared."""
+    flags = []
+    if not same_images(ours, theirs):
+        flags.append("scored on other images")
+    elif not same_files(ours, theirs):
+        flags.append("scored on files that changed in between; delete the older evaluation and run again")
+    resolutions = {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
+    if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
+        flags.append("scored on masks of different sizes")
+    return flags
+
+
 def _compared(
-    plan: Plan, name: str, ours: Mapping[int, Evaluated], theirs: Mapping[int, Evaluated], measure: Measure
+    plan: Plan, name: str, ours: Mapping[int, Evaluated], theirs: Mapping[int, Evaluated], questions: int
 ) -> dict[str, Any]:
     """Fields of the difference of two experiments; none where they were scored on different images."""
+    if not ours or not theirs:
+        return {}
     one = next(iter(ours.values()))
     if not same_images(ours, theirs):
         return {"split": one.meta["split"]}
-    draw = generator_for(plan.study.name, name, measure.key)
-    sides = networks(ours, measure.counts), networks(theirs, measure.counts)
-    return {"split": one.meta["split"], **_fields(compare(*sides, measure.function, draw, groups=one.groups))}
+    draw = generator_for(plan.study.name, name, LEADING.key)
+    sides = networks(ours, LEADING.counts), networks(theirs, LEADING.counts)
+    limits = LEADING.difference_bounds
+    found = compare(*sides, LEADING.function, draw, groups=one.groups, questions=max(questions, 1), limits=limits)
+    return {"split": one.meta["split"], **asdict(found)}
 
 
 def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -166,25 +210,27 @@ def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
 def class_effects_frame(plan: Plan, evaluations: Sequence[Evaluated], pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """Difference in each class's IoU, with interval, of every variant to its base and of further ``pairs``.
 
-    Columns: experiment, base, index, class, value, low, high, p_value, p_holm (over the classes), reason.
+    Columns: experiment, base, index, class, value, low, high, p_value, p_holm (over the classes), verdict, reason.
     """
     variants = [(name, c.base) for name in plan.experiments if (c := plan.first(name).comparison) is not None]
     rows = [row for pair in dict.fromkeys([*variants, *pairs]) for row in class_differences(plan, evaluations, *pair)]
-    columns = ["experiment", "base", "index", "class", "value", "low", "high", "p_value", "p_holm", "reason"]
+    columns = ["experiment", "base", "index", "class", "value", "low", "high", "p_value", "p_holm", "verdict", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def class_differences(plan: Plan, evaluations: Sequence[Evaluated], first: str, second: str) -> list[dict[str, Any]]:
     """IoU of each class, ``first`` minus ``second``, corrected over the classes; nothing where they cannot be compared."""
     ours, theirs = evaluations_of(evaluations, first), evaluations_of(evaluations, second)
-    if not ours or not theirs or not same_images(ours, theirs):
+    if not ours or not theirs or not same_images(ours, theirs) or not same_files(ours, theirs):
         return []
     one, draw = next(iter(ours.values())), generator_for(plan.study.name, first, second, "classes")
-    found = compare_each(networks(ours), networks(theirs), measures.iou, draw, groups=one.groups)
+    sides = networks(ours), networks(theirs)
+    found = compare_each(*sides, measures.iou, draw, groups=one.groups, limits=LEADING.difference_bounds)
     adjusted = holm([difference.p_value for difference in found])
     keys = ("value", "low", "high", "p_value", "reason")
     return [
         {"experiment": first, "base": second, "index": index, "class": label, "p_holm": float(p)}
+        | {"verdict": verdict(difference, float(p))}
         | {key: getattr(difference, key) for key in keys}
         for index, (label, difference, p) in enumerate(zip(one.classes, found, adjusted, strict=True))
     ]

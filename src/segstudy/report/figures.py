@@ -149,6 +149,10 @@ def draw_classes(name: str, dataset: str, classes: pd.DataFrame, colours: dict[s
                 axes.barh(
                     rows + offset, np.nan_to_num(values), thick * 0.9, color=colours[experiment], label=experiment
                 )
+                for row, low, high in zip(
+                    rows, *(_bounds(part, labels["index"], end) for end in ("low", "high")), strict=True
+                ):
+                    axes.plot([low, high], [row + offset] * 2, color=INK, lw=0.9, solid_capstyle="butt")
                 for row in rows[values == 0]:
                     axes.plot([0], [row + offset], "|", ms=5, mew=3, color=colours[experiment], clip_on=False)
             for row in rows[(labels["images"] == 0).to_numpy()]:
@@ -163,6 +167,11 @@ def draw_classes(name: str, dataset: str, classes: pd.DataFrame, colours: dict[s
         figure.legend(handles, texts, loc="outside upper left", ncols=min(len(experiments), 4), handlelength=1)
     alt = f"Bars of IoU and Dice for {len(labels)} classes of {dataset}, comparing {', '.join(experiments)}."
     return Drawing(name, f"Figure 1: Classes of {dataset}", caption, alt, figure)
+
+
+def _bounds(part: pd.DataFrame, classes: pd.Series[Any], end: str) -> NDArray[np.float64]:
+    """One end of each class's interval; NaN, which is not drawn, where there is none."""
+    return part.set_index("index")[end].reindex(classes).to_numpy(float)
 
 
 def draw_training(name: str, dataset: str, curves: pd.DataFrame, colours: dict[str, str], caption: str) -> Drawing:

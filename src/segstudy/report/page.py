@@ -24,12 +24,12 @@ from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
 
 # Which section a table or figure stands in, by the word that follows its number.
 SECTIONS = (
-    ("changes", "What each change does", ("comparisons", "effects")),
+    ("changes", "What each change does", ("comparisons", "effects", "class-effects")),
     ("baselines", "Baselines", ("baselines", "estimates")),
     ("experiments", "Experiments", ("configurations",)),
     ("variants", "Variants", ("variants", "per-image")),
     ("transfer", "On other data", ("cross", "transfer")),
-    ("classes", "Class by class", ("per-class",)),
+    ("classes", "Class by class", ("per-class", "class-scores")),
     ("pictures", "Pictures", ("pictures",)),
     ("faults", "What went wrong", ("boundaries", "errors", "lost", "sizes", "confidence")),
     ("training", "Training", ("training", "selection")),

@@ -1,7 +1,8 @@
 """The report's tables: data frames with the way they are printed, and their writers for CSV, Markdown and LaTeX.
 
 Nothing is computed here but words. A CSV holds every column and row at full precision; the other forms print the
-columns of ``formats``, rounded half to even, and only the rows that the frame marks as ``printed``.
+columns of ``formats``, rounded half to even, and only the rows that the frame marks as ``printed``. What a row's scores
+rest on stands in the frame's columns ``scored`` and ``choice``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from segstudy.guard import differing
-from segstudy.plan import IMPORTED
-from segstudy.report.contrasts import Frames, baseline_pairs, class_contrast, class_frame, cross_frame, variant_groups
-from segstudy.report.results import CONTRACT
+from segstudy.report.contract import choice_words, contract, number_words, scored_words
+from segstudy.report.contrasts import Frames, cross_frame
 from segstudy.spec import CrossEvaluation
 
 GAP = "–"
-THRESHOLD = 0.05  # the paper's, for table 7
 
 ARCHITECTURES = {
     "unet": "U-Net",
@@ -41,22 +39,48 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Format:
-    """How one column of a frame is printed: text, or a number with ``places`` decimals."""
+    """How one column of a frame is printed: text, or a number with ``places`` decimals.
+
+    Attributes
+    ----------
+    key, label
+        The frame's column, and its heading.
+    places, signed, suffix
+        Decimals (None: text), whether a plus is printed, and what follows the number.
+    bounds
+        Columns of an interval that is printed behind the number.
+    mark
+        Column of a word that is printed behind all that.
+    level
+        Of a score, the level it is taken at; empty for what is none.
+    choice
+        What chose the epoch, where it is not what the row's ``choice`` says.
+
+    """
 
     key: str
     label: str
     places: int | None = None
     signed: bool = False
     suffix: str = ""
+    bounds: tuple[str, str] | None = None
+    mark: str = ""
+    level: str = ""
+    choice: str = ""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed value; ``exact`` is the value at full precision, ``number`` what it sorts by (None: by its text)."""
+    """One printed value.
+
+    ``exact`` is the value at full precision, ``number`` what it sorts by (None: by its text), ``contract`` what a score
+    rests on.
+    """
 
     text: str
     exact: str = ""
     number: float | None = None
+    contract: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +92,6 @@ class Table:
     caption: str
     frame: pd.DataFrame
     formats: tuple[Format, ...]
-    contract: str = ""  # what its numbers rest on, in one line, for whoever points at one
 
     def rows(self) -> list[list[Cell]]:
         """Printed cells, row by row."""
@@ -77,10 +100,10 @@ class Table:
 
 
 SCORES = (
-    Format("miou", "mIoU", 4),
-    Format("mdice", "mDice", 4),
-    Format("pixel_accuracy", "Pixel acc.", 4),
-    Format("mean_class_accuracy", "Mean class acc.", 4),
+    Format("miou", "mIoU", 4, level="dataset"),
+    Format("mdice", "mDice", 4, level="dataset"),
+    Format("pixel_accuracy", "Pixel acc.", 4, level="dataset"),
+    Format("mean_class_accuracy", "Mean class acc.", 4, level="dataset"),
 )
 ACCURACIES = (
     "Pixel acc. is the share of all pixels that are right (the review calls it mPA); "
@@ -98,9 +121,15 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
         return Cell(GAP)
     text, exact = number_text(value, column.places, column.signed), repr(float(value))
     spread = row.get(f"{column.key}_sd", math.nan)
-    if not math.isnan(spread):
+    if column.bounds is not None:
+        low, high = (float(row[key]) for key in column.bounds)
+        text += f" {interval_text(low, high, column.places, column.signed)}".replace(f" {GAP}", f" [{GAP}]")
+        exact += "" if math.isnan(low) else f" [{low!r}, {high!r}]"
+    elif not math.isnan(spread):
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
-    return Cell(text + column.suffix, exact, float(value))
+    text += column.suffix + (f" {row[column.mark]}" if column.mark and row[column.mark] else "")
+    words = number_words(column.level, row["scored"], column.choice or row["choice"]) if column.level else ""
+    return Cell(text, exact, float(value), words)
 
 
 def number_text(value: float, places: int = 4, signed: bool = False) -> str:
@@ -126,79 +155,21 @@ def interval_text(low: float, high: float, places: int = 4, signed: bool = False
     return f"[{number_text(low, places, signed)},\N{NO-BREAK SPACE}{number_text(high, places, signed)}]"
 
 
-def make_tables(frames: Frames) -> list[Table]:
-    """Every table of the report; the numbers are the paper's where the study is the paper's."""
-    shared = frames.comparison
-    tables = [baselines_table(frames), configurations_table(shared)]
-    for arch, group in variant_groups(shared).items():
-        tables.append(variants_table(frames, len(tables) + 1, arch, group))
-    for cross in crosses(frames):
-        tables.append(cross_table(frames, len(tables) + 1, cross))
-    number = len(tables) + 1
-    pairs = baseline_pairs(shared)
-    for pair in pairs:
-        alone = sum(other[0] == pair[0] for other in pairs) == 1
-        tables.append(class_table(frames, number, pair, alone))
-    tables.append(cost_table(frames, number + bool(pairs)))
-    return tables
-
-
 def crosses(frames: Frames) -> list[CrossEvaluation]:
     """Cross-evaluations of the experiments in the plan."""
     known = frames.plan.experiments
     return [cross for cross in frames.plan.study.cross_evaluations if cross.experiment in known]
 
 
-def contract(rows: pd.DataFrame) -> str:
-    """What the scores in ``rows`` of the score frame rest on, in a few short sentences."""
-    rows = rows.dropna(subset=["miou"])
-    if rows.empty:
-        return "No finished run yet."
-    splits = rows.drop_duplicates(["test_data", "split"])
-    where = ", ".join(f"{r.test_data} {r.split} ({r.n:.0f} images)" for r in splits.itertuples())
-    size = "at the network's input size" if (rows["resolution"] == "input").all() else "at each image's own size"
-    return (
-        f"Split: {where}. {_choice(rows)} Scored {size}; means are over the classes present; pixels labelled 255 are "
-        f"ignored. {_seeds(rows)}"
-    )
-
-
-def short_contract(rows: pd.DataFrame) -> str:
-    """The contract of the scores in ``rows`` in one line: level, rules, resolution, split, what chose the epoch."""
-    rows = rows.dropna(subset=["miou"]).drop_duplicates(["test_data", "split", "selected_on", "resolution"])
-    where = "; ".join(f"{r.test_data} {r.split}, epoch chosen on {r.selected_on}" for r in rows.itertuples())
-    size = "input" if (rows["resolution"] == "input").all() else "native"
-    return (
-        f"dataset level, absent classes {CONTRACT['absent_classes']}, background {CONTRACT['background']}, "
-        f"ignore {CONTRACT['ignore']}, {size} size; {where}"
-    )
-
-
-def _choice(rows: pd.DataFrame) -> str:
-    """Which split chose the epoch, and what that does to the score."""
-    same = rows["selected_on"] == rows["test_data"] + "/" + rows["split"]
-    if same.all():
-        return "Epoch chosen on the reported split (the review's protocol), which flatters the score."
-    if same.any():
-        return "Epoch chosen on the reported split of the training data (the review's protocol), which flatters that score."
-    imported = rows["selected_on"] == IMPORTED
-    if imported.all():
-        return "Trained elsewhere and imported: which split chose the epoch is not known."
-    chosen = f"Epoch chosen on {', '.join(dict.fromkeys(rows['selected_on'][~imported]))}, which is never reported"
-    return f"{chosen}; runs trained elsewhere and imported are the exception." if imported.any() else f"{chosen}."
-
-
-def _seeds(rows: pd.DataFrame) -> str:
-    seeds = sorted(set(rows["seed"]))
-    if len(seeds) == 1:
-        return f"Single run (seed {seeds[0]}); nothing is known about other seeds."
-    return f"Mean ± standard deviation over {len(seeds)} seeds ({', '.join(map(str, seeds))})."
-
-
-def _scored(frames: Frames, names: Sequence[str], crossed: bool = False) -> pd.DataFrame:
-    """Rows of the score frame that belong to experiments ``names``."""
+def scores_of(frames: Frames, names: Sequence[str], on: str | None = None) -> pd.DataFrame:
+    """Rows of the score frame that belong to experiments ``names``, on the dataset ``on`` or each on its own."""
     scores = frames.scores[frames.scores["experiment"].isin(list(names))]
-    return scores if crossed else scores[scores["train_data"] == scores["test_data"]]
+    return scores[scores["test_data"] == (scores["train_data"] if on is None else on)]
+
+
+def with_contract(frame: pd.DataFrame, rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """``frame`` with what each of its rows rests on, from the rows of the score frame that it stands for."""
+    return frame.assign(scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)))
 
 
 def _state(frame: pd.DataFrame) -> tuple[Format, ...]:
@@ -206,7 +177,8 @@ def _state(frame: pd.DataFrame) -> tuple[Format, ...]:
     return () if (frame["state"] == "done").all() else (Format("state", "State"),)
 
 
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Experiments with ``model``, the architecture as people write it."""
     return frame.assign(model=frame["arch"].map(lambda arch: ARCHITECTURES.get(arch.lower(), arch)))
 
 
@@ -217,21 +189,22 @@ def _scored_columns(frame: pd.DataFrame, front: Sequence[str]) -> pd.DataFrame:
     return frame[[*front, "state", *last]]
 
 
-def baselines_table(frames: Frames) -> Table:
+def baselines_table(frames: Frames, number: int) -> Table:
     """Table 1: every baseline on its own dataset."""
-    frame = _named(frames.comparison[frames.comparison["base"] == ""])
+    frame = named(frames.comparison[frames.comparison["base"] == ""])
     frame = _scored_columns(frame, ["experiment", "model", "dataset"])
     frame = frame[[column for column in frame.columns if not column.startswith("delta_miou")]]
+    frame = with_contract(frame, [scores_of(frames, [name]) for name in frame["experiment"]])
     formats = (Format("model", "Model"), Format("dataset", "Dataset"), *SCORES, *_state(frame))
     caption = (
-        f"Every baseline on its own dataset. {contract(_scored(frames, frame['experiment'].tolist()))} {ACCURACIES}"
+        f"Every baseline on its own dataset. {contract(scores_of(frames, frame['experiment'].tolist()))} {ACCURACIES}"
     )
-    return Table("1-baselines", "Table 1: Baselines", caption, frame, formats)
+    return Table(f"{number}-baselines", f"Table {number}: Baselines", caption, frame, formats)
 
 
-def configurations_table(comparison: pd.DataFrame) -> Table:
+def configurations_table(frames: Frames, number: int) -> Table:
     """Table 2: what each experiment is."""
-    frame = _named(comparison)
+    frame = named(frames.comparison)
     stride = [f"{v:.0f}" if v == v and v is not None else "N/A" for v in frame["output_stride"]]
     columns = ["experiment", "model", "dataset", "encoder", "weights", "output_stride", "input_size", "note"]
     frame = frame.assign(output_stride=stride)[[*columns, "epochs", "chosen", "state"]]
@@ -254,7 +227,8 @@ def configurations_table(comparison: pd.DataFrame) -> Table:
         "(imported: trained elsewhere, the epoch as its file says). An ablation changes the architecture or a core "
         "component, a hyperparameter a training or configuration setting."
     )
-    return Table("2-configurations", "Table 2: Experiments and their configurations", caption, frame, formats)
+    title = f"Table {number}: Experiments and their configurations"
+    return Table(f"{number}-configurations", title, caption, frame, formats)
 
 
 def mark_confounded(frame: pd.DataFrame) -> list[str]:
@@ -262,18 +236,19 @@ def mark_confounded(frame: pd.DataFrame) -> list[str]:
     return [f"{v} (confounded)" if c else v for v, c in zip(frame["variant"], frame["confounded"], strict=True)]
 
 
-def variants_table(frames: Frames, number: int, arch: str, group: pd.DataFrame) -> Table:
+def variants_table(frames: Frames, arch: str, group: pd.DataFrame, number: int) -> Table:
     """Tables 3 and 4: baselines of one architecture, each followed by its variants."""
     marks = mark_confounded(group)
     flags = group["experiment"].map(frames.effects.set_index("experiment")["flags"]).fillna("")
     front = ["experiment", "dataset", "base", "variant", "confounded", "flags"]
     frame = _scored_columns(group.assign(variant=marks, flags=flags), front)
+    frame = with_contract(frame, [scores_of(frames, [name]) for name in frame["experiment"]])
     formats = (
         Format("experiment", "Name"),
         Format("dataset", "Dataset"),
         Format("variant", "Variant"),
         *SCORES,
-        Format("delta_miou", "Δ mIoU", 4, signed=True),
+        Format("delta_miou", "Δ mIoU", 4, signed=True, level="dataset"),
         *((Format("flags", "Differs beside the factor"),) if (frame["flags"] != "").any() else ()),
         *_state(frame),
     )
@@ -284,70 +259,39 @@ def variants_table(frames: Frames, number: int, arch: str, group: pd.DataFrame) 
         else ""
     )
     caption = (
-        f"{label} baselines and the variants that change one thing in them. Δ is the variant minus its base, seed by seed "
-        f"and before rounding.{confounded} {contract(_scored(frames, frame['experiment'].tolist()))}"
+        f"{label} baselines and the variants that change one thing in them. Δ is the variant minus its base, before rounding; "
+        f"its ± is of differences seed by seed, where both have the same seeds.{confounded} "
+        f"{contract(scores_of(frames, frame['experiment'].tolist()))}"
     )
     return Table(f"{number}-variants-{arch.lower()}", f"Table {number}: {label} variants", caption, frame, formats)
 
 
-def cross_table(frames: Frames, number: int, cross: CrossEvaluation) -> Table:
+def cross_table(frames: Frames, cross: CrossEvaluation, number: int) -> Table:
     """Tables 5 and 6: one experiment on its own dataset and on another."""
     frame = cross_frame(cross, frames.runs, frames.scores, frames.constants)
     formats = [Format("row", "Train → Test")]
     for column in SCORES[:3]:
         formats += [
             column,
-            Format(f"{column.key}_drop", f"Drop {column.label}", 4),
-            Format(f"{column.key}_drop_percent", "Drop (%)", 1, suffix=" %"),
+            Format(f"{column.key}_drop", f"Drop {column.label}", 4, level="dataset"),
+            Format(f"{column.key}_drop_percent", "Drop (%)", 1, suffix=" %", level="dataset"),
         ]
     run = frames.plan.first(cross.experiment)
-    scores = _scored(frames, [cross.experiment], crossed=True)
-    scores = scores[scores["test_data"].isin([run.config.dataset, cross.on])]
+    own, there = scores_of(frames, [cross.experiment]), scores_of(frames, [cross.experiment], cross.on)
+    there = there[there["split"] == cross.split] if cross.split else there
+    frame = with_contract(frame, [own, there, there])
+    frame = frame.assign(choice=[*frame["choice"][:2], "no network"])
     mapped = "".join(f" Class “{a}” stands for “{b}”." for a, b in cross.map.items())
     caption = (
         f"{cross.experiment}, trained on {run.config.dataset}, on its own test images and on {cross.on} without further "
-        f"training.{mapped} Drop is in-domain minus cross, before rounding, and as a share of in-domain. The last row is "
-        f"what calling every pixel one class would score on {cross.on}: a score near it shows no skill. {contract(scores)}"
+        f"training.{mapped} Drop is in-domain minus cross of the same networks, before rounding, and as a share of in-domain. "
+        f"The last row is what calling every pixel one class would score on {cross.on}: a score near it shows no skill. "
+        f"{contract(pd.concat([own, there]))}"
     )
     split = f"-{cross.split}" if cross.split else ""
     name = f"{number}-cross-{cross.experiment}-{cross.on}{split}"
     title = f"Table {number}: {cross.experiment} on {cross.on}"
     return Table(name, title, caption, frame, (*formats, *_state(frame)))
-
-
-def class_table(frames: Frames, number: int, pair: tuple[str, str, str], alone: bool) -> Table:
-    """Table 7: two baselines class by class."""
-    dataset, first, second = pair
-    frame = class_contrast(class_frame(frames.reported, frames.runs, pair[1:]), first, second, THRESHOLD)
-    known = frames.class_effects[
-        (frames.class_effects["experiment"] == first) & (frames.class_effects["base"] == second)
-    ]
-    frame = frame.merge(known[["class", "low", "high"]], on="class", how="left")
-    bounds = zip(frame["low"].astype(float), frame["high"].astype(float), strict=True)
-    frame = frame.assign(interval=[interval_text(low, high, signed=True) for low, high in bounds])
-    arch = _named(frames.comparison).set_index("experiment")["model"]
-    formats = [Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0)]
-    for key, label in (("iou", "IoU"), ("dice", "Dice")):
-        formats += [
-            Format(f"{key}_first", f"{arch[first]} {label}", 4),
-            Format(f"{key}_second", f"{arch[second]} {label}", 4),
-            Format(f"{key}_delta", f"Δ {label}", 4, signed=True),
-            *((Format("interval", "Δ IoU, 95 %"),) if key == "iou" else ()),
-        ]
-    hidden = int((~frame["printed"]).sum())
-    shown = (
-        f"Classes whose IoU differs by more than {THRESHOLD}; {hidden} others are left out here and stand in the CSV."
-    )
-    caption = (
-        f"{shown if hidden else 'Every class.'} Δ is {first} minus {second}, before rounding; Images counts the images "
-        f"that hold the class; a class that is in none has no score. {contract(_scored(frames, pair[1:]))}"
-    )
-    waiting = frames.comparison[frames.comparison["experiment"].isin(pair[1:]) & (frames.comparison["state"] != "done")]
-    gaps = "".join(f" {row.experiment}: {row.state}." for row in waiting.itertuples())
-    if phrases := differing(frames.records.get(first, []), frames.records.get(second, [])):
-        gaps += f" The two also differ in: {'; '.join(phrases)}."
-    name = f"{number}-per-class-{dataset}" + ("" if alone else f"-{second}")
-    return Table(name, f"Table {number}: Classes of {dataset}", caption + gaps, frame, tuple(formats))
 
 
 def cost_table(frames: Frames, number: int) -> Table:
@@ -403,6 +347,8 @@ TEX = {
     "×": r"$\times$",
     "Δ": r"$\Delta$",
     "–": "--",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
     "“": "``",
     "”": "''",
 }

@@ -13,7 +13,7 @@ from segstudy.errors import DataError
 from segstudy.stats.exchange import exchange_images, exchange_networks
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, measure
 from segstudy.stats.planning import Components, components_of
-from segstudy.stats.resampling import Function, Labels, Networks, Values, checked
+from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values, checked
 from segstudy.stats.variance import Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
@@ -103,6 +103,7 @@ def compare(
     level: float = 0.95,
     power: float = 0.8,
     questions: int = 1,
+    limits: tuple[float, float] = (-math.inf, math.inf),
     num_permutations: int = 10_000,
 ) -> Difference:
     """Difference of a function that gives one number.
@@ -122,6 +123,8 @@ def compare(
         Nominal coverage of the interval; 1 - level is the error rate of the verdict.
     power, questions
         For ``detectable``: the probability of finding it, and how many questions are asked in all.
+    limits
+        Smallest and largest possible difference, beyond which no bound lies: (-1, 1) for shares.
     num_permutations
         Drawn at random; where there are no more in all, each is taken once and the p-value is exact.
 
@@ -140,6 +143,7 @@ def compare(
         level=level,
         power=power,
         questions=questions,
+        limits=limits,
         num_permutations=num_permutations,
     )[0]
 
@@ -154,32 +158,29 @@ def compare_each(
     level: float = 0.95,
     power: float = 0.8,
     questions: int = 1,
+    limits: tuple[float, float] = (-math.inf, math.inf),
     num_permutations: int = 10_000,
 ) -> tuple[Difference, ...]:
     """As :func:`compare`, for a function that gives several numbers (..., m), one for each class say."""
-    own, other = checked(variant, groups), checked(base, groups)
-    _check_alike(own, other)
-    first, second = measure(own, function), measure(other, function)
-    fewest, most = sorted((len(own), len(other)))
-    paired = own.keys() == other.keys()
+    own, other = _checked_alike(variant, base, groups)
+    first, second = (measure(side, function) for side in (own, other))
+    (fewest, most), paired = sorted((len(own), len(other))), own.keys() == other.keys()
     in_order = paired or most == 1
     spread = spread_of(_arms(first, second, in_order), difference=True)
     if most > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
     else:
-        counts = next(iter(own.values())), next(iter(other.values()))
-        exchanged = exchange_images(*counts, function, generator, num_permutations)
+        exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
-    numbers, reasons = _numbers(value, spread, exchanged, level), spread.reasons(value, groups is not None)
+    numbers = _numbers(value, spread, exchanged, level, limits)
     numbers["detectable"] = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
+    reasons = spread.reasons(value, groups is not None)
     if in_order and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
         numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
         reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
-    shared: dict[str, Any] = {
-        "level": level,
-        "power": power,
-        "questions": questions,
-        "num_images": len(next(iter(variant.values()))),
+    asked = {"level": level, "power": power, "questions": questions}
+    shared: dict[str, Any] = asked | {
+        "num_images": len(_only(variant)),
         "num_groups": spread.num_images,
         "num_seeds_variant": len(own),
         "num_seeds_base": len(other),
@@ -194,13 +195,19 @@ def compare_each(
     )
 
 
-def _check_alike(variant: Networks, base: Networks) -> None:
-    shapes = [np.shape(next(iter(side.values()))) for side in (variant, base)]
+def _checked_alike(variant: Networks, base: Networks, groups: Labels | None) -> tuple[Networks, Networks]:
+    own, other = checked(variant, groups), checked(base, groups)
+    shapes = [np.shape(_only(side)) for side in (own, other)]
     if shapes[0] != shapes[1]:
         raise DataError(
             f"variant and baseline must be scored on the same images and classes, but their counts are {shapes[0]} "
             f"and {shapes[1]}"
         )
+    return own, other
+
+
+def _only(side: Networks) -> Counts:
+    return next(iter(side.values()))
 
 
 def _arms(variant: Arm, base: Arm, in_order: bool) -> list[Arm]:
@@ -210,14 +217,16 @@ def _arms(variant: Arm, base: Arm, in_order: bool) -> list[Arm]:
     return [variant, Arm(-base.values, -base.influences)]
 
 
-def _numbers(value: Values, spread: Spread, exchanged: Values, level: float) -> dict[str, Values]:
+def _numbers(
+    value: Values, spread: Spread, exchanged: Values, level: float, limits: tuple[float, float]
+) -> dict[str, Values]:
     """What a difference says, each (m,)."""
     variance = spread.variance()
     half, p_value = variance.half_width(level), variance.p_value(value)
     return {
         "value": value,
-        "low": value - half,
-        "high": value + half,
+        "low": np.clip(value - half, *limits),
+        "high": np.clip(value + half, *limits),
         "standard_error": variance.standard_error,
         "degrees_of_freedom": variance.equivalent_degrees(level),
         "p_value": p_value if spread.seeds else np.maximum(p_value, exchanged),
