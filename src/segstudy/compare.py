@@ -33,6 +33,7 @@ from segstudy.store import RunFolder, Store, read_arrays, read_yaml
 BY_CLASS = {"miou": "iou", "mdice": "dice", "mean_class_accuracy": "class_accuracy", "pixel_accuracy": "iou"}
 # What is said when it is not the same in both, beside what the runs recorded of themselves.
 TOLD = {"selected_on": "epoch chosen on", "split": "split", "train_data": "trained on"}
+STUDY_FILES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ def side_of_file(path: Path) -> Side:
         For a file that is missing, damaged or something else.
 
     """
+    if path.suffix != ".npz" and (path.suffix in STUDY_FILES or not path.is_file()):
+        raise SpecError(
+            f"{path}: is no result; name an experiment of a study, as in study.yaml:unet, or a .npz of counts from "
+            "'segstudy score PREDICTIONS TRUTH --counts'"
+        )
     if not path.is_file():
         raise StoreError(f"{path}: no such file; 'segstudy score PREDICTIONS TRUTH --counts {path.name}' writes one")
     arrays, meta = read_arrays(path)
@@ -292,7 +298,8 @@ def _check_truth(a: Side, b: Side) -> None:
 def _side_record(side: Side, networks: Networks, measure: Measure, groups: tuple[str, ...] | None) -> dict[str, Any]:
     function = measure.function_for(next(iter(networks.values())))
     found: Estimate = estimate(networks, function, groups=groups, limits=measure.bounds)
-    return {"name": side.name, "seeds": list(side.counts), **finite(asdict(found))}
+    told = {key: side.meta.get(key, "unknown") for key in ("train_data", "test_data", "split", "selected_on")}
+    return {"name": side.name, "seeds": list(side.counts), **told, **finite(asdict(found))}
 
 
 def _class_records(a: Side, b: Side, measure: Measure, groups: tuple[str, ...] | None) -> list[dict[str, Any]]:

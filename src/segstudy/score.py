@@ -32,7 +32,7 @@ Values = NDArray[np.int64]
 Made = TypeVar("Made")
 JPEG = (".jpg", ".jpeg")
 LEFT_OUT, OUTSIDE = -1, -2  # what a mask's value means when it is no class
-ELSEWHERE = "unknown (masks from elsewhere)"  # what chose the epoch of whatever network made the masks
+ELSEWHERE = "unknown (masks from elsewhere)"  # of which split the masks are, and what chose the epoch of their network
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Scored:
     @property
     def contract(self) -> dict[str, Any]:
         """What every number of these counts rests on."""
-        return {"resolution": "native", **CONTRACT, "ignore": list(self.ignored)}
+        unknown = {"split": ELSEWHERE, "selected_on": ELSEWHERE}
+        return {"resolution": "native", **unknown, **CONTRACT, "ignore": list(self.ignored)}
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,6 @@ def write_counts(path: Path, scored: Scored, predictions: Path, truth: Path) -> 
         "classes": list(scored.classes),
         "predictions": predictions.resolve().name,
         "test_data": truth.resolve().name,
-        "selected_on": ELSEWHERE,
         "scoring": scored.rules.model_dump(),
         **scored.contract,
     }

@@ -12,12 +12,13 @@ from typing import Any
 from segstudy import measures
 from segstudy.conventions import rescore
 from segstudy.counting import measures_of
+from segstudy.document import finite
 from segstudy.errors import listing
 from segstudy.measures import Measure
 from segstudy.objects import OBJECT_COUNTS, SIZES
 from segstudy.score import Scored
 from segstudy.stats.comparison import UNDECIDED
-from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, estimate
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
 
 UNDEFINED = "-"
 SAME = 1e-9  # what two numbers may differ by and still be shown as the same
@@ -42,15 +43,7 @@ def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
     """
     confusion, known = scored.confusion, _measures(scored)
     overall = [measure for measure in known if "dataset" in measure.levels]
-    estimates = {
-        measure.key: estimate(
-            {0: (counts := scored.counts[measure.counts])},
-            measure.function_for(counts),
-            groups=scored.groups,
-            limits=measure.bounds,
-        )
-        for measure in overall
-    }
+    estimates = {measure.key: _estimates(scored, measure)[0] for measure in overall}
     record = {
         "images": len(scored.ids),
         "groups": len(set(scored.groups)) if scored.groups is not None else None,
@@ -58,18 +51,8 @@ def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
         "level": "dataset",
         **scored.contract,
         "scoring": scored.rules.model_dump(),
-        **{key: _number(found.value) for key, found in estimates.items()},
-        "intervals": {
-            key: {
-                "level": found.level,
-                "low": _number(found.low),
-                "high": _number(found.high),
-                "population": found.population,
-                "method": found.method,
-                "reason": found.reason,
-            }
-            for key, found in estimates.items()
-        },
+        **{key: finite(found.value) for key, found in estimates.items()},
+        "intervals": {key: _interval(found) for key, found in estimates.items()},
         "classes": _class_records(scored, [measure for measure in known if measure.per_class]),
     }
     return record | ({"as": rescore(confusion, scored.classes, rules)} if rules else {})
@@ -79,15 +62,30 @@ def _measures(scored: Scored) -> list[Measure]:
     return [measure for measure in measures_of(scored.rules) if measure.counts in scored.counts]
 
 
+def _estimates(scored: Scored, measure: Measure) -> tuple[Estimate, ...]:
+    """One for each class, or one for all."""
+    counts = scored.counts[measure.counts]
+    function = measure.function_for(counts)
+    each = function if measure.per_class else (lambda merged: function(merged)[..., None])
+    return estimate_each({0: counts}, each, groups=scored.groups, limits=measure.bounds)
+
+
+def _interval(found: Estimate) -> dict[str, Any]:
+    kept = ("level", "low", "high", "population", "method", "reason")
+    interval: dict[str, Any] = finite({key: getattr(found, key) for key in kept})
+    return interval
+
+
 def _class_records(scored: Scored, known: Sequence[Measure]) -> list[dict[str, Any]]:
-    values = {measure.key: measure.function(measures.merge(scored.counts[measure.counts])) for measure in known}
+    estimates = {measure.key: _estimates(scored, measure) for measure in known}
     support = measures.support(measures.merge(scored.confusion))
     objects = measures.merge(scored.counts["objects"])
     return [
         {
             "class": name,
             "pixels": int(support[k]),
-            **{key: _number(float(found[k])) for key, found in values.items()},
+            **{key: finite(found[k].value) for key, found in estimates.items()},
+            "intervals": {key: _interval(found[k]) for key, found in estimates.items()},
             "objects": dict(zip(OBJECT_COUNTS, objects[k].tolist(), strict=True)),
         }
         for k, name in enumerate(scored.classes)
@@ -113,10 +111,17 @@ def contract_words(record: dict[str, Any]) -> str:
     groups = "" if record["groups"] is None else f" in {_number_of(record['groups'], 'group')}"
     where = "the masks' own size" if record["resolution"] == "native" else "the network's input size"
     ignored = f"{listing(record['ignore'])} ignored" if record["ignore"] else "no value ignored"
+    origin = f"; {_origin_words(record)}" if "selected_on" in record else ""
     return (
         f"{_number_of(record['images'], 'image')}{groups}, {record['pixels']:,} pixels, scored at {where}, all together; absent "
-        f"classes {record['absent_classes']}, background {record['background']}, {ignored}"
+        f"classes {record['absent_classes']}, background {record['background']}, {ignored}{origin}"
     )
+
+
+def _origin_words(record: dict[str, Any]) -> str:
+    """Which split was scored, and what chose the epoch."""
+    split, chosen = record["split"], record["selected_on"]
+    return f"split and choice of the epoch {split}" if split == chosen else f"split {split}, epoch chosen on {chosen}"
 
 
 def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
@@ -143,11 +148,15 @@ def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
 def _class_lines(record: dict[str, Any], scored: Scored) -> list[str]:
     known = {measure.key: measure for measure in _measures(scored)}
     shown_here = [*measures.PER_CLASS, known["boundary_iou"], known["hausdorff95"]]
-    rows = [
-        [row["class"], *(shown(row[measure.key], measure.unit) for measure in shown_here), f"{row['pixels']:,}"]
-        for row in record["classes"]
-    ]
-    lines = aligned([["class", *map(name_of, shown_here), "true pixels"], *rows])
+    rows = [["class", *map(name_of, shown_here), "true pixels"]]
+    for row in record["classes"]:
+        values = [shown(row[measure.key], measure.unit) for measure in shown_here]
+        rows.append([row["class"], *values, f"{row['pixels']:,}"])
+    bounds = [row["intervals"]["iou"] for row in record["classes"]]
+    if any(found["low"] is not None for found in bounds):
+        words = ["95 % interval", *(interval_words(found["low"], found["high"]) for found in bounds)]
+        rows = [[*row[:2], word, *row[2:]] for row, word in zip(rows, words, strict=True)]
+    lines = aligned(rows)
     if any(row["pixels"] == 0 for row in record["classes"]):
         lines.append(f"{UNDEFINED} : the class has no true pixel; it is left out of the means")
     if any(row["pixels"] > 0 and row["precision"] is None for row in record["classes"]):
@@ -221,7 +230,7 @@ def comparison_text(record: dict[str, Any]) -> str:
         rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
     bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
     rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, _p_words(difference["p_value"])])
-    names = [f"{letter.upper()}  {_side_words(record[letter])}" for letter in ("a", "b")]
+    names = [line for letter in ("a", "b") for line in _side_lines(letter.upper(), record[letter])]
     changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
     blocks = [
         [contract_words(record), *names],
@@ -234,9 +243,10 @@ def comparison_text(record: dict[str, Any]) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def _side_words(side: dict[str, Any]) -> str:
+def _side_lines(letter: str, side: dict[str, Any]) -> list[str]:
     seeds = side["seed_values"]
-    return f"{side['name']}" + (f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else "")
+    told = f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else ""
+    return [f"{letter}  {side['name']}{told}", f"   {_origin_words(side)}"]
 
 
 def _p_words(p_value: float | None) -> str:
@@ -277,14 +287,15 @@ def _effect_lines(record: dict[str, Any]) -> list[str]:
 
 
 def image_csv(scored: Scored) -> str:
-    """Every image's scores as CSV, at full precision."""
+    """Every image's scores as CSV, at full precision, and in the last columns what they rest on."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     known = [measure for measure in _measures(scored) if "image" in measure.levels]
-    writer.writerow(["image", *(measure.key for measure in known)])
+    contract = {"level": "image"} | scored.contract | {"ignore": " ".join(map(str, scored.ignored))}
+    writer.writerow(["image", *(measure.key for measure in known), *contract])
     columns = [measure.function(scored.counts[measure.counts]) for measure in known]
     for index, name in enumerate(scored.ids):
-        writer.writerow([name, *(_number(float(column[index])) for column in columns)])
+        writer.writerow([name, *(finite(float(column[index])) for column in columns), *contract.values()])
     return text.getvalue()
 
 
@@ -317,7 +328,3 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _number_of(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value

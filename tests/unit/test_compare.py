@@ -17,6 +17,7 @@ from segstudy.errors import DataError, SpecError, StoreError
 from segstudy.plan import make_plan
 from segstudy.report.results import CONTRACT
 from segstudy.schema import ScoringRules
+from segstudy.score import ELSEWHERE
 from segstudy.scorecard import comparison_text
 from segstudy.spec import load_study
 from segstudy.store import Store, write_arrays, write_yaml
@@ -39,7 +40,7 @@ def write_side(path: Path, confusion: np.ndarray, ids: list[str] = IDS, **change
     if "groups" in changes:
         arrays["groups"] = np.array(changes.pop("groups"))
     meta = {"classes": CLASSES, "resolution": "native", "scoring": ScoringRules().model_dump(), **CONTRACT}
-    write_arrays(path, arrays, meta | {"selected_on": "unknown (masks from elsewhere)"} | changes)
+    write_arrays(path, arrays, meta | {"selected_on": ELSEWHERE} | changes)
     return path
 
 
@@ -340,6 +341,14 @@ def test_runs_that_were_not_made_or_with_other_settings(runs: Runs) -> None:
         runs.side("unet34")
 
 
+def test_each_side_says_its_split_and_what_chose_its_epoch(runs: Runs) -> None:
+    record = compare_sides(runs.side("unet34"), runs.side("unet"))
+    for side in ("a", "b"):
+        told = [record[side][key] for key in ("train_data", "test_data", "split", "selected_on")]
+        assert told == ["polyps", "polyps", "test", "polyps/holdout"]
+    assert comparison_text(record).count("   split test, epoch chosen on polyps/holdout") == 2
+
+
 def test_several_changes_are_confounded(runs: Runs) -> None:
     values = runs.plan.first("unet34").config.values() | {"recipe.epochs": 7}
     path = runs.add("unet34", 1, 6, values=values)
@@ -353,6 +362,7 @@ def test_several_changes_are_confounded(runs: Runs) -> None:
 def record_of(**changes: Any) -> dict[str, Any]:
     """A comparison's record with numbers that can be read off its text."""
     side = {"value": 0.5, "low": 0.45, "high": 0.55, "seeds": [0], "seed_values": [0.5], "name": "a.npz"}
+    side |= {"split": "test", "selected_on": "polyps/holdout"}
     difference = {
         "value": -0.03,
         "low": -0.05,
@@ -374,7 +384,7 @@ def record_of(**changes: Any) -> dict[str, Any]:
     }
     base = {
         "a": side,
-        "b": side | {"name": "b.npz", "value": 0.53},
+        "b": side | {"name": "b.npz", "value": 0.53, "split": ELSEWHERE, "selected_on": ELSEWHERE},
         "label": "mIoU",
         "unit": "",
         "higher_is_better": True,
@@ -398,7 +408,9 @@ def test_text_by_hand() -> None:
         "24 images, 9,600 pixels, scored at the masks' own size, all together; absent classes left out, background a class, "
         "255 ignored",
         "A  a.npz",
+        "   split test, epoch chosen on polyps/holdout",
         "B  b.npz",
+        "   split and choice of the epoch unknown (masks from elsewhere)",
         "",
         "          mIoU       95 % interval",
         "A       0.5000    0.4500 to 0.5500",

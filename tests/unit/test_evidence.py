@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from segstudy import measures
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan, make_plan
 from segstudy.report.build import build_report, every_table
@@ -21,6 +23,7 @@ from segstudy.report.planning import requirements
 from segstudy.report.results import read_evaluations
 from segstudy.report.tables import Table, interval_text, number_text
 from segstudy.spec import parse_study
+from segstudy.stats.comparison import compare
 from segstudy.stats.planning import ONE_SEED
 from segstudy.store import Store, read_arrays, write_arrays, write_sums, write_text, write_yaml
 
@@ -123,6 +126,76 @@ def test_estimates_are_means_over_seeds_with_an_interval_around(filled: tuple[St
     table = tables_of(*filled)["estimates"]
     assert [row[0] for row in printed(table)] == ["base", "good", "same", "large"]
     assert {row[-1] for row in printed(table)} == {"recipes"}
+
+
+def test_classes_have_intervals_and_variants_an_effect_on_each(filled: tuple[Store, Plan]) -> None:
+    """15 pixels of polyp in a hundred more are right: its IoU, 0.70/1.30, becomes 0.85/1.15."""
+    tables = tables_of(*filled)
+    scores, effects = tables["class-scores-spot"], tables["class-effects-base"]
+    assert [row[:3] for row in printed(scores)] == [["0", "background", "40"], ["1", "polyp", "40"]]
+    assert [column.label for column in effects.formats[3:]] == ["base", "Δ good", "Δ same", "Δ large"]
+    polyp = effects.frame.set_index("class").loc["polyp"]
+    hits, union = 0, 0
+    for seed in (1, 2, 3):
+        merged = counts_of("base", seed).sum(axis=0)
+        hits, union = hits + merged[1, 1] / (merged[1].sum() + merged[0, 1]), union + 1
+    assert polyp["base value"] == pytest.approx(hits / union, abs=1e-12)
+    assert scores.frame["base value"].iloc[1] == polyp["base value"]
+    assert scores.frame["base low"].iloc[1] < hits / union < scores.frame["base high"].iloc[1]
+    assert polyp["good value"] == pytest.approx(85 / 115 - 70 / 130, abs=0.03)
+    assert polyp["good low"] > 0 and polyp["good p_holm"] < 0.05
+    texts = dict(zip([column.label for column in effects.formats], printed(effects)[1], strict=True))
+    assert texts["Δ good"].endswith("] ↑") and texts["Δ same"].endswith("]")
+    assert {cell.contract.split(",")[0] for cell in effects.rows()[1][3:]} == {"class level"}
+
+
+def test_a_variant_that_is_not_comparable_has_no_effect_on_classes_but_is_named(tmp_path: Path) -> None:
+    plan = plan_of(protocol="paper")  # so that "large" is scored on masks of another size
+    fill(Store(tmp_path), plan)
+    effects = tables_of(Store(tmp_path), plan)["class-effects-base"]
+    assert [column.label for column in effects.formats[3:]] == ["base", "Δ good", "Δ same"]
+    assert "Not comparable with base: large (scored on masks of different sizes)." in effects.caption
+
+
+def test_could_have_seen_counts_all_comparisons_that_can_be_made(tmp_path: Path) -> None:
+    """Three under protocol held-out; under paper, 'large' cannot be compared, so two."""
+    for protocol, questions in (("held-out", 3), ("paper", 2)):
+        store, plan = Store(tmp_path / protocol), plan_of(protocol=protocol)
+        fill(store, plan)
+        frame = collect_frames(store, plan).effects.set_index("experiment")
+        assert set(frame["questions"]) == {questions}
+        sides = [{s: counts_of(name, s) for s in (1, 2, 3)} for name in ("good", "base")]
+        alone = compare(*sides, measures.mean_iou, np.random.default_rng(0), level=1 - 0.05 / questions)
+        assert frame.loc["good", "detectable"] == pytest.approx(alone.detectable, rel=1e-9)
+
+
+def test_tables_agree_on_a_difference_where_a_seed_is_missing(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan)
+    store.run("good", 2).evaluation("spot", "test").unlink()
+    tables = tables_of(store, plan)
+    variants = tables["variants-unet"].frame.set_index("experiment")
+    effects = tables["comparisons"].frame.set_index("experiment")
+    for name in ("good", "same"):
+        assert variants.loc[name, "delta_miou"] == pytest.approx(effects.loc[name, "value"], abs=1e-15)
+        assert variants.loc[name, "delta_miou"] == pytest.approx(
+            variants.loc[name, "miou"] - variants.loc["base", "miou"], abs=1e-15
+        )
+    assert math.isnan(variants.loc["good", "delta_miou_sd"]) and variants.loc["same", "delta_miou_sd"] > 0
+
+
+def test_seeds_scored_on_different_images_have_a_mean_without_interval(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan)
+    path = store.run("base", 2).evaluation("spot", "test")
+    arrays, meta = read_arrays(path)
+    write_arrays(path, arrays | {"ids": arrays["ids"][::-1]}, meta)
+    frames = collect_frames(store, plan)
+    for frame in (frames.uncertainty, frames.classes):
+        rows = frame[frame["experiment"] == "base"]
+        assert rows["value"].notna().any() and rows["low"].isna().all()
+        assert set(rows["reason"]) == {"the seeds were scored on different images"}
+    assert build_report(store, plan).is_file()
 
 
 def test_one_seed_speaks_of_these_networks_only(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ def test_counts_are_written_with_all_that_says_what_they_are(example: Folders, t
         "classes": ["road", "car", "sky"],
         "predictions": "predictions",
         "test_data": "truth",
+        "split": "unknown (masks from elsewhere)",
         "selected_on": "unknown (masks from elsewhere)",
         "scoring": ScoringRules().model_dump(),
         "resolution": "native",

@@ -10,9 +10,11 @@ import re
 import numpy as np
 import pytest
 
+from segstudy import measures
 from segstudy.schema import ScoringRules
-from segstudy.score import Scored
+from segstudy.score import ELSEWHERE, Scored
 from segstudy.scorecard import aligned, as_record, as_text, image_csv, shown
+from segstudy.stats.intervals import estimate
 
 # Merged: [[3, 1, 1], [0, 2, 0], [0, 0, 0]]. IoU 3/5 and 2/3, Dice 3/4 and 4/5, 5 of 7 pixels right, recall 3/5 and 1.
 CONFUSION = [[[1, 0, 1], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [0, 1, 0], [0, 0, 0]]]
@@ -65,6 +67,8 @@ def test_record_by_hand() -> None:
         "absent_classes": "left out",
         "background": "a class",
         "ignore": [255],
+        "split": ELSEWHERE,
+        "selected_on": ELSEWHERE,
         "scoring": ScoringRules().model_dump(),
     }
     assert {key: record[key] for key in contract} == contract
@@ -122,6 +126,17 @@ def test_record_has_an_interval_for_every_score() -> None:
         assert (interval["level"], interval["population"], interval["reason"]) == (0.95, "images", "")
 
 
+def test_classes_have_intervals_too() -> None:
+    """The same as those of the class taken for the whole set."""
+    of_many = many(groups=6)
+    for k, row in enumerate(as_record(of_many)["classes"]):
+        counts = {0: of_many.counts["confusion"]}
+        alone = estimate(counts, lambda merged, k=k: measures.iou(merged)[..., k], groups=of_many.groups)
+        assert (row["intervals"]["iou"]["low"], row["intervals"]["iou"]["high"]) == (alone.low, alone.high)
+        assert 0 < alone.low < row["iou"] < alone.high < 1
+        assert set(row["intervals"]) >= {"iou", "dice", "boundary_iou", "hausdorff95"}
+
+
 def test_images_of_a_group_do_not_count_as_independent() -> None:
     alone, grouped = as_record(many()), as_record(many(groups=6))
     assert (alone["groups"], grouped["groups"]) == (None, 6)
@@ -145,11 +160,11 @@ def test_where_there_is_no_interval_the_record_says_why() -> None:
 def test_first_line_is_the_contract() -> None:
     assert as_text(scored()).splitlines()[0] == (
         "2 images, 7 pixels, scored at the masks' own size, all together; absent classes left out, background a class, "
-        "255 ignored"
+        "255 ignored; split and choice of the epoch unknown (masks from elsewhere)"
     )
     assert as_text(scored(ignored=(), groups=("p", "p"))).splitlines()[0] == (
         "2 images in 1 group, 7 pixels, scored at the masks' own size, all together; absent classes left out, background "
-        "a class, no value ignored"
+        "a class, no value ignored; split and choice of the epoch unknown (masks from elsewhere)"
     )
 
 
@@ -177,10 +192,11 @@ def test_text_by_hand() -> None:
         "Surface distance, mean [px]": "0.3",
     }
     classes = block_of(text, "class")
-    assert [line.split() for line in classes[1:4]] == [
-        ["road", "0.6000", "0.7500", "0.6000", "1.0000", "0.5000", "1.0", "5"],
-        ["car", "0.6667", "0.8000", "1.0000", "0.6667", "0.7500", "-", "2"],
-        ["sky", "-", "-", "-", "-", "-", "-", "0"],
+    low, high = (f"{as_record(scored())['classes'][0]['intervals']['iou'][end]:.4f}" for end in ("low", "high"))
+    assert [re.split(r" {2,}", line) for line in classes[1:4]] == [
+        ["road", "0.6000", f"{low} to {high}", "0.7500", "0.6000", "1.0000", "0.5000", "1.0", "5"],
+        ["car", "0.6667", "0.0000 to 1.0000", "0.8000", "1.0000", "0.6667", "0.7500", "-", "2"],
+        ["sky", "-", "-", "-", "-", "-", "-", "-", "0"],
     ]
     assert len({len(line) for line in classes[:4]}) == 1  # columns line up
     assert classes[4] == "- : the class has no true pixel; it is left out of the means"
@@ -253,6 +269,9 @@ def test_csv_by_hand() -> None:
     places = {name: place for place, name in enumerate(header)}
     assert float(a[places["mean_boundary_iou"]]) == (6 / 12 + 3 / 4) / 2
     assert b[places["mean_boundary_iou"]] == ""
+    contract = ["image", "native", ELSEWHERE, ELSEWHERE, "left out", "a class", "255"]
+    names = ["level", "resolution", "split", "selected_on", "absent_classes", "background", "ignore"]
+    assert header[-7:] == names and a[-7:] == b[-7:] == contract
 
 
 def test_nothing_to_score_is_undefined_not_zero() -> None:
@@ -262,6 +281,5 @@ def test_nothing_to_score_is_undefined_not_zero() -> None:
     assert record["pixels"] == 0
     assert record["miou"] is record["mdice"] is record["pixel_accuracy"] is record["mean_class_accuracy"] is None
     assert as_text(empty).splitlines()[2].split() == ["mIoU", "-"]
-    assert [row[1:] for row in csv.reader(io.StringIO(image_csv(empty)))][1] == [""] * (
-        len(image_csv(empty).split("\n")[0].split(",")) - 1
-    )
+    header, first, _ = csv.reader(io.StringIO(image_csv(empty)))
+    assert set(first[1 : header.index("level")]) == {""}
