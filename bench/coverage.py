@@ -1,6 +1,6 @@
 """Do intervals cover and tests err as they say? Simulated studies whose true values are known.
 
-    python bench/coverage.py [--studies 1000] [--only single,groups,parts,seeds,paired,recipes,family,power,speed] [--quick]
+    python bench/coverage.py [--studies 1000] [--only recipes,power] [--quick]
 
 Every study draws new images, new networks and new counts; a case is as many studies. Coverage is the share of the
 intervals that hold the true value, which comes from a simulated population of many thousand images and hundreds of
@@ -30,7 +30,7 @@ from segstudy import measures
 from segstudy.stats.comparison import Difference, compare, compare_each, holm
 from segstudy.stats.exchange import exchange_images
 from segstudy.stats.intervals import Estimate, bootstrap_each, estimate_each
-from segstudy.stats.planning import Components, detectable
+from segstudy.stats.planning import Components, detectable, required, upper_limits
 from segstudy.stats.resampling import bootstrap, influences
 from segstudy.stats.variance import Variance
 
@@ -319,19 +319,24 @@ def recipes(studies: int, quick: bool) -> None:
 
     def rows() -> Iterable[Sequence[object]]:
         for name, world in BALANCES[1:]:
-            for sides in ((3, 3), (5, 5)) if quick else ((2, 2), (3, 3), (5, 5), (3, 5), (1, 5)):
-                n = 50
+            same = [(s, s, True) for s in ((3, 5) if quick else (2, 3, 5))]
+            other = [(3, 3), (3, 5)] if quick else [(2, 2), (3, 3), (5, 5), (2, 3), (3, 5), (2, 5), (1, 5)]
+            for ours, theirs, alike in [*same, *((*sides, False) for sides in other)]:
+                n, sides = 50, (ours, theirs)
                 rng = np.random.default_rng([5, *sides])
                 found, alone = [], []
                 for _ in range(studies):
                     images = draw_images(world, rng, n)
                     variant, base = (draw_counts(world, rng, images, s) for s in sides)
+                    base = base if alike else {1000 + seed: counts for seed, counts in base.items()}
                     found.append(compare(variant, base, measures.mean_iou, rng))
-                    one = exchange_images(variant[0], base[0], lambda m: measures.mean_iou(m)[..., None], rng, 400)
+                    one = exchange_images(
+                        variant[0], next(iter(base.values())), lambda m: measures.mean_iou(m)[..., None], rng, 400
+                    )
                     alone.append(float(one[0]))
                 yield (
                     name,
-                    f"{sides[0]} and {sides[1]}",
+                    f"{ours} and {theirs}, {'the same' if alike else 'others'}",
                     covered(found, 0.0),
                     rejected(d.p_value for d in found),
                     rejected(d.p_exchange for d in found),
@@ -367,6 +372,57 @@ def family(studies: int, quick: bool) -> None:
     )
 
 
+def mean_components(parts: Sequence[Components]) -> Components:
+    """The true variance parts, as the mean of many studies' estimates."""
+    names = ("seed", "image", "residual", "seed_variance")
+    return replace(
+        parts[0],
+        **{name: float(np.mean([getattr(part, name) for part in parts])) for name in names},
+        effective_images=float(np.median([part.effective_images for part in parts])),
+    )
+
+
+def planning(studies: int, quick: bool) -> None:
+    """How often a study asks for as many seeds, or images, as are really needed; as estimated, and to be safe."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for name, seed in (("little noise of seeds", 0.03), ("as much as images", 0.1), ("mostly seeds", 0.3)):
+            world, own, n = replace(POLYPS, seed=seed, interaction=0.3), 0.4, 100
+            for s in (3,) if quick else (2, 3, 5):
+                rng = np.random.default_rng([11, s])
+                parts: list[Components] = []
+                for _ in range(studies):
+                    images = draw_images(world, rng, n)
+                    sides = draw_counts(world, rng, images, s, 0.0, own), draw_counts(world, rng, images, s)
+                    found = compare(*sides, measures.mean_iou, rng, num_permutations=1).components
+                    parts += [found] if found else []
+                true = mean_components(parts)
+                wanted = 0.6 * detectable(true, s, n)  # so that more seeds, or images, are needed than there are
+                needed = required(0.8, wanted, true, seeds=())
+                shares = []
+                for noises in (parts, list(map(upper_limits, parts))):
+                    # It asks for no fewer than needed if one less is not enough for it; needed None: endlessly many.
+                    for least, at in (
+                        (needed.seeds, lambda noise, number: detectable(noise, number, n)),  # noqa: B023
+                        (needed.images, lambda noise, number: detectable(noise, s, number)),  # noqa: B023
+                    ):
+                        enough = 10**9 if least is None else least - 1
+                        shares.append(float(np.mean([at(noise, enough) > wanted for noise in noises])))
+                yield (
+                    name,
+                    s,
+                    needed.seeds or "endless",
+                    shares[0],
+                    shares[2],
+                    needed.images or "endless",
+                    shares[1],
+                    shares[3],
+                )
+
+    heads = ("noise", "seeds", "seeds needed", "asked for", "to be safe", "images needed", "asked for", "to be safe")
+    table("Planning: how often a study asks for enough, 100 images (mIoU, 2 classes)", heads, rows())
+
+
 def power(studies: int, quick: bool) -> None:
     """A variant that is better by just the detectable difference should be found in 80 % of studies."""
 
@@ -381,12 +437,7 @@ def power(studies: int, quick: bool) -> None:
                 return compare(*sides, measures.mean_iou, rng)
 
             parts = [found.components for found in (study(0.0, 0.0) for _ in range(300)) if found.components]
-            mean = Components(
-                *(float(np.mean([getattr(part, name) for part in parts])) for name in ("seed", "image", "residual")),
-                num_seeds=s,
-                num_images=n,
-                effective_images=float(np.median([part.effective_images for part in parts])),
-            )
+            mean = mean_components(parts)
             wanted = detectable(mean, s, n)
             # Half of it each: a better network is also a less noisy one.
             better, worse = equal_shift(world, own, wanted / 2), equal_shift(world, 0.0, -wanted / 2)
@@ -430,7 +481,9 @@ def speed(studies: int, quick: bool) -> None:
     table("Seconds on one core, mIoU and every class's IoU at once", heads, rows())
 
 
-SECTIONS = {work.__name__: work for work in (single, groups, parts, seeds, paired, recipes, family, power, speed)}
+SECTIONS = {
+    work.__name__: work for work in (single, groups, parts, seeds, paired, recipes, family, power, planning, speed)
+}
 
 
 def main() -> None:

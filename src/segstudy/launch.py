@@ -24,8 +24,8 @@ from segstudy.cost import measure_cost
 from segstudy.data.cache import CachedSplit, open_cache, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
 from segstudy.data.faults import refuse
-from segstudy.data.load import find_path, load_dataset
-from segstudy.errors import SegstudyError, SpecError, StoreError, listing
+from segstudy.data.load import load_dataset
+from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.evaluate import class_table, count_split
 from segstudy.models import (
     build_network,
@@ -34,10 +34,10 @@ from segstudy.models import (
     read_checkpoint,
     read_state,
 )
-from segstudy.plan import IMPORTED, Plan, Run, unequal_budgets
+from segstudy.plan import IMPORTED, Plan, Run, differences, note_files, unequal_budgets
 from segstudy.progress import Progress
 from segstudy.schema import Model
-from segstudy.spec import Config, Study
+from segstudy.spec import Config, Study, find_path
 from segstudy.store import (
     SUMS,
     RunFolder,
@@ -195,6 +195,7 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False) -> list[str]:
     if stale and not replace:
         raise StoreError(_stale_message(store, stale))
     store.prepare(workshop.study.model_dump(mode="json", exclude_unset=True))
+    note_files(plan, store)
     missing = [run for run in plan.runs if states[run.name] != "done"]
     preflight(workshop, missing)
     for run in stale:
@@ -252,18 +253,14 @@ def _memory_advice(run: Run, error: Exception) -> str:
 
 
 def _stale_message(store: Store, stale: Sequence[Run]) -> str:
-    lines = [f"  {run.name}: {_differences(run, store.run(run.experiment, run.seed))}" for run in stale]
+    lines = [
+        f"  {run.name}: {differences(run, read_yaml(store.run(run.experiment, run.seed).config))}" for run in stale
+    ]
     return (
         f"{store.root}: {len(stale)} runs there were made with other settings:\n"
         + "\n".join(lines)
         + "\nChoose another --out, or call again with --replace to set them aside and make them anew."
     )
-
-
-def _differences(run: Run, folder: RunFolder) -> str:
-    before, now = read_yaml(folder.config).get("values", {}), run.config.values()
-    keys = [key for key in now if before.get(key) != now[key]]
-    return listing([f"{key} was {before.get(key)}, is {now[key]}" for key in keys], 4) or "made by another version"
 
 
 def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:

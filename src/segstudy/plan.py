@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from segstudy.errors import SpecError, listing, nearest
-from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, resolve
+from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
+from segstudy.schema import Groups
+from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, find_path, resolve
+from segstudy.store import Store, file_sha256, read_json, write_json
 
 # Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
@@ -26,6 +29,8 @@ LATER: dict[str, Any] = {
     "data.fold": 0,
     "data.split_file": None,
 }
+
+NOTED = "files.json"  # in a store: hashes of the files that its study names
 
 IMPORTED = "unknown (imported)"  # what chose the epoch of a checkpoint that was trained elsewhere
 
@@ -110,10 +115,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study, baselines before what is compared with them, in the file's order."""
+    """All runs of a study, baselines before what is compared with them, in the file's order.
+
+    ``files`` are hashes of the files that the study names, by the path that it gives.
+    """
 
     study: Study
     runs: tuple[Run, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def experiments(self) -> list[str]:
@@ -135,22 +144,80 @@ class Plan:
         if seed is not None and seed not in self.study.seeds:
             raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.seeds)}")
         chosen = [r for r in self.runs if (not only or r.experiment in only) and seed in (None, r.seed)]
-        return Plan(self.study, tuple(chosen))
+        return replace(self, runs=tuple(chosen))
 
 
-def make_plan(study: Study) -> Plan:
-    """Resolve every experiment and compare each variant with its base; the order is the file's."""
+def make_plan(study: Study, data_root: Path | None = None, store: Store | None = None) -> Plan:
+    """Resolve every experiment and compare each variant with its base; the order is the file's.
+
+    Parameters
+    ----------
+    study
+        What is planned.
+    data_root
+        Where data lie (``--data``): files that the study names are looked for as those who read them do.
+    store
+        What it notes of those files is taken for those that are not found, as a finished study needs its data no more.
+
+    """
+    told, files = by_content(study, data_root, read_noted(store) if store else {})
     runs = []
-    for name, experiment in study.experiments.items():
-        config = resolve(study, name)
-        comparison = compare_configs(study, experiment.base, config) if experiment.base else None
+    for name, experiment in told.experiments.items():
+        config = resolve(told, name)
+        comparison = compare_configs(told, experiment.base, config) if experiment.base else None
         crosses = tuple(
-            (cross, cross.split or study.data[cross.on].report, asked(study, cross))
-            for cross in study.cross_evaluations
+            (cross, cross.split or told.data[cross.on].report, asked(told, cross))
+            for cross in told.cross_evaluations
             if cross.experiment == name
         )
-        runs += [Run(config, seed, comparison, asked(study), crosses) for seed in study.seeds]
-    return Plan(study, tuple(runs))
+        runs += [Run(config, seed, comparison, asked(told), crosses) for seed in told.seeds]
+    return Plan(study, tuple(runs), files)
+
+
+def by_content(study: Study, data_root: Path | None, noted: Mapping[str, str]) -> tuple[Study, dict[str, str]]:
+    """Put hashes in the place of the paths of tables of groups and split files, as what is in them counts, not where they lie.
+
+    A file that cannot be read has the hash that was ``noted``, else it keeps its path: whoever needs it says what is wrong.
+
+    Returns
+    -------
+    tuple
+        The study so told, and each path's hash.
+
+    """
+    hashes: dict[str, str] = {}
+
+    def hashed(path: str) -> str:
+        try:
+            hashes[path] = f"sha256:{file_sha256(find_path(path, '', data_root, study.folder))[:16]}"
+        except SegstudyError:
+            hashes.update({path: noted[path]} if path in noted else {})
+        return hashes.get(path, path)
+
+    told = {}
+    for name, data in study.data.items():
+        changes: dict[str, Any] = {}
+        if isinstance(data.groups, Groups):
+            changes["groups"] = data.groups.model_copy(update={"file": hashed(data.groups.file)})
+        if data.split_file is not None:
+            changes["split_file"] = hashed(data.split_file)
+        told[name] = data.model_copy(update=changes)
+    return study.model_copy(update={"data": told}), hashes
+
+
+def read_noted(store: Store) -> dict[str, str]:
+    """Hashes of files, by path, that :func:`note_files` wrote; none when they cannot be read."""
+    try:
+        noted = read_json(store.root / NOTED)
+    except StoreError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def note_files(plan: Plan, store: Store) -> None:
+    """Write down the hashes of the files that a plan was made with, for when the files are no longer there."""
+    if plan.files:
+        write_json(store.root / NOTED, dict(plan.files))
 
 
 def asked(study: Study, cross: CrossEvaluation | None = None) -> str:
@@ -170,6 +237,17 @@ def compare_configs(study: Study, base: str, config: Config) -> Comparison:
     """Everything in which ``config`` differs from its base, from the resolved values, whatever the file says."""
     before, after = resolve(study, base).values(), config.values()
     return Comparison(base, {key: (before[key], after[key]) for key in after if after[key] != before[key]})
+
+
+def differences(run: Run, record: Mapping[str, Any]) -> str:
+    """In which settings a run's ``record`` (``run.yaml``) differs from what the plan says of it, in words."""
+    before, now = record.get("values", {}), run.config.values()
+    changed = [
+        f"{key} was {before.get(key, LATER.get(key))}, is {now.get(key)}"
+        for key in dict.fromkeys([*now, *before])
+        if before.get(key, LATER.get(key)) != now.get(key)
+    ]
+    return listing(changed, 4) or "made by another version"
 
 
 def unequal_budgets(plan: Plan) -> list[str]:

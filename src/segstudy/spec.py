@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import types
@@ -15,11 +16,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from segstudy.document import Keys, Problems, parse_yaml
-from segstudy.errors import SpecError, listing, nearest
+from segstudy.errors import DataError, SpecError, listing, nearest
 from segstudy.schema import Data, Frozen, Model, Recipe, ScoringRules
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
+
+DATA_VARIABLE = "SEGSTUDY_DATA"
 
 # The paper's section 2.3: an ablation changes the architecture or a core component, a hyper-parameter a setting.
 ABLATIONS = ("model.arch", "model.encoder", "model.weights")
@@ -78,7 +81,10 @@ class Study(Frozen):
 
 @dataclass(frozen=True)
 class Config:
-    """An experiment with its base and change carried out: all that determines its result but the seed."""
+    """An experiment with its base and change carried out: all that determines its result but the seed.
+
+    In a plan, ``data`` names files by their contents; see :func:`segstudy.plan.by_content`.
+    """
 
     experiment: str
     dataset: str
@@ -178,6 +184,34 @@ def parse_study(text: str, source: str = "study", folder: str = "", settings: It
         check_references(study, problems)
     problems.stop()
     return study
+
+
+def find_path(given: str, what: str, data_root: Path | None, study_folder: str) -> Path:
+    """Find a file or folder that a study names.
+
+    An absolute path is taken as it is. A relative one is looked for in ``data_root`` (``--data``), in the folder
+    that the environment variable ``SEGSTUDY_DATA`` names, beside the study file, and in the current folder.
+
+    Raises
+    ------
+    DataError
+        With every place that was looked at.
+
+    """
+    path = Path(given)
+    with contextlib.suppress(RuntimeError):  # "~name" of nobody here
+        path = path.expanduser()
+    roots = [data_root, os.environ.get(DATA_VARIABLE), study_folder, Path.cwd()]
+    places = [path] if path.is_absolute() else list(dict.fromkeys(Path(root) / path for root in roots if root))
+    for place in places:
+        with contextlib.suppress(OSError):  # a name that no file can have
+            if place.exists():
+                return place.resolve()
+    looked = "\n".join(f"  {place}" for place in places)
+    raise DataError(
+        f"{what}: '{given}' was not found; looked at\n{looked}\n"
+        f"Say where datasets lie with --data DIR or the environment variable {DATA_VARIABLE}, or correct the path."
+    )
 
 
 def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:

@@ -251,14 +251,45 @@ def test_one_network_against_several_by_a_slow_analysis_of_variance() -> None:
     image = (sum(squares) / 14 - rest * (1 + 1 / 4)) / 15
     assert image > 0  # else the part is taken for 0
     others = sum(squares) ** 2 / sum(x**2 for x in squares) - 1
-    # What seeds do is known from the four only, with a degree of freedom less than theirs.
-    of_seeds = [(seeds, 2), (seeds / 4, 2)]
-    half, _ = slow_half_widths([(image, 2 * others**1.25), *of_seeds])
+    # What seeds do is known from the four only, with a degree of freedom less than theirs: one estimate, for both sides.
+    of_seeds = (seeds * (1 + 1 / 4), 2)
+    half, _ = slow_half_widths([(image, 2 * others**1.25), of_seeds])
     found = compare(one, several, mean, generator())
     assert_allclose([found.low, found.high], [found.value - half, found.value + half])
-    _, cautious = slow_half_widths([(image, 1.5 * others), *of_seeds], 1 - found.p_value)
+    _, cautious = slow_half_widths([(image, 1.5 * others), of_seeds], 1 - found.p_value)
     assert_allclose(cautious, abs(found.value), rtol=1e-9)
     assert found.population == "images and seeds" and found.assumption == ALIKE_IN_SEEDS
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(3, 3), (3, 5), (2, 7)])
+def test_other_seeds_on_the_two_sides_by_a_slow_analysis_of_variance(ours: int, theirs: int) -> None:
+    """Seeds of both sides are first made one part, by a power that is the lower the more unequal their numbers are."""
+    one = means(1, 15, ours, shift=1)
+    other = {100 + seed: counts for seed, counts in means(4, 15, theirs).items()}
+    (first, _, rest, _), (second, _, residual, _) = slow_parts(one), slow_parts(other)
+    mean_of = [[sum(float(c[i, 0]) for c in side.values()) / len(side) for i in range(15)] for side in (one, other)]
+    apart = [x - y for x, y in zip(*mean_of, strict=True)]
+    squares = [(x - sum(apart) / 15) ** 2 for x in apart]
+    image = max(sum(squares) / 14 - rest / ours - residual / theirs, 0) / 15
+    others = sum(squares) ** 2 / sum(x**2 for x in squares) - 1
+    a, b = first / ours, second / theirs
+    t_a, t_b = (scipy_stats.t.ppf(0.975, s - 1) ** 2 for s in (ours, theirs))
+    welch = (a + b) ** 2 / (a**2 / (ours - 1) + b**2 / (theirs - 1))
+    if ours == theirs:
+        square = scipy_stats.t.ppf(0.975, welch) ** 2
+    else:
+        power = 1.75 / (1 - (min(ours, theirs) - 1) / (max(ours, theirs) - 1))
+        w_a, w_b = (a / (a + b)) ** power, (b / (a + b)) ** power
+        square = w_a * t_a + w_b * t_b + (1 - w_a - w_b) * scipy_stats.t.ppf(0.975, welch) ** 2
+    square = min(square, (a * t_a + b * t_b) / (a + b))
+    total, degrees = image + a + b, min(2 * others**1.25, 14)
+    w_image, w_seeds = (image / total) ** 1.75, ((a + b) / total) ** 1.75
+    all_degrees = total**2 / (image**2 / degrees + (a + b) ** 2 / welch)
+    own = w_image * scipy_stats.t.ppf(0.975, degrees) ** 2 + w_seeds * square
+    own += (1 - w_image - w_seeds) * scipy_stats.t.ppf(0.975, all_degrees) ** 2
+    half = math.sqrt(min(total * own, image * scipy_stats.t.ppf(0.975, degrees) ** 2 + (a + b) * square))
+    found = compare(one, other, mean, generator())
+    assert_allclose([found.low, found.high], [found.value - half, found.value + half])
 
 
 @pytest.mark.parametrize("num_seeds", [1, 3])

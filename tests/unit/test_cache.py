@@ -20,7 +20,7 @@ from rich.console import Console
 
 from fakes import fake_folder, random_image, random_indices, save
 from segstudy.cli import main
-from segstudy.data.cache import CachedSplit, clear_cache, list_cache, open_cache
+from segstudy.data.cache import CachedSplit, clear_cache, find_part, list_cache, open_cache
 from segstudy.data.core import Dataset, Sample, index_labels
 from segstudy.data.packed import Pieces, PiecesWriter, Rows, RowsWriter
 from segstudy.errors import DataError, StoreError
@@ -289,6 +289,43 @@ def test_a_cache_removed_while_it_is_read_is_one_message(tmp_path: Path) -> None
         cached.images_nhwc[np.array([0])]
 
 
+@pytest.mark.parametrize(("size", "part"), [(16, "16"), (16, "labels"), (None, "images")])
+def test_a_part_is_found_again_by_its_names_alone(tmp_path: Path, size: int | None, part: str) -> None:
+    store = Store(tmp_path / "out")
+    cached = opened(dataset_at(tmp_path / "data"), store.root, size, native=True)
+    found = find_part(store, "shapes", "train", part, ["image3", "image0"])
+    assert found is not None and found.ids == [f"image{k}" for k in range(5)]
+    expected = {"images": cached.images_nhwc, "labels": cached.native_labels if part == "labels" else cached.labels_nhw}
+    assert set(found.arrays) == {"16": {"images", "labels"}}.get(part, {part})
+    for array in found.arrays:
+        assert np.array_equal(found.read(array, "image3"), expected[array][np.array([3])][0])
+    for other in (("other", "train", part), ("shapes", "test", part), ("shapes", "train", "32")):
+        assert find_part(store, *other, ["image3"]) is None
+    assert find_part(store, "shapes", "train", part, ["image9"]) is None
+
+
+def test_of_several_parts_the_newest_whole_one_is_found(tmp_path: Path) -> None:
+    store, plain = Store(tmp_path / "out"), dataset_at(tmp_path / "data")
+    for age, reading in enumerate(("newest", "old", "oldest")):
+        labels = np.full((16, 16), age, np.uint8)
+        opened(replace(plain, reading=reading), store.root)
+        (folder,) = (path for path in store.cache.glob("shapes-*") if not (path / "age").exists())
+        np.save(folder / "labels.npy", np.repeat(labels[None], 5, axis=0))
+        (folder / "age").touch()
+        os.utime(folder, (1e9 - age, 1e9 - age))
+        if reading == "newest":
+            newest = folder
+
+    def value() -> int:
+        found = find_part(store, "shapes", "train", "16", ["image0"])
+        assert found is not None
+        return int(found.read("labels", "image0")[0, 0])
+
+    assert value() == 0
+    cut(newest / "images.npy")
+    assert value() == 1
+
+
 def test_labels_read_in_another_way_are_cached_anew(tmp_path: Path) -> None:
     plain = dataset_at(tmp_path / "data")
     other = replace(plain, reading="2 is ignored", labels_of=lambda s: index_labels(s, 2, [2]))
@@ -444,6 +481,13 @@ def test_clearing_both_ways_at_once_is_an_error(segstudy_cache) -> None:
 def test_an_empty_store_is_no_error(segstudy_cache, study: Path) -> None:
     shutil.rmtree(study.parent / "small")
     assert segstudy_cache("--clear") == (0, "small/cache: nothing is cached\nremoved 0 of 0 folders, 0.0 MB\n", "")
+
+
+def test_a_cache_that_cannot_be_listed_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"x/cache: cannot be listed \(File name too long\); choose another --out"):
+        list_cache(Store(tmp_path / ("x" * 300)))
+    (tmp_path / "file").touch()
+    assert list_cache(Store(tmp_path / "file")) == []
 
 
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:

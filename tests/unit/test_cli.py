@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -352,3 +353,48 @@ def test_predicting_two_images_of_one_name_is_refused(segstudy, study, tmp_path)
     assert code == 2
     assert "several images are named" in err
     assert not (tmp_path / "new").exists()
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["score", LONG, "Kvasir-SEG/masks"],
+        ["plan", "study.yaml", "--out", LONG],
+        ["run", "study.yaml", "--out", LONG],
+        ["cache", "study.yaml", "--out", LONG],
+        ["check", "study.yaml", "--set", f"data.polyps.root={LONG}"],
+        ["verify", LONG],
+        ["compare", f"{LONG}.npz", f"{LONG}.npz"],
+        ["init", LONG],
+        ["init", "Kvasir-SEG", "--file", LONG],
+        ["data", "--data", LONG],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_message(segstudy, study, call):
+    code, out, errors = segstudy(*call)
+    assert code == 2
+    assert LONG in out + errors
+
+
+def test_a_study_whose_table_was_edited_says_so_and_one_whose_table_is_gone_stands(segstudy, study, tmp_path):
+    names = sorted(path.stem for path in (tmp_path / "Kvasir-SEG" / "images").iterdir())
+    table = "image,group\n" + "".join(f"{name},{k}\n" for k, name in enumerate(names))
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "p.csv").write_text(table)
+    settings = ["--set", "data.polyps.groups={file: p.csv}"]
+    assert segstudy("run", study, "--only", "unet", "--data", "tables", "--quiet", *settings)[0] == 0
+    (tmp_path / "p.csv").write_text(table)
+    shutil.rmtree(tmp_path / "tables")
+    assert "stale" not in segstudy("plan", study, *settings)[1]
+    (tmp_path / "p.csv").write_text(table.replace(",0\n", ",zero\n"))
+    words = r"stale: unet/seed42 was made with other settings: data\.groups\.file was sha256:\w+, is sha256:\w+\n"
+    for command in ("plan", "status"):
+        assert re.search(words, segstudy(command, study, *settings)[1])
+    (row,) = (row for row in json.loads(segstudy("plan", study, "--json", *settings)[1]) if row["state"] == "stale")
+    assert row["differs"].startswith("data.groups.file was sha256:")
+    (tmp_path / "p.csv").unlink()
+    assert re.search(r"done +1  unet/seed42", segstudy("status", study, *settings)[1])
+    assert segstudy("report", study, *settings)[0] == 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segstudy.errors import SpecError
-from segstudy.plan import LATER, Plan, make_plan, unequal_budgets
+from segstudy.plan import LATER, NOTED, Plan, Run, differences, make_plan, note_files, unequal_budgets
 from segstudy.spec import load_study, parse_study
+from segstudy.store import Store
 
 STUDY = """\
 name: s
@@ -159,6 +161,98 @@ def test_identity_is_a_hash_of_all_that_the_file_says() -> None:
         expected == "6bfdbe5195c167f0"
     )  # a change of this literal makes every run on disk stale: raise RESULT_VERSION instead
     assert identity() == expected
+
+
+# Of run unet/seed3, as version 0.1.0 gave them before files counted by their contents: a change of a literal makes runs on disk
+# stale, or has them scored anew. Files that are not there count by their paths, as all did then.
+IDENTITIES = {
+    "title=plain": ("6bfdbe5195c167f0", ["800a6fa5dfd85c68", "b178022d5db66f99"]),
+    "data.road.groups='^(.)'; data.road.stratify=true": ("bd7f1966f98f0509", ["800a6fa5dfd85c68", "b178022d5db66f99"]),
+    "data.polyps.groups='^(.)'; data.polyps.folds=5": ("6bfdbe5195c167f0", ["800a6fa5dfd85c68", "c299d13400148b64"]),
+    "data.road.split_file=gone.json": ("7e86c6fa85d62896", ["800a6fa5dfd85c68", "b178022d5db66f99"]),
+    "data.road.groups={file: gone.csv}": ("e085540414aa0c41", ["800a6fa5dfd85c68", "b178022d5db66f99"]),
+    "data.polyps.split_file=gone.json": ("6bfdbe5195c167f0", ["800a6fa5dfd85c68", "fa86af5a8e8ed530"]),
+    "data.polyps.groups={file: gone.csv}": ("6bfdbe5195c167f0", ["800a6fa5dfd85c68", "9398d9cc45499a71"]),
+}
+
+
+@pytest.mark.parametrize("settings", IDENTITIES)
+def test_identities_of_studies_without_files_are_what_they_always_were(settings: str) -> None:
+    run = plan_of(STUDY, *settings.split("; ")).first("unet")
+    assert (run.identity, [scoring.asked for scoring in run.scored_on]) == IDENTITIES[settings]
+
+
+FILED = {"data.{}.split_file": "{}", "data.{}.groups": "{{file: {}}}"}
+
+
+def told(path: Path, key: str, store: Store | None = None, data_root: Path | None = None) -> tuple[str, str]:
+    """Identity of run unet/seed3 with a file for its own data, and what its cross-evaluation asks with one for the target's."""
+
+    def run(name: str) -> Run:
+        setting = f"{key.format(name)}={FILED[key].format(path)}"
+        return make_plan(parse_study(STUDY, settings=[setting]), data_root, store).first("unet")
+
+    return run("road").identity, run("polyps").scored_on[1].asked
+
+
+@pytest.mark.parametrize("key", FILED)
+def test_files_count_by_what_is_in_them_not_by_where_they_lie(tmp_path: Path, key: str) -> None:
+    here, there = tmp_path / "here", tmp_path / "elsewhere" / "there"
+    there.parent.mkdir()
+    here.write_text("image,group\na,1\n")
+    before = told(here, key)
+    here.rename(there)
+    assert told(there, key) == before
+    assert told(Path("there"), key, data_root=there.parent) == before
+    there.write_text("image,group\na,2\n")
+    after = told(there, key)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False]
+
+
+@pytest.mark.parametrize("key", FILED)
+def test_a_file_that_is_gone_is_taken_for_what_the_store_notes(tmp_path: Path, key: str) -> None:
+    file, store = tmp_path / "file", Store(tmp_path / "out")
+    assert told(file, key, store) == told(file, key)  # nothing is noted yet
+    file.write_text("image,group\na,1\n")
+    before = told(file, key, store)
+    note_files(make_plan(parse_study(STUDY, settings=[f"{key.format('road')}={FILED[key].format(file)}"])), store)
+    file.write_text("image,group\na,2\n")
+    assert told(file, key, store) != before  # what is there counts
+    file.unlink()
+    assert told(file, key, store) == before
+    assert told(tmp_path / "another", key, store) != before
+    for damage in ("[]", "{", ""):
+        (store.root / NOTED).write_text(damage)
+        assert told(file, key, store) == told(file, key)
+
+
+def test_a_study_that_names_no_files_notes_none(tmp_path: Path) -> None:
+    note_files(plan_of(), Store(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("recipe.epochs=3", "recipe.epochs=4", "recipe.epochs was 3, is 4"),
+        ("data.road.groups=(a)", "data.road.groups=null", "data.groups was (a), is None"),
+        (
+            "data.road.groups={file: gone.csv}",
+            "title=other",
+            "data.groups.file was gone.csv, is None, data.groups.image was image, is None, data.groups.group was group, is None",
+        ),
+        ("title=a", "title=b", "made by another version"),
+    ],
+)
+def test_differences_name_the_keys(before: str, after: str, words: str) -> None:
+    record = {"values": plan_of(STUDY, before).first("unet").config.values()}
+    assert differences(plan_of(STUDY, after).first("unet"), record) == words
+
+
+def test_keys_that_a_record_is_too_old_to_have_are_no_differences() -> None:
+    run = plan_of().first("unet")
+    record = {"values": {key: value for key, value in run.config.values().items() if key not in LATER}}
+    assert differences(run, record) == "made by another version"
 
 
 @pytest.mark.parametrize(

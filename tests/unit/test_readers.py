@@ -18,6 +18,7 @@ import fakes
 from fakes import bitmap_object, polygon_object, save, write_annotation
 from segstudy.data import cityscapes, faults, folder, kvasir, supervisely
 from segstudy.data.core import Dataset, Sample, load_pair
+from segstudy.data.pairing import Neighbours, list_images
 from segstudy.errors import DataError
 
 
@@ -46,6 +47,18 @@ def refuse(dataset: Dataset) -> None:
 
 
 # Cityscapes
+
+
+def test_a_folder_that_cannot_be_listed_is_one_message(tmp_path: Path) -> None:
+    long, file = tmp_path / ("x" * 300), tmp_path / "file.png"
+    file.touch()
+    with pytest.raises(DataError, match=r"xxx: cannot be listed \(File name too long\)$"):
+        list_images(long)
+    for missing in (file, file / "below", tmp_path / "absent"):
+        with pytest.raises(DataError, match=rf"{missing}: no such folder$"):
+            list_images(missing)
+    for place in (long, file):
+        assert Neighbours()(place / "a.png") == ""
 
 
 @pytest.mark.parametrize("mirror", [False, True])

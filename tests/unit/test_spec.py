@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from segstudy.errors import SpecError
+from segstudy.errors import DataError, SpecError
 from segstudy.plan import make_plan
-from segstudy.spec import factor_kind, load_study, packaged_studies, parse_study, resolve
+from segstudy.spec import factor_kind, find_path, load_study, packaged_studies, parse_study, resolve
 
 STUDY = """\
 name: s
@@ -850,6 +850,16 @@ def test_kind_is_the_papers(key: str, kind: str) -> None:
 
 
 # Anything that YAML can say, put anywhere into a right study: a study that can be planned, or a SpecError.
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/x", "gone"])
+def test_a_file_that_cannot_be_is_not_found(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"^data\.d\.root: '{name}' was not found; looked at\n  {tmp_path}/{name}\n"):
+        find_path(name, "data.d.root", tmp_path, "")
+    if name == "gone":
+        (tmp_path / name).touch()
+        assert find_path(name, "data.d.root", tmp_path, "") == (tmp_path / name).resolve()
+        assert find_path(name, "data.d.root", tmp_path / ("x" * 300), str(tmp_path)) == (tmp_path / name).resolve()
+
+
 TREE: dict[str, Any] = {
     "name": "s",
     "title": "t",
@@ -857,6 +867,7 @@ TREE: dict[str, Any] = {
     "data": {
         "d": {"reader": "kvasir", "root": "r", "synthetic": {"num_images": 4, "size": [8, 8]}},
         "f": {"reader": "folder", "root": "r", "classes": ["a", "b"], "ignore_values": [255], "num_classes": 2},
+        "g": {"reader": "kvasir", "root": "r", "groups": {"file": "g.csv", "image": "i"}, "split_file": "s.json"},
     },
     "recipe": {"epochs": 2, "optimizer": {"name": "sgd", "lr": 0.1}, "deterministic": False},
     "experiments": {
@@ -960,6 +971,11 @@ PLACES = st.sampled_from(places_of(TREE))
 @example(("seeds",), "[" * 400)
 @example(("recipe", "epochs"), "9" * 5000)
 @example(("title",), '"\\ud800"')
+@example(("data", "g", "split_file"), '"\\ud800"')
+@example(("data", "g", "split_file"), '"a\\0b"')
+@example(("data", "g", "groups", "file"), "~nobody-of-this-name/g.csv")
+@example(("data", "g", "groups", "file"), "x" * 300)
+@example(("data", "g", "groups", "file"), "/")
 def test_anything_anywhere_is_a_plan_or_a_plain_error(place: tuple[Any, ...], text: str) -> None:
     try:
         study = parse_study(flow(TREE, place, text))

@@ -197,6 +197,45 @@ def test_changed_settings_are_refused_and_set_aside_on_request(data, tmp_path):
     assert (tmp_path / "out" / "runs" / "unet" / "seed42.old1" / "best.safetensors").is_file()
 
 
+def groups_of(data, name="patients.csv", extra=""):
+    """A CSV that puts three images into each group, and the setting that names it."""
+    names = sorted(path.stem for path in (data / "Kvasir-SEG" / "images").iterdir())
+    rows = [f"{name},{extra}{k // 3}\n" for k, name in enumerate(names)]
+    (data / name).write_text("image,group\n" + "".join(rows))
+    return [f"data.kvasir.groups={{file: {data / name}}}"]
+
+
+def test_a_table_of_groups_may_move_but_not_change(data, tmp_path):
+    first = workshop_at(data, tmp_path / "out", epochs=1, settings=groups_of(data))
+    assert run_part(first) == []
+    (data / "patients.csv").unlink()
+    moved = workshop_at(data, tmp_path / "out", epochs=1, settings=groups_of(data, "moved.csv"))
+    (run,) = make_plan(moved.study).select(["unet"]).runs
+    assert moved.store.run("unet", 42).state(run.identity, run.scored_on) == "done"
+    assert run_part(moved) == []
+    edited = workshop_at(data, tmp_path / "out", epochs=1, settings=groups_of(data, "moved.csv", extra="p"))
+    message = r"1 runs there were made with other settings:\n  unet/seed42: data\.groups\.file was sha256:\w+, is sha256:\w+\n"
+    with pytest.raises(StoreError, match=message):
+        run_part(edited)
+    assert run_part(edited, replace=True) == []
+
+
+def test_a_finished_study_needs_its_files_no_more_but_an_unfinished_one_says_which_is_missing(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=groups_of(data))
+    run_part(workshop)
+    (data / "patients.csv").unlink()
+    for study in (workshop.study, load_study(tmp_path / "out" / "study.yaml")):
+        plan = make_plan(study, store=workshop.store).select(["unet"])
+        assert execute(workshop, plan) == []
+        assert len(read_evaluations(workshop.store, plan)) == 2
+    with pytest.raises(SegstudyError, match=r"^data\.kvasir\.groups\.file: '.*patients\.csv' was not found; looked at"):
+        run_part(
+            workshop_at(
+                data, tmp_path / "new", epochs=1, settings=[f"data.kvasir.groups={{file: {data / 'patients.csv'}}}"]
+            )
+        )
+
+
 def test_changed_data_are_noticed_when_a_run_goes_on(data, tmp_path):
     workshop = workshop_at(data, tmp_path / "out", epochs=2)
     workshop.progress.task = stop_after(workshop.progress, "epoch 2/2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from segstudy.cli import audit, cache, data, fetch, numbers, study
@@ -17,6 +18,11 @@ def main() -> None:
         app()
     except SegstudyError as error:
         print(f"segstudy: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"segstudy: {error.filename}: no file or folder can have so long a name; correct it", file=sys.stderr)
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:  # Typer's answer to Ctrl-C

@@ -87,8 +87,8 @@ def fetch(
     from segstudy.data.catalogue import known
     from segstudy.data.fetch import data_places
     from segstudy.data.fetch import fetch as fetch_dataset
-    from segstudy.data.load import DATA_VARIABLE
     from segstudy.progress import showing
+    from segstudy.spec import DATA_VARIABLE
 
     folder = (to or Path(os.environ.get(DATA_VARIABLE) or ".")).expanduser().resolve()
     with showing(quiet) as progress:

@@ -40,14 +40,15 @@ Replace = Annotated[bool, typer.Option("--replace", help="Set runs of other sett
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
-def plan_of(study: str, out: Path | None, settings: list[str] | None) -> tuple[Plan, Store]:
-    """The plan of a study, settings carried out, and the store that it is kept in."""
+def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path | None = None) -> tuple[Plan, Store]:
+    """The plan of a study, settings carried out, and the store that it is kept in; ``data`` is where data lie."""
     from segstudy.plan import make_plan
     from segstudy.spec import load_study
     from segstudy.store import Store
 
-    plan = make_plan(load_study(study, settings or ()))
-    return plan, Store((out or Path(plan.study.name)).resolve())
+    read = load_study(study, settings or ())
+    store = Store((out or Path(read.name)).resolve())
+    return make_plan(read, data, store), store
 
 
 def run_of(name: str) -> tuple[str, str, int | None]:

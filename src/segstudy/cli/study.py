@@ -52,7 +52,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Do what is missing of a study, then write its report; call it again after any interruption."""
-    whole, store = plan_of(study, out, set_)
+    whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
     if dry_run:
         _print_plan(part, store)
@@ -109,6 +109,8 @@ def status(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = F
     for row in rows:
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
+        if row["differs"]:
+            print(f"stale: {row['run']} was made with other settings: {row['differs']}")
     unfinished = len(rows) - len(states.get("done", []))
     print(f"next: segstudy run {study}" if unfinished else f"next: open {shown(store.page)}")
 
@@ -202,7 +204,7 @@ def import_(
     from segstudy.launch import import_checkpoint
     from segstudy.progress import showing
 
-    whole, store = plan_of(study, out, set_)
+    whole, store = plan_of(study, out, set_, data)
     chosen = whole.select([experiment], seed).runs[0]
     with showing() as progress:
         import_checkpoint(workshop_of(whole, store, data, progress), chosen, checkpoint)
@@ -210,7 +212,8 @@ def import_(
 
 
 def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    from segstudy.store import read_json
+    from segstudy.plan import differences
+    from segstudy.store import read_json, read_yaml
 
     rows = []
     for each in plan.runs:
@@ -229,6 +232,7 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
                 "epochs": each.config.recipe.epochs,
                 "seconds_per_epoch": cost.get("seconds_per_epoch"),
                 "failure": folder.failure.read_text().strip() if state == "failed" else None,
+                "differs": differences(each, read_yaml(folder.config)) if state == "stale" else None,
             }
         )
     return rows
@@ -277,11 +281,15 @@ def _print_plan(plan: Plan, store: Store) -> None:
     table = Table(box=None)
     for heading in ("run", "differs from its base in", "kind", "state", "epochs", "s/epoch"):
         table.add_column(heading, no_wrap=True)
-    for row in _run_rows(plan, store):
+    rows = _run_rows(plan, store)
+    for row in rows:
         seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
         epochs = f"{row['epochs_done']}/{row['epochs']}"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for row in rows:
+        if row["differs"]:
+            print(f"stale: {row['run']} was made with other settings: {row['differs']}")
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
     unequal = unequal_budgets(plan)
     print(

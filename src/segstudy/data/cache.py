@@ -40,6 +40,9 @@ from segstudy.store import RunFolder, Store, building, read_json, write_json
 # Raised whenever the same files would give other arrays than before.
 CACHE_VERSION = 1
 LABELS_SHRINK = 10  # compressed labels take less than this share of their pixels, mostly much less
+IDS = "samples.json"  # in each part's folder: ids of the samples, in the order of the arrays
+
+Arrays = Rows | Pieces
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,26 @@ class CachedSplit:
     dataset: Dataset
     split: str
     samples: tuple[Sample, ...]
-    images_nhwc: Rows | Pieces
-    labels_nhw: Rows | Pieces
+    images_nhwc: Arrays
+    labels_nhw: Arrays
     fingerprint: str
     native_labels: Pieces | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+@dataclass(frozen=True)
+class KeptPart:
+    """A part of a split as it lies in the cache: the ids of its samples, and ``images`` or ``labels`` or both, in their order."""
+
+    ids: list[str]
+    arrays: dict[str, Arrays]
+
+    def read(self, array: str, sample_id: str) -> Bytes:
+        """One sample's image (h, w, 3) or labels (h, w)."""
+        found: Bytes = self.arrays[array][np.array([self.ids.index(sample_id)])][0]
+        return found
 
 
 def resize_pair(image: Image.Image, labels: Labels, size: int) -> tuple[Bytes, Labels]:
@@ -113,14 +129,38 @@ def open_cache(
     content = remembered_fingerprint(samples, store)
     folders = cache_folders(dataset, split, parts_of(size, native_labels), content, store)
     _build_missing(dataset, split, folders, progress)
-    native = Pieces(folders["labels"] / "labels.zlib") if "labels" in folders else None
+    opened = {part: _open_arrays(folder, part) for part, folder in folders.items()}
+    native = opened["labels"]["labels"] if "labels" in opened else None
+    assert native is None or isinstance(native, Pieces)
     if size is None:
         assert native is not None
-        images = Pieces(folders["images"] / "images.raw")
-        return CachedSplit(dataset, split, samples, images, native, content, native)
-    resized = folders[str(size)]
-    rows = Rows(resized / "images.npy"), Rows(resized / "labels.npy")
-    return CachedSplit(dataset, split, samples, *rows, content, native)
+        return CachedSplit(dataset, split, samples, opened["images"]["images"], native, content, native)
+    resized = opened[str(size)]
+    return CachedSplit(dataset, split, samples, resized["images"], resized["labels"], content, native)
+
+
+def find_part(store: Store, dataset: str, split: str, part: str, ids: Iterable[str]) -> KeptPart | None:
+    """The newest of a part's folders that holds ``ids``, for whoever has the names alone; None if there is none."""
+    folders = store.cache.glob(f"{dataset}-{split}-{part}-*")
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            kept = KeptPart(read_json(folder / IDS), _open_arrays(folder, part))
+        except (StoreError, DataError):
+            continue  # being built, or damaged: the next run builds it anew
+        if set(ids) <= set(kept.ids):
+            return kept
+    return None
+
+
+def _open_arrays(folder: Path, part: str) -> dict[str, Arrays]:
+    return {array: (Rows if part.isdigit() else Pieces)(path) for array, path in _files(folder, part).items()}
+
+
+def _files(folder: Path, part: str) -> dict[str, Path]:
+    """Where the arrays of a part lie in its folder."""
+    if part.isdigit():
+        return {"images": folder / "images.npy", "labels": folder / "labels.npy"}
+    return {part: folder / {"images": "images.raw", "labels": "labels.zlib"}[part]}
 
 
 def parts_of(size: int | None, native_labels: bool) -> tuple[str, ...]:
@@ -183,7 +223,7 @@ def _build(dataset: Dataset, split: str, targets: Mapping[str, Path], progress: 
             "room (segstudy cache STUDY --clear-unused removes what is no longer read), or choose another --out"
         ) from None
     for target in targets.values():
-        write_json(target / "samples.json", [sample.id for sample in samples])
+        write_json(target / IDS, [sample.id for sample in samples])
 
 
 def _native_pixels(sample: Sample) -> int:
@@ -214,15 +254,15 @@ def _mb(num_bytes: float) -> str:
 
 
 def _writers(part: str, folder: Path, num_images: int, native_pixels: int) -> dict[str, RowsWriter | PiecesWriter]:
-    if part == "labels":
-        return {"labels": PiecesWriter(folder / "labels.zlib", num_images, 0)}
-    if part == "images":
-        return {"images": PiecesWriter(folder / "images.raw", num_images, native_pixels * 3)}
-    shape = (num_images, int(part), int(part))
-    return {
-        "images": RowsWriter(folder / "images.npy", (*shape, 3)),
-        "labels": RowsWriter(folder / "labels.npy", shape),
-    }
+    files = _files(folder, part)
+    if part.isdigit():
+        shape = (num_images, int(part), int(part))
+        return {
+            "images": RowsWriter(files["images"], (*shape, 3)),
+            "labels": RowsWriter(files["labels"], shape),
+        }
+    # of compressed labels, what room they need is not known before
+    return {part: PiecesWriter(files[part], num_images, native_pixels * 3 if part == "images" else 0)}
 
 
 def _arrays(part: str, image: Image.Image, labels: Labels) -> dict[str, Bytes]:
@@ -283,10 +323,14 @@ class Entry(NamedTuple):
 
 
 def list_cache(store: Store) -> list[Entry]:
-    """Everything that a store's cache holds, by name."""
-    if not store.cache.is_dir():
+    """Everything that a store's cache holds, by name; a cache that cannot be listed is a :class:`StoreError`."""
+    try:
+        found = sorted(store.cache.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [_entry(folder) for folder in sorted(store.cache.iterdir()) if folder.is_dir()]
+    except OSError as error:
+        raise StoreError(f"{store.cache}: cannot be listed ({error.strerror}); choose another --out") from None
+    return [_entry(folder) for folder in found if folder.is_dir()]
 
 
 def _entry(folder: Path) -> Entry:
@@ -294,7 +338,7 @@ def _entry(folder: Path) -> Entry:
     num_images = num_bytes = 0
     with contextlib.suppress(StoreError, OSError, TypeError):  # half-built, or taken away meanwhile
         num_bytes = sum(path.stat().st_size for path in folder.iterdir())
-        num_images = len(read_json(folder / "samples.json"))
+        num_images = len(read_json(folder / IDS))
     return Entry(folder, dataset, split, part, num_images, num_bytes, not folder.name.startswith("."))
 
 

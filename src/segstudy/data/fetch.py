@@ -22,11 +22,12 @@ from types import ModuleType
 from typing import Any
 
 from segstudy.data.catalogue import Archive, ByHand, Known, Mirror, known
-from segstudy.data.load import DATA_VARIABLE, read_dataset
+from segstudy.data.load import read_dataset
 from segstudy.data.unpack import Limits, unpack
 from segstudy.errors import DataError, SegstudyError, listing
 from segstudy.progress import Progress
 from segstudy.schema import Data
+from segstudy.spec import DATA_VARIABLE
 from segstudy.store import building, file_sha256
 
 DOWNLOADS = ".downloads"

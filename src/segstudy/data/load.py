@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,35 +14,8 @@ from segstudy.data.groups import group_by_pattern, group_by_table
 from segstudy.data.splits import check_keys, class_traits, read_split, redraw, set_aside
 from segstudy.errors import DataError, listing
 from segstudy.schema import Data
-from segstudy.spec import Protocol
+from segstudy.spec import Protocol, find_path
 from segstudy.store import Store
-
-DATA_VARIABLE = "SEGSTUDY_DATA"
-
-
-def find_path(given: str, what: str, data_root: Path | None, study_folder: str) -> Path:
-    """Find a file or folder that a study names.
-
-    An absolute path is taken as it is. A relative one is looked for in ``data_root`` (``--data``), in the folder
-    that the environment variable ``SEGSTUDY_DATA`` names, beside the study file, and in the current folder.
-
-    Raises
-    ------
-    DataError
-        With every place that was looked at.
-
-    """
-    path = Path(given).expanduser()
-    roots = [data_root, os.environ.get(DATA_VARIABLE), study_folder, Path.cwd()]
-    places = [path] if path.is_absolute() else list(dict.fromkeys(Path(root) / path for root in roots if root))
-    for place in places:
-        if place.exists():
-            return place.resolve()
-    looked = "\n".join(f"  {place}" for place in places)
-    raise DataError(
-        f"{what}: '{given}' was not found; looked at\n{looked}\n"
-        f"Say where datasets lie with --data DIR or the environment variable {DATA_VARIABLE}, or correct the path."
-    )
 
 
 def load_dataset(

@@ -33,16 +33,20 @@ def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
     Raises
     ------
     DataError
-        If the folder is missing or holds no image.
+        If the folder is missing, cannot be listed, or holds no image.
 
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: path.name)  # paths sort without case on Windows
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{folder}: no such folder") from None
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
     images: dict[str, Path] = {}
     unread: dict[str, Path] = {}
     faults = []
     folded: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):  # paths sort without case on Windows
+    for path in paths:
         if path.name.startswith("."):
             continue
         if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -147,7 +151,10 @@ class Neighbours:
         """What to add to the message about a missing file; nothing where no name is like its own."""
         folder = missing.parent
         if folder not in self.folders:
-            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+            try:
+                names = sorted(path.name for path in folder.iterdir())
+            except OSError:  # there is no such folder, or none can have this name
+                names = []
             self.folders[folder] = {_fold(name): name for name in names}
         name = self.folders[folder].get(_fold(missing.name))
         return f" ('{name}' there differs only in {_difference(missing.name, name)})" if name else ""

@@ -15,11 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from segstudy.data.packed import Pieces, Rows
-from segstudy.errors import DataError, StoreError
+from segstudy.data.cache import KeptPart, find_part, parts_of
 from segstudy.report.contrasts import Frames, image_frame
 from segstudy.report.results import Evaluated
-from segstudy.store import Store, read_json
+from segstudy.store import Store
 
 PERCENTILES = (10, 50, 90)
 SHOWN_PX = 512  # the longer side of an image that was not resized
@@ -66,33 +65,20 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Arrays of a split in the cache, with their ids in order."""
-
-    ids: list[str]
-    arrays: Rows | Pieces
-
-    def read(self, name: str) -> NDArray[np.uint8]:
-        """The array of image ``name``, (h, w) or (h, w, 3)."""
-        found: NDArray[np.uint8] = self.arrays[np.array([self.ids.index(name)])][0]
-        return found
-
-
-@dataclass(frozen=True)
 class Cached:
     """A cached split, resized or (``size`` None) as it came."""
 
     size: int | None
-    images: Kept
-    labels: Kept
+    images: KeptPart
+    labels: KeptPart
 
     def image(self, name: str) -> NDArray[np.uint8]:
         """Image ``name``, RGB (h, w, 3), as it is shown."""
-        return self._shown(self.images.read(name), Image.Resampling.LANCZOS)
+        return self._shown(self.images.read("images", name), Image.Resampling.LANCZOS)
 
     def truth(self, name: str) -> Labels:
         """Its true labels (h, w), as they are shown."""
-        return self._shown(self.labels.read(name), Image.Resampling.NEAREST)
+        return self._shown(self.labels.read("labels", name), Image.Resampling.NEAREST)
 
     def _shown(self, array: NDArray[np.uint8], resample: Image.Resampling) -> NDArray[np.uint8]:
         scale = SHOWN_PX / max(array.shape[:2])
@@ -104,23 +90,10 @@ class Cached:
 
 def open_cached(store: Store, dataset: str, split: str, size: int | None, ids: Sequence[str]) -> Cached | None:
     """The newest cached arrays that hold ``ids``, or None when the cache has been cleared."""
-    native, resized = (("images", "images.raw"), ("labels", "labels.zlib")), ("images.npy", "labels.npy")
-    places = native if size is None else [(str(size), name) for name in resized]
-    found = [_newest(store, f"{dataset}-{split}-{part}-*", name, ids) for part, name in places]
-    kept = [one for one in found if one is not None]
-    return Cached(size, *kept) if len(kept) == len(found) else None
-
-
-def _newest(store: Store, pattern: str, name: str, ids: Sequence[str]) -> Kept | None:
-    for folder in sorted(store.cache.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            names = read_json(folder / "samples.json")
-            arrays = Rows(folder / name) if name.endswith(".npy") else Pieces(folder / name)
-        except (StoreError, DataError):
-            continue  # being built, or damaged: the next run builds it anew
-        if set(ids) <= set(names):
-            return Kept(names, arrays)
-    return None
+    found = [find_part(store, dataset, split, part, ids) for part in parts_of(size, native_labels=False)]
+    kept = [part for part in found if part is not None]
+    # one part holds images and labels, or each has its own
+    return Cached(size, kept[0], kept[-1]) if len(kept) == len(found) else None
 
 
 def _size_of(evaluated: Evaluated) -> int | None:

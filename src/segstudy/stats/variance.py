@@ -33,7 +33,8 @@ _POINTS = {1: 500, 2: 50, 3: 16}  # at which the distribution of each part's est
 class Variance:
     """Independent parts of a number's variance: ``parts`` and their degrees of freedom, all (p, m).
 
-    ``degrees`` are for intervals, ``test_degrees``, never more, for tests.
+    The first part is of the images, the others, none to two, of the seeds of one or two recipes. ``degrees`` are for
+    intervals, ``test_degrees``, never more, for tests.
     """
 
     parts: Values
@@ -52,20 +53,27 @@ class Variance:
         With several parts there is no exact interval. Satterthwaite's takes their sum for one estimate, which covers
         too little where few seeds make most of the variance; Banerjee's (see :meth:`p_value`) is too wide where they
         do not. Here each part's own squared quantile counts by a power of the part's share of the sum, Satterthwaite's
-        by the rest, and Banerjee's width is never exceeded. On normally distributed data this covers 0.935 to 0.975
-        with two seeds and 0.95 to 0.97 with more.
+        by the rest, and Banerjee's width is never exceeded. The seeds of two recipes are first made one part in the same
+        way: with equal numbers of seeds that is Welch's, the more unequal they are the lower the power. On normally
+        distributed data all this covers 0.935 to 0.975 with two seeds and 0.95 to 0.97 with more.
 
-        Sources: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics 1946; the
-        power was found by simulation (``docs/explanation/uncertainty.md``).
+        Sources: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics 1946; Welch,
+        The generalization of Student's problem, Biometrika 1947; the powers were found by simulation
+        (``docs/explanation/uncertainty.md``).
         """
         tail = (1 - level) / 2
-        total = self.parts.sum(axis=0)
-        shares = np.divide(self.parts, total, out=np.zeros(self.parts.shape), where=total > 0)
-        own = shares**_OWN
-        together = 1 / np.maximum((shares**2 / self.degrees).sum(axis=0), 1 / self.degrees.sum(axis=0))
-        weighted = (own * special.stdtrit(self.degrees, tail) ** 2).sum(axis=0)
-        weighted += (1 - own.sum(axis=0)) * special.stdtrit(together, tail) ** 2
-        width: Values = np.minimum(np.sqrt(total * weighted), _cautious(self.parts, self.degrees, tail))
+        parts, degrees, squares = self.parts, self.degrees, special.stdtrit(self.degrees, tail) ** 2
+        if len(parts) == 3:
+            uneven = 1 - degrees[1:].min(axis=0) / degrees[1:].max(axis=0)
+            seeds = _together(parts[1:], degrees[1:], squares[1:], tail, uneven / _OWN)
+            parts, degrees, squares = (
+                np.stack([x[0], y]) for x, y in zip((parts, degrees, squares), seeds, strict=True)
+            )
+        if len(parts) == 1:
+            width: Values = np.sqrt(parts[0] * squares[0])
+            return width
+        total, _, square = _together(parts, degrees, squares, tail, np.full(parts.shape[1:], 1 / _OWN))
+        width = np.sqrt(total * square)
         return width
 
     def p_value(self, value: Values) -> Values:
@@ -113,6 +121,23 @@ class Variance:
             return special.ndtr(distance).mean(axis=0) >= power
 
         return _smallest(found, 0.1 * error, least.max(axis=0) + 10 * error)
+
+
+def _together(
+    parts: Values, degrees: Values, squares: Values, tail: float, flatness: Values
+) -> tuple[Values, Values, Values]:
+    """Sum of two parts, its degrees of freedom and its squared quantile, each (m,).
+
+    The quantile is a mean of Satterthwaite's, which a power 1 / ``flatness`` (m,) of each part's share gives to the
+    part's own (``squares``), and no more than makes Banerjee's width.
+    """
+    total = parts.sum(axis=0)
+    shares = np.divide(parts, total, out=np.zeros(parts.shape), where=total > 0)
+    together = 1 / np.maximum((shares**2 / degrees).sum(axis=0), 1 / degrees.sum(axis=0))
+    power = np.divide(1, flatness, out=np.full(flatness.shape, np.inf), where=flatness > 0)
+    own = shares**power
+    mixed = (own * squares).sum(axis=0) + (1 - own.sum(axis=0)) * special.stdtrit(together, tail) ** 2
+    return total, together, np.minimum(mixed, (shares * squares).sum(axis=0))
 
 
 def _cautious(parts: Values, degrees: Values, tail: float | Values) -> Values:
@@ -173,7 +198,8 @@ class Spread:
     """Where a number's noise comes from: ``seeds``, one entry a recipe (none if there was one network of each).
 
     ``image`` (m,) is the variance between images without the residual's share, ``effective_images`` (m,) the number of
-    images that it rests on; ``difference`` tells whether the number is one between two recipes.
+    images that it rests on; ``difference`` tells whether the number is one between two recipes, ``borrowed`` whether the
+    two entries of ``seeds`` are one estimate, taken for both.
     """
 
     seeds: tuple[SeedNoise, ...]
@@ -181,6 +207,7 @@ class Spread:
     effective_images: Values
     num_images: int
     difference: bool
+    borrowed: bool = False
 
     def variance(self, floored: bool = False) -> Variance:
         """Variance of the number; ``floored``: chance may not make a seed's part smaller than its residual alone."""
@@ -188,7 +215,9 @@ class Spread:
         for noise in self.seeds:
             least = noise.residual / self.num_images if floored else 0.0
             parts.append(np.maximum(noise.variance, least) / noise.num_seeds)
-        of_seeds = [np.full(self.image.shape, float(noise.degrees)) for noise in self.seeds]
+        if self.borrowed:
+            parts = [parts[0], parts[1] + parts[2]]
+        of_seeds = [np.full(self.image.shape, float(noise.degrees)) for noise in self.seeds[: len(parts) - 1]]
         for_tests = image_degrees(self.effective_images, self.num_images)
         of_images = difference_degrees(self.effective_images, self.num_images) if self.difference else for_tests
         return Variance(np.stack(parts), np.stack([of_images, *of_seeds]), np.stack([for_tests, *of_seeds]))
@@ -256,6 +285,7 @@ def spread_of(arms: Sequence[Arm], difference: bool = False) -> Spread:
         effective_images=effective_number(influences),
         num_images=num_images,
         difference=difference,
+        borrowed=borrowed,
     )
 
 
