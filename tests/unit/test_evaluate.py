@@ -173,7 +173,9 @@ from segstudy.data.batches import Share
 from segstudy.evaluate import count_split
 rank = int(sys.argv[1])
 torch.distributed.init_process_group("gloo", init_method="file://{folder}/meet", rank=rank, world_size=2)
-counts = count_split(Colours(), split_at(Path({folder!r}), 16), CPU, "native", RULES, share=Share(rank, 2))
+own = Path({folder!r}) / f"data{{rank}}"  # each writes its images itself
+own.mkdir()
+counts = count_split(Colours(), split_at(own, 16), CPU, "native", RULES, share=Share(rank, 2))
 np.savez("{folder}/rank" + str(rank), **counts)
 torch.distributed.destroy_process_group()
 """
