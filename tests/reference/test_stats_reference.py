@@ -259,6 +259,9 @@ def test_one_network_against_several_by_a_slow_analysis_of_variance() -> None:
     _, cautious = slow_half_widths([(image, 1.5 * others), of_seeds], 1 - found.p_value)
     assert_allclose(cautious, abs(found.value), rtol=1e-9)
     assert found.population == "images and seeds" and found.assumption == ALIKE_IN_SEEDS
+    noise = found.components
+    assert noise is not None
+    assert_allclose([noise.seed_variance, noise.seed_degrees], [2 * seeds, 2])
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(3, 3), (3, 5), (2, 7)])
@@ -290,6 +293,10 @@ def test_other_seeds_on_the_two_sides_by_a_slow_analysis_of_variance(ours: int, 
     half = math.sqrt(min(total * own, image * scipy_stats.t.ppf(0.975, degrees) ** 2 + (a + b) * square))
     found = compare(one, other, mean, generator())
     assert_allclose([found.low, found.high], [found.value - half, found.value + half])
+    noise = found.components
+    assert noise is not None
+    two = (first + second) ** 2 / (first**2 / (ours - 1) + second**2 / (theirs - 1))
+    assert_allclose([noise.seed_variance, noise.seed_degrees], [first + second, two])
 
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
@@ -586,6 +593,14 @@ def test_seeds_to_be_safe_are_enough_four_times_in_five() -> None:
             asked.append(detectable(noise, needed - 1, 50) > 1.0)  # so it asks for no fewer
     assert np.mean(plain) < 0.5
     assert np.mean(safe) == pytest.approx(0.8, abs=0.05)
+
+
+def test_networks_that_do_not_differ_at_all_can_be_planned_with() -> None:
+    one = one_each(np.arange(9) / 10)
+    floor = noise_floor({1: one, 2: one, 3: one}, mean)
+    assert (floor.seed_variance, floor.seed_degrees) == (0, 2)
+    found = required(0.8, 0.1, floor, seeds=())
+    assert found.seeds == found.seeds_safe == found.images_safe == 2 and "cannot prove" in found.reason
 
 
 def test_what_a_few_seeds_cannot_prove_is_said() -> None:

@@ -118,6 +118,11 @@ def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
     seen = np.sum([noise.variance for noise in spread.seeds], axis=0) if seeds else nothing
     residual = np.sum([noise.residual for noise in spread.seeds], axis=0) if seeds else nothing
     degrees = image_degrees(spread.effective_images, spread.num_images)
+    own = spread.seeds[:1] if spread.borrowed else spread.seeds  # one estimate, or two that are added (Satterthwaite)
+    squares = np.sum([noise.variance**2 / noise.degrees for noise in own], axis=0) if own else nothing
+    added = np.sum([noise.variance for noise in own], axis=0) if own else nothing
+    least = float(own[0].degrees) if own else math.nan
+    seed_degrees = np.divide(added**2, squares, out=np.full(squares.shape, least), where=squares > 0)
     return tuple(
         Components(
             seed=float(seed[m]),
@@ -127,7 +132,7 @@ def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
             num_images=spread.num_images,
             effective_images=float(spread.effective_images[m]),
             seed_variance=float(seen[m]),
-            seed_degrees=float(sum(noise.degrees for noise in spread.seeds)) if seeds else math.nan,
+            seed_degrees=float(seed_degrees[m]),
             image_degrees=float(degrees[m]),
         )
         for m in range(len(spread.image))
