@@ -175,7 +175,9 @@ def side_of_runs(name: str, store: Store, plan: Plan, on: str | None) -> Side:
         _check_truth(ordered[0], side)
     counts = {seed: array for side in ordered for seed, array in side.counts.items()}
     records = tuple(read_yaml(each.folder.config) for each in found)
-    return Side(name, counts, ordered[0].ids, ordered[0].groups, plan.study.scoring, found[0].meta, records, notes)
+    chosen = " and ".join(dict.fromkeys(str(e.meta["selected_on"]) for e in found))  # one seed may be imported
+    meta = found[0].meta | {"selected_on": chosen}
+    return Side(name, counts, ordered[0].ids, ordered[0].groups, plan.study.scoring, meta, records, notes)
 
 
 def _counts(arrays: dict[str, NDArray[Any]]) -> dict[str, Counts]:
@@ -326,6 +328,7 @@ def _class_records(a: Side, b: Side, measure: Measure, groups: tuple[str, ...] |
             "p_value": finite(difference.p_value),
             "p_holm": finite(float(adjusted[k])),
             "verdict": verdict(difference, float(adjusted[k]), measure.higher_is_better),
+            "reason": difference.reason,
         }
         for k, (name, difference) in enumerate(zip(a.classes, found, strict=True))
     ]

@@ -30,7 +30,7 @@ LATER: dict[str, Any] = {
     "data.split_file": None,
 }
 
-NOTED = "files.json"  # in a store: hashes of the files that its study names
+NOTED = "files.json"  # in a store: where the files that its study names were found, and their hashes
 
 IMPORTED = "unknown (imported)"  # what chose the epoch of a checkpoint that was trained elsewhere
 
@@ -117,12 +117,12 @@ class Run:
 class Plan:
     """All runs of a study, baselines before what is compared with them, in the file's order.
 
-    ``files`` are hashes of the files that the study names, by the path that it gives.
+    ``files`` are the files that the study names, by the path that it gives: where each is, and its hash.
     """
 
     study: Study
     runs: tuple[Run, ...]
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def experiments(self) -> list[str]:
@@ -174,25 +174,31 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
     return Plan(study, tuple(runs), files)
 
 
-def by_content(study: Study, data_root: Path | None, noted: Mapping[str, str]) -> tuple[Study, dict[str, str]]:
+def by_content(
+    study: Study, data_root: Path | None, noted: Mapping[str, Mapping[str, str]]
+) -> tuple[Study, dict[str, dict[str, str]]]:
     """Put hashes in the place of the paths of tables of groups and split files, as what is in them counts, not where they lie.
 
-    A file that cannot be read has the hash that was ``noted``, else it keeps its path: whoever needs it says what is wrong.
+    Who says where data lie is taken at their word; who does not, means the file that was ``noted``, if it is there still. A
+    file that cannot be found has the hash that was noted, else it keeps its path: whoever needs it says what is wrong.
 
     Returns
     -------
     tuple
-        The study so told, and each path's hash.
+        The study so told; and for each path, where the file is and its hash.
 
     """
-    hashes: dict[str, str] = {}
+    files: dict[str, dict[str, str]] = {}
 
     def hashed(path: str) -> str:
+        known = noted.get(path, {})
         try:
-            hashes[path] = f"sha256:{file_sha256(find_path(path, '', data_root, study.folder))[:16]}"
+            again = data_root is None and known and Path(known["path"]).is_file()
+            place = Path(known["path"]) if again else find_path(path, "", data_root, study.folder)
+            files[path] = {"path": str(place), "hash": f"sha256:{file_sha256(place)[:16]}"}
         except SegstudyError:
-            hashes.update({path: noted[path]} if path in noted else {})
-        return hashes.get(path, path)
+            files.update({path: dict(known)} if known else {})
+        return files[path]["hash"] if path in files else path
 
     told = {}
     for name, data in study.data.items():
@@ -202,20 +208,23 @@ def by_content(study: Study, data_root: Path | None, noted: Mapping[str, str]) -
         if data.split_file is not None:
             changes["split_file"] = hashed(data.split_file)
         told[name] = data.model_copy(update=changes)
-    return study.model_copy(update={"data": told}), hashes
+    return study.model_copy(update={"data": told}), files
 
 
-def read_noted(store: Store) -> dict[str, str]:
-    """Hashes of files, by path, that :func:`note_files` wrote; none when they cannot be read."""
+def read_noted(store: Store) -> dict[str, dict[str, str]]:
+    """What :func:`note_files` wrote, by the path that the study gives; nothing when it cannot be read."""
     try:
         noted = read_json(store.root / NOTED)
     except StoreError:
         return {}
-    return noted if isinstance(noted, dict) else {}
+    sound = isinstance(noted, dict) and all(
+        isinstance(file, dict) and {"path", "hash"} <= set(file) for file in noted.values()
+    )
+    return noted if sound else {}
 
 
 def note_files(plan: Plan, store: Store) -> None:
-    """Write down the hashes of the files that a plan was made with, for when the files are no longer there."""
+    """Write down which files a plan was made with, for who does not say where they lie, and for when they are gone."""
     if plan.files:
         write_json(store.root / NOTED, dict(plan.files))
 

@@ -23,9 +23,9 @@ from scipy.special import expit, logit
 from segstudy.errors import DataError, SegstudyError
 from segstudy.measures import iou, mean_iou
 from segstudy.stats import resampling
-from segstudy.stats.comparison import ALIKE_IN_SEEDS, compare, holm, verdict
+from segstudy.stats.comparison import ALIKE_IN_SEEDS, NOTHING_SAID, compare, holm, verdict
 from segstudy.stats.exchange import exchange_networks
-from segstudy.stats.intervals import TOO_WIDE, bootstrap_each, estimate, estimate_each
+from segstudy.stats.intervals import NOTHING_LEFT_OUT, TOO_WIDE, bootstrap_each, estimate, estimate_each
 from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required, upper_limits
 from segstudy.stats.resampling import bootstrap, influences, leave_one_out, merge_groups
 
@@ -199,6 +199,19 @@ def test_bounds_of_a_distance_that_say_nothing_are_left_out() -> None:
     assert below.reason == TOO_WIDE
 
 
+def test_bounds_that_leave_nothing_out_are_none() -> None:
+    few = estimate({0: one_each([0.02, 0.99, 0.97])}, mean)
+    assert few.reason == NOTHING_LEFT_OUT and math.isnan(few.low) and few.method == ""
+    several = estimate({0: one_each([0.5, 0.6, 0.7, 0.55, 0.65])}, mean)
+    assert several.reason == "" and 0.4 < several.low < 0.6 < several.high < 0.8
+    sides = {0: one_each([0.9, 0.1, 0.4])}, {0: one_each([0.2, 0.6, 0.3])}
+    apart = compare(*sides, mean, generator(), limits=(-1, 1))
+    assert apart.reason == NOTHING_SAID and math.isnan(apart.low) and math.isnan(apart.p_value)
+    assert math.isnan(compare(*sides, mean, generator(), questions=99, limits=(-1, 1)).detectable)
+    open_ended = compare(*sides, mean, generator())
+    assert open_ended.reason == "" and open_ended.low < -1 and open_ended.detectable > 1
+
+
 def slow_parts(networks: dict[int, np.ndarray]) -> tuple[float, float, float, float]:
     """Mean squares of a mean's two-way table, by loops: between seeds and between images (of means), the rest, and the
     number of images that decide."""
@@ -352,7 +365,7 @@ def test_bounds_stay_within_limits(seed: int, num_images: int, num_seeds: int) -
     found = estimate(networks, mean)
     assert found.reason or 0 <= found.low < found.value < found.high <= 1
     wider = estimate(networks, mean, level=0.99)
-    assert found.reason or (wider.low <= found.low and found.high <= wider.high)
+    assert found.reason or wider.reason or (wider.low <= found.low and found.high <= wider.high)
     mirrored = estimate({s: one_each(1 - counts[:, 0]) for s, counts in networks.items()}, mean)
     assert_allclose([1 - mirrored.high, 1 - mirrored.low], [found.low, found.high], atol=1e-9)
 

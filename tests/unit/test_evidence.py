@@ -14,8 +14,9 @@ import pytest
 
 from segstudy import measures
 from segstudy.errors import SegstudyError
-from segstudy.plan import Plan, make_plan
+from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.report.build import build_report, every_table
+from segstudy.report.contract import contract
 from segstudy.report.contrasts import collect_frames
 from segstudy.report.diagnosis import reliability_frame
 from segstudy.report.evidence import NOT_COMPARABLE, selection_frame
@@ -182,6 +183,75 @@ def test_tables_agree_on_a_difference_where_a_seed_is_missing(tmp_path: Path) ->
             variants.loc[name, "miou"] - variants.loc["base", "miou"], abs=1e-15
         )
     assert math.isnan(variants.loc["good", "delta_miou_sd"]) and variants.loc["same", "delta_miou_sd"] > 0
+
+
+def test_verdicts_count_comparisons_that_are_not_done_yet(filled: tuple[Store, Plan], tmp_path: Path) -> None:
+    """So none of them turns back when the study's other runs are done; and every table names what is missing."""
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan)
+    for seed in (1, 2, 3):
+        store.run("same", seed).evaluation("spot", "test").unlink()
+    before, after = (collect_frames(one, plan).effects.set_index("experiment") for one in (store, filled[0]))
+    assert before.loc["same", "verdict"] == "" and math.isnan(before.loc["same", "p_holm"])
+    assert set(before["questions"].dropna()) == set(after["questions"]) == {3}
+    for name in ("good", "large"):
+        assert before.loc[name, "p_value"] == after.loc[name, "p_value"]
+        assert before.loc[name, "p_holm"] >= after.loc[name, "p_holm"]
+    tables = tables_of(store, plan)
+    assert "the study's 3 comparisons" in tables["comparisons"].caption
+    assert "No result yet: same (" in tables["class-effects-base"].caption
+    rows = requirements(store, plan, 0.8, 0.05)
+    assert {row["questions"] for row in rows} == {3} and rows[0]["level"] == pytest.approx(1 - 0.05 / 3)
+
+
+def test_captions_say_which_seeds_there_are(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    fill(store, plan)
+    store.run("good", 2).evaluation("spot", "test").unlink()
+    tables = tables_of(store, plan)
+    assert "Mean over seeds (base, same, large: 1, 2, 3; good: 1, 3); ± is" in tables["variants-unet"].caption
+    assert tables["baselines"].caption.count("Mean over 3 seeds (1, 2, 3); ± is their standard deviation.") == 1
+    assert "±" not in tables["class-scores-spot"].caption
+    effects = tables["class-effects-base"]
+    column = next(k for k, column in enumerate(effects.formats) if column.label == "Δ good")
+    assert "seeds 1, 2, 3, epoch chosen on spot/holdout" in effects.rows()[1][column].contract
+
+
+def test_confounded_variants_and_what_else_differs_are_marked_class_by_class(tmp_path: Path) -> None:
+    text = STUDY.replace("PROTOCOL", "held-out").replace("SEEDS", "1, 2, 3")
+    both = "same:  {base: base, change: {model.weights: none, model.encoder: resnet18}, confounded: true}"
+    plan = make_plan(parse_study(re.sub(r"same:  .*", both, text)))
+    fill(Store(tmp_path), plan, {"good": {"precision": "bf16-mixed"}})
+    table = tables_of(Store(tmp_path), plan)["class-effects-base"]
+    assert "Δ same (confounded)" in [column.label for column in table.formats]
+    assert "good also differs in: precision 32-true against bf16-mixed." in table.caption
+
+
+def test_captions_of_cross_rows_and_imported_runs_say_what_chose_the_epoch() -> None:
+    rows = pd.DataFrame(
+        {
+            "experiment": ["unet", "flat"],
+            "seed": [1, 1],
+            "train_data": ["spot", "spot"],
+            "test_data": ["folk", "folk"],
+            "split": ["val", "val"],
+            "selected_on": ["spot/val", "spot/val"],
+            "resolution": ["input", "input"],
+            "protocol": ["paper", "paper"],
+            "n": [10, 10],
+            "miou": [0.5, 0.6],
+        }
+    )
+    flatters = (
+        "Epoch chosen on the reported split of the training data (the review's protocol), which flatters that score"
+    )
+    assert f"{flatters}. Scored" in contract(rows)
+    imported = rows.assign(test_data="spot", selected_on=["spot/val", IMPORTED])
+    assert "which flatters the score; but flat: trained elsewhere and imported, choice unknown." in contract(imported)
+    honest = imported.assign(protocol="held-out", selected_on=["spot/pick", IMPORTED])
+    assert "Epoch chosen on spot/pick, which is never reported; but flat: trained elsewhere" in contract(honest)
+    assert "which split chose the epoch is not known" in contract(rows.assign(selected_on=IMPORTED))
+    assert "folk val (1 image)" in contract(rows.assign(n=1))
 
 
 def test_seeds_scored_on_different_images_have_a_mean_without_interval(tmp_path: Path) -> None:

@@ -400,3 +400,23 @@ def test_budget_is_optimiser_schedule_loss_epochs_and_batch_size(change: str, wo
     lines = unequal_budgets(plan)
     assert len(lines) == (words is not None)
     assert words is None or lines[0].startswith(f"deep: {words}")
+
+
+def test_who_does_not_say_where_data_lie_means_the_file_that_was_noted(tmp_path: Path) -> None:
+    """Another table of the same name beside the study does not make runs stale that were made with --data."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "p.csv").write_text("image,group\na,1\n")
+    (tmp_path / "p.csv").write_text("image,group\na,2\n")
+    (tmp_path / "study.yaml").write_text(
+        "name: s\ndata:\n  d: {reader: folder, root: d, classes: [a, b], groups: {file: p.csv}}\n"
+        "experiments:\n  e: {data: d, model: {arch: unet}}\nseeds: [1]\n"
+    )
+    study, store = load_study(str(tmp_path / "study.yaml")), Store(tmp_path / "out")
+    made = make_plan(study, tmp_path / "data", store)
+    store.root.mkdir()
+    assert make_plan(study, None, store).runs[0].identity != made.runs[0].identity  # nothing is noted yet
+    note_files(made, store)
+    assert make_plan(study, None, store).runs[0].identity == made.runs[0].identity
+    assert make_plan(study, tmp_path, store).runs[0].identity != made.runs[0].identity  # taken at their word
+    (tmp_path / "data" / "p.csv").write_text("image,group\na,3\n")
+    assert make_plan(study, None, store).runs[0].identity != made.runs[0].identity

@@ -239,22 +239,23 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _print_requirements(plan: Plan, store: Store, power: float, difference: float, as_json: bool) -> None:
-    from segstudy.report.planning import num_questions, requirements
+    from segstudy.report.planning import requirements
 
     rows = requirements(store, plan, power, difference)
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    asked = num_questions(plan)
+    asked = rows[0]["questions"]
     corrected = f", as one of the study's {asked} comparisons" if asked > 1 else ""
     print(f"To see a difference of {difference:g} in mIoU with probability {power:g}{corrected}.")
     print("To be safe: if the noise is as large as so few seeds and images leave possible (upper 80 % limits).\n")
     for row in rows:
-        seen = "unknown" if row["detectable"] is None else f"sees {row['detectable']:.4f} as it stands"
+        size = f"{row['num_seeds']} seed{'' if row['num_seeds'] == 1 else 's'} and {row['num_images']:,} images"
+        seen = "unknown" if row["detectable"] is None else f"{size} see {row['detectable']:.4f}"
         print(f"{row['about']}: {seen}")
         for what, other in (("seeds", "images"), ("images", "seeds")):
             if row[what] is not None:
-                needed = f"{row[what]:,} {what} at the present {row[f'num_{other}']:,} {other}"
+                needed = f"{row[what]:,} {what} with {row[f'num_{other}']:,} {other}"
                 print(f"  {needed}; {_safe_words(row[f'{what}_safe'], what)}")
         pairs = [f"{seeds} seeds with {_number_words(images)}" for seeds, *images in row["table"] if images[0]]
         if pairs:

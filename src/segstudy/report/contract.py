@@ -5,8 +5,11 @@ Rows here are of the score frame (:func:`segstudy.report.contrasts.score_frame`)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
+from segstudy.errors import listing
 from segstudy.plan import IMPORTED
 from segstudy.report.results import CONTRACT
 
@@ -20,24 +23,26 @@ LEVELS = {
 }
 
 
-def contract(rows: pd.DataFrame, level: str = "dataset") -> str:
-    """What the scores in ``rows`` rest on, in a few short sentences."""
+def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -> str:
+    """What the scores in ``rows`` rest on, in a few short sentences; ``spread`` where deviations over seeds are printed."""
     rows = rows.dropna(subset=["miou"])
     if rows.empty:
         return "No finished run yet."
     splits = rows.drop_duplicates(["test_data", "split"])
-    where = ", ".join(f"{r.test_data} {r.split} ({r.n:.0f} images)" for r in splits.itertuples())
+    where = ", ".join(
+        f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
+    )
     return (
         f"Split: {where}. {_choice(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; pixels labelled {CONTRACT['ignore']} "
-        f"are ignored. {_seeds(rows)}"
+        f"are ignored. {_seeds(rows, level, spread)}"
     )
 
 
 def scored_words(rows: pd.DataFrame) -> str:
-    """Where the scores in ``rows`` were taken: size and splits."""
+    """Where the scores in ``rows`` were taken, and of which seeds: size, splits, seeds."""
     rows = rows.dropna(subset=["miou"])
     where = dict.fromkeys(f"{r.test_data} {r.split}" for r in rows.itertuples())
-    return f"at {_sizes(rows)}; {', '.join(where)}" if len(rows) else ""
+    return f"at {_sizes(rows)}; {', '.join(where)}; {_listed(set(rows['seed']))}" if len(rows) else ""
 
 
 def choice_words(rows: pd.DataFrame) -> str:
@@ -47,12 +52,13 @@ def choice_words(rows: pd.DataFrame) -> str:
 
 
 def number_words(level: str, scored: str, choice: str) -> str:
-    """The whole contract of one number in a line.
+    """The whole contract of one number in a line; ``level`` is one of ``LEVELS``, or ``images`` for a mean of images' own values.
 
     >>> number_words("class", "at each image's own size; city val", "the last epoch")
     "class level, absent classes left out, background a class, ignore 255, at each image's own size; city val, the last epoch"
     """
-    return ", ".join(part for part in (f"{level} level", RULES, scored, choice) if part)
+    of = "image level, mean over images" if level == "images" else f"{level} level"
+    return ", ".join(part for part in (of, RULES, scored, choice) if part)
 
 
 def _sizes(rows: pd.DataFrame) -> str:
@@ -61,20 +67,36 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 def _choice(rows: pd.DataFrame) -> str:
     """Which split chose the epoch, and what that does to the score."""
-    same = rows["selected_on"] == rows["test_data"] + "/" + rows["split"]
-    if same.all():
-        return "Epoch chosen on the reported split (the review's protocol), which flatters the score."
-    if same.any():
-        return "Epoch chosen on the reported split of the training data (the review's protocol), which flatters that score."
     imported = rows["selected_on"] == IMPORTED
     if imported.all():
         return "Trained elsewhere and imported: which split chose the epoch is not known."
-    chosen = f"Epoch chosen on {', '.join(dict.fromkeys(rows['selected_on'][~imported]))}, which is never reported"
-    return f"{chosen}; runs trained elsewhere and imported are the exception." if imported.any() else f"{chosen}."
+    trained = rows[~imported]
+    if (trained["protocol"] == "paper").all():
+        own = (trained["test_data"] == trained["train_data"]).all()
+        of, that = ("", "the") if own else (" of the training data", "that")
+        chosen = f"Epoch chosen on the reported split{of} (the review's protocol), which flatters {that} score"
+    else:
+        chosen = f"Epoch chosen on {', '.join(dict.fromkeys(trained['selected_on']))}, which is never reported"
+    names = listing(dict.fromkeys(rows["experiment"][imported]))
+    return f"{chosen}; but {names}: trained elsewhere and imported, choice unknown." if imported.any() else f"{chosen}."
 
 
-def _seeds(rows: pd.DataFrame) -> str:
-    seeds = sorted(set(rows["seed"]))
-    if len(seeds) == 1:
-        return f"Single run (seed {seeds[0]}); nothing is known about other seeds."
-    return f"Mean over {len(seeds)} seeds ({', '.join(map(str, seeds))}); ± is their standard deviation."
+def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:
+    seeds: dict[frozenset[int], list[str]] = {}
+    for name, group in rows.groupby("experiment", sort=False):
+        seeds.setdefault(frozenset(group["seed"]), []).append(str(name))
+    first, *others = seeds
+    if not others and len(first) == 1:
+        return f"Single run ({_listed(first)}); nothing is known about other seeds."
+    told = f"{len(first)} seeds ({', '.join(map(str, sorted(first)))})"
+    if others:
+        told = (
+            "seeds (" + "; ".join(f"{listing(of)}: {', '.join(map(str, sorted(s)))}" for s, of in seeds.items()) + ")"
+        )
+    mean = "Of" if level == "image" else "Mean over"
+    return f"{mean} {told}{'; ± is their standard deviation' if spread else ''}."
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    ordered = sorted(seeds)
+    return f"seed{'' if len(ordered) == 1 else 's'} {', '.join(map(str, ordered))}"

@@ -76,7 +76,7 @@ def collect_frames(store: Store, plan: Plan) -> Frames:
     evaluations = read_evaluations(store, plan)
     results, runs, curves = results_frame(plan, evaluations), runs_frame(store, plan), curves_frame(store, plan)
     reported = reported_rows(results, evaluations)
-    scores = score_frame(reported)
+    scores = score_frame(reported).assign(protocol=plan.study.protocol)
     comparison = comparison_frame(runs, scores)
     records: dict[str, list[Any]] = {}
     for run, folder in current_runs(store, plan):

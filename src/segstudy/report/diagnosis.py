@@ -56,7 +56,7 @@ def diagnosis_tables(frames: Frames, number: int) -> list[Table]:
             frame = with_contract(frame, [scores_of(frames, [name], data) for name, data in on])
             formats = (Format("experiment", "Name"), Format("test_data", "Scored on"), *map(_format, shown))
             place = number + len(tables)
-            caption = f"{words} {contract(frames.scores)}"
+            caption = f"{words} {contract(frames.scores, spread=True)}"
             tables.append(Table(f"{place}-{name}", f"Table {place}: {title}", caption, frame, formats))
     return tables
 
@@ -68,7 +68,7 @@ PARTS = ("mean_iou_small", "mean_iou_medium", "mean_iou_large", "miou_", "ece")
 def _format(measure: Measure) -> Format:
     label = measure.label.removesuffix(", mean")
     heading = f"{label} ({measure.unit})" if measure.unit else label
-    return Format(measure.key, heading, 1 if measure.unit else 4, level="dataset")
+    return Format(measure.key, heading, 1 if measure.unit else 4, level="dataset" if measure.pooled else "images")
 
 
 def _boundary_words(rules: ScoringRules) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from segstudy import measures
 from segstudy.counting import measures_of
@@ -137,43 +138,56 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
         ``p_holm``, ``verdict``, and ``flags``: all that differs beside the declared factor, in words.
 
     """
-    rows: list[dict[str, Any]] = []
-    for name in plan.experiments:
+    found = {name: evaluations_of(evaluations, name) for name in plan.experiments}
+    unfair, asked = unfair_variants(plan, found), num_questions(plan, evaluations)
+    rows = []
+    for name, flags in unfair.items():
         run = plan.first(name)
-        if run.comparison is None:
-            continue
-        ours, theirs = evaluations_of(evaluations, name), evaluations_of(evaluations, run.comparison.base)
-        changes = list(run.comparison.changes)
-        flags = differing(records.get(run.comparison.base, []), records.get(name, []), changes)
-        flags += _unfair(ours, theirs, changes) if ours and theirs else []
-        rows.append(
-            {
-                "experiment": name,
-                "base": run.comparison.base,
-                "variant": run.comparison.variant,
-                "confounded": run.comparison.confounded,
-                "dataset": run.config.dataset,
-                "flags": "; ".join(flags),
-                "sides": (ours, theirs),
-            }
-        )
-    asked = sum(
-        bool(ours and theirs) and "scored on" not in row["flags"] for row in rows for ours, theirs in [row["sides"]]
-    )
-    rows = [row | _compared(plan, row["experiment"], row["sides"][0], row["sides"][1], asked) for row in rows]
+        assert run.comparison is not None
+        row: dict[str, Any] = {
+            "experiment": name,
+            "base": run.comparison.base,
+            "variant": run.comparison.variant,
+            "confounded": run.comparison.confounded,
+            "dataset": run.config.dataset,
+        }
+        own, base = records.get(name, []), records.get(run.comparison.base, [])
+        differs = differing(base, own, list(run.comparison.changes))
+        row |= _compared(plan, name, found[name], found.get(run.comparison.base, {}), asked)
+        rows.append(row | {"flags": "; ".join([*differs, *flags])})
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
     frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])
-    return _with_verdicts(frame)
+    return _with_verdicts(frame, np.array([not flags for flags in unfair.values()], dtype=bool))
 
 
-def _unfair(ours: Mapping[int, Evaluated], theirs: Mapping[int, Evaluated], changes: Sequence[str]) -> list[str]:
+def num_questions(plan: Plan, evaluations: Sequence[Evaluated]) -> int:
+    """How many comparisons the study makes, 1 at least: every variant that is planned and not known to be incomparable.
+
+    So verdicts that hold today hold when the study's other runs are done.
+    """
+    found = {name: evaluations_of(evaluations, name) for name in plan.experiments}
+    return max(1, sum(not flags for flags in unfair_variants(plan, found).values()))
+
+
+def unfair_variants(plan: Plan, found: Mapping[str, Mapping[int, Evaluated]]) -> dict[str, list[str]]:
+    """Every variant, and why its scores cannot be compared with its base's; nothing where they can, as far as is known."""
+    compared = {name: c for name in plan.experiments if (c := plan.first(name).comparison) is not None}
+    return {
+        name: _unfair(found.get(name, {}), found.get(c.base, {}), c.changes, plan.first(name).config.resolution)
+        for name, c in compared.items()
+    }
+
+
+def _unfair(
+    ours: Mapping[int, Evaluated], theirs: Mapping[int, Evaluated], changes: Iterable[str], resolution: str
+) -> list[str]:
     """Why two experiments' scores cannot be compared."""
     flags = []
     if not same_images(ours, theirs):
         flags.append("scored on other images")
     elif not same_files(ours, theirs):
         flags.append("scored on files that changed in between; delete the older evaluation and run again")
-    resolutions = {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
+    resolutions = {resolution} | {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
     if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
         flags.append("scored on masks of different sizes")
     return flags
@@ -191,14 +205,18 @@ def _compared(
     draw = generator_for(plan.study.name, name, LEADING.key)
     sides = networks(ours, LEADING.counts), networks(theirs, LEADING.counts)
     limits = LEADING.difference_bounds
-    found = compare(*sides, LEADING.function, draw, groups=one.groups, questions=max(questions, 1), limits=limits)
+    found = compare(*sides, LEADING.function, draw, groups=one.groups, questions=questions, limits=limits)
     return {"split": one.meta["split"], **asdict(found)}
 
 
-def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
-    """p-values corrected over all comparisons of the study that can be made fairly, and what they say."""
-    fair = ~frame["flags"].str.contains("scored on")
-    adjusted = holm([p if ok else np.nan for p, ok in zip(frame["p_value"].astype(float), fair, strict=True)])
+def _with_verdicts(frame: pd.DataFrame, fair: NDArray[np.bool_]) -> pd.DataFrame:
+    """p-values corrected over all comparisons of the study that can be made fairly, and what they say.
+
+    One that has no p-value yet counts as a question all the same, with a p-value of 1.
+    """
+    p_values = frame["p_value"].astype(float).to_numpy()
+    adjusted = holm(np.where(fair, np.nan_to_num(p_values, nan=1.0), np.nan))
+    adjusted = np.where(np.isnan(p_values), np.nan, adjusted)
     words = []
     for row, p, ok in zip(frame.to_dict("records"), adjusted, fair, strict=True):
         known = row["value"] == row["value"]

@@ -9,6 +9,7 @@ import pandas as pd
 from segstudy.measures import OVERALL
 from segstudy.report.contract import contract
 from segstudy.report.contrasts import Frames, over_seeds
+from segstudy.report.evidence import num_questions
 from segstudy.report.tables import Format, Table, mark_confounded, scores_of, with_contract
 
 PRINTED = ("miou", "mdice", "pixel_accuracy")
@@ -64,7 +65,7 @@ def comparisons_table(frames: Frames, number: int) -> Table:
     ]
     told = [about(str(population)) for population in frame["population"]]
     frame = frame.drop(columns="components").assign(variant=mark_confounded(frame), seeds=seeds, about=told)
-    pairs = zip(frame["experiment"], frame["base"], strict=True)
+    pairs = [(str(a), str(b)) for a, b in zip(frame["experiment"], frame["base"], strict=True)]
     frame = with_contract(frame, [scores_of(frames, pair) for pair in pairs])
     formats = (
         Format("experiment", "Name"),
@@ -78,14 +79,15 @@ def comparisons_table(frames: Frames, number: int) -> Table:
         Format("about", "About"),
         *((Format("flags", "Differs beside the factor"),) if frame["flags"].any() else ()),
     )
-    questions = int(frame["p_holm"].notna().sum())
+    questions = num_questions(frames.plan, frames.evaluations)
     caption = (
         "Variant minus base on the same images. p is corrected for the study's "
-        f"{questions} comparison{'s' if questions != 1 else ''} (Holm); a verdict needs p below 0.05, intervals are not "
-        "corrected. “Not distinguishable” does not mean equal: “could have seen” is the smallest true difference that this study "
+        f"{questions} comparison{'s' if questions != 1 else ''} (Holm), finished or not; a verdict needs p below 0.05, "
+        "intervals are not corrected. “Not distinguishable” does not mean equal: “could have seen” is the smallest true difference "
+        "that this study "
         "would find four times in five, corrected likewise. "
         "With one seed a verdict is about these two networks only; another seed could turn it. "
-        f"{contract(frames.scores[frames.scores['train_data'] == frames.scores['test_data']])}"
+        f"{contract(pd.concat([scores_of(frames, pair) for pair in pairs]))}"
     )
     title = f"Table {number}: What each change does, and how surely"
     return Table(f"{number}-comparisons", title, caption, frame, formats)
@@ -114,6 +116,6 @@ def selection_table(frames: Frames, number: int) -> Table:
         "that was chosen, and the one that scores best on the reported split itself. Optimism is the last of these minus the "
         "chosen, in points (hundredths): what choosing on the reported split adds to a score without any better network."
         + (" This study chose on the reported split, so its scores contain it." if paper else "")
-        + f" {contract(pd.concat(at_input))}"
+        + f" {contract(pd.concat(at_input), spread=True)}"
     )
     return Table(f"{number}-selection", f"Table {number}: What choosing the epoch did", caption, frame, formats)

@@ -9,7 +9,7 @@ from typing import Any
 from segstudy.document import finite
 from segstudy.errors import SegstudyError
 from segstudy.plan import Plan
-from segstudy.report.evidence import LEADING, evaluations_of, generator_for, networks, same_images
+from segstudy.report.evidence import LEADING, evaluations_of, generator_for, networks, num_questions, same_images
 from segstudy.report.results import Evaluated, read_evaluations
 from segstudy.stats.comparison import compare
 from segstudy.stats.planning import Components, noise_floor, required
@@ -21,14 +21,14 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
 
     Every variant of the study is a question, and the error rate is divided by their number, as Holm's rule divides it
     for the first of them. A variant's noise is that of its difference to its base. A baseline's is the noise floor: that
-    of the difference between two studies of one and the same recipe, less than which no variant can have; of one seed it
-    is unknown.
+    of the difference between two studies of one and the same recipe, about what a variant needs at least that is as noisy
+    as its base; of one seed it is unknown.
 
     Returns
     -------
     list of dict
-        ``about`` (what is asked), and the fields of :class:`~segstudy.stats.planning.Requirement`, None for what is
-        unknown or endless.
+        ``about`` (what is asked), ``questions`` (how many in all), and the fields of
+        :class:`~segstudy.stats.planning.Requirement`, None for what is unknown or endless.
 
     Raises
     ------
@@ -41,7 +41,8 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
             f"--power {power:g} --difference {difference:g}: both must lie between 0 and 1, as in 0.8 and 0.01"
         )
     evaluations = read_evaluations(store, plan)
-    level = 1 - 0.05 / num_questions(plan)
+    asked = num_questions(plan, evaluations)
+    level = 1 - 0.05 / asked
     rows = []
     for name in plan.experiments:
         compared = plan.first(name).comparison
@@ -49,18 +50,19 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
         theirs = evaluations_of(evaluations, compared.base) if compared else {}
         about = f"{name} against {compared.base}" if compared else f"{name} against itself (noise floor)"
         if (components := _components(plan, name, ours, theirs if compared else None)) is not None:
-            rows.append({"about": about, **finite(asdict(required(power, difference, components, level=level)))})
+            rows.append(
+                {
+                    "about": about,
+                    "questions": asked,
+                    **finite(asdict(required(power, difference, components, level=level))),
+                }
+            )
     if not rows:
         raise SegstudyError(
             f"{store.root}: no run of '{plan.study.name}' has a result that tells its noise yet; run a baseline with two or "
             "more seeds first"
         )
     return rows
-
-
-def num_questions(plan: Plan) -> int:
-    """How many comparisons the study makes, 1 at least."""
-    return max(1, sum(plan.first(name).comparison is not None for name in plan.experiments))
 
 
 def _components(

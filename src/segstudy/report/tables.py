@@ -53,8 +53,8 @@ class Format:
         Column of a word that is printed behind all that.
     level
         Of a score, the level it is taken at; empty for what is none.
-    choice
-        What chose the epoch, where it is not what the row's ``choice`` says.
+    scored, choice
+        Where it was scored and what chose the epoch, where that is not what the row's ``scored`` and ``choice`` say.
 
     """
 
@@ -66,6 +66,7 @@ class Format:
     bounds: tuple[str, str] | None = None
     mark: str = ""
     level: str = ""
+    scored: str = ""
     choice: str = ""
 
 
@@ -128,7 +129,8 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
     elif not math.isnan(spread):
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
     text += column.suffix + (f" {row[column.mark]}" if column.mark and row[column.mark] else "")
-    words = number_words(column.level, row["scored"], column.choice or row["choice"]) if column.level else ""
+    rests_on = column.scored or row.get("scored", ""), column.choice or row.get("choice", "")
+    words = number_words(column.level, *rests_on) if column.level else ""
     return Cell(text, exact, float(value), words)
 
 
@@ -196,9 +198,8 @@ def baselines_table(frames: Frames, number: int) -> Table:
     frame = frame[[column for column in frame.columns if not column.startswith("delta_miou")]]
     frame = with_contract(frame, [scores_of(frames, [name]) for name in frame["experiment"]])
     formats = (Format("model", "Model"), Format("dataset", "Dataset"), *SCORES, *_state(frame))
-    caption = (
-        f"Every baseline on its own dataset. {contract(scores_of(frames, frame['experiment'].tolist()))} {ACCURACIES}"
-    )
+    scores = scores_of(frames, frame["experiment"].tolist())
+    caption = f"Every baseline on its own dataset. {contract(scores, spread=True)} {ACCURACIES}"
     return Table(f"{number}-baselines", f"Table {number}: Baselines", caption, frame, formats)
 
 
@@ -261,7 +262,7 @@ def variants_table(frames: Frames, arch: str, group: pd.DataFrame, number: int) 
     caption = (
         f"{label} baselines and the variants that change one thing in them. Δ is the variant minus its base, before rounding; "
         f"its ± is of differences seed by seed, where both have the same seeds.{confounded} "
-        f"{contract(scores_of(frames, frame['experiment'].tolist()))}"
+        f"{contract(scores_of(frames, frame['experiment'].tolist()), spread=True)}"
     )
     return Table(f"{number}-variants-{arch.lower()}", f"Table {number}: {label} variants", caption, frame, formats)
 
@@ -269,16 +270,18 @@ def variants_table(frames: Frames, arch: str, group: pd.DataFrame, number: int) 
 def cross_table(frames: Frames, cross: CrossEvaluation, number: int) -> Table:
     """Tables 5 and 6: one experiment on its own dataset and on another."""
     frame = cross_frame(cross, frames.runs, frames.scores, frames.constants)
+    own, there = scores_of(frames, [cross.experiment]), scores_of(frames, [cross.experiment], cross.on)
+    there = there[there["split"] == cross.split] if cross.split else there
+    own = own[own["seed"].isin(there["seed"])] if len(there) else own
+    drop = f"{scored_words(own)}, minus {scored_words(there)}"
     formats = [Format("row", "Train → Test")]
     for column in SCORES[:3]:
         formats += [
             column,
-            Format(f"{column.key}_drop", f"Drop {column.label}", 4, level="dataset"),
-            Format(f"{column.key}_drop_percent", "Drop (%)", 1, suffix=" %", level="dataset"),
+            Format(f"{column.key}_drop", f"Drop {column.label}", 4, level="dataset", scored=drop),
+            Format(f"{column.key}_drop_percent", "Drop (%)", 1, suffix=" %", level="dataset", scored=drop),
         ]
     run = frames.plan.first(cross.experiment)
-    own, there = scores_of(frames, [cross.experiment]), scores_of(frames, [cross.experiment], cross.on)
-    there = there[there["split"] == cross.split] if cross.split else there
     frame = with_contract(frame, [own, there, there])
     frame = frame.assign(choice=[*frame["choice"][:2], "no network"])
     mapped = "".join(f" Class “{a}” stands for “{b}”." for a, b in cross.map.items())
@@ -286,7 +289,7 @@ def cross_table(frames: Frames, cross: CrossEvaluation, number: int) -> Table:
         f"{cross.experiment}, trained on {run.config.dataset}, on its own test images and on {cross.on} without further "
         f"training.{mapped} Drop is in-domain minus cross of the same networks, before rounding, and as a share of in-domain. "
         f"The last row is what calling every pixel one class would score on {cross.on}: a score near it shows no skill. "
-        f"{contract(pd.concat([own, there]))}"
+        f"{contract(pd.concat([own, there]), spread=True)}"
     )
     split = f"-{cross.split}" if cross.split else ""
     name = f"{number}-cross-{cross.experiment}-{cross.on}{split}"

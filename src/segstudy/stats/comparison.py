@@ -17,6 +17,7 @@ from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values
 from segstudy.stats.variance import Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
+NOTHING_SAID = "the images are too few, or too unlike, to leave out any difference"
 ALIKE_IN_SEEDS = "the side with one network is taken to differ between seeds as the other side does"
 
 
@@ -42,7 +43,7 @@ class Difference:
         (where its smallest possible value may be too large to decide anything).
     detectable
         Smallest true difference that a study like this finds with probability ``power``, whatever the other questions
-        of its family turn out to be.
+        of its family turn out to be. NaN where no possible difference is large enough.
     power, questions
         Those of ``detectable``: of so many questions, :func:`holm` asks of the first for an error rate of (1 - level) /
         questions.
@@ -173,8 +174,9 @@ def compare_each(
         exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
     numbers = _numbers(value, spread, exchanged, level, limits)
-    numbers["detectable"] = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
-    reasons = spread.reasons(value, groups is not None)
+    seen = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
+    numbers["detectable"] = np.where(seen > limits[1], np.nan, seen)
+    reasons = _with_empty(spread.reasons(value, groups is not None), numbers, limits)
     if in_order and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
         numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
         reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
@@ -233,6 +235,12 @@ def _numbers(
         "p_exchange": exchanged,
         "effective_images": spread.effective_images,
     }
+
+
+def _with_empty(reasons: Sequence[str], numbers: dict[str, Values], limits: tuple[float, float]) -> tuple[str, ...]:
+    """An interval that leaves nothing out is none."""
+    whole = (numbers["low"] <= limits[0]) & (numbers["high"] >= limits[1])
+    return tuple(reason or NOTHING_SAID * bool(empty) for reason, empty in zip(reasons, whole, strict=True))
 
 
 def _difference(numbers: dict[str, float], components: Components, reason: str, shared: dict[str, Any]) -> Difference:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values, bootstrap, checked, influences
@@ -21,6 +22,7 @@ from segstudy.stats.variance import Arm, Spread, spread_of
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
 AT_LIMIT = "the value is at its limit, where the images do not show how much it varies"
 TOO_WIDE = "the images are too few, or too unlike, to bound it within a factor of ten"
+NOTHING_LEFT_OUT = "the images are too few, or too unlike, to leave out any value"
 _MOST_FACTOR = 10.0  # of the bounds of what has no upper limit (a distance) from its value; beyond it they say nothing
 
 
@@ -128,11 +130,9 @@ def estimate_each(
     variance = spread.variance()
     centre = np.where([not reason for reason in reasons], value, np.nan)
     low, high = _around(centre, variance.half_width(level), *limits)
-    if np.isinf(limits).sum() == 1:
-        least = limits[0] if np.isinf(limits[1]) else limits[1]
-        wide = np.maximum(np.abs(high - least), np.abs(low - least)) > _MOST_FACTOR * np.abs(value - least)
-        reasons = tuple(reason or TOO_WIDE * bool(far) for reason, far in zip(reasons, wide, strict=True))
-        low, high = np.where(wide, np.nan, low), np.where(wide, np.nan, high)
+    said, wide = _says_nothing(value, low, high, *limits)
+    reasons = tuple(reason or said * bool(far) for reason, far in zip(reasons, wide, strict=True))
+    low, high = np.where(wide, np.nan, low), np.where(wide, np.nan, high)
     bounds = low, high, variance.equivalent_degrees(level)
     return _estimates(arm, spread, bounds, level, _num_images(networks), "t", reasons)
 
@@ -203,6 +203,17 @@ def _around(value: Values, half: Values, least: float, most: float) -> tuple[Val
     step = half / (most - least) / (share * (1 - share))
     low, high = special.expit(special.logit(share) + np.array([-step, step]))
     return least + low * (most - least), least + high * (most - least)
+
+
+def _says_nothing(value: Values, low: Values, high: Values, least: float, most: float) -> tuple[str, NDArray[np.bool_]]:
+    """Which intervals are too wide to say anything (m,), and the reason: within a thousandth they are all that can be."""
+    if np.isinf(least) and np.isinf(most):
+        return "", np.zeros(value.shape, np.bool_)
+    if np.isinf(least) or np.isinf(most):
+        end = most if np.isinf(least) else least
+        return TOO_WIDE, np.maximum(np.abs(high - end), np.abs(low - end)) > _MOST_FACTOR * np.abs(value - end)
+    rest = 0.001 * (most - least)
+    return NOTHING_LEFT_OUT, (low - least < rest) & (most - high < rest)
 
 
 def _estimates(

@@ -143,7 +143,7 @@ def noise_floor(base: Networks, function: Function, *, groups: Labels | None = N
     """Components of the difference between two studies of one and the same recipe, from a baseline's seeds alone.
 
     Two sets of networks of one recipe differ by their seeds only; images as such make no difference between them. A
-    variant answers to each image in its own way too, so that a real comparison needs at least what follows from this.
+    variant that is as noisy answers to each image in its own way too, and needs what follows from this at least.
     With one seed nothing is known: every component is NaN.
 
     Raises
