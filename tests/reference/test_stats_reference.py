@@ -202,6 +202,8 @@ def test_bounds_of_a_distance_that_say_nothing_are_left_out() -> None:
 def test_bounds_that_leave_nothing_out_are_none() -> None:
     few = estimate({0: one_each([0.02, 0.99, 0.97])}, mean)
     assert few.reason == NOTHING_LEFT_OUT and math.isnan(few.low) and few.method == ""
+    tiny = estimate({0: one_each([0.0001, 0.0, 0.02, 0.0])}, mean)
+    assert tiny.reason == NOTHING_LEFT_OUT  # else 0.005 would be bounded by 0.9
     several = estimate({0: one_each([0.5, 0.6, 0.7, 0.55, 0.65])}, mean)
     assert several.reason == "" and 0.4 < several.low < 0.6 < several.high < 0.8
     sides = {0: one_each([0.9, 0.1, 0.4])}, {0: one_each([0.2, 0.6, 0.3])}

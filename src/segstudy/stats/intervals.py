@@ -22,7 +22,8 @@ from segstudy.stats.variance import Arm, Spread, spread_of
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
 AT_LIMIT = "the value is at its limit, where the images do not show how much it varies"
 TOO_WIDE = "the images are too few, or too unlike, to bound it within a factor of ten"
-NOTHING_LEFT_OUT = "the images are too few, or too unlike, to leave out any value"
+NOTHING_LEFT_OUT = "the images are too few, or too unlike, to bound its odds within a factor of a hundred"
+_MOST_ODDS = 100.0
 _MOST_FACTOR = 10.0  # of the bounds of what has no upper limit (a distance) from its value; beyond it they say nothing
 
 
@@ -206,14 +207,14 @@ def _around(value: Values, half: Values, least: float, most: float) -> tuple[Val
 
 
 def _says_nothing(value: Values, low: Values, high: Values, least: float, most: float) -> tuple[str, NDArray[np.bool_]]:
-    """Which intervals are too wide to say anything (m,), and the reason: within a thousandth they are all that can be."""
+    """Which intervals are too wide to say anything (m,), and the reason."""
     if np.isinf(least) and np.isinf(most):
         return "", np.zeros(value.shape, np.bool_)
     if np.isinf(least) or np.isinf(most):
         end = most if np.isinf(least) else least
         return TOO_WIDE, np.maximum(np.abs(high - end), np.abs(low - end)) > _MOST_FACTOR * np.abs(value - end)
-    rest = 0.001 * (most - least)
-    return NOTHING_LEFT_OUT, (low - least < rest) & (most - high < rest)
+    odds = [(x - least) / np.maximum(most - x, 1e-300) for x in (value, high)]
+    return NOTHING_LEFT_OUT, odds[1] > _MOST_ODDS * odds[0]
 
 
 def _estimates(
