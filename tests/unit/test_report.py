@@ -297,7 +297,7 @@ def test_classes_that_differ_little_stand_in_the_csv_only(store: Store) -> None:
     table = tables_of(store, plan)["5-per-class-city"]
     assert [row[:6] for row in printed(table)] == [
         ["0", "road", "2", "0.6667", "0.5000", "+0.1667 [–]"],
-        ["1", "car_50%", "2", "0.5000", "0.4000", "+0.1000 [–]"],
+        ["1", "car_50%", "2", "0.5000", "0.4000", "+0.1000 [−1.0000,\xa0+1.0000]"],
     ]
     assert "more than 0.05; 2 others are left out" in table.caption
     rows = list(csv.DictReader(csv_text(table).splitlines()))

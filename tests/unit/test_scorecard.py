@@ -195,7 +195,7 @@ def test_text_by_hand() -> None:
     low, high = (f"{as_record(scored())['classes'][0]['intervals']['iou'][end]:.4f}" for end in ("low", "high"))
     assert [re.split(r" {2,}", line) for line in classes[1:4]] == [
         ["road", "0.6000", f"{low} to {high}", "0.7500", "0.6000", "1.0000", "0.5000", "1.0", "5"],
-        ["car", "0.6667", "-", "0.8000", "1.0000", "0.6667", "0.7500", "-", "2"],
+        ["car", "0.6667", "0.0000 to 1.0000", "0.8000", "1.0000", "0.6667", "0.7500", "-", "2"],
         ["sky", "-", "-", "-", "-", "-", "-", "-", "0"],
     ]
     assert len({len(line) for line in classes[:4]}) == 1  # columns line up

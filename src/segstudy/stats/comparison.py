@@ -17,7 +17,6 @@ from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values
 from segstudy.stats.variance import Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
-NOTHING_SAID = "the images are too few, or too unlike, to leave out any difference"
 ALIKE_IN_SEEDS = "the side with one network is taken to differ between seeds as the other side does"
 
 
@@ -176,7 +175,7 @@ def compare_each(
     numbers = _numbers(value, spread, exchanged, level, limits)
     seen = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
     numbers["detectable"] = np.where(seen > limits[1], np.nan, seen)
-    reasons = _with_empty(spread.reasons(value, groups is not None), numbers, limits)
+    reasons = spread.reasons(value, groups is not None)
     if in_order and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
         numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
         reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
@@ -235,12 +234,6 @@ def _numbers(
         "p_exchange": exchanged,
         "effective_images": spread.effective_images,
     }
-
-
-def _with_empty(reasons: Sequence[str], numbers: dict[str, Values], limits: tuple[float, float]) -> tuple[str, ...]:
-    """An interval that leaves nothing out is none."""
-    whole = (numbers["low"] <= limits[0]) & (numbers["high"] >= limits[1])
-    return tuple(reason or NOTHING_SAID * bool(empty) for reason, empty in zip(reasons, whole, strict=True))
 
 
 def _difference(numbers: dict[str, float], components: Components, reason: str, shared: dict[str, Any]) -> Difference:

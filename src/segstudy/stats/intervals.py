@@ -22,8 +22,6 @@ from segstudy.stats.variance import Arm, Spread, spread_of
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
 AT_LIMIT = "the value is at its limit, where the images do not show how much it varies"
 TOO_WIDE = "the images are too few, or too unlike, to bound it within a factor of ten"
-NOTHING_LEFT_OUT = "the images are too few, or too unlike, to bound its odds within a factor of a hundred"
-_MOST_ODDS = 100.0
 _MOST_FACTOR = 10.0  # of the bounds of what has no upper limit (a distance) from its value; beyond it they say nothing
 
 
@@ -131,8 +129,8 @@ def estimate_each(
     variance = spread.variance()
     centre = np.where([not reason for reason in reasons], value, np.nan)
     low, high = _around(centre, variance.half_width(level), *limits)
-    said, wide = _says_nothing(value, low, high, *limits)
-    reasons = tuple(reason or said * bool(far) for reason, far in zip(reasons, wide, strict=True))
+    wide = _says_nothing(value, low, high, *limits)
+    reasons = tuple(reason or TOO_WIDE * bool(far) for reason, far in zip(reasons, wide, strict=True))
     low, high = np.where(wide, np.nan, low), np.where(wide, np.nan, high)
     bounds = low, high, variance.equivalent_degrees(level)
     return _estimates(arm, spread, bounds, level, _num_images(networks), "t", reasons)
@@ -206,15 +204,13 @@ def _around(value: Values, half: Values, least: float, most: float) -> tuple[Val
     return least + low * (most - least), least + high * (most - least)
 
 
-def _says_nothing(value: Values, low: Values, high: Values, least: float, most: float) -> tuple[str, NDArray[np.bool_]]:
-    """Which intervals are too wide to say anything (m,), and the reason."""
-    if np.isinf(least) and np.isinf(most):
-        return "", np.zeros(value.shape, np.bool_)
-    if np.isinf(least) or np.isinf(most):
-        end = most if np.isinf(least) else least
-        return TOO_WIDE, np.maximum(np.abs(high - end), np.abs(low - end)) > _MOST_FACTOR * np.abs(value - end)
-    odds = [(x - least) / np.maximum(most - x, 1e-300) for x in (value, high)]
-    return NOTHING_LEFT_OUT, odds[1] > _MOST_ODDS * odds[0]
+def _says_nothing(value: Values, low: Values, high: Values, least: float, most: float) -> NDArray[np.bool_]:
+    """Which intervals of what has one limit only, distances say, have bounds that nothing can be (m,)."""
+    if np.isinf(least) == np.isinf(most):
+        return np.zeros(value.shape, np.bool_)
+    end = most if np.isinf(least) else least
+    far: NDArray[np.bool_] = np.maximum(np.abs(high - end), np.abs(low - end)) > _MOST_FACTOR * np.abs(value - end)
+    return far
 
 
 def _estimates(
