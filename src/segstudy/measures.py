@@ -238,6 +238,11 @@ class Measure:
         """
         return self.function if self.given_whole is None else self.given_whole(merge(counts))
 
+    def each_for(self, counts: Counts) -> Callable[[Counts], Values]:
+        """As :meth:`function_for`, always with an axis of values (..., m): one for each class, or one for all."""
+        function = self.function_for(counts)
+        return function if self.per_class else lambda merged: function(merged)[..., None]
+
 
 def _mean_over_classes(counts: Counts, function: Callable[[Counts], Values]) -> Values:
     return mean_present(function(counts))

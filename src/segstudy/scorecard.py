@@ -65,9 +65,7 @@ def _measures(scored: Scored) -> list[Measure]:
 def _estimates(scored: Scored, measure: Measure) -> tuple[Estimate, ...]:
     """One for each class, or one for all."""
     counts = scored.counts[measure.counts]
-    function = measure.function_for(counts)
-    each = function if measure.per_class else (lambda merged: function(merged)[..., None])
-    return estimate_each({0: counts}, each, groups=scored.groups, limits=measure.bounds)
+    return estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
 
 
 def _interval(found: Estimate) -> dict[str, Any]:

@@ -190,16 +190,12 @@ def _picture_figures(store: Store, frames: Frames) -> list[Drawing]:
             f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
             f"{pictures.split}, so chosen by rule, not by eye; {seen}. Below each prediction its wrong pixels; "
             f"hatched pixels are ignored. First seed.{_gaps(frames, wanted, names)} "
-            f"{contract(_first_seed(scores_of(frames, names, pictures.test_data)), 'image')}"
+            f"{contract(scores_of(frames, names, pictures.test_data).drop_duplicates('experiment'), 'image')}"
         )
         for band, start in enumerate(range(0, len(names), PER_BAND), 1):
             name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
             drawings.append(draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption))
     return drawings
-
-
-def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.drop_duplicates("experiment")
 
 
 def _training_figures(frames: Frames, colours: dict[str, str]) -> list[Drawing]:

@@ -107,10 +107,8 @@ def class_uncertainty_frame(plan: Plan, evaluations: Sequence[Evaluated]) -> pd.
 
 def _estimates(found: Mapping[int, Evaluated], measure: Measure) -> list[dict[str, Any]]:
     """Fields of the estimate of each value of a measure; no interval where seeds were scored on different images."""
-    one = next(iter(found.values()))
-    function = measure.function_for(one.counts[measure.counts])
-    each = function if measure.per_class else (lambda merged: function(merged)[..., None])
-    counts = networks(found, measure.counts)
+    one, counts = next(iter(found.values())), networks(found, measure.counts)
+    each = measure.each_for(one.counts[measure.counts])
     if same_images(found):
         return list(map(asdict, estimate_each(counts, each, groups=one.groups, limits=measure.bounds)))
     values = np.mean([each(measures.merge(array)) for array in counts.values()], axis=0)
@@ -139,7 +137,8 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
 
     """
     found = {name: evaluations_of(evaluations, name) for name in plan.experiments}
-    unfair, asked = unfair_variants(plan, found), num_questions(plan, evaluations)
+    unfair = unfair_variants(plan, found)
+    asked = _num_fair(unfair)
     rows = []
     for name, flags in unfair.items():
         run = plan.first(name)
@@ -150,6 +149,7 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
             "variant": run.comparison.variant,
             "confounded": run.comparison.confounded,
             "dataset": run.config.dataset,
+            "questions": asked,
         }
         own, base = records.get(name, []), records.get(run.comparison.base, [])
         differs = differing(base, own, list(run.comparison.changes))
@@ -166,7 +166,11 @@ def num_questions(plan: Plan, evaluations: Sequence[Evaluated]) -> int:
     So verdicts that hold today hold when the study's other runs are done.
     """
     found = {name: evaluations_of(evaluations, name) for name in plan.experiments}
-    return max(1, sum(not flags for flags in unfair_variants(plan, found).values()))
+    return _num_fair(unfair_variants(plan, found))
+
+
+def _num_fair(unfair: Mapping[str, Sequence[str]]) -> int:
+    return max(1, sum(not flags for flags in unfair.values()))
 
 
 def unfair_variants(plan: Plan, found: Mapping[str, Mapping[int, Evaluated]]) -> dict[str, list[str]]:

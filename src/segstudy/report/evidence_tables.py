@@ -9,7 +9,6 @@ import pandas as pd
 from segstudy.measures import OVERALL
 from segstudy.report.contract import contract
 from segstudy.report.contrasts import Frames, over_seeds
-from segstudy.report.evidence import num_questions
 from segstudy.report.tables import Format, Table, mark_confounded, scores_of, with_contract
 
 PRINTED = ("miou", "mdice", "pixel_accuracy")
@@ -79,7 +78,7 @@ def comparisons_table(frames: Frames, number: int) -> Table:
         Format("about", "About"),
         *((Format("flags", "Differs beside the factor"),) if frame["flags"].any() else ()),
     )
-    questions = num_questions(frames.plan, frames.evaluations)
+    questions = int(frame["questions"].iloc[0])
     caption = (
         "Variant minus base on the same images. p is corrected for the study's "
         f"{questions} comparison{'s' if questions != 1 else ''} (Holm), finished or not; a verdict needs p below 0.05, "

@@ -124,7 +124,7 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
     spread = row.get(f"{column.key}_sd", math.nan)
     if column.bounds is not None:
         low, high = (float(row[key]) for key in column.bounds)
-        text += f" {interval_text(low, high, column.places, column.signed)}".replace(f" {GAP}", f" [{GAP}]")
+        text += f" [{GAP}]" if math.isnan(low) else f" {interval_text(low, high, column.places, column.signed)}"
         exact += "" if math.isnan(low) else f" [{low!r}, {high!r}]"
     elif not math.isnan(spread):
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
