@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from segstudy.data.augment import CUTOUT_SHARES, POLICIES, between, make_augmenter
-from segstudy.data.batches import IMAGENET_MEAN
-from segstudy.models import import_smp
+from segstudy.data.cache.batches import IMAGENET_MEAN
+from segstudy.networks.build import import_smp
 from segstudy.schema import Augment
 
 KINDS = {
@@ -210,7 +210,7 @@ def untouched(way: str, batch: Batch) -> bool:
 def import_seconds(module: str) -> float:
     """Seconds that importing ``module`` takes beside what training loads anyway; the least of three."""
     code = (
-        "import time; from segstudy.models import import_smp; import_smp(); import segstudy.data.batches\n"
+        "import time; from segstudy.networks.build import import_smp; import_smp(); import segstudy.data.cache.batches\n"
         f"started = time.perf_counter(); import {module}; print(time.perf_counter() - started)"
     )
     runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)]

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from segstudy import measures
+from segstudy.arrays import Counts
 from segstudy.stats.comparison import Difference, compare, compare_each, holm
 from segstudy.stats.exchange import exchange_images
 from segstudy.stats.intervals import Estimate, bootstrap_each, estimate_each
@@ -35,7 +36,6 @@ from segstudy.stats.resampling import bootstrap, influences
 from segstudy.stats.variance import Variance
 
 Array = NDArray[np.float64]
-Counts = NDArray[np.int64]
 Networks = dict[int, Counts]
 Generator = np.random.Generator
 

@@ -35,17 +35,24 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from segstudy.data import cityscapes, kvasir
-from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
-from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.cache.arrays import CachedSplit, open_cache
+from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
+from segstudy.data.cache.packed import Rows, RowsWriter
 from segstudy.data.core import Dataset
-from segstudy.data.packed import Rows, RowsWriter
-from segstudy.data.synthetic import write_cityscapes, write_kvasir
-from segstudy.models import build_network, place, predict_logits
+from segstudy.data.readers import cityscapes, kvasir
+from segstudy.data.scenes.synthetic import write_cityscapes, write_kvasir
+from segstudy.networks.build import build_network, place, predict_logits
 from segstudy.progress import showing
 from segstudy.schema import Model, Recipe
 from segstudy.store import Store
-from segstudy.train import keep_freed_memory, make_fabric, make_loss, make_optimizer, peak_memory_mb, reset_peak_memory
+from segstudy.train.loop import (
+    keep_freed_memory,
+    make_fabric,
+    make_loss,
+    make_optimizer,
+    peak_memory_mb,
+    reset_peak_memory,
+)
 
 RECIPE = Recipe()
 BATCH, SIZE, CPU = RECIPE.batch_size, RECIPE.input_size, torch.device("cpu")

@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from segstudy.data import kvasir
 from segstudy.data.core import Dataset, Sample, read_rgb
-from segstudy.data.duplicates import Finding, ImagePrint, find_duplicates, fingerprint_image
+from segstudy.data.quality.duplicates import DuplicatePair, ImagePrint, find_duplicates, fingerprint_image
+from segstudy.data.readers import kvasir
 
 Pixels = np.ndarray
 Change = Callable[[Pixels, np.random.Generator], Pixels]
@@ -93,7 +93,7 @@ def found_copies(dataset: Dataset, prints: Mapping[str, ImagePrint], count: int)
     return found
 
 
-def draw(findings: list[Finding], path: Path, side: int = 180, columns: int = 4) -> None:
+def draw(findings: list[DuplicatePair], path: Path, side: int = 180, columns: int = 4) -> None:
     """All pairs side by side, most alike first."""
     rows = -(-len(findings) // columns)
     sheet = Image.new("RGB", (columns * (2 * side + 12), rows * (side + 12)), "white")

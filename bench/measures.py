@@ -28,12 +28,12 @@ import sklearn.metrics
 import torch
 from numpy.typing import NDArray
 
-from segstudy.counting import confusion_matrix, count_pair
-from segstudy.data.cityscapes import TABLE
+from segstudy.counts.counting import confusion_matrix, count_pair
 from segstudy.data.core import IGNORE
+from segstudy.data.readers.cityscapes import TABLE
 from segstudy.data.scenes.endoscopy import polyp_scene
 from segstudy.data.scenes.street import street_scene
-from segstudy.models import import_smp
+from segstudy.networks.build import import_smp
 from segstudy.schema import ScoringRules
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision

@@ -29,16 +29,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from segstudy.data import kvasir
-from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
-from segstudy.data.cache import open_cache
+from segstudy.data.cache.arrays import open_cache
+from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
 from segstudy.data.core import Dataset, Sample, threshold_labels
-from segstudy.data.synthetic import write_kvasir
-from segstudy.models import build_network, place, predict_logits
+from segstudy.data.readers import kvasir
+from segstudy.data.scenes.synthetic import write_kvasir
+from segstudy.networks.build import build_network, place, predict_logits
 from segstudy.progress import showing
 from segstudy.schema import Model, Recipe
 from segstudy.store import Store
-from segstudy.train import keep_freed_memory, make_fabric, make_optimizer
+from segstudy.train.loop import keep_freed_memory, make_fabric, make_optimizer
 
 MODEL = Model(arch="unet", encoder="resnet50", weights="none")
 RECIPE = Recipe()

@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from fakes import fake_kvasir
-from segstudy.data.catalogue import KNOWN
-from segstudy.data.fetch import fetch
+from segstudy.data.download.catalogue import KNOWN
+from segstudy.data.download.fetch import fetch
 from segstudy.errors import DataError
 from segstudy.progress import showing
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segstudy.archive import export_run
-    from segstudy.counting import confusion_matrix
+    from segstudy.counts.counting import confusion_matrix
     from segstudy.errors import SegstudyError
-    from segstudy.launch import Workshop, execute
+    from segstudy.launch.work import Workshop, execute
     from segstudy.plan import Plan, Run, make_plan
     from segstudy.predict import predict_images
     from segstudy.report.build import build_report
@@ -28,10 +28,10 @@ _HOMES = {
     "SegstudyError": "segstudy.errors",
     "Store": "segstudy.store",
     "Study": "segstudy.spec",
-    "Workshop": "segstudy.launch",
+    "Workshop": "segstudy.launch.work",
     "build_report": "segstudy.report.build",
-    "confusion_matrix": "segstudy.counting",
-    "execute": "segstudy.launch",
+    "confusion_matrix": "segstudy.counts.counting",
+    "execute": "segstudy.launch.work",
     "export_run": "segstudy.archive",
     "load_study": "segstudy.spec",
     "make_plan": "segstudy.plan",

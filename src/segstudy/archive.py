@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 
 from segstudy.errors import StoreError
-from segstudy.models import build_network, load_network, read_state
+from segstudy.files import SUMS, kept_files, read_yaml, replacing
+from segstudy.networks.build import build_network, load_network, read_state
 from segstudy.plan import Plan, Run
-from segstudy.store import SUMS, RunFolder, Store, kept_files, read_yaml, replacing
+from segstudy.store import RunFolder, Store
 
 
 def export_run(run: Run, folder: RunFolder, target: Path) -> Path:

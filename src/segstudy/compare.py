@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudy import measures
-from segstudy.counting import measures_of
+from segstudy.arrays import Counts
+from segstudy.counts.counting import measures_of
 from segstudy.document import finite
 from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
+from segstudy.files import read_arrays, read_yaml
 from segstudy.guard import differing
-from segstudy.measures import Counts, Measure
+from segstudy.measures import Measure
 from segstudy.plan import Plan
 from segstudy.report.evidence import generator_for
 from segstudy.report.results import CONTRACT, read_evaluations
@@ -26,7 +28,7 @@ from segstudy.schema import ScoringRules
 from segstudy.stats.comparison import compare, compare_each, holm, verdict
 from segstudy.stats.intervals import Estimate, estimate
 from segstudy.stats.resampling import Networks
-from segstudy.store import RunFolder, Store, read_arrays, read_yaml
+from segstudy.store import RunFolder, Store
 
 # The measure of each class whose differences are shown beside those of a measure of the whole set; a mean over classes
 # is called after its measure.
@@ -45,7 +47,7 @@ class Side:
     name
         As a person gave it.
     counts
-        By seed, then by the names of :func:`segstudy.counting.count_pair`, (n, ...).
+        By seed, then by the names of :func:`segstudy.counts.counting.count_pair`, (n, ...).
     ids, groups
         The images, and their groups where they come in groups.
     rules

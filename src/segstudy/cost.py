@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segstudy.models import predict_logits
+from segstudy.networks.build import predict_logits
 
 WARM_UP, REPEATS = 3, 15
 

@@ -20,7 +20,7 @@ class SpecError(SegstudyError):
 class DataError(SegstudyError):
     """A dataset folder, an image or a mask is missing, unreadable or inconsistent.
 
-    ``kind`` is the fault's short code, one of those in ``segstudy.data.faults``.
+    ``kind`` is the fault's short code, one of those in ``segstudy.data.quality.faults``.
     """
 
     def __init__(self, message: str, kind: str = "unusable") -> None:

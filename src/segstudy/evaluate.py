@@ -20,14 +20,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segstudy.counting import confusion_matrix, count_pair
-from segstudy.data.batches import ALONE, Share, batches, stored
-from segstudy.data.cache import CachedSplit
-from segstudy.data.core import Dataset, Labels
-from segstudy.data.packed import Pieces
+from segstudy.arrays import Confusion, Counts, Labels
+from segstudy.counts.counting import confusion_matrix, count_pair
+from segstudy.data.cache.arrays import CachedSplit
+from segstudy.data.cache.batches import UNSHARDED, Shard, batches, stored
+from segstudy.data.cache.packed import Pieces
+from segstudy.data.core import Dataset
 from segstudy.errors import SegstudyError, SpecError, listing, nearest
-from segstudy.measures import Confusion, Counts
-from segstudy.models import predict_logits
+from segstudy.networks.build import predict_logits
 from segstudy.progress import Progress
 from segstudy.schema import ScoringRules
 
@@ -76,7 +76,7 @@ def count_split(
     table: NDArray[np.int64] | None = None,
     predictions: Path | None = None,
     progress: Progress | None = None,
-    share: Share = ALONE,
+    shard: Shard = UNSHARDED,
 ) -> dict[str, Counts]:
     """Predict a split image by image and count everything; nothing but counts is kept.
 
@@ -101,13 +101,13 @@ def count_split(
         Folder for predicted masks as palette PNGs, at the size that is reported.
     progress
         Moved on by the number of images.
-    share
+    shard
         Which images are this process's; every process returns the counts of all.
 
     Returns
     -------
     dict
-        Arrays (n, ...) of :func:`~segstudy.counting.count_pair` at the reported resolution, images in the order of
+        Arrays (n, ...) of :func:`~segstudy.counts.counting.count_pair` at the reported resolution, images in the order of
         ``data.samples``; and the confusion matrices at the other one as ``confusion_native`` or ``confusion_input``.
 
     Raises
@@ -134,17 +134,17 @@ def count_split(
 
     @torch.inference_mode()
     def jobs() -> Iterator[Callable[[], dict[str, Counts]]]:
-        for index, logits in _predict_split(network, data, device, share):
+        for index, logits in _predict_split(network, data, device, shard):
             sized = _at_resolutions(logits, data, index)
             best = {size: scored.argmax(dim=0) for size, scored in sized.items()}
             confidence = _confidence(sized[resolution], best[resolution], lookup).cpu().numpy()  # waits for the device
             labels = {size: _labels(predicted, lookup) for size, predicted in best.items()}
             yield functools.partial(count, index, labels.pop(resolution), confidence, labels)
 
-    return _stacked(in_order(jobs(), progress), len(data), share)
+    return _stacked(in_order(jobs(), progress), len(data), shard)
 
 
-def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device, share: Share = ALONE) -> Confusion:
+def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device, shard: Shard = UNSHARDED) -> Confusion:
     """Confusion matrices (n, c, c) alone, at the size of the network's input: what chooses the epoch."""
     num_classes = len(data.dataset.classes)
 
@@ -153,17 +153,17 @@ def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device,
 
     @torch.inference_mode()
     def jobs() -> Iterator[Callable[[], dict[str, Counts]]]:
-        for index, logits in _predict_split(network, data, device, share):
+        for index, logits in _predict_split(network, data, device, shard):
             yield functools.partial(count, index, _labels(logits.argmax(dim=0), None))
 
-    return _stacked(in_order(jobs()), len(data), share)["confusion"]
+    return _stacked(in_order(jobs()), len(data), shard)["confusion"]
 
 
 def _predict_split(
-    network: nn.Module, data: CachedSplit, device: torch.device, share: Share
+    network: nn.Module, data: CachedSplit, device: torch.device, shard: Shard
 ) -> Iterator[tuple[int, Tensor]]:
     """Index and logits (c, h, w) of every image that is this process's; images of different sizes go one at a time."""
-    own = np.arange(share.rank, len(data), share.processes)
+    own = np.arange(shard.rank, len(data), shard.processes)
     at_once = 1 if isinstance(data.images_nhwc, Pieces) else EVALUATION_BATCH
     parts = [own[start : start + at_once] for start in range(0, len(own), at_once)]
     network.eval()
@@ -225,26 +225,26 @@ def in_order(jobs: Iterable[Callable[[], Result]], progress: Progress | None = N
             yield first()
 
 
-def _stacked(results: Iterable[Mapping[str, Counts]], count: int, share: Share) -> dict[str, Counts]:
+def _stacked(results: Iterable[Mapping[str, Counts]], count: int, shard: Shard) -> dict[str, Counts]:
     """Counts of all ``count`` images, whichever process has counted them, as one array (n, ...) a name.
 
     Each image's are copied as they come: thousands of small arrays, kept between large ones that go, tear memory apart.
     """
     own: dict[str, Counts] = {}
-    num_own = len(range(share.rank, count, share.processes))
+    num_own = len(range(shard.rank, count, shard.processes))
     for at, counts in enumerate(results):
         if not own:
             own = {name: np.empty((num_own, *array.shape), array.dtype) for name, array in counts.items()}
         for name, array in counts.items():
             own[name][at] = array
-    if share.processes == 1:
+    if shard.processes == 1:
         return own
-    everybody: list[dict[str, Counts]] = [{} for _ in range(share.processes)]
+    everybody: list[dict[str, Counts]] = [{} for _ in range(shard.processes)]
     torch.distributed.all_gather_object(everybody, own)
     whole = {name: np.empty((count, *array.shape[1:]), array.dtype) for name, array in everybody[0].items()}
     for rank, theirs in enumerate(everybody):
         for name, array in theirs.items():
-            whole[name][rank :: share.processes] = array
+            whole[name][rank :: shard.processes] = array
     return whole
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from segstudy.data import cityscapes, folder, kvasir, supervisely
 from segstudy.data.core import Dataset
-from segstudy.data.faults import refuse
+from segstudy.data.quality.faults import refuse
+from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
 from segstudy.errors import DataError, SegstudyError, StoreError, listing
-from segstudy.store import write_text
+from segstudy.files import write_text
 
 TEMPLATE = """\
 # A segstudy study: which of these choices makes the segmentation better, by how much?

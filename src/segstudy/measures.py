@@ -18,8 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Confusion = NDArray[np.int64]
-Values = NDArray[np.float64]
+from segstudy.arrays import Confusion, Counts, Values
 
 
 def merge(confusions: Confusion) -> Confusion:
@@ -176,7 +175,6 @@ def _group_of_whole(whole: Confusion, group: int) -> Callable[[Confusion], Value
 
 Level = Literal["dataset", "class", "image"]
 CLASS: tuple[Level, ...] = ("class",)
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ class Measure:
     function
         From counts (..., a, b) with any leading axes to values: (..., c) when ``per_class``, else (...). NaN: undefined.
     counts
-        Name of the array, among those of :func:`segstudy.counting.count_pair`, that ``function`` takes.
+        Name of the array, among those of :func:`segstudy.counts.counting.count_pair`, that ``function`` takes.
     per_class
         Whether there is one value for each class.
     levels

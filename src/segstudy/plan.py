@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
+from segstudy.files import file_sha256, read_json, write_json
 from segstudy.schema import Groups
 from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, find_path, resolve
-from segstudy.store import Store, file_sha256, read_json, write_json
+from segstudy.store import Store
 
 # Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
@@ -38,7 +39,7 @@ BUDGET = ("recipe.epochs", "recipe.batch_size", "recipe.schedule", "recipe.loss"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Variation:
     """How an experiment differs from its base, found by comparing the resolved configurations of both.
 
     ``changes`` maps each dotted key to (base's value, own value).
@@ -66,13 +67,13 @@ class Comparison:
 class Scoring(NamedTuple):
     """One evaluation that a run needs: on ``split`` of ``dataset``, or on the split reported there if that is None.
 
-    ``asked`` identifies what is counted, and for a cross-evaluation its label map and the target's reading; counts that
-    answer another question are not it.
+    ``evaluation_hash`` identifies what is counted, and for a cross-evaluation its label map and how the target's masks
+    are read; counts with another hash answer another question.
     """
 
     dataset: str
     split: str | None
-    asked: str
+    evaluation_hash: str
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Run:
 
     config: Config
     seed: int
-    comparison: Comparison | None
-    asked: str  # the hash of what is counted on the run's own data
+    variation: Variation | None
+    evaluation_hash: str  # the hash of what is counted on the run's own data
     crosses: tuple[tuple[CrossEvaluation, str | None, str], ...]  # with its split and the hash of what it asks for
 
     @property
@@ -98,8 +99,8 @@ class Run:
     @property
     def scored_on(self) -> tuple[Scoring, ...]:
         """Every evaluation of the run, that on its own dataset first."""
-        own = Scoring(self.config.dataset, self.config.data.report, self.asked)
-        return (own, *(Scoring(cross.on, split, asked) for cross, split, asked in self.crosses))
+        own = Scoring(self.config.dataset, self.config.data.report, self.evaluation_hash)
+        return (own, *(Scoring(cross.on, split, wanted) for cross, split, wanted in self.crosses))
 
     @property
     def datasets(self) -> list[str]:
@@ -109,8 +110,9 @@ class Run:
     @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
-        told = {key: value for key, value in self.config.values().items() if key not in LATER or value != LATER[key]}
-        return digest({**told, "seed": self.seed, "result_version": RESULT_VERSION})
+        values = self.config.values()
+        kept = {key: value for key, value in values.items() if key not in LATER or value != LATER[key]}
+        return digest({**kept, "seed": self.seed, "result_version": RESULT_VERSION})
 
 
 @dataclass(frozen=True)
@@ -160,21 +162,21 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         What it notes of those files is taken for those that are not found, as a finished study needs its data no more.
 
     """
-    told, files = by_content(study, data_root, read_noted(store) if store else {})
+    content_study, files = study_by_content(study, data_root, read_noted(store) if store else {})
     runs = []
-    for name, experiment in told.experiments.items():
-        config = resolve(told, name)
-        comparison = compare_configs(told, experiment.base, config) if experiment.base else None
+    for name, experiment in content_study.experiments.items():
+        config = resolve(content_study, name)
+        variation = compare_configs(content_study, experiment.base, config) if experiment.base else None
         crosses = tuple(
-            (cross, cross.split or told.data[cross.on].report, asked(told, cross))
-            for cross in told.cross_evaluations
+            (cross, cross.split or content_study.data[cross.on].report, evaluation_hash(content_study, cross))
+            for cross in content_study.cross_evaluations
             if cross.experiment == name
         )
-        runs += [Run(config, seed, comparison, asked(told), crosses) for seed in told.seeds]
+        runs += [Run(config, seed, variation, evaluation_hash(content_study), crosses) for seed in content_study.seeds]
     return Plan(study, tuple(runs), files)
 
 
-def by_content(
+def study_by_content(
     study: Study, data_root: Path | None, noted: Mapping[str, Mapping[str, str]]
 ) -> tuple[Study, dict[str, dict[str, str]]]:
     """Put hashes in the place of the paths of tables of groups and split files, as what is in them counts, not where they lie.
@@ -200,15 +202,15 @@ def by_content(
             files.update({path: dict(known)} if known else {})
         return files[path]["hash"] if path in files else path
 
-    told = {}
+    entries = {}
     for name, data in study.data.items():
         changes: dict[str, Any] = {}
         if isinstance(data.groups, Groups):
             changes["groups"] = data.groups.model_copy(update={"file": hashed(data.groups.file)})
         if data.split_file is not None:
             changes["split_file"] = hashed(data.split_file)
-        told[name] = data.model_copy(update=changes)
-    return study.model_copy(update={"data": told}), files
+        entries[name] = data.model_copy(update=changes)
+    return study.model_copy(update={"data": entries}), files
 
 
 def read_noted(store: Store) -> dict[str, dict[str, str]]:
@@ -229,7 +231,7 @@ def note_files(plan: Plan, store: Store) -> None:
         write_json(store.root / NOTED, dict(plan.files))
 
 
-def asked(study: Study, cross: CrossEvaluation | None = None) -> str:
+def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
     """Hash of what an evaluation asks for: what is counted, the label map, the target's reading, not where it lies."""
     question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
     if cross is not None:
@@ -242,10 +244,10 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def compare_configs(study: Study, base: str, config: Config) -> Comparison:
+def compare_configs(study: Study, base: str, config: Config) -> Variation:
     """Everything in which ``config`` differs from its base, from the resolved values, whatever the file says."""
     before, after = resolve(study, base).values(), config.values()
-    return Comparison(base, {key: (before[key], after[key]) for key in after if after[key] != before[key]})
+    return Variation(base, {key: (before[key], after[key]) for key in after if after[key] != before[key]})
 
 
 def differences(run: Run, record: Mapping[str, Any]) -> str:

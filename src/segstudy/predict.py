@@ -11,15 +11,17 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from segstudy.data.batches import normalise
-from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Labels, read_rgb
-from segstudy.data.sheets import overlay
+from segstudy.arrays import Labels
+from segstudy.data.cache.batches import normalise
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, read_rgb
+from segstudy.data.quality.sheets import overlay
 from segstudy.errors import DataError, StoreError, listing
 from segstudy.evaluate import save_labels
-from segstudy.models import build_network, load_network, place, predict_logits, read_state
+from segstudy.files import read_yaml
+from segstudy.networks.build import build_network, load_network, place, predict_logits, read_state
 from segstudy.plan import Run
-from segstudy.store import RunFolder, read_yaml
-from segstudy.train import make_fabric
+from segstudy.store import RunFolder
+from segstudy.train.loop import make_fabric
 
 
 def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: Path) -> list[Path]:

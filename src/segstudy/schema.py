@@ -89,7 +89,7 @@ class Optimizer(Frozen):
 
 
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Shard = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augment(Frozen):
@@ -100,17 +100,17 @@ class Augment(Frozen):
     change, ``hue`` the largest share of the colour circle.
     """
 
-    flip_horizontal: Share = 0.0
-    flip_vertical: Share = 0.0
+    flip_horizontal: Shard = 0.0
+    flip_vertical: Shard = 0.0
     scale: Range = [1.0, 1.0]
     rotation_degrees: float = Field(0.0, ge=0, le=180)
     brightness: float = Field(0.0, ge=0, lt=1)
     contrast: float = Field(0.0, ge=0, lt=1)
     saturation: float = Field(0.0, ge=0, le=1)
     hue: float = Field(0.0, ge=0, le=0.5)
-    blur: Share = 0.0
-    noise: Share = 0.0
-    cutout: Share = 0.0
+    blur: Shard = 0.0
+    noise: Shard = 0.0
+    cutout: Shard = 0.0
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> Augment:

@@ -16,19 +16,19 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy.counting import confusion_matrix, count_pair, stack_counts
-from segstudy.data.core import IGNORE, Labels, Sample, read_grey
-from segstudy.data.folder import MAX_CLASSES, MAX_GUESSED
-from segstudy.data.groups import find_groups
-from segstudy.data.pairing import list_images
+from segstudy.arrays import Confusion, Counts, Labels
+from segstudy.counts.counting import confusion_matrix, count_pair, stack_counts
+from segstudy.data.core import IGNORE, Sample, read_grey
+from segstudy.data.quality.pairing import list_images
+from segstudy.data.readers.folder import MAX_CLASSES, MAX_GUESSED
+from segstudy.data.splitting.groups import find_groups
 from segstudy.errors import DataError, SpecError, listing
-from segstudy.measures import Confusion, Counts
+from segstudy.files import write_arrays
 from segstudy.progress import Progress
 from segstudy.report.results import CONTRACT
 from segstudy.schema import ScoringRules
-from segstudy.store import write_arrays
 
-Values = NDArray[np.int64]
+ValueTable = NDArray[np.int64]
 Made = TypeVar("Made")
 JPEG = (".jpg", ".jpeg")
 LEFT_OUT, OUTSIDE = -1, -2  # what a mask's value means when it is no class
@@ -42,13 +42,13 @@ class Scored:
     Attributes
     ----------
     counts
-        By the names of :func:`segstudy.counting.count_pair`, (n, ...).
+        By the names of :func:`segstudy.counts.counting.count_pair`, (n, ...).
     ids, classes
         Names of the images and of the classes.
     rules
         With which tolerances and sizes was counted.
     ignored
-        Values of true masks that are left out.
+        ValueTable of true masks that are left out.
     groups
         Each image's group, where images come in groups.
 
@@ -78,8 +78,8 @@ class _Meaning:
     """What stored values 0-255 of two folders' masks mean: a class, ``LEFT_OUT`` or ``OUTSIDE``."""
 
     num_classes: int
-    true: Values
-    predicted: Values
+    true: ValueTable
+    predicted: ValueTable
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class _Tally:
     """
 
     pair: Sample
-    true: Values
-    predicted: Values
+    true: ValueTable
+    predicted: ValueTable
     table: Confusion
-    guess: tuple[Values, Values] = (np.empty(0, np.int64), np.empty(0, np.int64))
+    guess: tuple[ValueTable, ValueTable] = (np.empty(0, np.int64), np.empty(0, np.int64))
     counts: Mapping[str, Counts] = field(default_factory=dict)
 
 
@@ -265,7 +265,7 @@ def _settled(tally: _Tally, means: _Meaning, rules: ScoringRules) -> dict[str, C
     return widened
 
 
-def _labels(tally: _Tally, means: _Meaning) -> tuple[Values, Values]:
+def _labels(tally: _Tally, means: _Meaning) -> tuple[ValueTable, ValueTable]:
     """What a pair's own values mean."""
     return means.true[tally.true], means.predicted[tally.predicted]
 
@@ -287,7 +287,7 @@ def _masks(pair: Sample) -> tuple[Labels, Labels]:
 
 
 def _read(mask: Path) -> Labels:
-    """Values as stored; JPEG, which alters them, can hold no more than black and white."""
+    """ValueTable as stored; JPEG, which alters them, can hold no more than black and white."""
     if mask.suffix.lower() not in JPEG:
         return read_grey(mask)
     values = read_grey(mask, indices=False)
@@ -299,7 +299,7 @@ def _read(mask: Path) -> Labels:
     return np.where(values > 127, np.uint8(255), np.uint8(0))
 
 
-def _values(found: Iterable[Values]) -> set[int]:
+def _values(found: Iterable[ValueTable]) -> set[int]:
     return {int(value) for values in found for value in values}
 
 
@@ -329,7 +329,7 @@ def _meaning(
 
 def _meaning_in(
     masks: Sequence[Path], values: set[int], num_classes: int, left_out: frozenset[int], two_valued: bool
-) -> Values:
+) -> ValueTable:
     """What each value 0-255 means in one folder."""
     means = np.full(256, OUTSIDE, np.int64)
     jpeg = next((mask for mask in masks if mask.suffix.lower() in JPEG), None)

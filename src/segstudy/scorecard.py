@@ -11,11 +11,11 @@ from typing import Any
 
 from segstudy import measures
 from segstudy.conventions import rescore
-from segstudy.counting import measures_of
+from segstudy.counts.counting import measures_of
+from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
 from segstudy.document import finite
 from segstudy.errors import listing
 from segstudy.measures import Measure
-from segstudy.objects import OBJECT_COUNTS, SIZES
 from segstudy.score import Scored
 from segstudy.stats.comparison import UNDECIDED
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
@@ -166,7 +166,7 @@ def _lost_lines(record: dict[str, Any]) -> list[str]:
     """Where the IoU of each class that is there is lost, and its IoU by size of object, for sizes that occur."""
     small, large = record["scoring"]["object_sizes_px"]
     present = [row for row in record["classes"] if row["lost_boundary"] is not None]
-    sizes = [size for size in SIZES if any(row[f"iou_{size}"] is not None for row in present)]
+    sizes = [size for size in OBJECT_SIZES if any(row[f"iou_{size}"] is not None for row in present)]
     keys = [*(f"lost_{kind}" for kind in LOST), *(f"iou_{size}" for size in sizes)]
     rows = [[row["class"], *(shown(row[key]) for key in keys)] for row in present]
     if not rows:

@@ -83,7 +83,7 @@ class Study(Frozen):
 class Config:
     """An experiment with its base and change carried out: all that determines its result but the seed.
 
-    In a plan, ``data`` names files by their contents; see :func:`segstudy.plan.by_content`.
+    In a plan, ``data`` names files by their contents; see :func:`segstudy.plan.study_by_content`.
     """
 
     experiment: str

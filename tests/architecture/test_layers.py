@@ -16,22 +16,13 @@ SOURCE = Path(__file__).parents[2] / "src" / "segstudy"
 # below it in the architecture), but never in a circle. A name covers its sub-modules, the longest name wins, and a
 # module that no name covers is an error: say here where it belongs.
 LAYERS = [
-    ["segstudy.errors"],
-    ["segstudy.document"],
+    ["segstudy.errors", "segstudy.arrays"],
+    ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
     ["segstudy.schema"],
-    [
-        "segstudy.spec",
-        "segstudy.measures",
-        "segstudy.boundaries",
-        "segstudy.objects",
-        "segstudy.calibration",
-        "segstudy.counting",
-        "segstudy.conventions",
-        "segstudy.stats",
-    ],
+    ["segstudy.spec", "segstudy.measures", "segstudy.counts", "segstudy.conventions", "segstudy.stats"],
     ["segstudy.plan", "segstudy.store", "segstudy.progress", "segstudy.guard", "segstudy.audit"],
     ["segstudy.data"],
-    ["segstudy.models"],
+    ["segstudy.networks"],
     ["segstudy.evaluate", "segstudy.train", "segstudy.cost"],
     ["segstudy.report"],
     [
@@ -54,10 +45,10 @@ LIGHT = (
     "schema",
     "spec",
     "measures",
-    "counting",
-    "boundaries",
-    "objects",
-    "calibration",
+    "counts",
+    "doors",
+    "records",
+    "files",
     "stats",
     "plan",
     "store",
@@ -68,7 +59,7 @@ LIGHT = (
     "cli",
 )
 
-MAX_MODULE_LINES = 450
+MAX_MODULE_LINES = 500
 MAX_FUNCTION_LINES = 45  # docstring not counted
 
 
@@ -155,9 +146,7 @@ def test_every_module_has_its_layer() -> None:
 def test_every_name_of_a_layer_is_there_once_and_wanted() -> None:
     listed = [name for group in LAYERS for name in group]
     assert len(set(listed)) == len(listed)
-    planned = {f"segstudy.{name}" for name in ("counting", "boundaries", "objects", "calibration", "conventions")}
-    planned |= {"segstudy.stats", "segstudy.audit", "segstudy.compare", "segstudy.__main__"}
-    assert [name for name in listed if name not in MODULES and name not in planned] == []
+    assert [name for name in listed if name not in MODULES] == []
 
 
 @pytest.mark.parametrize("name", INNER)
@@ -235,14 +224,14 @@ def test_alarms_can_ring() -> None:
     """The readers above find what they are for, in a module made of faults."""
     faults = ast.parse(
         "import segstudy.cli\n"
-        "def f():\n    from segstudy.data import core\n    from . import train\n    from .spec import Study\n    print(1)\n"
+        "def f():\n    from segstudy.data import core\n    from .train import loop\n    from .spec import Study\n    print(1)\n"
         "class A:\n    '''Doc.'''\n    def g(self): return 1\n    def _h(self): return 2\n"
         "def long():\n    '''Two\n\n    lines.'''\n" + "    x = 1\n" * 46
     )
     assert imported(faults, "segstudy.plan", False) == {
         "segstudy.cli",
         "segstudy.data.core",
-        "segstudy.train",
+        "segstudy.train.loop",
         "segstudy.spec",
     }
     assert imported(ast.parse("from . import core\nfrom ..spec import x"), "segstudy.data", True) == {

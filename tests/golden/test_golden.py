@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from segstudy.counting import count_pair, stack_counts
+from segstudy.counts.counting import count_pair, stack_counts
+from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import Run, make_plan
 from segstudy.report.results import read_evaluations, results_frame
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study
-from segstudy.store import Store, write_arrays, write_yaml
+from segstudy.store import Store
 
 GOLDEN = Path(__file__).with_name("results.csv")
 STUDY = """
@@ -79,7 +80,7 @@ def golden_frame(folder: Path) -> pd.DataFrame:
                 "selected_on": f"{run.config.dataset}/test",
                 "resolution": "input",
                 "classes": CLASSES[scoring.dataset],
-                "asked": scoring.asked,
+                "evaluation_hash": scoring.evaluation_hash,
             }
             own = counts(run, scoring.dataset)
             ids = np.array([f"image{k}" for k in range(5)])

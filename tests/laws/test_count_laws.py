@@ -17,8 +17,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fakes import random_masks
-from segstudy.counting import count_pair, measures_of, stack_counts
-from segstudy.measures import Counts, Measure, merge, support
+from segstudy.arrays import Counts
+from segstudy.counts.counting import count_pair, measures_of, stack_counts
+from segstudy.measures import Measure, merge, support
 from segstudy.schema import ScoringRules
 
 Masks = tuple[np.ndarray, np.ndarray, np.ndarray]  # truth, prediction, confidence, (h, w)

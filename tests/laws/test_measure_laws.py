@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from segstudy import measures
-from segstudy.counting import confusion_matrix
-from segstudy.measures import OVERALL, PER_CLASS, Confusion, Measure, merge
+from segstudy.arrays import Confusion
+from segstudy.counts.counting import confusion_matrix
+from segstudy.measures import OVERALL, PER_CLASS, Measure, merge
 
 ALL = (*PER_CLASS, *OVERALL)
 BY_KEY = {measure.key: measure for measure in ALL}

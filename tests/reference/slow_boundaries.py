@@ -1,6 +1,6 @@
 """Boundaries once more, slow and obvious: sets of pixels, every pair of points compared, erosion step by step.
 
-Written from the definitions, not from ``segstudy.boundaries``; only tests use it.
+Written from the definitions, not from ``segstudy.counts.boundaries``; only tests use it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def surface_distance(pair: Pair) -> float:
     return sum(map(sum, ways)) / sum(map(len, ways)) if ways else NAN
 
 
-# By the keys of segstudy.boundaries.boundary_measures; rules are those of the tests: a band of 10 % of the diagonal,
+# By the keys of segstudy.counts.boundaries.boundary_measures; rules are those of the tests: a band of 10 % of the diagonal,
 # tolerances of 1 px and of 12.5 % of the diagonal.
 PER_CLASS: dict[str, Callable[[Pair], float]] = {
     "boundary_iou": lambda pair: boundary_iou(pair, 0.1),

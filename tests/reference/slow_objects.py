@@ -1,6 +1,6 @@
 """Objects, holes and kinds of error once more, slow and obvious: flood fill, sets, every part compared with every other.
 
-Written from the definitions, not from ``segstudy.objects``; only tests use it.
+Written from the definitions, not from ``segstudy.counts.objects``; only tests use it.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _lost_share(place: int) -> Callable[[Pair], float]:
 
 # The rules of the tests: least area of an object, areas at which medium and large begin, the band's share.
 LEAST, LIMITS, SHARE = 3, (6, 14), 0.1
-# By the keys of segstudy.objects.OBJECTS.
+# By the keys of segstudy.counts.objects.OBJECTS.
 PER_CLASS: dict[str, Callable[[Pair], float]] = {
     "missed_objects": _share("missed", "true"),
     "spurious_objects": _share("spurious", "predicted"),

@@ -19,10 +19,10 @@ from fakes import save, train_ids_of
 from reference import slow_conventions
 from reference import slow_measures as slow
 from segstudy.conventions import BESIDE, CONVENTIONS, Convention, chosen
-from segstudy.counting import confusion_matrix
+from segstudy.counts.counting import confusion_matrix
 from segstudy.errors import SpecError
 from segstudy.measures import OVERALL, merge
-from segstudy.models import import_smp
+from segstudy.networks.build import import_smp
 from segstudy.score import score_masks
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision

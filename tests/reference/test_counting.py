@@ -22,14 +22,14 @@ from sklearn.calibration import calibration_curve
 from fakes import random_masks
 from reference import slow_boundaries, slow_measures, slow_objects
 from segstudy import measures
-from segstudy.boundaries import tolerances_of
-from segstudy.calibration import CALIBRATION, count_confidence, expected_calibration_error, reliability
-from segstudy.counting import confusion_matrix, count_pair, measures_of, stack_counts
-from segstudy.data.cityscapes import labels_from_ids
+from segstudy.counts.boundaries import tolerances_of
+from segstudy.counts.calibration import CALIBRATION, count_confidence, expected_calibration_error, reliability
+from segstudy.counts.counting import confusion_matrix, count_pair, measures_of, stack_counts
+from segstudy.counts.objects import OBJECT_COUNTS
 from segstudy.data.core import Sample
+from segstudy.data.readers.cityscapes import labels_from_ids
 from segstudy.measures import merge
-from segstudy.models import import_smp
-from segstudy.objects import OBJECT_COUNTS
+from segstudy.networks.build import import_smp
 from segstudy.schema import ScoringRules
 from segstudy.stats.intervals import estimate
 

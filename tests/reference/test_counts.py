@@ -19,9 +19,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from reference import slow_measures as slow
 from segstudy import measures
-from segstudy.counting import confusion_matrix, measures_of
+from segstudy.counts.counting import confusion_matrix, measures_of
 from segstudy.measures import OVERALL, PER_CLASS, merge
-from segstudy.models import import_smp
+from segstudy.networks.build import import_smp
 from segstudy.schema import ScoringRules
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision

@@ -13,7 +13,6 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage
 
 from fakes import fake_camvid, save
-from segstudy.data import folder
 from segstudy.data.augment import (
     BLUR_SHARES,
     CUTOUT_SHARES,
@@ -25,7 +24,8 @@ from segstudy.data.augment import (
     gaussian_blur,
     make_augmenter,
 )
-from segstudy.data.sheets import augment_sheet, overlay
+from segstudy.data.quality.sheets import augment_sheet, overlay
+from segstudy.data.readers import folder
 from segstudy.errors import SpecError
 from segstudy.schema import Augment, Recipe
 from segstudy.spec import parse_study

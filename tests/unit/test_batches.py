@@ -1,4 +1,4 @@
-"""Batches: which images, in which order, cropped and normalised; the same wherever they lie and however many share them."""
+"""Batches: which images, in which order, cropped and normalised; the same wherever they lie and however many shard them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from rich.console import Console
 from test_cache import SIZES, dataset_at
 
 from segstudy.data.augment import epoch_generator, make_augmenter
-from segstudy.data.batches import (
+from segstudy.data.cache.arrays import CachedSplit, open_cache
+from segstudy.data.cache.batches import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Feed,
-    Share,
+    Shard,
     batches,
     crop_window,
     crops,
@@ -25,10 +26,9 @@ from segstudy.data.batches import (
     normalise,
     resident,
     resident_budget,
-    shares_of,
+    shards_of,
     stored,
 )
-from segstudy.data.cache import CachedSplit, open_cache
 from segstudy.errors import SpecError
 from segstudy.progress import Progress
 from segstudy.store import Store
@@ -61,7 +61,7 @@ def test_processes_take_equal_steps_and_together_every_image_once(processes: int
     for count in range(2 * processes, 60):
         for size in range(2 * processes, 20):
             parts = divide_order(epoch_order(count, 7, 1), size, processes)
-            each = [shares_of(parts, Share(rank, processes)) for rank in range(processes)]
+            each = [shards_of(parts, Shard(rank, processes)) for rank in range(processes)]
             assert len({len(steps) for steps in each}) == 1
             assert sorted(np.concatenate([np.concatenate(steps) for steps in each]).tolist()) == list(range(count))
             assert min(len(step) for steps in each for step in steps) >= 2
@@ -71,7 +71,7 @@ def test_batches_too_small_to_be_shared_are_an_error() -> None:
     with pytest.raises(
         SpecError, match=r"a batch of 2 images cannot be divided among 3 processes; raise recipe\.batch_size"
     ):
-        shares_of([np.arange(8), np.arange(2)], Share(0, 3))
+        shards_of([np.arange(8), np.arange(2)], Shard(0, 3))
 
 
 def test_normalisation_is_the_reviews() -> None:
@@ -129,7 +129,7 @@ def test_an_epoch_is_the_same_wherever_images_lie(tmp_path: Path, monkeypatch: p
     cached = split_at(tmp_path, 16)
     plain = Feed(cached, 2, None, 3, CPU)
     assert plain.resident_bytes == 0
-    monkeypatch.setattr("segstudy.data.batches.resident_budget", lambda _: 10**6)
+    monkeypatch.setattr("segstudy.data.cache.batches.resident_budget", lambda _: 10**6)
     kept = Feed(cached, 2, None, 3, CPU)
     assert kept.resident_bytes == 5 * 16 * 16 * 4
     for (images, _), (others, _) in zip(plain.epoch(4), kept.epoch(4), strict=True):
@@ -198,8 +198,8 @@ def test_every_place_of_a_crop_is_as_likely() -> None:
 def test_processes_share_one_epochs_crops(tmp_path: Path) -> None:
     """Two processes together see the batches that one would."""
     cached = split_at(tmp_path, None)
-    whole = list(Feed(cached, 4, 32, 3, CPU, Share(0, 1)).epoch(0))
-    halves = [list(Feed(cached, 4, 32, 3, CPU, Share(rank, 2)).epoch(0)) for rank in range(2)]
+    whole = list(Feed(cached, 4, 32, 3, CPU, Shard(0, 1)).epoch(0))
+    halves = [list(Feed(cached, 4, 32, 3, CPU, Shard(rank, 2)).epoch(0)) for rank in range(2)]
     one = torch.cat([images for images, _ in whole])
     assert sorted(image.sum().item() for image in one) == pytest.approx(
         sorted(image.sum().item() for steps in halves for images, _ in steps for image in images)

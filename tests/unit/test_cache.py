@@ -20,9 +20,9 @@ from rich.console import Console
 
 from fakes import fake_folder, random_image, random_indices, save
 from segstudy.cli import main
-from segstudy.data.cache import CachedSplit, clear_cache, find_part, list_cache, open_cache
+from segstudy.data.cache.arrays import CachedSplit, clear_cache, find_part, list_cache, open_cache
+from segstudy.data.cache.packed import Pieces, PiecesWriter, Rows, RowsWriter
 from segstudy.data.core import Dataset, Sample, index_labels
-from segstudy.data.packed import Pieces, PiecesWriter, Rows, RowsWriter
 from segstudy.errors import DataError, StoreError
 from segstudy.plan import make_plan
 from segstudy.progress import Progress
@@ -169,7 +169,7 @@ import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from test_cache import dataset_at, opened, left_in
-from segstudy.data.packed import reserve
+from segstudy.data.cache.packed import reserve
 from segstudy.errors import StoreError
 import shutil
 out = Path({out!r})
@@ -379,7 +379,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill_cache(path: Path) -> Store:
     """Open what the runs of a study read, as ``segstudy run`` does."""
-    from segstudy.launch import Workshop  # not above: the processes that this file starts need no torch
+    from segstudy.launch.work import Workshop  # not above: the processes that this file starts need no torch
 
     study, store = load_study(path), Store(path.parent / "small")
     workshop = Workshop(study, store, None, say([]))

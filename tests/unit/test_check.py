@@ -15,19 +15,19 @@ from PIL import Image
 
 import fakes
 from fakes import save
-from segstudy.check import Checked, Finding, check_study
+from segstudy.check import Checked, DatasetFault, check_study
 from segstudy.check.files import write_augment_sheets, write_cards, write_split_of
 from segstudy.check.sheet import WIDTH_PX, contact_sheet
 from segstudy.check.text import card_text, findings_text, verdict
-from segstudy.data import cityscapes, folder, kvasir, supervisely
-from segstudy.data.card import Seen, area_summary, choose_for_sheet
 from segstudy.data.core import Dataset, Sample, load_pair, open_image
-from segstudy.data.faults import KINDS, Fault, grouped
-from segstudy.data.inspect import look_at, orientation, part_areas
+from segstudy.data.quality.card import Seen, area_summary, choose_for_sheet
+from segstudy.data.quality.faults import KINDS, Fault, grouped
+from segstudy.data.quality.inspect import inspect_sample, orientation, part_areas
+from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
 from segstudy.data.scenes.endoscopy import polyp_scene
-from segstudy.data.splits import read_split
+from segstudy.data.splitting.splits import read_split
 from segstudy.errors import DataError, SpecError
-from segstudy.launch import Workshop
+from segstudy.launch.work import Workshop
 from segstudy.plan import make_plan
 from segstudy.progress import showing
 from segstudy.spec import Study, parse_study
@@ -389,7 +389,7 @@ def test_a_thousand_equal_faults_are_a_few_lines() -> None:
 
 def test_problems_of_a_study_are_all_shown() -> None:
     faults = [Fault("study", f"problem {k}\nin two lines") for k in range(5)]
-    checked = Checked(tuple(Finding("", fault) for fault in faults), ())
+    checked = Checked(tuple(DatasetFault("", fault) for fault in faults), ())
     lines = findings_text(checked)
     assert lines[:4] == [
         "errors of the study",
@@ -407,7 +407,7 @@ def test_advice_that_differs_stays_with_its_file() -> None:
 
 def test_errors_come_before_warnings_and_are_counted() -> None:
     faults = [("d", Fault("alpha", "x", severity="warning")), ("d", Fault("truncated", "y")), ("", Fault("study", "z"))]
-    checked = Checked(tuple(Finding(name, fault) for name, fault in faults), ())
+    checked = Checked(tuple(DatasetFault(name, fault) for name, fault in faults), ())
     lines = findings_text(checked)
     assert [line for line in lines if line and not line.startswith(" ")] == [
         "errors of d",
@@ -696,6 +696,6 @@ def test_real_data_raise_no_false_alarm(reader: object, place: str, options: dic
     assert dataset.faults == ()
     for split, part in dataset.splits.items():
         for sample in part[::25]:
-            look = look_at(dataset, split, sample)
+            look = inspect_sample(dataset, split, sample)
             assert look.faults == ()
             assert sum((look.pixels or {}).values()) == look.size[0] * look.size[1]

@@ -337,7 +337,7 @@ def test_an_interruption_says_that_the_same_command_goes_on(segstudy, study, mon
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("segstudy.launch.execute", interrupt)
+    monkeypatch.setattr("segstudy.launch.work.execute", interrupt)
     code, _, err = segstudy("run", study)
     assert code == 130
     assert "the same command goes on" in err

@@ -14,13 +14,14 @@ import pytest
 
 from segstudy.compare import Side, compare_sides, side_of_file, side_of_runs
 from segstudy.errors import DataError, SpecError, StoreError
+from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import make_plan
 from segstudy.report.results import CONTRACT
 from segstudy.schema import ScoringRules
 from segstudy.score import ELSEWHERE
 from segstudy.scorecard import comparison_text
 from segstudy.spec import load_study
-from segstudy.store import Store, write_arrays, write_yaml
+from segstudy.store import Store
 
 NUM_IMAGES = 24
 IDS = [f"p{k % 6}-{k:02d}" for k in range(NUM_IMAGES)]
@@ -271,7 +272,7 @@ class Runs:
             "split": "test",
             "selected_on": "polyps/holdout",
             "seed": seed,
-            "asked": next(scoring.asked for scoring in run.scored_on if scoring.dataset == on),
+            "evaluation_hash": next(scoring.evaluation_hash for scoring in run.scored_on if scoring.dataset == on),
         }
         path = folder.evaluation(on, "test")
         write_arrays(path, {"confusion": confusions(wrong, seed), "ids": np.array(IDS)}, meta)

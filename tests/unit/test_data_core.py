@@ -27,8 +27,8 @@ from segstudy.data.core import (
     threshold_labels,
     train_test_indices,
 )
-from segstudy.data.faults import refuse
-from segstudy.data.pairing import list_images, match_by_stem
+from segstudy.data.quality.faults import refuse
+from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.errors import DataError
 
 RNG = np.random.default_rng(7)

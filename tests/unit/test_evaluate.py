@@ -17,8 +17,8 @@ from rich.console import Console
 from scipy.special import softmax
 from test_cache import SIZES, dataset_at
 
-from segstudy.data.batches import Share, normalise
-from segstudy.data.cache import CachedSplit, open_cache
+from segstudy.data.cache.arrays import CachedSplit, open_cache
+from segstudy.data.cache.batches import Shard, normalise
 from segstudy.errors import SegstudyError
 from segstudy.evaluate import count_confusion, count_split, in_order
 from segstudy.progress import Progress
@@ -152,12 +152,12 @@ def test_shares_of_any_number_of_processes_make_up_the_whole(
     given: list[dict[str, np.ndarray]] = []
     monkeypatch.setattr(torch.distributed, "all_gather_object", lambda _, own: given.append(own))
     for rank in range(processes):
-        count_split(Colours(), data, CPU, "native", RULES, share=Share(rank, processes))
+        count_split(Colours(), data, CPU, "native", RULES, shard=Shard(rank, processes))
     assert sum(len(own["confusion"]) for own in given if own) == 5
     monkeypatch.setattr(
         torch.distributed, "all_gather_object", lambda everybody, _: everybody.__setitem__(slice(None), given)
     )
-    together = count_split(Colours(), data, CPU, "native", RULES, share=Share(1, processes))
+    together = count_split(Colours(), data, CPU, "native", RULES, shard=Shard(1, processes))
     alone = count_split(Colours(), data, CPU, "native", RULES)
     assert set(together) == set(alone)
     assert all(np.array_equal(together[name], alone[name]) for name in alone)
@@ -169,13 +169,13 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 import numpy as np, torch
 from test_evaluate import CPU, RULES, Colours, split_at
-from segstudy.data.batches import Share
+from segstudy.data.cache.batches import Shard
 from segstudy.evaluate import count_split
 rank = int(sys.argv[1])
 torch.distributed.init_process_group("gloo", init_method="file://{folder}/meet", rank=rank, world_size=2)
 own = Path({folder!r}) / f"data{{rank}}"  # each writes its images itself
 own.mkdir()
-counts = count_split(Colours(), split_at(own, 16), CPU, "native", RULES, share=Share(rank, 2))
+counts = count_split(Colours(), split_at(own, 16), CPU, "native", RULES, shard=Shard(rank, 2))
 np.savez("{folder}/rank" + str(rank), **counts)
 torch.distributed.destroy_process_group()
 """

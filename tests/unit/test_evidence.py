@@ -14,6 +14,7 @@ import pytest
 
 from segstudy import measures
 from segstudy.errors import SegstudyError
+from segstudy.files import read_arrays, write_arrays, write_sums, write_text, write_yaml
 from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.report.build import build_report, every_table
 from segstudy.report.contract import contract
@@ -26,7 +27,7 @@ from segstudy.report.tables import Table, interval_text, number_text
 from segstudy.spec import parse_study
 from segstudy.stats.comparison import compare
 from segstudy.stats.planning import ONE_SEED
-from segstudy.store import Store, read_arrays, write_arrays, write_sums, write_text, write_yaml
+from segstudy.store import Store
 
 STUDY = """
 name: sure
@@ -81,7 +82,7 @@ def fill(store: Store, plan: Plan, record: dict[str, dict[str, Any]] | None = No
             "classes": ["background", "polyp"],
             "palette": [[0, 0, 0], [255, 255, 255]],
             "input_size": run.config.recipe.input_size,
-            "asked": run.asked,
+            "evaluation_hash": run.evaluation_hash,
         }
         ids = np.array([f"image{k}" for k in range(NUM_IMAGES)])
         counts = {"confusion": counts_of(run.experiment, run.seed), "ids": ids, **arrays}

@@ -27,10 +27,10 @@ from typer.testing import CliRunner
 
 from fakes import fake_camvid, fake_kvasir, fake_supervisely_csv
 from segstudy.cli import app
-from segstudy.data import catalogue, unpack
-from segstudy.data import fetch as fetching
-from segstudy.data.catalogue import KNOWN, Archive, ByHand, Known, Mirror, known
-from segstudy.data.fetch import Resuming, content_digest, data_places, fetch, find
+from segstudy.data.download import catalogue, unpack
+from segstudy.data.download import fetch as fetching
+from segstudy.data.download.catalogue import KNOWN, Archive, ByHand, Known, Mirror, known
+from segstudy.data.download.fetch import Resuming, content_digest, data_places, fetch, find
 from segstudy.data.load import READERS
 from segstudy.errors import DataError, SegstudyError
 from segstudy.progress import Progress, showing
@@ -319,7 +319,8 @@ def test_a_killed_download_is_gone_on_with(serve, tiny, tmp_path, monkeypatch) -
     part = tmp_path / "data" / ".downloads" / "tiny.zip.part"
     part.parent.mkdir(parents=True)
     code = (
-        "import sys; from pathlib import Path; from segstudy.data.fetch import Resuming; from segstudy.progress import showing\n"
+        "import sys; from pathlib import Path; from segstudy.data.download.fetch import Resuming\n"
+        "from segstudy.progress import showing\n"
         "with showing(True) as p: Resuming(Path(sys.argv[1]), int(sys.argv[2]), p)(sys.argv[3], sys.argv[4], None)"
     )
     arguments = [str(part), str(len(tiny)), server.url, str(tmp_path / "never")]

@@ -9,10 +9,10 @@ BEGIN = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from segstudy.data.cache import CachedSplit
+from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.core import Dataset, Sample
-from segstudy.data.packed import Pieces, PiecesWriter, Rows
-from segstudy.train import keep_freed_memory, peak_memory_mb, reset_peak_memory
+from segstudy.data.cache.packed import Pieces, PiecesWriter, Rows
+from segstudy.train.loop import keep_freed_memory, peak_memory_mb, reset_peak_memory
 
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
@@ -29,7 +29,7 @@ def split_of(size, native_labels=None):
 
 SCORE = """
 from segstudy.evaluate import count_split
-from segstudy.models import build_network
+from segstudy.networks.build import build_network
 from segstudy.schema import Model, ScoringRules
 
 writer = PiecesWriter(folder / "native.zlib", count, 0)
@@ -48,7 +48,7 @@ print(peak_memory_mb())
 """
 
 FEED = """
-from segstudy.data.batches import Feed
+from segstudy.data.cache.batches import Feed
 feed = Feed(split_of(256), 16, None, 0, torch.device("cpu"))
 batch = next(feed.epoch(0))  # whatever the first one needs
 reset_peak_memory()

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from segstudy.errors import SpecError, WeightsError
-from segstudy.models import (
+from segstudy.networks.build import (
     build_network,
     load_network,
     packaged_weights,
@@ -188,7 +188,7 @@ def test_packaged_weights_know_their_encoders():
 
 SERVE = """
 import sys, logging
-from segstudy.models import build_network
+from segstudy.networks.build import build_network
 from segstudy.schema import Model
 from segstudy.errors import SegstudyError
 import torch

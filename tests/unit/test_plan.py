@@ -85,7 +85,7 @@ def test_runs_are_experiments_times_seeds_in_the_files_order() -> None:
 
 def test_comparisons_come_from_the_resolved_configurations() -> None:
     plan = plan_of()
-    found = {name: plan.first(name).comparison for name in plan.experiments}
+    found = {name: plan.first(name).variation for name in plan.experiments}
     assert found["unet"] is None
     late, deep, both = found["late"], found["deep"], found["both"]
     assert late is not None
@@ -111,14 +111,14 @@ def test_comparisons_come_from_the_resolved_configurations() -> None:
     ],
 )
 def test_variant_and_kind(change: str, variant: str, kind: str) -> None:
-    comparison = plan_of(STUDY.replace("model.encoder: resnet101", change)).first("deep").comparison
+    comparison = plan_of(STUDY.replace("model.encoder: resnet101", change)).first("deep").variation
     assert comparison is not None
     assert (comparison.variant, comparison.kind) == (variant, kind)
 
 
 def test_reviews_notes_are_the_papers() -> None:
     plan = make_plan(load_study("review"))
-    kinds = {run.experiment: (run.comparison.kind, run.comparison.variant) for run in plan.runs if run.comparison}
+    kinds = {run.experiment: (run.variation.kind, run.variation.variant) for run in plan.runs if run.variation}
     assert kinds == {  # Table 2's last column
         "deeplabv3-101-cityscapes": ("ablation", "encoder=resnet101"),
         "deeplabv3-os16-cityscapes": ("hyperparameter", "output_stride=16"),
@@ -142,16 +142,18 @@ def test_run_is_scored_on_its_own_data_first_then_on_its_crosses() -> None:
 def test_what_is_counted_is_part_of_what_every_evaluation_asks_for() -> None:
     plain, finer = plan_of().first("unet"), plan_of(STUDY, "scoring.tolerances_px=[1]").first("unet")
     assert plain.identity == finer.identity  # nothing is trained anew
-    assert len({scoring.asked for run in (plain, finer) for scoring in run.scored_on}) == 4
+    assert len({scoring.evaluation_hash for run in (plain, finer) for scoring in run.scored_on}) == 4
 
 
 def test_what_a_cross_evaluation_asks_for_changes_with_its_map_and_its_data_but_not_with_their_place() -> None:
-    def asked(*settings: str) -> str:
-        return plan_of(STUDY, *settings).first("unet").scored_on[1].asked
+    def evaluation_hash(*settings: str) -> str:
+        return plan_of(STUDY, *settings).first("unet").scored_on[1].evaluation_hash
 
-    assert asked() == asked("data.polyps.root=elsewhere") == asked("recipe.epochs=3")
-    assert asked() != asked("data.polyps.split_seed=7")
-    assert asked() != asked("cross_evaluations=[{experiment: unet, on: polyps, map: {road: polyp}}]")
+    assert evaluation_hash() == evaluation_hash("data.polyps.root=elsewhere") == evaluation_hash("recipe.epochs=3")
+    assert evaluation_hash() != evaluation_hash("data.polyps.split_seed=7")
+    assert evaluation_hash() != evaluation_hash(
+        "cross_evaluations=[{experiment: unet, on: polyps, map: {road: polyp}}]"
+    )
 
 
 def test_identity_is_a_hash_of_all_that_the_file_says() -> None:
@@ -179,7 +181,7 @@ IDENTITIES = {
 @pytest.mark.parametrize("settings", IDENTITIES)
 def test_identities_of_studies_without_files_are_what_they_always_were(settings: str) -> None:
     run = plan_of(STUDY, *settings.split("; ")).first("unet")
-    assert (run.identity, [scoring.asked for scoring in run.scored_on]) == IDENTITIES[settings]
+    assert (run.identity, [scoring.evaluation_hash for scoring in run.scored_on]) == IDENTITIES[settings]
 
 
 FILED = {"data.{}.split_file": "{}", "data.{}.groups": "{{file: {}}}"}
@@ -192,7 +194,7 @@ def told(path: Path, key: str, store: Store | None = None, data_root: Path | Non
         setting = f"{key.format(name)}={FILED[key].format(path)}"
         return make_plan(parse_study(STUDY, settings=[setting]), data_root, store).first("unet")
 
-    return run("road").identity, run("polyps").scored_on[1].asked
+    return run("road").identity, run("polyps").scored_on[1].evaluation_hash
 
 
 @pytest.mark.parametrize("key", FILED)

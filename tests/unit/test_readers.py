@@ -16,9 +16,10 @@ from sklearn.model_selection import train_test_split
 
 import fakes
 from fakes import bitmap_object, polygon_object, save, write_annotation
-from segstudy.data import cityscapes, faults, folder, kvasir, supervisely
 from segstudy.data.core import Dataset, Sample, load_pair
-from segstudy.data.pairing import Neighbours, list_images
+from segstudy.data.quality import faults
+from segstudy.data.quality.pairing import Neighbours, list_images
+from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
 from segstudy.errors import DataError
 
 

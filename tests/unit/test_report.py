@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import segstudy.data.cache
-from segstudy.data.packed import PiecesWriter
+import segstudy.data.cache.arrays
+from segstudy.data.cache.packed import PiecesWriter
 from segstudy.errors import SegstudyError
+from segstudy.files import read_json, write_arrays, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, make_plan
 from segstudy.report.build import build_report, every_table
 from segstudy.report.contrasts import collect_frames, quartiles
@@ -26,7 +27,7 @@ from segstudy.report.figures import spread
 from segstudy.report.pictures import choose_images, open_cached
 from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, markdown_text
 from segstudy.spec import parse_study
-from segstudy.store import Store, read_json, write_arrays, write_json, write_sums, write_text, write_yaml
+from segstudy.store import Store
 
 STUDY = """
 name: tiny
@@ -104,7 +105,7 @@ def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion:
         "classes": classes,
         "palette": [[128, 64, 128], [0, 0, 142], [70, 130, 180], [0, 0, 0]][: len(classes)],
         "input_size": 32,
-        "asked": next((scoring.asked for scoring in run.scored_on if scoring.dataset == data), ""),
+        "evaluation_hash": next((scoring.evaluation_hash for scoring in run.scored_on if scoring.dataset == data), ""),
     }
     ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
     write_arrays(folder.evaluation(data, "val"), {"confusion": confusion, "ids": ids}, meta)
@@ -135,7 +136,7 @@ def test_large_images_that_were_not_resized_are_shown_smaller(tmp_path: Path) ->
 def test_the_ids_of_a_resized_split_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, read = Store(tmp_path), []
     add_pictures(store, run_of(plan_of(), "deep-city"), "city", 2)
-    monkeypatch.setattr(segstudy.data.cache, "read_json", lambda path: read.append(path.name) or read_json(path))
+    monkeypatch.setattr(segstudy.data.cache.arrays, "read_json", lambda path: read.append(path.name) or read_json(path))
     cached = open_cached(store, "city", "val", 32, ["city/1"])
     assert cached is not None and cached.image("city/1").shape == (32, 32, 3)
     assert cached.truth("city/1").shape == (32, 32)

@@ -10,12 +10,12 @@ from PIL import Image
 
 from fakes import save
 from segstudy import score
-from segstudy.counting import count_pair, stack_counts
+from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.data.core import read_grey
 from segstudy.errors import DataError, SpecError
+from segstudy.files import read_arrays
 from segstudy.schema import ScoringRules
 from segstudy.score import Scored, score_masks, write_counts
-from segstudy.store import read_arrays
 
 Mask = list[list[int]]
 

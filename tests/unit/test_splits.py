@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold, StratifiedGroupKFold, train_test_split
 
 import fakes
-from segstudy.data.core import Dataset, Labels, Sample
-from segstudy.data.groups import group_by_pattern, group_by_table
+from segstudy.arrays import Labels
+from segstudy.data.core import Dataset, Sample
 from segstudy.data.load import load_dataset
-from segstudy.data.splits import (
+from segstudy.data.splitting.groups import group_by_pattern, group_by_table
+from segstudy.data.splitting.splits import (
     class_traits,
     deal,
     groups_across_splits,

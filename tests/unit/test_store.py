@@ -25,9 +25,7 @@ from hypothesis import strategies as st
 
 from segstudy import store as store_module
 from segstudy.errors import StoreError
-from segstudy.store import (
-    RunFolder,
-    Store,
+from segstudy.files import (
     building,
     file_sha256,
     kept_files,
@@ -43,6 +41,7 @@ from segstudy.store import (
     write_text,
     write_yaml,
 )
+from segstudy.store import RunFolder, Store
 
 SPAWN = multiprocessing.get_context("spawn")
 NOTHING = hashlib.sha256(b"").hexdigest()

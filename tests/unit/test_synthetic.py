@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segstudy.data import synthetic
+from segstudy.data.scenes import synthetic
 from segstudy.data.scenes.endoscopy import polyp_scene
 from segstudy.data.scenes.people import person_scene
 from segstudy.data.scenes.street import street_scene

@@ -18,8 +18,9 @@ from segstudy import measures
 from segstudy.archive import export_run, write_archive
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.evaluate import class_table, count_confusion
-from segstudy.launch import Workshop, execute, import_checkpoint
-from segstudy.models import build_network, import_smp, load_network, predict_logits, read_state
+from segstudy.files import read_arrays, read_yaml, verify
+from segstudy.launch.work import Workshop, execute, import_checkpoint
+from segstudy.networks.build import build_network, import_smp, load_network, predict_logits, read_state
 from segstudy.plan import make_plan
 from segstudy.predict import predict_images
 from segstudy.progress import showing
@@ -27,8 +28,8 @@ from segstudy.report.contrasts import collect_frames
 from segstudy.report.pictures import collect_pictures
 from segstudy.report.results import read_evaluations, results_frame
 from segstudy.spec import load_study, parse_study
-from segstudy.store import Store, read_arrays, read_yaml, verify
-from segstudy.train import cross_entropy, make_fabric, make_loss, rate_factor
+from segstudy.store import Store
+from segstudy.train.loop import cross_entropy, make_fabric, make_loss, rate_factor
 
 STUDY = """
 name: tiny
@@ -488,7 +489,7 @@ def test_torchs_own_errors_fail_one_run_and_leave_their_traceback(data, tmp_path
     def break_down(*_):
         raise RuntimeError("DefaultCPUAllocator: not enough memory\nmore lines")
 
-    monkeypatch.setattr("segstudy.train._one_epoch", break_down)
+    monkeypatch.setattr("segstudy.train.loop._one_epoch", break_down)
     workshop = workshop_at(data, tmp_path / "out", epochs=1)
     (failure,) = run_part(workshop)
     assert "torch stopped: DefaultCPUAllocator: not enough memory; see" in failure

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segstudy.data.unpack import Limits, safe_path, unpack
+from segstudy.data.download.unpack import Limits, safe_path, unpack
 from segstudy.errors import DataError
 
 LIMITS = Limits(num_files=20, num_bytes=100_000)

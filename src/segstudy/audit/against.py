@@ -44,7 +44,7 @@ class Contract(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Reproduction:
     """One printed score beside the study's: ``ours`` is the mean over seeds, ``difference`` is ours minus theirs.
 
     ``ours`` and ``difference`` are fractions of one, None where the study has no such number; ``note`` then says why.
@@ -124,7 +124,7 @@ def read_results(path: Path) -> Results:
 
 def compare_with_study(
     claims: Claims, experiments: Sequence[str], results: Results, matches: Sequence[str] = ()
-) -> list[Comparison]:
+) -> list[Reproduction]:
     """Hold every printed score against the study's.
 
     Parameters
@@ -146,7 +146,7 @@ def compare_with_study(
     names = {fold(name): name for name in experiments}
     scores = [claim for claim in claims.all if claim.kind == "value" and claim.number]
     chosen = _matched(scores, matches, experiments)
-    found: list[Comparison] = []
+    found: list[Reproduction] = []
     for claim in scores:
         experiment, data = chosen.get(claim, (names.get(fold(claim.run_name), ""), ""))
         found += _compare(claim, experiment, data, results)
@@ -187,7 +187,7 @@ def _names(claim: Claim) -> Iterable[str]:
         yield claim.heading.of
 
 
-def _compare(claim: Claim, experiment: str, data: str, results: Results) -> Iterator[Comparison]:
+def _compare(claim: Claim, experiment: str, data: str, results: Results) -> Iterator[Reproduction]:
     """One comparison for each contract that the study has the score under."""
     tested, note = _tested_on(claim, experiment, data, results)
     cls = _class_name(claim, tested, results)
@@ -202,7 +202,7 @@ def _compare(claim: Claim, experiment: str, data: str, results: Results) -> Iter
         yield min(judged, key=_closeness)
 
 
-def _closeness(comparison: Comparison) -> int:
+def _closeness(comparison: Reproduction) -> int:
     """0 for what matches; then what differs by rounding, what differs, what is missing."""
     return 3 if comparison.status == "missing" else Verdict(comparison.severity).rank
 
@@ -236,12 +236,12 @@ def _class_name(claim: Claim, tested: str, results: Results) -> str:
 
 def _comparison(
     claim: Claim, experiment: str, tested: str, measure: str, ours: tuple[Contract, list[float]] | None, note: str
-) -> Comparison:
+) -> Reproduction:
     contract, values = ours or (Contract("", "", ""), [])
     value = fmean(values) if values else math.nan
     missing = math.isnan(value)
     verdict = Verdict(None) if missing else _judge(Fraction(value), claim.printed)
-    return Comparison(
+    return Reproduction(
         claim.table,
         claim.row,
         claim.heading.text,
@@ -270,9 +270,9 @@ def _judge(value: Fraction, printed: Number) -> Verdict:
     return Verdict("rounding", CUT_OFF) if holds(printed.interval("truncated")) else Verdict("contradiction")
 
 
-def differing(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def differing(comparisons: Sequence[Reproduction]) -> list[Reproduction]:
     """Printed scores that are none of the study's, under whichever contract: their first comparisons."""
-    groups: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Reproduction]] = defaultdict(list)
     for each in comparisons:
         groups[each.table, each.row, each.column].append(each)
     return [
@@ -282,7 +282,7 @@ def differing(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-def as_table(comparisons: Sequence[Comparison]) -> str:
+def as_table(comparisons: Sequence[Reproduction]) -> str:
     """Comparisons for people, row by row."""
     lines: list[str] = []
     heading = ""

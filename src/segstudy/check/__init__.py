@@ -8,22 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from segstudy.data.card import Seen, Tally
 from segstudy.data.core import Dataset, Roles, Sample
-from segstudy.data.duplicates import Finding as Pair
-from segstudy.data.duplicates import find_duplicates
-from segstudy.data.faults import Fault, Severity
-from segstudy.data.inspect import Look, look_at
 from segstudy.data.load import load_undivided
-from segstudy.data.splits import groups_across_splits
+from segstudy.data.quality.card import Seen, Tally
+from segstudy.data.quality.duplicates import DuplicatePair, find_duplicates
+from segstudy.data.quality.faults import Fault, Severity
+from segstudy.data.quality.inspect import SampleReport, inspect_sample
+from segstudy.data.splitting.splits import groups_across_splits
 from segstudy.errors import SegstudyError
-from segstudy.launch import Workshop, find_problems
+from segstudy.launch.work import Workshop, find_problems
 from segstudy.plan import Run
 from segstudy.progress import Progress
 
 
 @dataclass(frozen=True)
-class Finding:
+class DatasetFault:
     """A fault, and the dataset that it is of; empty for one of the study."""
 
     dataset: str
@@ -57,7 +56,7 @@ class Inspected:
 class Checked:
     """All that is wrong, the study's problems first, and every dataset that could be listed."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[DatasetFault, ...]
     inspected: tuple[Inspected, ...]
 
     def number(self, severity: Severity) -> int:
@@ -75,9 +74,9 @@ class Checked:
         }
 
 
-def study_problem(message: str) -> Finding:
+def study_problem(message: str) -> DatasetFault:
     """A finding about the study itself."""
-    return Finding("", Fault("study", message))
+    return DatasetFault("", Fault("study", message))
 
 
 def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -> Checked:
@@ -100,15 +99,15 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
             dataset, roles = workshop.dataset(name)
         except SegstudyError as error:
             unlisted[str(error)] = name
-            findings += [Finding(name, fault) for fault in _faults_of_undivided(workshop, name)]
+            findings += [DatasetFault(name, fault) for fault in _faults_of_undivided(workshop, name)]
             continue
         tally = Tally(dataset, roles)
         faults = _examine(dataset, workshop.progress, tally.add)
         pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
         faults += _repeated_images(pairs, tally) + _divided_groups(divided)
-        findings += [Finding(name, fault) for fault in faults]
+        findings += [DatasetFault(name, fault) for fault in faults]
         inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
-    listing_faults = [Finding(name, Fault("dataset", message)) for message, name in unlisted.items()]
+    listing_faults = [DatasetFault(name, Fault("dataset", message)) for message, name in unlisted.items()]
     others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
 
@@ -124,7 +123,7 @@ def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:
     return [replace(fault, split="") if dataset.by_fraction else fault for fault in faults]
 
 
-def _examine(dataset: Dataset, progress: Progress, use: Callable[[Look], None]) -> list[Fault]:
+def _examine(dataset: Dataset, progress: Progress, use: Callable[[SampleReport], None]) -> list[Fault]:
     """Look at every sample once; faults that the reader met before are told once."""
     faults: list[Fault] = []
     for look in _looks(dataset, progress):
@@ -134,13 +133,13 @@ def _examine(dataset: Dataset, progress: Progress, use: Callable[[Look], None]) 
     return [fault for fault in dataset.faults if (fault.kind, fault.file) not in met] + faults
 
 
-def _looks(dataset: Dataset, progress: Progress) -> Iterator[Look]:
+def _looks(dataset: Dataset, progress: Progress) -> Iterator[SampleReport]:
     """Look at every sample, in the order of the splits; Pillow decodes outside the interpreter lock."""
     placed = [(split, sample) for split, part in dataset.splits.items() for sample in part]
     progress.task(f"checking {dataset.name}", len(placed))
 
-    def one(place: tuple[str, Sample]) -> Look:
-        look = look_at(dataset, *place)
+    def one(place: tuple[str, Sample]) -> SampleReport:
+        look = inspect_sample(dataset, *place)
         progress.advance()
         return look
 
@@ -151,7 +150,7 @@ def _looks(dataset: Dataset, progress: Progress) -> Iterator[Look]:
         pool.shutdown(cancel_futures=True)  # an interruption does not wait for the rest of the images
 
 
-def _repeated_images(pairs: Sequence[Pair], tally: Tally) -> list[Fault]:
+def _repeated_images(pairs: Sequence[DuplicatePair], tally: Tally) -> list[Fault]:
     """A warning for every pair of images that are one, or nearly."""
     pixels = {seen.sample.id: seen.pixels for seen in tally.seen}
     faults = []

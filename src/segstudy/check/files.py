@@ -11,13 +11,13 @@ from PIL import Image
 from segstudy.check import Checked, Inspected
 from segstudy.check.sheet import contact_sheet
 from segstudy.check.text import card_markdown, findings_text
-from segstudy.data.card import choose_for_sheet, ground_of
-from segstudy.data.faults import refuse
-from segstudy.data.sheets import augment_sheet
-from segstudy.data.splits import write_split
+from segstudy.data.quality.card import choose_for_sheet, ground_of
+from segstudy.data.quality.faults import refuse
+from segstudy.data.quality.sheets import augment_sheet
+from segstudy.data.splitting.splits import write_split
 from segstudy.errors import SpecError, listing
+from segstudy.files import write_bytes, write_json, write_text
 from segstudy.plan import Run
-from segstudy.store import write_bytes, write_json, write_text
 
 NUM_AUGMENTED = 4  # images on a sheet
 

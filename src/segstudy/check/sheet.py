@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segstudy.check import Inspected
-from segstudy.data.card import Seen, choose_for_sheet, ground_of, share_of
 from segstudy.data.core import IGNORE, Dataset, load_pair
-from segstudy.data.inspect import has_background
-from segstudy.data.sheets import overlay
+from segstudy.data.quality.card import Seen, choose_for_sheet, ground_of, share_of
+from segstudy.data.quality.inspect import has_background
+from segstudy.data.quality.sheets import overlay
 
 NUM_IMAGES = 12
 WIDTH_PX = 1280

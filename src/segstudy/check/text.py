@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from segstudy.check import Checked, Inspected
 from segstudy.data.core import Dataset
-from segstudy.data.faults import Severity, grouped
+from segstudy.data.quality.faults import Severity, grouped
 
 Card = dict[str, Any]
 HEADINGS = [

@@ -12,8 +12,8 @@ from segstudy.cli.options import DataDir, Json, Out, Set, StudyArg, app, plan_of
 from segstudy.errors import SegstudyError, SpecError
 
 if TYPE_CHECKING:
-    from segstudy.data.cache import Entry
-    from segstudy.launch import Workshop
+    from segstudy.data.cache.arrays import Entry
+    from segstudy.launch.work import Workshop
     from segstudy.plan import Plan, Run
 
 
@@ -34,7 +34,7 @@ def cache(
     as_json: Json = False,
 ) -> None:
     """List the decoded images that a study keeps on disk, and remove them."""
-    from segstudy.data.cache import clear_cache, list_cache
+    from segstudy.data.cache.arrays import clear_cache, list_cache
     from segstudy.progress import showing
 
     if clear and clear_unused:
@@ -82,7 +82,7 @@ def _states(workshop: Workshop, plan: Plan, entries: list[Entry]) -> dict[Path, 
 
 def _folders_of(workshop: Workshop, run: Run) -> set[Path]:
     """Every folder of the cache that a run reads."""
-    from segstudy.data.cache import cache_folders, parts_of, remembered_fingerprint
+    from segstudy.data.cache.arrays import cache_folders, parts_of, remembered_fingerprint
 
     (own, roles), size = workshop.dataset(run.config.dataset), run.config.recipe.resized_px
     wanted = [(own, roles.train, False), (own, roles.select, False)]

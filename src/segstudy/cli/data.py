@@ -87,7 +87,7 @@ def _plan_or_problems(study: str, out: Path | None, settings: list[str] | None, 
 
 def _check(whole: Plan, store: Store, data: Path | None, datasets: list[str] | None, quiet: bool) -> Checked:
     from segstudy.check import check_study
-    from segstudy.launch import Workshop
+    from segstudy.launch.work import Workshop
     from segstudy.progress import showing
 
     named = list(whole.study.data)

@@ -16,7 +16,7 @@ from segstudy.cli.options import DataDir, Json, Quiet, app, shown
 from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
-    from segstudy.data.catalogue import Known
+    from segstudy.data.download.catalogue import Known
 
 datasets = typer.Typer(
     help="List the datasets that are known, with their terms and where they lie; fetch one.",
@@ -31,8 +31,8 @@ def data(context: typer.Context, data: DataDir = None, as_json: Json = False) ->
     """List the datasets that are known: terms, size, layout, how to get them, and where they lie."""
     if context.invoked_subcommand is not None:
         return
-    from segstudy.data.catalogue import KNOWN
-    from segstudy.data.fetch import data_places
+    from segstudy.data.download.catalogue import KNOWN
+    from segstudy.data.download.fetch import data_places
 
     rows = [_row(name, data) for name in KNOWN]
     if as_json:
@@ -47,8 +47,8 @@ def data(context: typer.Context, data: DataDir = None, as_json: Json = False) ->
 
 
 def _row(name: str, data: Path | None) -> dict[str, Any]:
-    from segstudy.data.catalogue import ByHand, known
-    from segstudy.data.fetch import data_places, find
+    from segstudy.data.download.catalogue import ByHand, known
+    from segstudy.data.download.fetch import data_places, find
 
     one, there = known(name), find(name, data_places(data))
     return {
@@ -84,9 +84,9 @@ def fetch(
     quiet: Quiet = False,
 ) -> None:
     """Download a known dataset, verify it, and put it where studies find it; call it again after any interruption."""
-    from segstudy.data.catalogue import known
-    from segstudy.data.fetch import data_places
-    from segstudy.data.fetch import fetch as fetch_dataset
+    from segstudy.data.download.catalogue import known
+    from segstudy.data.download.fetch import data_places
+    from segstudy.data.download.fetch import fetch as fetch_dataset
     from segstudy.progress import showing
     from segstudy.spec import DATA_VARIABLE
 

@@ -44,10 +44,10 @@ def score(
 ) -> None:
     """Score masks from any framework against true masks; no network, no study."""
     from segstudy.conventions import chosen
+    from segstudy.files import write_text
     from segstudy.progress import showing
     from segstudy.score import score_masks, write_counts
     from segstudy.scorecard import as_record, as_text, image_csv
-    from segstudy.store import write_text
 
     chosen(as_ or ())  # an unknown name is told before masks are read
     for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from segstudy.launch import Workshop
+    from segstudy.launch.work import Workshop
     from segstudy.plan import Plan
     from segstudy.progress import Progress
     from segstudy.store import Store
@@ -66,7 +66,7 @@ def run_of(name: str) -> tuple[str, str, int | None]:
 
 def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:
     """Everything at hand that carrying out ``plan`` needs."""
-    from segstudy.launch import Workshop
+    from segstudy.launch.work import Workshop
 
     return Workshop(plan.study, store, data, progress)
 

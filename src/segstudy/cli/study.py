@@ -57,7 +57,7 @@ def run(
     if dry_run:
         _print_plan(part, store)
         return
-    from segstudy.launch import execute
+    from segstudy.launch.work import execute
     from segstudy.progress import showing
     from segstudy.report.build import build_report
 
@@ -180,7 +180,7 @@ def verify(
 ) -> None:
     """Check every file against the SHA-256 sums that lie with it."""
     from segstudy.errors import StoreError
-    from segstudy.store import verify as verify_sums
+    from segstudy.files import verify as verify_sums
 
     good, problems = verify_sums(path)
     if problems:
@@ -201,7 +201,7 @@ def import_(
     set_: Set = None,
 ) -> None:
     """Take a checkpoint in as a trained run; 'segstudy run' then scores it."""
-    from segstudy.launch import import_checkpoint
+    from segstudy.launch.work import import_checkpoint
     from segstudy.progress import showing
 
     whole, store = plan_of(study, out, set_, data)
@@ -212,8 +212,8 @@ def import_(
 
 
 def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    from segstudy.files import read_json, read_yaml
     from segstudy.plan import differences
-    from segstudy.store import read_json, read_yaml
 
     rows = []
     for each in plan.runs:
@@ -224,9 +224,9 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             {
                 "run": each.name,
                 "identity": each.identity,
-                "kind": each.comparison.kind if each.comparison else "baseline",
-                "base": each.comparison.base if each.comparison else None,
-                "variant": each.comparison.variant if each.comparison else "",
+                "kind": each.variation.kind if each.variation else "baseline",
+                "base": each.variation.base if each.variation else None,
+                "variant": each.variation.variant if each.variation else "",
                 "state": state,
                 "epochs_done": len(folder.read_metrics()),
                 "epochs": each.config.recipe.epochs,

@@ -13,10 +13,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from segstudy.arrays import Confusion
 from segstudy.conventions.rules import Convention
 from segstudy.conventions.table import CONVENTIONS
 from segstudy.errors import SpecError, listing, nearest
-from segstudy.measures import OVERALL, Confusion, merge, support
+from segstudy.measures import OVERALL, merge, support
 
 __all__ = ["CONVENTIONS", "NAMES", "Convention", "chosen", "rescore"]
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from segstudy.measures import Confusion, Values, mean_present, merge, support
+from segstudy.arrays import Confusion, Values
+from segstudy.measures import mean_present, merge, support
 
 Ratio = Callable[[Values, Values, Values], tuple[Values, Values]]  # pixels hit, true, predicted -> top and bottom
 NAN = math.nan

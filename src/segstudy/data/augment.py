@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segstudy.data.batches import IMAGENET_MEAN
+from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE
 from segstudy.schema import Augment
 

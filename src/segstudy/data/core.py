@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segstudy.data.faults import Fault
+from segstudy.arrays import Labels
+from segstudy.data.quality.faults import Fault
 from segstudy.errors import DataError, listing
 
 IGNORE = 255
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, order=True)

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segstudy.data import cityscapes, folder, kvasir, supervisely, synthetic
 from segstudy.data.core import Dataset, Roles, assign_roles
-from segstudy.data.groups import group_by_pattern, group_by_table
-from segstudy.data.splits import check_keys, class_traits, read_split, redraw, set_aside
+from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
+from segstudy.data.scenes import synthetic
+from segstudy.data.splitting.groups import group_by_pattern, group_by_table
+from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, set_aside
 from segstudy.errors import DataError, listing
 from segstudy.schema import Data
 from segstudy.spec import Protocol, find_path

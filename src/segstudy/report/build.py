@@ -13,6 +13,7 @@ import pandas as pd
 
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError
+from segstudy.files import read_json, write_bytes, write_text
 from segstudy.plan import Plan
 from segstudy.report.class_tables import class_effects_table, class_scores_table, class_table
 from segstudy.report.contract import LEVELS, contract
@@ -45,7 +46,7 @@ from segstudy.report.tables import (
     scores_of,
     variants_table,
 )
-from segstudy.store import Store, read_json, write_bytes, write_text
+from segstudy.store import Store
 
 Group = list[Callable[[int], Table]]  # makers of tables that share a number, which they are given
 

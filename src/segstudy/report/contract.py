@@ -13,7 +13,7 @@ from segstudy.errors import listing
 from segstudy.plan import IMPORTED
 from segstudy.report.results import CONTRACT
 
-SIZES = {"input": "the network's input size", "native": "each image's own size"}
+RESOLUTION_WORDS = {"input": "the network's input size", "native": "each image's own size"}
 RULES = f"absent classes {CONTRACT['absent_classes']}, background {CONTRACT['background']}, ignore {CONTRACT['ignore']}"
 # How pixels become a number at each level.
 LEVELS = {
@@ -62,7 +62,7 @@ def number_words(level: str, scored: str, choice: str) -> str:
 
 
 def _sizes(rows: pd.DataFrame) -> str:
-    return " and ".join(SIZES[size] for size in dict.fromkeys(rows["resolution"]))
+    return " and ".join(RESOLUTION_WORDS[size] for size in dict.fromkeys(rows["resolution"]))
 
 
 def _choice(rows: pd.DataFrame) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from segstudy import measures
+from segstudy.files import read_yaml
 from segstudy.measures import OVERALL
-from segstudy.plan import Comparison, Plan, Run
+from segstudy.plan import Plan, Run, Variation
 from segstudy.report.evidence import (
     class_effects_frame,
     class_uncertainty_frame,
@@ -35,7 +36,7 @@ from segstudy.report.results import (
     results_frame,
 )
 from segstudy.spec import CrossEvaluation
-from segstudy.store import RunFolder, Store, read_yaml
+from segstudy.store import RunFolder, Store
 
 MEASURES = [measure.key for measure in OVERALL]
 
@@ -127,7 +128,7 @@ def runs_frame(store: Store, plan: Plan) -> pd.DataFrame:
 
 
 def _describe(plan: Plan, run: Run) -> dict[str, Any]:
-    config, compared = run.config, run.comparison
+    config, compared = run.config, run.variation
     root = run.experiment
     while (base := plan.study.experiments[root].base) is not None:
         root = base
@@ -153,10 +154,10 @@ def _weights(weights: str) -> str:
     return {"packaged": "imagenet (packaged)"}.get(weights, PurePath(weights).name)
 
 
-def note(compared: Comparison | None) -> str:
+def note(compared: Variation | None) -> str:
     """What an experiment is, in the paper's words.
 
-    >>> note(Comparison("unet", {"model.encoder": ("resnet50", "resnet101")}))
+    >>> note(Variation("unet", {"model.encoder": ("resnet50", "resnet101")}))
     'Ablation (backbone)'
     """
     if compared is None:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from segstudy import measures
-from segstudy.calibration import reliability
-from segstudy.counting import measures_of
+from segstudy.counts.calibration import reliability
+from segstudy.counts.counting import measures_of
 from segstudy.measures import FREQUENCIES, Measure
 from segstudy.report.contract import contract
 from segstudy.report.contrasts import Frames, over_seeds

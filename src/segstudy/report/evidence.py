@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segstudy import measures
-from segstudy.counting import measures_of
+from segstudy.counts.counting import measures_of
 from segstudy.guard import differing
 from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan
@@ -26,7 +26,7 @@ from segstudy.stats.intervals import Estimate, estimate_each
 from segstudy.stats.resampling import Networks
 
 NOT_COMPARABLE = "not comparable"
-SIZES = ("recipe.input_size", "recipe.crop_px")  # factors that change the masks that are scored, at input size
+SIZE_FACTORS = ("recipe.input_size", "recipe.crop_px")  # factors that change the masks that are scored, at input size
 LEADING = next(measure for measure in OVERALL if measure.key == "miou")  # the measure that verdicts are about
 
 
@@ -142,18 +142,18 @@ def effects_frame(plan: Plan, evaluations: Sequence[Evaluated], records: Mapping
     rows = []
     for name, flags in unfair.items():
         run = plan.first(name)
-        assert run.comparison is not None
+        assert run.variation is not None
         row: dict[str, Any] = {
             "experiment": name,
-            "base": run.comparison.base,
-            "variant": run.comparison.variant,
-            "confounded": run.comparison.confounded,
+            "base": run.variation.base,
+            "variant": run.variation.variant,
+            "confounded": run.variation.confounded,
             "dataset": run.config.dataset,
             "questions": asked,
         }
-        own, base = records.get(name, []), records.get(run.comparison.base, [])
-        differs = differing(base, own, list(run.comparison.changes))
-        row |= _compared(plan, name, found[name], found.get(run.comparison.base, {}), asked)
+        own, base = records.get(name, []), records.get(run.variation.base, [])
+        differs = differing(base, own, list(run.variation.changes))
+        row |= _compared(plan, name, found[name], found.get(run.variation.base, {}), asked)
         rows.append(row | {"flags": "; ".join([*differs, *flags])})
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split"]
     frame = pd.DataFrame(rows, columns=[*keys, *Difference.__annotations__, "flags"])
@@ -175,7 +175,7 @@ def _num_fair(unfair: Mapping[str, Sequence[str]]) -> int:
 
 def unfair_variants(plan: Plan, found: Mapping[str, Mapping[int, Evaluated]]) -> dict[str, list[str]]:
     """Every variant, and why its scores cannot be compared with its base's; nothing where they can, as far as is known."""
-    compared = {name: c for name in plan.experiments if (c := plan.first(name).comparison) is not None}
+    compared = {name: c for name in plan.experiments if (c := plan.first(name).variation) is not None}
     return {
         name: _unfair(found.get(name, {}), found.get(c.base, {}), c.changes, plan.first(name).config.resolution)
         for name, c in compared.items()
@@ -192,7 +192,7 @@ def _unfair(
     elif not same_files(ours, theirs):
         flags.append("scored on files that changed in between; delete the older evaluation and run again")
     resolutions = {resolution} | {e.meta["resolution"] for e in (*ours.values(), *theirs.values())}
-    if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZES)):
+    if len(resolutions) > 1 or ("input" in resolutions and set(changes) & set(SIZE_FACTORS)):
         flags.append("scored on masks of different sizes")
     return flags
 
@@ -234,7 +234,7 @@ def class_effects_frame(plan: Plan, evaluations: Sequence[Evaluated], pairs: Ite
 
     Columns: experiment, base, index, class, value, low, high, p_value, p_holm (over the classes), verdict, reason.
     """
-    variants = [(name, c.base) for name in plan.experiments if (c := plan.first(name).comparison) is not None]
+    variants = [(name, c.base) for name in plan.experiments if (c := plan.first(name).variation) is not None]
     rows = [row for pair in dict.fromkeys([*variants, *pairs]) for row in class_differences(plan, evaluations, *pair)]
     columns = ["experiment", "base", "index", "class", "value", "low", "high", "p_value", "p_holm", "verdict", "reason"]
     return pd.DataFrame(rows, columns=columns)

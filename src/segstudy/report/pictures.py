@@ -15,15 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from segstudy.data.cache import KeptPart, find_part, parts_of
+from segstudy.arrays import Labels
+from segstudy.data.cache.arrays import KeptPart, find_part, parts_of
 from segstudy.report.contrasts import Frames, image_frame
 from segstudy.report.results import Evaluated
 from segstudy.store import Store
 
 PERCENTILES = (10, 50, 90)
 SHOWN_PX = 512  # the longer side of an image that was not resized
-
-Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def collect_pictures(store: Store, frames: Frames) -> list[Pictures]:
 
 
 def _pictures(store: Store, group: list[Evaluated], images: pd.DataFrame) -> Pictures | None:
-    basis = next((e for e in group if e.run.comparison is None), group[0])
+    basis = next((e for e in group if e.run.variation is None), group[0])
     meta = basis.meta
     test, split, size = meta["test_data"], meta["split"], _size_of(basis)
     cached = open_cached(store, test, split, size, basis.ids)

@@ -45,7 +45,7 @@ def requirements(store: Store, plan: Plan, power: float, difference: float) -> l
     level = 1 - 0.05 / asked
     rows = []
     for name in plan.experiments:
-        compared = plan.first(name).comparison
+        compared = plan.first(name).variation
         ours = evaluations_of(evaluations, name)
         theirs = evaluations_of(evaluations, compared.base) if compared else {}
         about = f"{name} against {compared.base}" if compared else f"{name} against itself (noise floor)"

@@ -10,12 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segstudy import measures
-from segstudy.counting import measures_of
+from segstudy.arrays import Confusion
+from segstudy.counts.counting import measures_of
 from segstudy.data.core import IGNORE
-from segstudy.measures import OVERALL, PER_CLASS, Confusion, Measure
+from segstudy.files import read_arrays, read_json, read_yaml
+from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run
 from segstudy.schema import ScoringRules
-from segstudy.store import RunFolder, Store, read_arrays, read_json, read_yaml
+from segstudy.store import RunFolder, Store
 
 COLUMNS = (
     "study",

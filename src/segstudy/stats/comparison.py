@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from segstudy.arrays import Counts, Values
 from segstudy.errors import DataError
 from segstudy.stats.exchange import exchange_images, exchange_networks
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, measure
 from segstudy.stats.planning import Components, components_of
-from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values, checked
+from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
 from segstudy.stats.variance import Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
@@ -99,7 +100,7 @@ def compare(
     function: Function,
     generator: np.random.Generator,
     *,
-    groups: Labels | None = None,
+    groups: GroupLabels | None = None,
     level: float = 0.95,
     power: float = 0.8,
     questions: int = 1,
@@ -154,7 +155,7 @@ def compare_each(
     function: Function,
     generator: np.random.Generator,
     *,
-    groups: Labels | None = None,
+    groups: GroupLabels | None = None,
     level: float = 0.95,
     power: float = 0.8,
     questions: int = 1,
@@ -196,7 +197,7 @@ def compare_each(
     )
 
 
-def _checked_alike(variant: Networks, base: Networks, groups: Labels | None) -> tuple[Networks, Networks]:
+def _checked_alike(variant: Networks, base: Networks, groups: GroupLabels | None) -> tuple[Networks, Networks]:
     own, other = checked(variant, groups), checked(base, groups)
     shapes = [np.shape(_only(side)) for side in (own, other)]
     if shapes[0] != shapes[1]:

@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from segstudy.stats.resampling import Counts, Function, Values, chunks
+from segstudy.arrays import Counts, Values
+from segstudy.stats.resampling import Function, chunks
 
 # Two arrangements that are equal on paper may differ in the last digits.
 _TOLERANCE = 1e-12

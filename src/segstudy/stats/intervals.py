@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from segstudy.stats.resampling import Counts, Function, Labels, Networks, Values, bootstrap, checked, influences
+from segstudy.arrays import Counts, Values
+from segstudy.stats.resampling import Function, GroupLabels, Networks, bootstrap, checked, influences
 from segstudy.stats.variance import Arm, Spread, spread_of
 
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
@@ -79,7 +80,7 @@ def estimate(
     networks: Networks,
     function: Function,
     *,
-    groups: Labels | None = None,
+    groups: GroupLabels | None = None,
     level: float = 0.95,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
@@ -113,7 +114,7 @@ def estimate_each(
     networks: Networks,
     function: Function,
     *,
-    groups: Labels | None = None,
+    groups: GroupLabels | None = None,
     level: float = 0.95,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Estimate, ...]:
@@ -141,7 +142,7 @@ def bootstrap_each(
     function: Function,
     generator: np.random.Generator,
     *,
-    groups: Labels | None = None,
+    groups: GroupLabels | None = None,
     level: float = 0.95,
     num_resamples: int = 10_000,
 ) -> tuple[Estimate, ...]:

@@ -16,7 +16,7 @@ from scipy import special
 
 from segstudy.errors import SegstudyError
 from segstudy.stats.intervals import measure
-from segstudy.stats.resampling import Function, Labels, Networks, checked
+from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
 from segstudy.stats.variance import Spread, Variance, image_degrees, spread_of
 
 ONE_SEED = "with one seed nothing is known about how much networks of one recipe differ"
@@ -139,7 +139,7 @@ def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
     )
 
 
-def noise_floor(base: Networks, function: Function, *, groups: Labels | None = None) -> Components:
+def noise_floor(base: Networks, function: Function, *, groups: GroupLabels | None = None) -> Components:
     """Components of the difference between two studies of one and the same recipe, from a baseline's seeds alone.
 
     Two sets of networks of one recipe differ by their seeds only; images as such make no difference between them. A

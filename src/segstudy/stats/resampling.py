@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segstudy.arrays import Counts, Values
 from segstudy.errors import DataError
 
-Counts = NDArray[Any]
-Values = NDArray[np.float64]
 Function = Callable[[Any], NDArray[np.float64]]
 Networks = Mapping[int, Counts]
-Labels = Sequence[object] | NDArray[Any]
+GroupLabels = Sequence[object] | NDArray[Any]
 
 _CHUNK = 4_000_000  # float64 numbers that one step may hold: 32 MB, and a function makes a few copies of its input
 
 
-def merge_groups(counts: Counts, groups: Labels | None) -> Counts:
+def merge_groups(counts: Counts, groups: GroupLabels | None) -> Counts:
     """Add the counts (n, ...) of images that have the same label: (g, ...), in order of first appearance.
 
     Images of one patient, video or city resemble each other; what is drawn at random is then the group.
@@ -54,7 +53,7 @@ def merge_groups(counts: Counts, groups: Labels | None) -> Counts:
     return merged
 
 
-def checked(networks: Networks, groups: Labels | None) -> dict[int, Counts]:
+def checked(networks: Networks, groups: GroupLabels | None) -> dict[int, Counts]:
     """Counts of each seed, in order of seeds, images of one group merged.
 
     Raises

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from segstudy.stats.resampling import Values
+from segstudy.arrays import Values
 
 # Below this effective number, one image decides so much that an interval says nothing.
 MIN_EFFECTIVE = 1.5

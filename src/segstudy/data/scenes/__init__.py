@@ -1,1 +1,1 @@
-"""The scenes that ``segstudy.data.synthetic`` writes: streets, endoscopies and people, drawn from a generator alone."""
+"""The scenes that ``segstudy.data.scenes.synthetic`` writes: streets, endoscopies and people, drawn from a generator alone."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segstudy.data.core import Dataset, divide, threshold_labels
-from segstudy.data.pairing import match_by_stem
+from segstudy.data.quality.pairing import match_by_stem
 from segstudy.errors import DataError
 
 CLASSES = ("background", "polyp")

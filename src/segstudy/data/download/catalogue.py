@@ -45,7 +45,7 @@ class Known:
 
     ``num_images`` counts those that have masks. ``entry`` is what a study file says under ``data``, ``root`` being where
     it is put below the data folder; ``also`` are further places where it is looked for. ``digest`` is
-    :func:`~segstudy.data.fetch.content_digest` of a copy that is known to be whole, where there is one.
+    :func:`~segstudy.data.download.fetch.content_digest` of a copy that is known to be whole, where there is one.
     """
 
     title: str

@@ -21,14 +21,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from segstudy.data.catalogue import Archive, ByHand, Known, Mirror, known
+from segstudy.data.download.catalogue import Archive, ByHand, Known, Mirror, known
+from segstudy.data.download.unpack import Limits, unpack
 from segstudy.data.load import read_dataset
-from segstudy.data.unpack import Limits, unpack
 from segstudy.errors import DataError, SegstudyError, listing
+from segstudy.files import building, file_sha256
 from segstudy.progress import Progress
 from segstudy.schema import Data
 from segstudy.spec import DATA_VARIABLE
-from segstudy.store import building, file_sha256
 
 DOWNLOADS = ".downloads"
 CHUNK_BYTES = 2**14  # what a cut connection may lose

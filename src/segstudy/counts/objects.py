@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from segstudy.boundaries import VOID, band_px, differs_within, square
-from segstudy.measures import Counts, Measure, Values, measure_and_mean, ratio
+from segstudy.arrays import Counts, Labels, Values
+from segstudy.counts.boundaries import VOID, band_px, differs_within, square
+from segstudy.measures import Measure, measure_and_mean, ratio
 from segstudy.schema import ScoringRules
 
 # missed: true objects that touch no pixel predicted as the class; spurious: predicted objects that touch no true pixel;
@@ -46,13 +47,12 @@ OBJECT_COUNTS = (
     "missed_holes",
     "spurious_holes",
 )
-SIZES = ("small", "medium", "large")
+OBJECT_SIZES = ("small", "medium", "large")
 SIZE_COUNTS = ("hits", "false_positives", "false_negatives")
 LOST_COUNTS = ("true", "union", "boundary", "missed", "spurious")
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Labels = NDArray[np.uint8]
 
 
 def count_objects(truth: Labels, prediction: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:
@@ -280,12 +280,12 @@ def _count_sizes(true: _Parts, predicted: _Parts, overlaps: _Overlaps, limits: S
     size_predicted[overlaps.predicted[order]] = size[overlaps.true[order]]
     hits, hits_predicted = _hits(true, overlaps.true, overlaps), _hits(predicted, overlaps.predicted, overlaps)
     columns = (
-        (true.value * len(SIZES) + size, hits),
-        (predicted.value * len(SIZES) + size_predicted, predicted.pixels - hits_predicted),
-        (true.value * len(SIZES) + size, true.pixels - hits),
+        (true.value * len(OBJECT_SIZES) + size, hits),
+        (predicted.value * len(OBJECT_SIZES) + size_predicted, predicted.pixels - hits_predicted),
+        (true.value * len(OBJECT_SIZES) + size, true.pixels - hits),
     )
-    table = np.stack([_total(places, pixels, VALUES * len(SIZES)) for places, pixels in columns], axis=-1)
-    return table.reshape(VALUES, len(SIZES), len(SIZE_COUNTS))
+    table = np.stack([_total(places, pixels, VALUES * len(OBJECT_SIZES)) for places, pixels in columns], axis=-1)
+    return table.reshape(VALUES, len(OBJECT_SIZES), len(SIZE_COUNTS))
 
 
 def _hits(parts: _Parts, own: Integers, overlaps: _Overlaps) -> Integers:
@@ -355,7 +355,7 @@ def _objects() -> tuple[Measure, ...]:
 
 def _sizes() -> tuple[Measure, ...]:
     measures: tuple[Measure, ...] = ()
-    for place, size in enumerate(SIZES):
+    for place, size in enumerate(OBJECT_SIZES):
         function = partial(iou_of_size, size=place)
         measure = Measure(f"iou_{size}", f"IoU of {size} objects", function, counts="object_sizes", source=COCO)
         measures += measure_and_mean(measure)

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segstudy.arrays import Labels
 from segstudy.data.core import (
     IGNORE,
     Dataset,
-    Labels,
     Sample,
     divide,
     index_labels,
@@ -33,8 +33,8 @@ from segstudy.data.core import (
     read_grey,
     threshold_labels,
 )
-from segstudy.data.faults import Fault, fault_of, refuse
-from segstudy.data.pairing import list_images, match_by_stem
+from segstudy.data.quality.faults import Fault, fault_of, refuse
+from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.errors import DataError, listing
 
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}

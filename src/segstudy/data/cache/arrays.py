@@ -31,11 +31,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from segstudy.data.core import Dataset, Labels, Sample, fingerprint, load_pair
-from segstudy.data.packed import NO_ROOM, Bytes, Pieces, PiecesWriter, Rows, RowsWriter
+from segstudy.arrays import Labels
+from segstudy.data.cache.packed import NO_ROOM, Bytes, Pieces, PiecesWriter, Rows, RowsWriter
+from segstudy.data.core import Dataset, Sample, fingerprint, load_pair
 from segstudy.errors import DataError, StoreError
+from segstudy.files import building, read_json, write_json
 from segstudy.progress import Progress
-from segstudy.store import RunFolder, Store, building, read_json, write_json
+from segstudy.store import RunFolder, Store
 
 # Raised whenever the same files would give other arrays than before.
 CACHE_VERSION = 1

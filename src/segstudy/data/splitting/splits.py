@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from segstudy.data.core import Dataset, Parts, Sample, divide, train_test_indices
 from segstudy.errors import DataError, listing
+from segstudy.files import write_json
 from segstudy.plan import digest
 from segstudy.schema import Data
-from segstudy.store import write_json
 
 NUM_SHARE_BINS = 5  # of the foreground's share, for two classes
 NUM_DEALS = 20  # of groups, of which the best is taken: groups of unequal size come out evenly only now and then

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy.data.batches import IMAGENET_MEAN, IMAGENET_STD
+from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.data.core import IGNORE, Dataset, Roles, Sample
-from segstudy.data.duplicates import Finding, ImagePrint
-from segstudy.data.inspect import Look, has_background
-from segstudy.data.splits import split_hash
+from segstudy.data.quality.duplicates import DuplicatePair, ImagePrint
+from segstudy.data.quality.inspect import SampleReport, has_background
+from segstudy.data.splitting.splits import split_hash
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Tally:
         self._parts: dict[int, Counter[int]] = {}
         self._channels: dict[str, NDArray[np.int64]] = {}
 
-    def add(self, look: Look) -> None:
+    def add(self, look: SampleReport) -> None:
         """Count one sample in; one with errors is left out."""
         if look.pixels is None or look.parts is None or look.channels is None or look.print is None:
             return
@@ -56,7 +56,7 @@ class Tally:
         zero = np.zeros((3, 256), np.int64)
         self._channels[look.split] = self._channels.get(look.split, zero) + look.channels
 
-    def card(self, pairs: Sequence[Finding], num_divided: int) -> dict[str, Any]:
+    def card(self, pairs: Sequence[DuplicatePair], num_divided: int) -> dict[str, Any]:
         """The dataset in numbers, as plain data for JSON, given its pairs of like images and how many groups are divided.
 
         Keys: ``dataset``; ``classes``; ``splits`` (name, images, sound images, groups, role in the study) with ``split_hash``;
@@ -154,7 +154,7 @@ def area_summary(areas: Mapping[int, int]) -> dict[str, Any]:
     }
 
 
-def _repeats(pairs: Iterable[Finding]) -> dict[str, int]:
+def _repeats(pairs: Iterable[DuplicatePair]) -> dict[str, int]:
     crossing = [pair.crosses for pair in pairs]
     return {"pairs": len(crossing), "across_splits": sum(crossing)}
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from segstudy.measures import Counts, Measure, Values, measure_and_mean, ratio
+from segstudy.arrays import Counts, Values
+from segstudy.measures import Measure, measure_and_mean, ratio
 from segstudy.schema import ScoringRules
 
 BAND_COUNTS = ("both", "true", "predicted")

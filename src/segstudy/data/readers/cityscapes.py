@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segstudy.data.core import IGNORE, Dataset, Labels, Sample, read_grey
-from segstudy.data.faults import Fault, fault_of, refuse
-from segstudy.data.pairing import Listing, lone_files
+from segstudy.arrays import Labels
+from segstudy.data.core import IGNORE, Dataset, Sample, read_grey
+from segstudy.data.quality.faults import Fault, fault_of, refuse
+from segstudy.data.quality.pairing import Listing, lone_files
 from segstudy.errors import DataError, listing
 
 # Name, colour and label id of each class, in the order of the train ids. The other label ids from 0 to 33, and

@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segstudy.data.core import IGNORE, Dataset, Labels, Sample, divide, threshold_labels
-from segstudy.data.faults import Fault, refuse
-from segstudy.data.folder import MAX_CLASSES, default_palette
-from segstudy.data.pairing import Listing, Neighbours, list_images, lone_files
+from segstudy.arrays import Labels
+from segstudy.data.core import IGNORE, Dataset, Sample, divide, threshold_labels
+from segstudy.data.quality.faults import Fault, refuse
+from segstudy.data.quality.pairing import Listing, Neighbours, list_images, lone_files
+from segstudy.data.readers.folder import MAX_CLASSES, default_palette
 from segstudy.errors import DataError, listing, nearest
 
 INNER = "supervisely_person_clean_2667_img"

@@ -19,29 +19,15 @@ from numpy.typing import NDArray
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from segstudy import train as training
 from segstudy.cost import measure_cost
-from segstudy.data.cache import CachedSplit, open_cache, remembered_fingerprint
+from segstudy.data.cache.arrays import CachedSplit, open_cache, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
-from segstudy.data.faults import refuse
 from segstudy.data.load import load_dataset
+from segstudy.data.quality.faults import refuse
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.evaluate import class_table, count_split
-from segstudy.models import (
-    build_network,
-    load_network,
-    place,
-    read_checkpoint,
-    read_state,
-)
-from segstudy.plan import IMPORTED, Plan, Run, differences, note_files, unequal_budgets
-from segstudy.progress import Progress
-from segstudy.schema import Model
-from segstudy.spec import Config, Study, find_path
-from segstudy.store import (
+from segstudy.files import (
     SUMS,
-    RunFolder,
-    Store,
     building,
     file_sha256,
     read_yaml,
@@ -52,6 +38,19 @@ from segstudy.store import (
     write_text,
     write_yaml,
 )
+from segstudy.networks.build import (
+    build_network,
+    load_network,
+    place,
+    read_checkpoint,
+    read_state,
+)
+from segstudy.plan import IMPORTED, Plan, Run, differences, note_files, unequal_budgets
+from segstudy.progress import Progress
+from segstudy.schema import Model
+from segstudy.spec import Config, Study, find_path
+from segstudy.store import RunFolder, Store
+from segstudy.train import loop as training
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Evaluation:
     dataset: str
     split: str
     table: NDArray[np.int64] | None = None
-    asked: str = ""
+    evaluation_hash: str = ""
 
 
 class Workshop:
@@ -110,8 +109,8 @@ class Workshop:
     def evaluations(self, run: Run) -> list[Evaluation]:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
         own, roles = self.dataset(run.config.dataset)
-        found = [Evaluation(run.config.dataset, roles.report, asked=run.asked)]
-        for cross, named, asked in run.crosses:
+        found = [Evaluation(run.config.dataset, roles.report, evaluation_hash=run.evaluation_hash)]
+        for cross, named, evaluation_hash in run.crosses:
             other, other_roles = self.dataset(cross.on)
             try:
                 table = class_table(own.classes, other.classes, cross.map)
@@ -119,7 +118,7 @@ class Workshop:
                 raise SpecError(f"cross-evaluation of {run.experiment} on {cross.on}: {error}") from None
             split = named or other_roles.report
             other.samples(split)
-            found.append(Evaluation(cross.on, split, table, asked))
+            found.append(Evaluation(cross.on, split, table, evaluation_hash))
         return found
 
 
@@ -382,7 +381,7 @@ def evaluate_run(
     workshop: Workshop, run: Run, folder: RunFolder, model: nn.Module, evaluation: Evaluation, fabric: Fabric
 ) -> None:
     """Counts and predicted masks of one run on one split, unless they are there."""
-    if folder.find_evaluation(evaluation.dataset, evaluation.split, evaluation.asked):
+    if folder.find_evaluation(evaluation.dataset, evaluation.split, evaluation.evaluation_hash):
         return
     config = run.config
     data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.resized_px, native_labels=True)
@@ -405,7 +404,7 @@ def evaluate_run(
         "resolution": config.resolution,
         "classes": list(data.dataset.classes),
         "palette": [list(colour) for colour in data.dataset.palette],
-        "asked": evaluation.asked,
+        "evaluation_hash": evaluation.evaluation_hash,
         "scoring": rules.model_dump(),
         "input_size": config.recipe.input_size,
         "crop_px": config.recipe.crop_px,

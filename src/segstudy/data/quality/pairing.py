@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
-from segstudy.data.faults import Fault, refuse
+from segstudy.data.quality.faults import Fault, refuse
 from segstudy.errors import DataError
 
 Files = Mapping[str, Path]

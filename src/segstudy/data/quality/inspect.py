@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Labels, Sample, as_rgb, is_deep, open_image
-from segstudy.data.duplicates import ImagePrint, fingerprint_image
-from segstudy.data.faults import Fault, Severity, fault_of
+from segstudy.arrays import Labels
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, is_deep, open_image
+from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image
+from segstudy.data.quality.faults import Fault, Severity, fault_of
 from segstudy.errors import DataError
 
 # What a picture's EXIF orientation says to do before it is shown. Source: EXIF 2.32, tag 274.
@@ -36,7 +37,7 @@ BACKGROUNDS = ("background", "bg")  # names of a first class that stands for not
 
 
 @dataclass(frozen=True)
-class Look:
+class SampleReport:
     """What one sample shows; a kilobyte or so, and its print, whatever the image's size.
 
     ``size`` is (width, height); ``mode`` the image's, as stored. ``pixels`` counts the mask's pixels by label, 255
@@ -61,7 +62,7 @@ def has_background(dataset: Dataset) -> bool:
     return dataset.classes[0].lower() in BACKGROUNDS
 
 
-def look_at(dataset: Dataset, split: str, sample: Sample) -> Look:
+def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport:
     """Decode a sample's image and mask once, and say all that is wrong with them.
 
     Errors are found wherever :func:`~segstudy.data.core.load_pair` raises one, so that what passes here can be trained
@@ -91,9 +92,9 @@ def look_at(dataset: Dataset, split: str, sample: Sample) -> Look:
     if stored is not None and labels is not None:
         faults += _size_faults(split, sample, stored, labels)
     if stored is None or rgb is None or labels is None or any(fault.severity == "error" for fault in faults):
-        return Look(split, sample, tuple(faults))
+        return SampleReport(split, sample, tuple(faults))
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
-    return Look(
+    return SampleReport(
         split,
         sample,
         tuple(faults),

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from segstudy.arrays import Labels
 from segstudy.data.augment import POLICIES, epoch_generator, make_augmenter
-from segstudy.data.batches import IMAGENET_MEAN
-from segstudy.data.cache import resize_pair
-from segstudy.data.core import IGNORE, Dataset, Labels, Sample, load_pair
+from segstudy.data.cache.arrays import resize_pair
+from segstudy.data.cache.batches import IMAGENET_MEAN
+from segstudy.data.core import IGNORE, Dataset, Sample, load_pair
 from segstudy.schema import Augment, Recipe
 
 CELL_PX, GAP_PX, TEXT_PX = 176, 4, 15

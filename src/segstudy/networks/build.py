@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segstudy.errors import SpecError, WeightsError, listing, nearest
+from segstudy.files import file_sha256
 from segstudy.schema import Model
-from segstudy.store import file_sha256
 
 # Inputs are padded to a multiple of this: the deepest stride of any encoder that is built here.
 STRIDE = 32

@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segstudy.data.cache import CachedSplit
+from segstudy.data.cache.arrays import CachedSplit
+from segstudy.data.cache.packed import Pieces, Rows
 from segstudy.data.core import IGNORE
-from segstudy.data.packed import Pieces, Rows
 from segstudy.errors import SpecError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MEAN_COLOUR = tuple(round(255 * value) for value in IMAGENET_MEAN)
-# Of the GPU's free memory, training images may take this share: what a step needs is not known before the first one.
+# Of the GPU's free memory, training images may take this shard: what a step needs is not known before the first one.
 RESIDENT_SHARE = 0.25
 COPIED_AT_ONCE = 64  # images
 
@@ -38,14 +38,14 @@ Source = Callable[[Part], tuple[Tensor, Tensor]]
 Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """Which of several processes this one is (``rank``, from 0), of how many."""
 
     rank: int = 0
     processes: int = 1
 
 
-ALONE = Share()
+UNSHARDED = Shard()
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Part:
@@ -72,7 +72,7 @@ def divide_order(order: Part, batch_size: int, processes: int = 1) -> list[Part]
     return np.split(order, cuts)
 
 
-def shares_of(parts: Sequence[Part], share: Share) -> list[Part]:
+def shards_of(parts: Sequence[Part], shard: Shard) -> list[Part]:
     """One process's piece of every batch: all take the same number of steps, and together see every image once.
 
     Raises
@@ -80,15 +80,15 @@ def shares_of(parts: Sequence[Part], share: Share) -> list[Part]:
     SpecError
         When a batch has fewer images than there are processes.
 
-    >>> [part.tolist() for part in shares_of([np.arange(5), np.arange(5, 9)], Share(1, 2))]
+    >>> [part.tolist() for part in shards_of([np.arange(5), np.arange(5, 9)], Shard(1, 2))]
     [[3, 4], [7, 8]]
     """
-    if (smallest := min(map(len, parts))) < share.processes:
+    if (smallest := min(map(len, parts))) < shard.processes:
         raise SpecError(
-            f"a batch of {smallest} images cannot be divided among {share.processes} processes; raise recipe.batch_size, or "
+            f"a batch of {smallest} images cannot be divided among {shard.processes} processes; raise recipe.batch_size, or "
             "use fewer processes"
         )
-    return [np.array_split(part, share.processes)[share.rank] for part in parts]
+    return [np.array_split(part, shard.processes)[shard.rank] for part in parts]
 
 
 def stored(data: CachedSplit) -> Source:
@@ -178,16 +178,16 @@ class Feed:
         crop_px: int | None,
         seed: int,
         device: torch.device,
-        share: Share = ALONE,
+        shard: Shard = UNSHARDED,
     ) -> None:
         self.data, self.batch_size, self.crop_px, self.seed = data, batch_size, crop_px, seed
-        self.device, self.share = device, share
+        self.device, self.shard = device, shard
         self._resident = resident(data, device, resident_budget(device))
 
     def epoch(self, epoch: int, change: Change | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, in the epoch's own order, as :func:`batches` gives them; of several processes, one's share."""
+        """Every image once, in the epoch's own order, as :func:`batches` gives them; of several processes, one's shard."""
         order = epoch_order(len(self.data), self.seed, epoch)
-        parts = shares_of(divide_order(order, self.batch_size, self.share.processes), self.share)
+        parts = shards_of(divide_order(order, self.batch_size, self.shard.processes), self.shard)
         if self.crop_px is not None:
             source = crops(self.data, self.crop_px, self.seed, epoch)
         else:

@@ -28,13 +28,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy.boundaries import boundary_measures, count_boundaries, without_ignored
-from segstudy.calibration import CALIBRATION, count_confidence
-from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Confusion, Counts, Measure
-from segstudy.objects import OBJECTS, count_objects
+from segstudy.arrays import Confusion, Counts, Labels
+from segstudy.counts.boundaries import boundary_measures, count_boundaries, without_ignored
+from segstudy.counts.calibration import CALIBRATION, count_confidence
+from segstudy.counts.objects import OBJECTS, count_objects
+from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Measure
 from segstudy.schema import ScoringRules
 
-Labels = NDArray[np.uint8]
 BLOCK_PX = 2**17  # what is counted at once stays in the processor's cache, and a float32 histogram stays exact
 MIN_RUN_PX = 8  # where runs are shorter than this on average, a histogram of all pixels is faster
 SAMPLE_PX = 2**13  # as many pixels tell how long runs are; to be wrong costs time alone

@@ -60,7 +60,7 @@ class ImagePrint:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DuplicatePair:
     """Two images of a dataset that are one, or nearly.
 
     ``kind`` is ``same`` for equal pixels, else ``near``. ``splits`` are those of ``first`` and ``second``.
@@ -111,7 +111,7 @@ def _rises(across: Pixels, down: Pixels) -> NDArray[np.bool_]:
     return np.concatenate([right.ravel(), (down[STEP:] > down[:-STEP]).ravel()])
 
 
-def find_duplicates(dataset: Dataset, prints: Mapping[str, ImagePrint]) -> list[Finding]:
+def find_duplicates(dataset: Dataset, prints: Mapping[str, ImagePrint]) -> list[DuplicatePair]:
     """Find all pairs of images that are equal, or near duplicates.
 
     Parameters
@@ -134,7 +134,7 @@ def find_duplicates(dataset: Dataset, prints: Mapping[str, ImagePrint]) -> list[
     near = sorted(_near_pairs(own), key=lambda pair: (-pair[2], pair[:2]))
     kinds += ["near"] * len(near)
     return [
-        Finding(kind, placed[i][0], placed[j][0], (placed[i][1], placed[j][1]), similarity, mirrored)
+        DuplicatePair(kind, placed[i][0], placed[j][0], (placed[i][1], placed[j][1]), similarity, mirrored)
         for kind, (i, j, similarity, mirrored) in zip(kinds, [*found, *near], strict=True)
     ]
 

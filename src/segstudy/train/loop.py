@@ -29,15 +29,16 @@ from torch import Tensor, nn
 
 from segstudy import measures
 from segstudy.data.augment import epoch_generator, make_augmenter
-from segstudy.data.batches import Feed, Share
-from segstudy.data.cache import CachedSplit
+from segstudy.data.cache.arrays import CachedSplit
+from segstudy.data.cache.batches import Feed, Shard
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, StoreError
 from segstudy.evaluate import count_confusion
-from segstudy.models import import_smp, load_network, place, predict_logits
+from segstudy.files import write_bytes, write_text
+from segstudy.networks.build import import_smp, load_network, place, predict_logits
 from segstudy.progress import Progress
 from segstudy.schema import Optimizer, Recipe
-from segstudy.store import RunFolder, write_bytes, write_text
+from segstudy.store import RunFolder
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -134,7 +135,7 @@ def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 @dataclass
-class Progressed:
+class TrainingState:
     """How far training has come: whole epochs done, and the best of them so far."""
 
     epoch: int = 0
@@ -173,8 +174,8 @@ def train(
     at = _resume(folder, network, optimizer)
     model, stepper = fabric.setup(network, optimizer)
     loss_of, augmenter = make_loss(recipe.loss), make_augmenter(recipe.augment)
-    share = Share(fabric.global_rank, fabric.world_size)
-    feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, share)
+    shard = Shard(fabric.global_rank, fabric.world_size)
+    feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, shard)
     with _determinism(recipe.deterministic):
         for epoch in range(at.epoch, recipe.epochs):
             rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs)
@@ -182,7 +183,7 @@ def train(
                 group["lr"] = rate
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
             progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit))
-            generator = epoch_generator(seed + (share.rank << 32), epoch)
+            generator = epoch_generator(seed + (shard.rank << 32), epoch)
             change = functools.partial(augmenter, generator=generator) if augmenter else None
             spent = _one_epoch(model, stepper, feed.epoch(epoch, change), loss_of, fabric, progress)
             _check_loss(spent["loss"], epoch, folder)
@@ -213,11 +214,11 @@ def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
 
 def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:
     """mIoU of a whole split at the size of the network's input."""
-    counts = count_confusion(model, data, fabric.device, Share(fabric.global_rank, fabric.world_size))
+    counts = count_confusion(model, data, fabric.device, Shard(fabric.global_rank, fabric.world_size))
     return float(measures.mean_iou(measures.merge(counts)))
 
 
-def _finish(folder: RunFolder, at: Progressed) -> None:
+def _finish(folder: RunFolder, at: TrainingState) -> None:
     if not at.best_epoch:
         raise SegstudyError(
             "no epoch could be scored: every pixel of the split that chooses the epoch is ignored (255)"
@@ -263,14 +264,14 @@ def _one_epoch(
     }
 
 
-def _save_weights(network: nn.Module, folder: RunFolder, at: Progressed) -> None:
+def _save_weights(network: nn.Module, folder: RunFolder, at: TrainingState) -> None:
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     note = {"epoch": str(at.best_epoch), "select_miou": repr(at.best_score)}
     write_bytes(folder.best_of_epoch(at.best_epoch), safetensors_bytes(state, metadata=note))
 
 
 def _save_progress(
-    network: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder, at: Progressed, record: dict[str, Any]
+    network: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder, at: TrainingState, record: dict[str, Any]
 ) -> None:
     """Record the epoch, then the state to go on from; weights of former best epochs go last, when nothing needs them."""
     kept = [r for r in folder.read_metrics() if r["epoch"] < at.epoch]
@@ -283,12 +284,12 @@ def _save_progress(
             path.unlink()
 
 
-def _resume(folder: RunFolder, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progressed:
+def _resume(folder: RunFolder, network: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     if not folder.last.is_file():
-        return Progressed()
+        return TrainingState()
     try:
         state = torch.load(folder.last, map_location="cpu", weights_only=True)
-        at = Progressed(**state["at"])
+        at = TrainingState(**state["at"])
     except Exception as error:
         # A checkpoint is renamed into place whole, so damage comes from outside and can have any form.
         raise StoreError(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy.measures import Counts, Measure, Values, ratio
+from segstudy.arrays import Counts, Values
+from segstudy.measures import Measure, ratio
 from segstudy.schema import ScoringRules
 
 BIN_COUNTS = ("pixels", "right", "confidence_millionths")  # the last is a sum, in units of 1e-6

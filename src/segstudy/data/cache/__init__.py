@@ -1,0 +1,1 @@
+"""Decoded images and masks on disk, and the batches that are read from them."""

@@ -1,0 +1,1 @@
+"""Known datasets, and how one gets into place."""

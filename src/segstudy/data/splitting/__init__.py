@@ -1,0 +1,1 @@
+"""Who trains and who is reported; which images belong together."""

@@ -1,0 +1,193 @@
+"""Doors: what a study file may name, and how other people add to it.
+
+A door is a table, a dict literal that stands in one visible place: name -> what is behind it. Another package adds
+entries through an entry point of the door's group; a study file may name a callable of the user's own as
+``package.module:name``, which is looked for beside the study file first, then among what is installed.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from segstudy.errors import SpecError, listing, nearest
+
+
+@dataclass(frozen=True)
+class Door:
+    """One table and its name.
+
+    Attributes
+    ----------
+    kind
+        What people call an entry, such as ``loss``.
+    table
+        Name -> what is behind it. A text ``module:name`` stands for an object that is imported when it is needed.
+
+    """
+
+    kind: str
+    table: Mapping[str, Any]
+
+    @property
+    def group(self) -> str:
+        """The group of entry points through which other packages add entries."""
+        return f"segstudy.{self.kind.replace(' ', '_')}"
+
+    def names(self) -> list[str]:
+        """Every name that is known, those of installed packages last."""
+        return list(dict.fromkeys([*self.table, *(point.name for point in metadata.entry_points(group=self.group))]))
+
+    def knows(self, name: str) -> bool:
+        """Whether ``name`` is in the table, comes with an installed package, or is a ``module:name``."""
+        return name in self.table or is_callable_name(name) or name in self.names()
+
+    def find(self, name: str, folder: str = "") -> Any:
+        """What is behind ``name``.
+
+        Parameters
+        ----------
+        name
+            A name of the table or of an installed package, or ``package.module:name``.
+        folder
+            Where the study file lies; modules there come before installed ones.
+
+        Raises
+        ------
+        SpecError
+            When there is no such name, or it cannot be imported.
+
+        """
+        if name in self.table:
+            entry = self.table[name]
+            return import_object(entry) if isinstance(entry, str) else entry
+        if is_callable_name(name):
+            return import_object(name, folder)
+        for point in metadata.entry_points(group=self.group):
+            if point.name == name:
+                try:
+                    return point.load()
+                except Exception as error:  # whatever another package's module may raise
+                    raise SpecError(f"{self.kind} '{name}' ({point.value}): cannot be imported ({error})") from None
+        raise SpecError(self.unknown(name))
+
+    def unknown(self, name: str) -> str:
+        """What is said of a name that is not known."""
+        known = self.names()
+        return (
+            f"is '{name}', which is no {self.kind}{nearest(name, known)}; known: {listing(known, 30)}, or a callable of "
+            "your own as package.module:name"
+        )
+
+
+def is_callable_name(name: str) -> bool:
+    """Whether ``name`` has the form ``package.module:name``.
+
+    >>> is_callable_name("losses:top_k"), is_callable_name("dice"), is_callable_name("C:/weights.pth")
+    (True, False, False)
+    """
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")])
+
+
+def import_object(name: str, folder: str = "") -> Any:
+    """The object that ``package.module:name`` stands for; see :class:`Door`."""
+    module_name, _, attribute = name.partition(":")
+    found: Any = _import_module(module_name, folder, name)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SpecError(f"'{name}': {module_name} has no '{part}'{nearest(part, vars(found))}")
+        found = getattr(found, part)
+    return found
+
+
+def _import_module(module: str, folder: str, name: str) -> ModuleType:
+    try:
+        path = _file_beside(module, folder)
+        if path is None:
+            return importlib.import_module(module)
+        with _importable(folder):
+            known = sys.modules.get(module)
+            if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve():
+                del sys.modules[module]  # another study's module of this name
+            return importlib.import_module(module)
+    except Exception as error:  # a module of the user's own may raise anything
+        raise SpecError(
+            f"'{name}': the module {module} cannot be imported ({type(error).__name__}: {error}); it is looked for beside "
+            "the study file, then among installed packages"
+        ) from None
+
+
+@contextlib.contextmanager
+def _importable(folder: str) -> Iterator[None]:
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _file_beside(module: str, folder: str) -> Path | None:
+    """The source file of a module that lies beside the study file; None where there is none."""
+    if not folder:
+        return None
+    stem = Path(folder, *module.split("."))
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+
+
+def source_hash(name: str, folder: str = "") -> str:
+    """Hash of the source behind ``package.module:name``: of its module, and of all that this imports from its own surroundings.
+
+    Surroundings are the study file's folder for a module that lies there, else the module's own top-level package. A
+    module without Python source counts by its name.
+    """
+    module = name.partition(":")[0]
+    total, todo, seen = hashlib.sha256(), [module], set()
+    top = module.partition(".")[0]
+    while todo:
+        each = todo.pop(0)
+        path = _source_of(each, folder, top)
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        text = path.read_bytes()
+        total.update(each.encode() + b"\0" + text + b"\0")
+        todo += sorted(_imports(text, each, path.name == "__init__.py"))
+    return f"sha256:{total.hexdigest()[:16]}"
+
+
+def _source_of(module: str, folder: str, top: str) -> Path | None:
+    if (path := _file_beside(module, folder)) is not None:
+        return path
+    if module.partition(".")[0] != top:
+        return None
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin and spec.origin.endswith(".py"):
+            return Path(spec.origin)
+    return None
+
+
+def _imports(source: bytes, module: str, is_package: bool) -> set[str]:
+    """Modules that a source text may import."""
+    found: set[str] = set()
+    with contextlib.suppress(SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                above = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
+                base = ".".join([*above, *([node.module] if node.module else [])])
+                found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name}

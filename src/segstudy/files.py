@@ -1,0 +1,242 @@
+"""Files that are written whole or not at all, read back or refused in one message, and checked by their sums."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from segstudy.errors import StoreError
+
+Result = TypeVar("Result")
+SUMS = "SHA256SUMS"
+VOLATILE = {SUMS, "lock"}
+UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # what a damaged file or zip raises
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure."""
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or choose another place with --out"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write plain data as block-style YAML, whole or not at all."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yaml.dump(value, file)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_yaml` wrote; a damaged file is a :class:`StoreError` that names it."""
+    try:
+        value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except Exception as error:  # a damaged file can make the reader raise nearly anything
+        raise StoreError(f"{path}: cannot be read back ({type(error).__name__}); move its folder away") from None
+    if not isinstance(value, dict):
+        raise StoreError(f"{path}: cannot be read back (it holds no keys and values); move its folder away")
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a damaged file is a :class:`StoreError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: cannot be read back ({error}); delete it and run again") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    """Write arrays and their description to one compressed ``.npz``."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, meta=np.array(json.dumps(meta)), **dict(arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`write_arrays` wrote: arrays and description."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, json.loads(str(arrays.pop("meta")))
+    except Exception as error:  # a damaged zip can make NumPy raise nearly anything
+        raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({error})") from None
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The description alone of what :func:`write_arrays` wrote; of a damaged file, none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+        return dict(meta)
+    except Exception:  # a damaged zip can make NumPy raise nearly anything; whoever reads the counts says so
+        return {}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as ``sha256sum`` prints it."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def kept_files(folder: Path) -> list[Path]:
+    """Files below ``folder`` that are results: no sums, no locks, nothing hidden or left half-written by a killed process."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name not in VOLATILE
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def write_sums(folder: Path) -> None:
+    """List the SHA-256 of every result below ``folder`` in its ``SHA256SUMS``, as ``sha256sum`` does."""
+    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept_files(folder)]
+    write_bytes(folder / SUMS, os.fsencode("".join(lines)))
+
+
+def verify(path: Path) -> tuple[int, list[str]]:
+    """Check files against the ``SHA256SUMS`` that lie with them.
+
+    Parameters
+    ----------
+    path
+        An archive (``.zip``), a run's folder, or any folder above such.
+
+    Returns
+    -------
+    tuple
+        Number of files whose sums agree, and a line for each problem.
+
+    """
+    if path.is_file() and zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = set(archive.namelist())
+                return _verify([n for n in names if Path(n).name == SUMS], archive.open, names.__contains__)
+        except zipfile.BadZipFile as error:
+            raise StoreError(f"{path}: is a damaged zip archive ({error}); fetch or write it again") from None
+    if not path.is_dir():
+        raise StoreError(
+            f"{path}: no such folder, nor a zip archive; give a run, a study's output folder or an archive"
+        )
+
+    def exists(name: str) -> bool:
+        try:
+            return (path / name).is_file()
+        except OSError:  # a name that no file can have
+            return False
+
+    sums = [p.relative_to(path).as_posix() for p in sorted(path.rglob(SUMS))]
+    return _verify(sums, lambda name: (path / name).open("rb"), exists)
+
+
+def _verify(
+    sums: list[str], open_file: Callable[[str], IO[bytes]], exists: Callable[[str], bool]
+) -> tuple[int, list[str]]:
+    if not sums:
+        raise StoreError(f"no {SUMS} found, so there is nothing to check against")
+    good, problems = 0, []
+    for listed in sorted(sums):
+        lines = _read(open_file, listed, lambda file: os.fsdecode(file.read()).split("\n"))
+        if lines is None or not any(lines):
+            problems.append(f"{listed}: {'cannot be read' if lines is None else 'lists nothing'}")
+        for line in filter(None, lines or []):
+            digest, _, name = line.partition("  ")
+            member = (Path(listed).parent / name).as_posix()
+            if len(digest) != 64 or not name or ".." in Path(name).parts or Path(name).is_absolute():
+                problems.append(f"{listed}: '{line}' is not a line of sha256sum")
+            elif not exists(member):
+                problems.append(f"{member}: missing")
+            elif (found := _read(open_file, member, _sha256)) == digest.lower():
+                good += 1
+            else:
+                problems.append(f"{member}: {'cannot be read' if found is None else 'changed since its sum was taken'}")
+    return good, problems
+
+
+def _read(open_file: Callable[[str], IO[bytes]], name: str, use: Callable[[IO[bytes]], Result]) -> Result | None:
+    """What ``use`` makes of a file, or None when it cannot be read."""
+    try:
+        with open_file(name) as file:
+            return use(file)
+    except UNREADABLE:
+        return None
+
+
+def _sha256(file: IO[bytes]) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def building(folder: Path) -> Iterator[Path | None]:
+    """Build ``folder`` once among any number of processes.
+
+    Yields a temporary folder to fill, renamed to ``folder`` on success and removed on failure, or None when
+    ``folder`` is already there (perhaps because another process has just built it).
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if folder.is_dir():
+                yield None
+                return
+            temporary = folder.parent / f".{folder.name}.tmp"
+            if temporary.is_dir():  # whoever held the lock before was killed
+                shutil.rmtree(temporary)
+            temporary.mkdir()
+            try:
+                yield temporary
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: cannot be built ({error.strerror or error}); make room or choose another place"
+        ) from None

@@ -1,0 +1,1 @@
+"""Carry out a plan: what is missing, one run, where."""

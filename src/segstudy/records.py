@@ -1,0 +1,145 @@
+"""What lies on disk, typed: a run, an evaluation, an epoch, a cost, an environment.
+
+Each is read from plain data that a former version, or a person, may have written: what is missing has the value that
+says so, what is unknown is kept aside, and what cannot be is a ``ValueError`` in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, tolerant of keys that other versions know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    @classmethod
+    def parse(cls, data: Any) -> Self:
+        """Check plain data; what cannot be is a ``ValueError`` that names the first wrong key."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the record"
+            raise ValueError(f"{where}: {first['msg'].lower()}") from None
+
+    def plain(self) -> dict[str, Any]:
+        """The record as plain data for JSON and YAML; what is not known is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Environment(Record):
+    """Versions and hardware that results may depend on."""
+
+    python: str = ""
+    system: str = ""
+    gpu: str | None = None
+    cpu_threads: int | None = None
+    packages: dict[str, str] = {}
+
+
+class SplitRoles(Record):
+    """Which split trains, which chooses the epoch, which is reported."""
+
+    train: str = "train"
+    select: str = ""
+    report: str = ""
+
+
+class RunRecord(Record):
+    """``run.yaml``: what identifies a run, and what is needed to read its results without the study file.
+
+    ``values`` are the resolved settings by dotted key; ``data_fingerprints`` hash the files of the splits that train and
+    choose the epoch; ``imported_from`` is there for a checkpoint that was trained elsewhere.
+    """
+
+    identity: str = ""
+    experiment: str = ""
+    seed: int = 0
+    values: dict[str, Any] = {}
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    roles: SplitRoles = SplitRoles()
+    splits: dict[str, int] = {}
+    data_fingerprints: dict[str, str] | None = None
+    weights_sha256: str | None = None
+    precision: str | None = None
+    environment: Environment | None = None
+    imported_from: dict[str, Any] | None = None
+
+
+class EvaluationRecord(Record):
+    """What stands beside counts: what was scored, how, and what it rests on.
+
+    ``evaluation_hash`` identifies what was counted. ``ignore`` are the values of the true masks that were left out.
+    Masks from elsewhere have no seed, split or weights.
+    """
+
+    experiment: str = ""
+    seed: int = 0
+    identity: str = ""
+    train_data: str | None = None
+    test_data: str | None = None
+    split: str | None = None
+    selected_on: str | None = None
+    resolution: str | None = None
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...] = ()
+    evaluation_hash: str = Field("", validation_alias=AliasChoices("evaluation_hash", "asked"))
+    scoring: dict[str, Any] = {}
+    input_size: int | None = None
+    crop_px: int | None = None
+    data_fingerprint: str | None = None
+    weights_sha256: str | None = None
+    predictions: str | None = None
+    absent_classes: str = "left out"
+    background: str = "a class"
+    ignore: tuple[int, ...] | int = 255
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """Values of the true masks that were left out."""
+        return self.ignore if isinstance(self.ignore, tuple) else (self.ignore,)
+
+
+class Epoch(Record):
+    """A line of ``metrics.jsonl``: one epoch of training. Memory in MB (10^6 bytes), times in seconds."""
+
+    epoch: int
+    loss: float = float("nan")
+    lr: float | None = None
+    select_miou: float = float("nan")
+    report_miou: float | None = None
+    seconds: float | None = None
+    data_seconds: float | None = None
+    compute_seconds: float | None = None
+    images_per_s: float | None = None
+    memory_mb: float | None = None
+
+
+class Cost(Record):
+    """``cost.json``: what a trained network costs; see :func:`segstudy.cost.measure_cost`."""
+
+    seconds_per_epoch: float | None = None
+    images_per_s: float | None = None
+    data_share: float | None = None
+    peak_memory_mb: float | None = None
+    memory_of: str | None = None
+    parameters: float | None = None
+    input_px: int | None = None
+    gflops: float | None = None
+    latency_ms: float | None = None
+    device: str | None = None
+    precision: str | None = None
+
+
+def lookup(record: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key of nested plain data; None where there is none."""
+    value: Any = record
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
