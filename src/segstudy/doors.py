@@ -13,14 +13,16 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from segstudy.errors import SpecError, listing, nearest
+from segstudy.errors import SpecError, nearest
+
+_SOURCE = "__segstudy_source__"  # in a module of a study's folder: from where, and which source, it was imported
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,15 @@ class Door:
         What people call an entry, such as ``loss``.
     table
         Name -> what is behind it. A text ``module:name`` stands for an object that is imported when it is needed.
+    adapt
+        From the name and the object of others that it stands for to an entry of the table; raises ``SpecError`` for
+        what can be none.
 
     """
 
     kind: str
     table: Mapping[str, Any]
+    adapt: Callable[[str, Any], Any] = lambda name, found: found
 
     @property
     def group(self) -> str:
@@ -72,22 +78,28 @@ class Door:
             entry = self.table[name]
             return import_object(entry) if isinstance(entry, str) else entry
         if is_callable_name(name):
-            return import_object(name, folder)
+            return self.adapt(name, import_object(name, folder))
         for point in metadata.entry_points(group=self.group):
             if point.name == name:
                 try:
-                    return point.load()
-                except Exception as error:  # whatever another package's module may raise
+                    found = point.load()
+                except (Exception, SystemExit) as error:  # whatever another package's module may raise
                     raise SpecError(f"{self.kind} '{name}' ({point.value}): cannot be imported ({error})") from None
+                return self.adapt(name, found)
         raise SpecError(self.unknown(name))
 
     def unknown(self, name: str) -> str:
         """What is said of a name that is not known."""
         known = self.names()
         return (
-            f"is '{name}', which is no {self.kind}{nearest(name, known)}; known: {listing(known, 30)}, or a callable of "
-            "your own as package.module:name"
+            f"is '{name}', must be {_alternatives(known)}{nearest(name, known)}, or a {self.kind} of your own as "
+            "package.module:name"
         )
+
+
+def _alternatives(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
 def is_callable_name(name: str) -> bool:
@@ -113,18 +125,21 @@ def import_object(name: str, folder: str = "") -> Any:
 
 def _import_module(module: str, folder: str, name: str) -> ModuleType:
     try:
-        path = _file_beside(module, folder)
-        if path is None:
+        if _file_beside(module, folder) is None:
             return importlib.import_module(module)
-        with _importable(folder):
-            known = sys.modules.get(module)
-            if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve():
-                del sys.modules[module]  # another study's module of this name
-            return importlib.import_module(module)
-    except Exception as error:  # a module of the user's own may raise anything
+        now = source_hash(module, folder)
+        known = sys.modules.get(module)
+        if known is None or getattr(known, _SOURCE, None) != (folder, now):  # edited, or another study's of this name
+            for each in _sources(module, folder):
+                sys.modules.pop(each, None)
+            with _importable(folder):
+                known = importlib.import_module(module)
+            setattr(known, _SOURCE, (folder, now))
+        return known
+    except (Exception, SystemExit) as error:  # a module of the user's own may raise anything
         raise SpecError(
-            f"'{name}': the module {module} cannot be imported ({type(error).__name__}: {error}); it is looked for beside "
-            "the study file, then among installed packages"
+            f"'{name}': the module {module} cannot be imported ({type(error).__name__}: {error}); it is looked for in the "
+            "study file's folder, then among installed packages"
         ) from None
 
 
@@ -147,24 +162,31 @@ def _file_beside(module: str, folder: str) -> Path | None:
 
 
 def source_hash(name: str, folder: str = "") -> str:
-    """Hash of the source behind ``package.module:name``: of its module, and of all that this imports from its own surroundings.
+    """Hash of the source behind ``package.module:name``.
 
-    Surroundings are the study file's folder for a module that lies there, else the module's own top-level package. A
-    module without Python source counts by its name.
+    It covers the module and everything that the module imports from its own surroundings: the study file's folder for
+    a module that lies there, else the module's top-level package. A module without Python source counts by its name.
     """
-    module = name.partition(":")[0]
-    total, todo, seen = hashlib.sha256(), [module], set()
-    top = module.partition(".")[0]
+    total = hashlib.sha256()
+    for module, text in _sources(name.partition(":")[0], folder).items():
+        total.update(module.encode() + b"\0" + text + b"\0")
+    return f"sha256:{total.hexdigest()[:16]}"
+
+
+def _sources(module: str, folder: str) -> dict[str, bytes]:
+    """Module -> its source, for a module and what it imports from its surroundings, in a fixed order."""
+    todo, top = [module], module.partition(".")[0]
+    seen: set[str] = set()
+    found: dict[str, bytes] = {}
     while todo:
         each = todo.pop(0)
-        path = _source_of(each, folder, top)
-        if path is None or path in seen:
+        if each in seen:
             continue
-        seen.add(path)
-        text = path.read_bytes()
-        total.update(each.encode() + b"\0" + text + b"\0")
-        todo += sorted(_imports(text, each, path.name == "__init__.py"))
-    return f"sha256:{total.hexdigest()[:16]}"
+        seen.add(each)
+        if (path := _source_of(each, folder, top)) is not None:
+            found[each] = path.read_bytes()
+            todo += sorted(_imports(found[each], each, path.name == "__init__.py"))
+    return found or {module: b""}
 
 
 def _source_of(module: str, folder: str, top: str) -> Path | None:

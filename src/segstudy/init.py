@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from segstudy.data.core import Dataset
 from segstudy.data.quality.faults import refuse
-from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
+from segstudy.data.readers import READERS
 from segstudy.errors import DataError, SegstudyError, StoreError, listing
 from segstudy.files import write_text
 
@@ -74,17 +73,13 @@ def _study_name(folder: str) -> str:
 
 
 def _recognise(root: Path) -> tuple[str, Dataset]:
-    readers: dict[str, Callable[[str, Path], Dataset]] = {
-        "cityscapes": cityscapes.read,
-        "supervisely": supervisely.read,
-        "folder": folder.read,
-    }
-    if (root / "kavsir_bboxes.json").is_file() or "kvasir" in root.name.lower():
-        readers = {"kvasir": kvasir.read, **readers}
     reasons = []
-    for reader, read in readers.items():
+    names = READERS.names()
+    likely = [name for name in names if name != "folder" and READERS.find(name).recognise(root)]
+    for reader in [*likely, *(name for name in names if name not in likely and name != "kvasir")]:
+        one = READERS.find(reader)
         try:
-            dataset = read("data", root)
+            dataset = one.read("data", root, one.options())
             refuse(str(root), dataset.faults)
             return reader, dataset
         except SegstudyError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
 from segstudy.files import file_sha256, read_json, write_json
 from segstudy.schema import Groups
@@ -30,6 +31,10 @@ LATER: dict[str, Any] = {
     "data.fold": 0,
     "data.split_file": None,
 }
+
+# Options of readers that every entry had once, with their values for the readers that have them no more: runs of those
+# readers are still the same. Any other option of a reader counts in an identity only where it is not its default.
+FORMER_OPTIONS: dict[str, Any] = {"data.num_classes": None, "data.classes": None, "data.ignore_values": []}
 
 NOTED = "files.json"  # in a store: where the files that its study names were found, and their hashes
 
@@ -85,6 +90,7 @@ class Run:
     variation: Variation | None
     evaluation_hash: str  # the hash of what is counted on the run's own data
     crosses: tuple[tuple[CrossEvaluation, str | None, str], ...]  # with its split and the hash of what it asks for
+    sources: tuple[tuple[str, str], ...] = ()  # hashes of the callables of the user's own that it uses
 
     @property
     def experiment(self) -> str:
@@ -108,10 +114,19 @@ class Run:
         return list(dict.fromkeys(scoring.dataset for scoring in self.scored_on))
 
     @property
+    def values(self) -> dict[str, Any]:
+        """Dotted key -> value of all that determines the result but the seed, hashes of the user's own modules included."""
+        return {**self.config.values(), **{f"source.{name}": found for name, found in self.sources}}
+
+    @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
-        values = self.config.values()
-        kept = {key: value for key, value in values.items() if key not in LATER or value != LATER[key]}
+        values = {**FORMER_OPTIONS, **self.values}
+        idle = {f"data.{key}" for key in set(self.config.data.option_names) - set(self.config.data.own_options())}
+        idle -= set(FORMER_OPTIONS)
+        kept = {
+            key: value for key, value in values.items() if key not in idle and (key not in LATER or value != LATER[key])
+        }
         return digest({**kept, "seed": self.seed, "result_version": RESULT_VERSION})
 
 
@@ -172,7 +187,9 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
             for cross in content_study.cross_evaluations
             if cross.experiment == name
         )
-        runs += [Run(config, seed, variation, evaluation_hash(content_study), crosses) for seed in content_study.seeds]
+        wanted = evaluation_hash(content_study)
+        sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
+        runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in content_study.seeds]
     return Plan(study, tuple(runs), files)
 
 
@@ -235,7 +252,12 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
     """Hash of what an evaluation asks for: what is counted, the label map, the target's reading, not where it lies."""
     question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
     if cross is not None:
-        question |= {"map": cross.map, "data": study.data[cross.on].model_dump(exclude={"root"})}
+        data = study.data[cross.on]
+        idle = set(data.option_names) - set(data.own_options())
+        former = {key.removeprefix("data."): value for key, value in FORMER_OPTIONS.items()}
+        if is_callable_name(data.reader):
+            question |= {"source": source_hash(data.reader, study.folder)}
+        question |= {"map": cross.map, "data": {**former, **data.model_dump(exclude={"root", *(idle - set(former))})}}
     return digest(question)
 
 
@@ -252,11 +274,12 @@ def compare_configs(study: Study, base: str, config: Config) -> Variation:
 
 def differences(run: Run, record: Mapping[str, Any]) -> str:
     """In which settings a run's ``record`` (``run.yaml``) differs from what the plan says of it, in words."""
-    before, now = record.get("values", {}), run.config.values()
+    absent = {**LATER, **FORMER_OPTIONS}
+    before, now = {**absent, **record.get("values", {})}, {**absent, **run.values}
     changed = [
-        f"{key} was {before.get(key, LATER.get(key))}, is {now.get(key)}"
+        f"{key} was {before.get(key)}, is {now.get(key)}"
         for key in dict.fromkeys([*now, *before])
-        if before.get(key, LATER.get(key)) != now.get(key)
+        if before.get(key) != now.get(key)
     ]
     return listing(changed, 4) or "made by another version"
 

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from segstudy.doors import Door, import_object
+from segstudy.errors import SpecError
 
 
 def _named_or_spelled(value: Any) -> str:
@@ -16,6 +38,89 @@ class Frozen(BaseModel):
     """Base of all parts of a study: immutable, no unknown keys, no silent conversion, no infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Tabled(Frozen):
+    """A part of which one key names an entry of a table; the entry's own options are further keys of the part.
+
+    ``door`` says where the table is and ``by`` which key names the entry. The table is imported when a study is read.
+    """
+
+    door: ClassVar[str]
+    by: ClassVar[str]
+    option_names: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def table(cls) -> Door:
+        """The table whose entries may be named."""
+        door: Door = import_object(cls.door)
+        return door
+
+    @classmethod
+    def with_options(cls, name: str, folder: str = "") -> type[Self]:
+        """This part with the options of entry ``name`` as further keys; raises :class:`SpecError` for an unknown name.
+
+        ``folder`` is where the study file lies.
+        """
+        joined: type[Self] = _joined(cls, cls.table().find(name, folder).options)
+        return joined
+
+    @classmethod
+    def read(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check a mapping of the study file against the part's keys and those of the entry that it names."""
+        if not isinstance(value, dict):
+            return value
+        folder = (info.context or {}).get("folder", "")
+        if cls.by not in value and cls.model_fields[cls.by].is_required():
+            return {key: each for key, each in value.items() if key in cls.model_fields}
+        name = value.get(cls.by, cls.model_fields[cls.by].default)
+        try:
+            if not isinstance(name, str):
+                raise SpecError(cls.table().unknown(str(name)))
+            return cls.with_options(name, folder).model_validate(value, context=info.context)
+        except SpecError as error:
+            fault = PydanticCustomError("entry", "{words}", {"words": str(error)})
+            details = InitErrorDetails(type=fault, loc=(cls.by,), input=name)
+            raise ValidationError.from_exception_data(cls.__name__, [details]) from None
+
+    def own_options(self) -> dict[str, Any]:
+        """The named entry's own options as plain data, without those that have their default."""
+        return self.model_dump(include=set(self.option_names), exclude_defaults=True)
+
+
+@functools.cache
+def _joined(part: type[Tabled], options: type[BaseModel] | None) -> Any:
+    if options is None:
+        return part
+    joined: Any = create_model(part.__name__, __base__=(options, part), __module__=part.__module__)
+    own = tuple(name for name in options.model_fields if name not in part.model_fields)
+    setattr(joined, "option_names", own)  # noqa: B010
+    return joined
+
+
+@functools.cache
+def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] = Frozen) -> type[Any]:
+    """The options of a plain function: its parameters after the first ``num_given``, with their types and defaults.
+
+    Raises
+    ------
+    SpecError
+        When the parameters cannot be read.
+
+    """
+    name = getattr(function, "__qualname__", type(function).__name__)
+    fields: dict[str, Any] = {}
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[num_given:]
+        code: Any = function if inspect.isroutine(function) else type(function).__call__
+        hints = typing.get_type_hints(code, include_extras=True)
+        for each in parameters:
+            if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
+                fields[each.name] = (hints.get(each.name, Any), ... if each.default is each.empty else each.default)
+        return create_model("Options", __base__=base, **fields)
+    except Exception as error:  # types of the user's own that pydantic knows nothing of, names that are not defined
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SpecError(f"'{name}': its parameters cannot be read as options ({reason})") from None
 
 
 class Synthetic(Frozen):
@@ -41,21 +146,27 @@ NamedGroups = Annotated[
 ]
 
 
-class Data(Frozen):
+class ReaderOptions(Frozen):
+    """Base of a reader's options, with what every reader is given: how to divide images that have no splits."""
+
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    split_seed: int = Field(42, ge=0, lt=2**32)
+
+
+class Data(ReaderOptions, Tabled):
     """Where a dataset lies, how it is read and how it is split.
 
     ``groups``, a pattern whose first bracket names an image's group in its id, or a CSV, says which images are never
     divided. ``stratify`` keeps the shares of classes equal in the parts; ``folds`` and ``fold`` take one part of so many
-    as the test set; ``split_file`` takes a split that ``segstudy check --write-split`` wrote.
+    as the test set; ``split_file`` takes a split that ``segstudy check --write-split`` wrote. All other keys are
+    options of the reader.
     """
 
-    reader: Literal["cityscapes", "kvasir", "supervisely", "folder"]
+    door: ClassVar[str] = "segstudy.data.readers:READERS"
+    by: ClassVar[str] = "reader"
+
+    reader: str
     root: str = Field(min_length=1)
-    num_classes: int | None = Field(None, ge=2, le=255)
-    classes: list[str] | None = Field(None, min_length=2, max_length=255)
-    ignore_values: list[Annotated[int, Field(ge=0, le=255)]] = []
-    test_fraction: float = Field(0.2, gt=0, lt=1)
-    split_seed: int = Field(42, ge=0, lt=2**32)
     holdout_fraction: float = Field(0.1, gt=0, lt=1)
     groups: NamedGroups | None = None
     stratify: bool = False
@@ -64,6 +175,14 @@ class Data(Frozen):
     split_file: str | None = None
     report: str | None = None
     synthetic: Synthetic | None = None
+
+
+Entry = Annotated[SerializeAsAny[Data], BeforeValidator(Data.read)]
+
+
+def data_entry(keys: Mapping[str, Any], folder: str = "") -> Data:
+    """A ``data`` entry from plain data; ``folder`` is where the study file lies."""
+    return Data.with_options(str(keys["reader"]), folder).model_validate(dict(keys))
 
 
 class Model(Frozen):

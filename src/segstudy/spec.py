@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from segstudy.document import Keys, Problems, parse_yaml
+from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
-from segstudy.schema import Data, Frozen, Model, Recipe, ScoringRules
+from segstudy.schema import Data, Entry, Frozen, Model, Recipe, ScoringRules, Tabled
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
@@ -69,7 +70,7 @@ class Study(Frozen):
     name: Name
     title: str = ""
     protocol: Protocol = "held-out"
-    data: dict[Name, Data] = Field(min_length=1)
+    data: dict[Name, Entry] = Field(min_length=1)
     recipe: Recipe = Recipe()
     experiments: dict[Name, Experiment] = Field(min_length=1)
     cross_evaluations: list[CrossEvaluation] = Field([])
@@ -100,6 +101,12 @@ class Config:
         Networks trained on crops are given whole images at their own size, so for them the two are one.
         """
         return "input" if self.protocol == "paper" and self.recipe.resized_px else "native"
+
+    @property
+    def callables(self) -> list[str]:
+        """Names of the user's own callables, ``package.module:name``, that the result depends on."""
+        named = [self.data.reader]
+        return [name for name in named if is_callable_name(name)]
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
@@ -175,11 +182,11 @@ def parse_study(text: str, source: str = "study", folder: str = "", settings: It
         apply_setting(tree, setting, problems)
     problems.stop()
     try:
-        study = Study.model_validate({**tree, "<source>": source, "<folder>": folder})
+        study = Study.model_validate({**tree, "<source>": source, "<folder>": folder}, context={"folder": folder})
     except ValidationError as error:
         for detail in error.errors():
             path = tuple(part for part in detail["loc"] if part not in ("[key]", "<named>", "<spelled>"))
-            problems.add(path, explain(dict(detail), path))
+            problems.add(path, explain(dict(detail), path, tree, folder))
     else:
         check_references(study, problems)
     problems.stop()
@@ -234,11 +241,14 @@ def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> Non
     target[parts[-1]] = parse_yaml(text, path, problems, f"--set {setting}")
 
 
-def explain(detail: Mapping[str, Any], path: Keys) -> str:
-    """One of pydantic's findings in plain words, with the nearest right name for a wrong one."""
+def explain(detail: Mapping[str, Any], path: Keys, tree: Any, folder: str = "") -> str:
+    """One of pydantic's findings in plain words, with the nearest right name for a wrong one.
+
+    ``tree`` is the study as plain data, ``folder`` where its file lies.
+    """
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        allowed = fields_at(path[:-1])
+        allowed = fields_at(path[:-1], tree, folder)
         return f"unknown key{nearest(str(path[-1]), allowed)}; known here: {listing(allowed, 20)}"
     if kind == "missing":
         return "is required"
@@ -253,6 +263,8 @@ def explain(detail: Mapping[str, Any], path: Keys) -> str:
         bound = "at least" if kind == "too_short" else "at most"
         limit = detail["ctx"]["min_length" if kind == "too_short" else "max_length"]
         return f"must hold {bound} {limit} values (given: {given})"
+    if kind == "entry":
+        return str(detail["msg"])
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     whole = {type(None): "nothing", list: "a list", dict: "keys and values"}
@@ -260,13 +272,25 @@ def explain(detail: Mapping[str, Any], path: Keys) -> str:
     return f"{words} (given: {whole.get(type(given)) or repr(given)})"
 
 
-def fields_at(path: Keys) -> list[str]:
-    """Keys allowed in the mapping at ``path``."""
+def fields_at(path: Keys, tree: Any, folder: str) -> list[str]:
+    """Keys allowed in the mapping at ``path`` of ``tree``; see :func:`explain`."""
     hint: Any = Study
     for part in path:  # a model's field, or an entry of a mapping or list
         entries = typing.get_args(hint)
         hint = _model_in(entries[-1] if entries else hint.model_fields[part].annotation)
+        tree = _inside(tree, part)
+    if issubclass(hint, Tabled) and isinstance(tree, dict):
+        with contextlib.suppress(SpecError):
+            hint = hint.with_options(str(tree.get(hint.by, hint.model_fields[hint.by].default)), folder)
+        first = [hint.by, *(["root"] if "root" in hint.model_fields else []), *hint.option_names]
+        return list(dict.fromkeys([*first, *hint.model_fields]))
     return [name for name in hint.model_fields if name not in ("source", "folder")]
+
+
+def _inside(tree: Any, part: str | int) -> Any:
+    if isinstance(tree, list):
+        return tree[part] if isinstance(part, int) and part < len(tree) else None
+    return tree.get(part) if isinstance(tree, dict) else None
 
 
 def _model_in(hint: Any) -> Any:
@@ -369,7 +393,9 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
         after = resolve(study, name).values()
     except ValidationError as error:
         for detail in error.errors():
-            problems.add((*at, ".".join(map(str, detail["loc"]))), explain(dict(detail), detail["loc"]))
+            problems.add(
+                (*at, ".".join(map(str, detail["loc"]))), explain(dict(detail), detail["loc"], {}, study.folder)
+            )
         return
     if "recipe.input_size" in experiment.change and after["recipe.crop_px"] is not None:
         problems.add((*at, "recipe.input_size"), "has no effect while recipe.crop_px is set; leave it out")

@@ -401,7 +401,7 @@ def test_overlay_leaves_black_classes_and_stripes_what_is_ignored() -> None:
 
 
 def test_sheet_shows_originals_first_then_draws(tmp_path: Path) -> None:
-    dataset = folder.read("road", fake_camvid(tmp_path, size=(64, 48)), num_classes=12)
+    dataset = folder.read("road", fake_camvid(tmp_path, size=(64, 48)), folder.Options(num_classes=12))
     samples = dataset.samples("train")[:2]
     sheet = augment_sheet(dataset, samples, Recipe(input_size=64, augment="strong"), num_draws=3)
     again = augment_sheet(dataset, samples, Recipe(input_size=64, augment="strong"), num_draws=3)
@@ -421,7 +421,7 @@ def test_sheet_of_crops_shows_the_middle_of_full_size_images(tmp_path: Path) -> 
     for name, (height, width) in {"large": (80, 120), "small": (20, 48)}.items():
         save(tmp_path / "images" / f"{name}.png", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         save(tmp_path / "masks" / f"{name}.png", np.ones((height, width), np.uint8))
-    dataset = folder.read("road", tmp_path, num_classes=2)
+    dataset = folder.read("road", tmp_path, folder.Options(num_classes=2))
     sample = {sample.id: sample for sample in dataset.samples("all")}
     sheet = augment_sheet(dataset, [sample["large"], sample["small"]], Recipe(crop_px=32), num_draws=1)
     large, small = (np.asarray(sheet.crop((4, sheet.height - y, 180, sheet.height - y + 176))) for y in (720, 360))

@@ -235,7 +235,7 @@ def test_every_fault_planted_in_a_folder_with_lists_is_found_in_one_call(tmp_pat
     names = [f"scene{k:02d}" for k in range(36)]
     (root / "train.txt").write_text("\n".join([*names[:30], "scene77"]))
     (root / "val.txt").write_text("\n".join([*names[30:], "scene01"]))
-    dataset = folder.read("d", root, num_classes=4)
+    dataset = folder.read("d", root, folder.Options(num_classes=4))
     samples = list(dataset.samples("train"))
     plants = [*ON_MASKS, *OF_INDICES, (filled(0), "no-foreground", "warning")]
     expected = spoil(samples, plants) | repeat(dataset, [samples[-1], dataset.samples("val")[0]])
@@ -243,7 +243,9 @@ def test_every_fault_planted_in_a_folder_with_lists_is_found_in_one_call(tmp_pat
     expected |= {("table", "error", ""), ("table", "error", "scene01")}
     checked = check(root, "folder", ", num_classes: 4")
     assert told(checked) == expected
-    assert_check_agrees_with_loading(folder.read("d", root, num_classes=4), check(root, "folder", ", num_classes: 4"))
+    assert_check_agrees_with_loading(
+        folder.read("d", root, folder.Options(num_classes=4)), check(root, "folder", ", num_classes: 4")
+    )
     # Where the classes are to be guessed, masks that cannot be read do not stand in the way.
     assert told(check(root, "folder", ", num_classes: 4")) == expected
 

@@ -31,10 +31,9 @@ from segstudy.data.download import catalogue, unpack
 from segstudy.data.download import fetch as fetching
 from segstudy.data.download.catalogue import KNOWN, Archive, ByHand, Known, Mirror, known
 from segstudy.data.download.fetch import Resuming, content_digest, data_places, fetch, find
-from segstudy.data.load import READERS
 from segstudy.errors import DataError, SegstudyError
 from segstudy.progress import Progress, showing
-from segstudy.schema import Data
+from segstudy.schema import data_entry
 
 ROOT = "kvasir-seg/Kvasir-SEG"
 PIECE = fetching.CHUNK_BYTES
@@ -471,8 +470,8 @@ def test_unknown_names_get_the_nearest() -> None:
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_catalogue_is_what_a_study_file_takes(name: str) -> None:
     one = KNOWN[name]
-    entry = Data(**one.entry)
-    assert set(one.entry) - {"reader", "root"} <= set(READERS[entry.reader][1])
+    entry = data_entry(one.entry)
+    assert {key: getattr(entry, key) for key in one.entry} == one.entry
     assert one.terms and one.page.startswith("https://") and one.layout and one.num_images > 0
     if isinstance(one.source, Archive):
         assert len(one.source.sha256) == 64 and one.source.url.startswith("https://")

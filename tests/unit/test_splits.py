@@ -30,7 +30,7 @@ from segstudy.data.splitting.splits import (
     write_split,
 )
 from segstudy.errors import DataError, StoreError
-from segstudy.schema import Data
+from segstudy.schema import Data, data_entry
 from segstudy.store import Store
 
 
@@ -333,7 +333,7 @@ def test_counts_are_remembered_until_the_mask_changes(tmp_path: Path) -> None:
 def test_masks_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     fakes.fake_folder(tmp_path / "d", num_images=6)
     (tmp_path / "d" / "masks" / "scene03.png").write_bytes(b"no image")
-    entry = Data(reader="folder", root=str(tmp_path / "d"), num_classes=2, stratify=True)
+    entry = data_entry({"reader": "folder", "root": str(tmp_path / "d"), "num_classes": 2, "stratify": True})
     with pytest.raises(DataError, match=r"(?s)data\.polyps\.stratify needs every mask:.*scene03\.png: not an image"):
         load(entry, tmp_path)
 
@@ -407,11 +407,11 @@ def kvasir_of_patients(tmp_path: Path, num_images: int = 60) -> Data:
     rows = [f"cju{k:03},p{k // 5}" for k in range(num_images)]
     write_table(tmp_path / "patients.csv", *rows, columns="image,patient")
     table = {"file": str(tmp_path / "patients.csv"), "group": "patient"}
-    return Data.model_validate({"reader": "kvasir", "root": str(root), "groups": table})
+    return data_entry({"reader": "kvasir", "root": str(root), "groups": table})
 
 
 def changed(entry: Data, **keys: object) -> Data:
-    return Data.model_validate({**entry.model_dump(exclude_unset=True), **keys})
+    return data_entry({**entry.model_dump(exclude_unset=True), **keys})
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -425,7 +425,7 @@ def test_patients_stay_together_in_test_and_holdout(tmp_path: Path, stratify: bo
 
 def test_stratified_split_remembers_the_masks(tmp_path: Path) -> None:
     root = fakes.fake_kvasir(tmp_path / "k", num_images=30, size=(24, 16))
-    entry = Data(reader="kvasir", root=str(root), stratify=True)
+    entry = data_entry({"reader": "kvasir", "root": str(root), "stratify": True})
     first, _ = load(entry, tmp_path, "paper")
     assert {split: len(part) for split, part in first.splits.items()} == {"train": 24, "test": 6}
     assert sum(key.startswith("labels|") for key in Store(tmp_path / "out").read_memo()) == 30
@@ -434,7 +434,7 @@ def test_stratified_split_remembers_the_masks(tmp_path: Path) -> None:
 
 def test_folds_are_the_test_splits_of_one_pool(tmp_path: Path) -> None:
     root = fakes.fake_camvid(tmp_path / "c", num_images=4, size=(16, 16))
-    entry = Data(reader="folder", root=str(root), num_classes=12, folds=3)
+    entry = data_entry({"reader": "folder", "root": str(root), "num_classes": 12, "folds": 3})
     tests = [load(changed(entry, fold=fold), tmp_path, "paper")[0].splits["test"] for fold in range(3)]
     ids = [sample.id for test in tests for sample in test]
     assert len(ids) == len(set(ids)) == 12
@@ -445,7 +445,9 @@ def test_split_file_is_read_instead_of_drawing(tmp_path: Path) -> None:
     entry = kvasir_of_patients(tmp_path)
     drawn, _ = load(entry, tmp_path)
     write_split(tmp_path / "s.json", drawn)
-    read, roles = load(Data(reader="kvasir", root=entry.root, split_file=str(tmp_path / "s.json")), tmp_path)
+    read, roles = load(
+        data_entry({"reader": "kvasir", "root": entry.root, "split_file": str(tmp_path / "s.json")}), tmp_path
+    )
     assert split_hash(read) == split_hash(drawn)
     assert [s.id for s in read.samples("train")] == [s.id for s in drawn.samples("train")]
     assert roles.select == "holdout"  # type: ignore[attr-defined]
@@ -457,7 +459,7 @@ def test_split_file_is_read_instead_of_drawing(tmp_path: Path) -> None:
 
 def test_stratification_without_a_drawn_split_is_noted(tmp_path: Path) -> None:
     root = fakes.fake_camvid(tmp_path / "c", num_images=4, size=(16, 16))
-    entry = Data(reader="folder", root=str(root), num_classes=12, stratify=True)
+    entry = data_entry({"reader": "folder", "root": str(root), "num_classes": 12, "stratify": True})
     assert "stratify changes nothing, as no split is drawn" in load(entry, tmp_path, "paper")[0].notes
 
 
@@ -482,7 +484,7 @@ def test_keys_that_cannot_be_carried_out(tmp_path: Path, keys: dict[str, object]
 
 def test_fraction_of_named_splits_is_refused(tmp_path: Path) -> None:
     root = fakes.fake_camvid(tmp_path / "c", num_images=4, size=(16, 16))
-    entry = Data(reader="folder", root=str(root), num_classes=12, test_fraction=0.3)
+    entry = data_entry({"reader": "folder", "root": str(root), "num_classes": 12, "test_fraction": 0.3})
     with pytest.raises(
         DataError, match=r"data\.polyps\.test_fraction: the layout names the splits \(train, val, test\)"
     ):

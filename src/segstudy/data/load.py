@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from segstudy.data.core import Dataset, Roles, assign_roles
-from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
+from segstudy.data.readers import READERS
 from segstudy.data.scenes import synthetic
 from segstudy.data.splitting.groups import group_by_pattern, group_by_table
 from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, set_aside
-from segstudy.errors import DataError, listing
+from segstudy.doors import is_callable_name
+from segstudy.errors import DataError, SegstudyError
 from segstudy.schema import Data
 from segstudy.spec import Protocol, find_path
 from segstudy.store import Store
@@ -44,8 +46,8 @@ def load_undivided(name: str, data: Data, data_root: Path | None, study_folder: 
         root = store.data / data.root
         settings = data.synthetic.model_dump(exclude_none=True)
         write_synthetic(name, data.reader, root, settings)
-    dataset = read_dataset(name, root, data)
-    options = data.model_dump_json(include={"reader", "classes", "num_classes", "ignore_values"})
+    dataset = read_dataset(name, root, data, study_folder)
+    options = json.dumps({"reader": data.reader, **data.own_options()})
     return replace(dataset, reading=f"{options} {dataset.reading}")
 
 
@@ -93,21 +95,27 @@ def write_synthetic(name: str, reader: str, root: Path, settings: dict[str, Any]
         raise DataError(f"data.{name}.synthetic: {error}") from None
 
 
-# reader -> (function, the entry's keys that it takes)
-READERS: dict[str, tuple[Callable[..., Dataset], tuple[str, ...]]] = {
-    "cityscapes": (cityscapes.read, ("num_classes",)),
-    "kvasir": (kvasir.read, ("test_fraction", "split_seed")),
-    "supervisely": (supervisely.read, ("test_fraction", "split_seed")),
-    "folder": (folder.read, ("classes", "num_classes", "ignore_values", "test_fraction", "split_seed")),
-}
-EVERY_READER = {"reader", "root", "report", "holdout_fraction", "split_seed", "synthetic"}
-EVERY_READER |= {"groups", "stratify", "folds", "fold", "split_file"}
+def read_dataset(name: str, root: Path, data: Data, study_folder: str = "") -> Dataset:
+    """Call the entry's reader with the entry's options.
 
+    Raises
+    ------
+    DataError
+        What the reader says of the folder, or that a reader of the user's own failed.
 
-def read_dataset(name: str, root: Path, data: Data) -> Dataset:
-    """Call the entry's reader with the keys that the entry gives; a key that the reader does not take is an error."""
-    read, taken = READERS[data.reader]
-    given = data.model_fields_set - EVERY_READER
-    if foreign := sorted(given - set(taken)):
-        raise DataError(f"data.{name}: the reader '{data.reader}' takes {listing(taken)}, not {listing(foreign)}")
-    return read(name, root, **{key: getattr(data, key) for key in taken if key in data.model_fields_set})
+    """
+    reader = READERS.find(data.reader, study_folder)
+    try:
+        dataset = reader.read(name, root, data)
+    except SegstudyError:
+        raise
+    except Exception as error:
+        if not is_callable_name(data.reader):
+            raise
+        raise DataError(f"data.{name}: the reader '{data.reader}' stopped: {type(error).__name__}: {error}") from None
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"data.{name}: the reader '{data.reader}' gave {type(dataset).__name__}; it must return a "
+            "segstudy.data.core.Dataset"
+        )
+    return dataset

@@ -369,7 +369,7 @@ def run_record(run: Run, data: tuple[Dataset, Roles]) -> dict[str, Any]:
         "identity": run.identity,
         "experiment": run.experiment,
         "seed": run.seed,
-        "values": run.config.values(),
+        "values": run.values,
         "classes": list(dataset.classes),
         "palette": [list(colour) for colour in dataset.palette],
         "roles": {"train": roles.train, "select": roles.select, "report": roles.report},

@@ -27,7 +27,7 @@ from segstudy.data.load import read_dataset
 from segstudy.errors import DataError, SegstudyError, listing
 from segstudy.files import building, file_sha256
 from segstudy.progress import Progress
-from segstudy.schema import Data
+from segstudy.schema import data_entry
 from segstudy.spec import DATA_VARIABLE
 
 DOWNLOADS = ".downloads"
@@ -77,7 +77,7 @@ def find(name: str, places: Sequence[Path]) -> Found | None:
 
 def count_images(name: str, folder: Path) -> int:
     """Images with masks that the reader of the dataset ``name`` finds in ``folder``; raises what the reader raises."""
-    return len(read_dataset(name, folder, Data(**known(name).entry)).samples("all"))
+    return len(read_dataset(name, folder, data_entry(known(name).entry)).samples("all"))
 
 
 def fetch(name: str, to: Path, places: Sequence[Path], accept: Callable[[Known], None], progress: Progress) -> Found:

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, Dataset, Sample, read_grey
 from segstudy.data.quality.faults import Fault, fault_of, refuse
 from segstudy.data.quality.pairing import Listing, lone_files
+from segstudy.data.readers import Reader
 from segstudy.errors import DataError, listing
+from segstudy.schema import ReaderOptions
 
 # Name, colour and label id of each class, in the order of the train ids. The other label ids from 0 to 33, and
 # -1 (licence plate), which 8-bit files store as 255, are ignored.
@@ -51,7 +54,16 @@ NUM_COMPARED = 3  # masks a split that are looked at while reading, as a full pa
 Files = Mapping[str, Path]
 
 
-def read(name: str, root: Path, *, num_classes: int = 19) -> Dataset:
+class Options(ReaderOptions):
+    """``num_classes``: 19 (the default), or 20 as in the review, whose last output, ``unused``, is never a target."""
+
+    num_classes: int | None = Field(None, ge=2, le=255)
+
+
+DEFAULTS = Options()
+
+
+def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     """Read Cityscapes in its official layout or the review's.
 
     Parameters
@@ -60,8 +72,8 @@ def read(name: str, root: Path, *, num_classes: int = 19) -> Dataset:
         What the study calls the dataset.
     root
         The folder that holds ``leftImg8bit/`` (or ``images/``) and ``gtFine/``.
-    num_classes
-        19, or 20 as in the review, whose last output, ``unused``, is never a target.
+    options
+        The number of classes.
 
     Raises
     ------
@@ -71,6 +83,7 @@ def read(name: str, root: Path, *, num_classes: int = 19) -> Dataset:
 
     Source: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016.
     """
+    num_classes = 19 if options.num_classes is None else options.num_classes
     if num_classes not in (19, 20):
         raise DataError(
             f"dataset '{name}': num_classes is {num_classes}, but Cityscapes has 19 (or 20 as in the review)"
@@ -220,3 +233,10 @@ def _agrees(sample: Sample, train_id_path: Path) -> bool:
         return np.array_equal(read_grey(train_id_path), labels_from_ids(sample))
     except DataError:
         return False  # what is not used may be broken, and of what is used, whoever reads all says so
+
+
+def _recognise(root: Path) -> str:
+    return "it holds gtFine/" if (root / "gtFine").is_dir() else ""
+
+
+READER = Reader(Options, read, _recognise)

@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from segstudy.arrays import Labels
 from segstudy.data.core import (
@@ -35,7 +37,9 @@ from segstudy.data.core import (
 )
 from segstudy.data.quality.faults import Fault, fault_of, refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
+from segstudy.data.readers import Reader
 from segstudy.errors import DataError, listing
+from segstudy.schema import ReaderOptions
 
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 MAX_CLASSES = 255
@@ -45,16 +49,22 @@ MAX_GUESSED = 64  # more distinct values than this are grey levels rather than c
 Splits = dict[str, tuple[Sample, ...]]
 
 
-def read(
-    name: str,
-    root: Path,
-    *,
-    classes: Sequence[str] | None = None,
-    num_classes: int | None = None,
-    ignore_values: Sequence[int] = (),
-    test_fraction: float = 0.2,
-    split_seed: int = 42,
-) -> Dataset:
+class Options(ReaderOptions):
+    """What the masks' values mean.
+
+    ``classes`` names the classes in the order of their indices, ``num_classes`` says just their number; they are guessed
+    from the masks where neither is given. ``ignore_values`` are mask values that count for nothing, besides 255.
+    """
+
+    num_classes: int | None = Field(None, ge=2, le=255)
+    classes: list[str] | None = Field(None, min_length=2, max_length=255)
+    ignore_values: list[Annotated[int, Field(ge=0, le=255)]] = Field([])
+
+
+DEFAULTS = Options()
+
+
+def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     """Read a folder of images and masks in one of the layouts above.
 
     Parameters
@@ -63,13 +73,9 @@ def read(
         What the study calls the dataset.
     root
         The folder that holds the layout.
-    classes, num_classes
-        Names of the classes in the order of their indices, or just their number; guessed from the masks where
-        neither is given.
-    ignore_values
-        Mask values that count for nothing, besides 255.
-    test_fraction, split_seed
-        For the last layout only: as ``test_size`` and ``random_state`` of scikit-learn's ``train_test_split``.
+    options
+        What the masks' values mean; for the last layout, fraction and seed of the division, as ``test_size`` and
+        ``random_state`` of scikit-learn's ``train_test_split``.
 
     Raises
     ------
@@ -77,7 +83,8 @@ def read(
         If no layout fits, no image has a mask, or the classes cannot be told. Lone files, wrong lines of lists and masks
         that cannot be read are the dataset's ``faults``.
     """
-    found = _find_splits(root, test_fraction, split_seed)
+    classes, num_classes, ignore_values = options.classes, options.num_classes, options.ignore_values
+    found = _find_splits(root, options.test_fraction, options.split_seed)
     masks = [sample.mask for part in found.splits.values() for sample in part]
     if classes is not None:
         _check_names(name, classes, num_classes)
@@ -368,3 +375,12 @@ def _palette(
         return default
     own = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))[:num_classes]
     return own + default[len(own) :]
+
+
+def _recognise(root: Path) -> str:
+    with contextlib.suppress(DataError):
+        return f"it has the layout of {', '.join(_find_splits(root, 0.2, 42).splits)}"
+    return ""
+
+
+READER = Reader(Options, read, _recognise)

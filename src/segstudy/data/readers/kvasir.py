@@ -11,13 +11,22 @@ from pathlib import Path
 
 from segstudy.data.core import Dataset, divide, threshold_labels
 from segstudy.data.quality.pairing import match_by_stem
+from segstudy.data.readers import Reader
 from segstudy.errors import DataError
+from segstudy.schema import ReaderOptions
 
 CLASSES = ("background", "polyp")
 PALETTE = ((0, 0, 0), (230, 159, 0))
 
 
-def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int = 42) -> Dataset:
+class Options(ReaderOptions):
+    """Kvasir-SEG has no options of its own."""
+
+
+DEFAULTS = Options()
+
+
+def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     """Read Kvasir-SEG, divided into ``train`` and ``test``.
 
     Parameters
@@ -26,8 +35,9 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
         What the study calls the dataset.
     root
         The folder that holds ``images/`` and ``masks/``, or one above it.
-    test_fraction, split_seed
-        As ``test_size`` and ``random_state`` of scikit-learn's ``train_test_split`` over the sorted file names.
+    options
+        Fraction and seed of the division, as ``test_size`` and
+        ``random_state`` of scikit-learn's ``train_test_split`` over the sorted file names.
 
     Raises
     ------
@@ -38,7 +48,7 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
     """
     folder = _find(root)
     samples, faults = match_by_stem(folder / "images", folder / "masks")
-    train, test = divide(samples, test_fraction, split_seed)
+    train, test = divide(samples, options.test_fraction, options.split_seed)
     splits = {"train": train, "test": test}
     return Dataset(name, CLASSES, PALETTE, splits, threshold_labels, by_fraction=True, faults=faults)
 
@@ -53,3 +63,12 @@ def _find(root: Path) -> Path:
         f"{root}: Kvasir-SEG not found; expected the folders images/ and masks/ here, in Kvasir-SEG/ "
         "or in kvasir-seg/Kvasir-SEG/"
     )
+
+
+def _recognise(root: Path) -> str:
+    if (root / "kavsir_bboxes.json").is_file():
+        return "it holds kavsir_bboxes.json"
+    return "its name holds kvasir" if "kvasir" in root.name.lower() else ""
+
+
+READER = Reader(Options, read, _recognise)

@@ -12,6 +12,7 @@ order, later ones over earlier.
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -29,8 +30,10 @@ from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, Dataset, Sample, divide, threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, Neighbours, list_images, lone_files
+from segstudy.data.readers import Reader
 from segstudy.data.readers.folder import MAX_CLASSES, default_palette
 from segstudy.errors import DataError, listing, nearest
+from segstudy.schema import ReaderOptions
 
 INNER = "supervisely_person_clean_2667_img"
 PERSON = ("background", "person")
@@ -39,7 +42,14 @@ MAX_PIXELS = 100_000_000
 MAX_PNG_BYTES = 64 * 2**20  # one bitmap inflated; a 100-megapixel mask of noise takes 12 MB
 
 
-def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int = 42) -> Dataset:
+class Options(ReaderOptions):
+    """Supervisely's layouts have no options of their own."""
+
+
+DEFAULTS = Options()
+
+
+def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     """Read Supervisely Person's mirror or a Supervisely project, divided into ``train`` and ``test``.
 
     In a project whose class titles all contain "person" the classes are background and person; else they are
@@ -51,8 +61,9 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
         What the study calls the dataset.
     root
         The folder that holds ``df.csv`` or ``meta.json``, or the one above it.
-    test_fraction, split_seed
-        As ``test_size`` and ``random_state`` of scikit-learn's ``train_test_split``, over the rows of ``df.csv`` or
+    options
+        Fraction and seed of the division, as ``test_size`` and
+        ``random_state`` of scikit-learn's ``train_test_split``, over the rows of ``df.csv`` or
         over the project's datasets and images sorted by name.
 
     Raises
@@ -64,12 +75,12 @@ def read(name: str, root: Path, *, test_fraction: float = 0.2, split_seed: int =
     start = _find(root)
     if start.name == "df.csv":
         samples, faults = _csv_samples(start)
-        splits = _divided(samples, test_fraction, split_seed)
+        splits = _divided(samples, options.test_fraction, options.split_seed)
         palette = default_palette(2)
         return Dataset(name, PERSON, palette, splits, threshold_labels, by_fraction=True, faults=tuple(faults))
     classes, label_of, palette = _read_classes(start)
     samples, faults = _project_samples(start.parent)
-    splits = _divided(samples, test_fraction, split_seed)
+    splits = _divided(samples, options.test_fraction, options.split_seed)
     labels_of = partial(annotation_labels, label_of=label_of)
     reading = str(sorted(label_of.items()))
     return Dataset(name, classes, palette, splits, labels_of, reading=reading, by_fraction=True, faults=tuple(faults))
@@ -315,3 +326,12 @@ def _bitmap(bitmap: Mapping[str, Any], size: tuple[int, int]) -> tuple[Image.Ima
 
 def _reason(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _recognise(root: Path) -> str:
+    with contextlib.suppress(DataError):
+        return f"it holds {_find(root).name}"
+    return ""
+
+
+READER = Reader(Options, read, _recognise)
