@@ -694,7 +694,7 @@ def test_a_written_split_can_be_read_back(tmp_path: Path) -> None:
 def test_real_data_raise_no_false_alarm(reader: object, place: str, options: dict[str, object]) -> None:
     if not os.environ.get("SEGSTUDY_DATA"):
         pytest.skip("SEGSTUDY_DATA is not set: no real data to check")
-    dataset = reader.read("d", Path(os.environ["SEGSTUDY_DATA"]) / place, **options)  # type: ignore[attr-defined]
+    dataset = reader.read("d", Path(os.environ["SEGSTUDY_DATA"]) / place, reader.Options(**options))  # type: ignore[attr-defined]
     assert dataset.faults == ()
     for split, part in dataset.splits.items():
         for sample in part[::25]:
