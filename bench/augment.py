@@ -25,7 +25,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segstudy.data.augment import CUTOUT_SHARES, POLICIES, between, make_augmenter
+from segstudy.data.augment import CUTOUT_SHARES, between, make_augmenter
+from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.networks.build import import_smp
 from segstudy.schema import Augment
@@ -249,7 +250,7 @@ def main() -> None:
         print(f"{kind:24}" + "".join(f"{speeds[way]:14.0f}" for way in ways))
     for name in ("light", "strong"):
         print(
-            f"{'policy ' + name:24}{time_ways(['segstudy'], POLICIES[name], batch, arguments.rounds)['segstudy']:14.0f}"
+            f"{'policy ' + name:24}{time_ways(['segstudy'], AUGMENTATIONS.table[name], batch, arguments.rounds)['segstudy']:14.0f}"
         )
     facts: dict[str, Callable[[str], str]] = {
         "labels not of the set": lambda way: str(foreign_labels(way, batch)),

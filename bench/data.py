@@ -48,11 +48,11 @@ from segstudy.store import Store
 from segstudy.train.loop import (
     keep_freed_memory,
     make_fabric,
-    make_loss,
-    make_optimizer,
     peak_memory_mb,
     reset_peak_memory,
 )
+from segstudy.train.losses import make_loss
+from segstudy.train.optimizers import make_optimizer
 
 RECIPE = Recipe()
 BATCH, SIZE, CPU = RECIPE.batch_size, RECIPE.input_size, torch.device("cpu")

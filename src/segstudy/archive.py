@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from segstudy.errors import StoreError
+from segstudy.errors import SpecError, StoreError
 from segstudy.files import SUMS, kept_files, read_yaml, replacing
 from segstudy.networks.build import build_network, load_network, read_state
 from segstudy.plan import Plan, Run
@@ -30,7 +30,12 @@ def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
         raise StoreError(f"{run.name}: has no finished training to export; run it first")
     classes = read_yaml(folder.config)["classes"]
     bare = run.config.model.model_copy(update={"weights": "none"})
-    network = build_network(bare, len(classes), seed=0)
+    network = build_network(bare, len(classes), seed=0, study_folder=run.config.folder)
+    if not hasattr(network, "save_pretrained"):
+        raise SpecError(
+            f"{run.name}: only networks of segmentation-models-pytorch can be exported, not '{bare.arch}'; its weights are "
+            f"in {folder.best}"
+        )
     load_network(network, read_state(folder.best), str(folder.best))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -36,8 +37,8 @@ class Door:
     table
         Name -> what is behind it. A text ``module:name`` stands for an object that is imported when it is needed.
     adapt
-        From the name and the object of others that it stands for to an entry of the table; raises ``SpecError`` for
-        what can be none.
+        From a name and the object behind it to what :meth:`find` returns; raises ``SpecError`` for an object that cannot
+        be an entry.
 
     """
 
@@ -52,7 +53,7 @@ class Door:
 
     def names(self) -> list[str]:
         """Every name that is known, those of installed packages last."""
-        return list(dict.fromkeys([*self.table, *(point.name for point in metadata.entry_points(group=self.group))]))
+        return list(dict.fromkeys([*self.table, *_points(self.group, tuple(sys.path))]))
 
     def knows(self, name: str) -> bool:
         """Whether ``name`` is in the table, comes with an installed package, or is a ``module:name``."""
@@ -76,23 +77,22 @@ class Door:
         """
         if name in self.table:
             entry = self.table[name]
-            return import_object(entry) if isinstance(entry, str) else entry
+            return self.adapt(name, import_object(entry) if isinstance(entry, str) else entry)
         if is_callable_name(name):
             return self.adapt(name, import_object(name, folder))
-        for point in metadata.entry_points(group=self.group):
-            if point.name == name:
-                try:
-                    found = point.load()
-                except (Exception, SystemExit) as error:  # whatever another package's module may raise
-                    raise SpecError(f"{self.kind} '{name}' ({point.value}): cannot be imported ({error})") from None
-                return self.adapt(name, found)
+        if (point := _points(self.group, tuple(sys.path)).get(name)) is not None:
+            try:
+                found = point.load()
+            except (Exception, SystemExit) as error:  # whatever another package's module may raise
+                raise SpecError(f"{self.kind} '{name}' ({point.value}): cannot be imported ({error})") from None
+            return self.adapt(name, found)
         raise SpecError(self.unknown(name))
 
     def unknown(self, name: str) -> str:
         """What is said of a name that is not known."""
-        known = self.names()
+        known, article = self.names(), "an" if self.kind[0] in "aeiou" else "a"
         return (
-            f"is '{name}', must be {_alternatives(known)}{nearest(name, known)}, or a {self.kind} of your own as "
+            f"is '{name}', must be {_alternatives(known)}{nearest(name, known)}, or {article} {self.kind} of your own as "
             "package.module:name"
         )
 
@@ -100,6 +100,12 @@ class Door:
 def _alternatives(names: list[str]) -> str:
     quoted = [f"'{name}'" for name in names]
     return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+@functools.cache
+def _points(group: str, path: tuple[str, ...]) -> dict[str, metadata.EntryPoint]:
+    """Entry points of a group by name, looked up once for a ``sys.path``."""
+    return {point.name: point for point in metadata.entry_points(group=group)}
 
 
 def is_callable_name(name: str) -> bool:

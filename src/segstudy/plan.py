@@ -13,7 +13,7 @@ from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
 from segstudy.files import file_sha256, read_json, write_json
 from segstudy.schema import Groups
-from segstudy.spec import Config, CrossEvaluation, Study, factor_kind, find_path, resolve
+from segstudy.spec import Config, CrossEvaluation, Study, changes, factor_kind, find_path, resolve
 from segstudy.store import Store
 
 # Raised whenever the same configuration would give other networks than before.
@@ -31,10 +31,6 @@ LATER: dict[str, Any] = {
     "data.fold": 0,
     "data.split_file": None,
 }
-
-# Options of readers that every entry had once, with their values for the readers that have them no more: runs of those
-# readers are still the same. Any other option of a reader counts in an identity only where it is not its default.
-FORMER_OPTIONS: dict[str, Any] = {"data.num_classes": None, "data.classes": None, "data.ignore_values": []}
 
 NOTED = "files.json"  # in a store: where the files that its study names were found, and their hashes
 
@@ -121,12 +117,7 @@ class Run:
     @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
-        values = {**FORMER_OPTIONS, **self.values}
-        idle = {f"data.{key}" for key in set(self.config.data.option_names) - set(self.config.data.own_options())}
-        idle -= set(FORMER_OPTIONS)
-        kept = {
-            key: value for key, value in values.items() if key not in idle and (key not in LATER or value != LATER[key])
-        }
+        kept = {key: value for key, value in self.values.items() if key not in LATER or value != LATER[key]}
         return digest({**kept, "seed": self.seed, "result_version": RESULT_VERSION})
 
 
@@ -253,11 +244,9 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
     question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
     if cross is not None:
         data = study.data[cross.on]
-        idle = set(data.option_names) - set(data.own_options())
-        former = {key.removeprefix("data."): value for key, value in FORMER_OPTIONS.items()}
+        question |= {"map": cross.map, "data": data.values()}
         if is_callable_name(data.reader):
             question |= {"source": source_hash(data.reader, study.folder)}
-        question |= {"map": cross.map, "data": {**former, **data.model_dump(exclude={"root", *(idle - set(former))})}}
     return digest(question)
 
 
@@ -269,18 +258,13 @@ def digest(values: Mapping[str, Any]) -> str:
 def compare_configs(study: Study, base: str, config: Config) -> Variation:
     """Everything in which ``config`` differs from its base, from the resolved values, whatever the file says."""
     before, after = resolve(study, base).values(), config.values()
-    return Variation(base, {key: (before[key], after[key]) for key in after if after[key] != before[key]})
+    return Variation(base, changes(before, after))
 
 
 def differences(run: Run, record: Mapping[str, Any]) -> str:
     """In which settings a run's ``record`` (``run.yaml``) differs from what the plan says of it, in words."""
-    absent = {**LATER, **FORMER_OPTIONS}
-    before, now = {**absent, **record.get("values", {})}, {**absent, **run.values}
-    changed = [
-        f"{key} was {before.get(key)}, is {now.get(key)}"
-        for key in dict.fromkeys([*now, *before])
-        if before.get(key) != now.get(key)
-    ]
+    found = changes({**LATER, **record.get("values", {})}, {**LATER, **run.values})
+    changed = [f"{key} was {before}, is {now}" for key, (before, now) in found.items()]
     return listing(changed, 4) or "made by another version"
 
 
@@ -290,10 +274,10 @@ def unequal_budgets(plan: Plan) -> list[str]:
     The budget is what the paper's section 3.5 keeps identical: optimiser, schedule, loss, epochs and batch size
     (with the same data, the same number of iterations).
     """
-    shared = plan.study.recipe.model_dump()
+    shared = plan.study.recipe.values()
     lines = []
     for name in plan.experiments:
-        own = plan.first(name).config.recipe.model_dump()
+        own = plan.first(name).config.recipe.values()
         keys = [key.split(".")[1] for key in BUDGET] + ["optimizer"]
         differing = [f"{key} {own[key]} (study: {shared[key]})" for key in keys if own[key] != shared[key]]
         if differing:

@@ -58,7 +58,8 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
     dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
     fabric = make_fabric(run.config.recipe)
-    network = build_network(run.config.model.model_copy(update={"weights": "none"}), len(dataset.classes), seed=0)
+    bare = run.config.model.model_copy(update={"weights": "none"})
+    network = build_network(bare, len(dataset.classes), seed=0, study_folder=run.config.folder)
     load_network(network, read_state(folder.best), str(folder.best))
     model = fabric.setup(place(network, fabric.device).eval())
     written = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -72,25 +73,29 @@ class Tabled(Frozen):
             return value
         folder = (info.context or {}).get("folder", "")
         if cls.by not in value and cls.model_fields[cls.by].is_required():
-            return {key: each for key, each in value.items() if key in cls.model_fields}
+            return cls.model_validate({key: each for key, each in value.items() if key in cls.model_fields})
         name = value.get(cls.by, cls.model_fields[cls.by].default)
         try:
             if not isinstance(name, str):
                 raise SpecError(cls.table().unknown(str(name)))
             return cls.with_options(name, folder).model_validate(value, context=info.context)
         except SpecError as error:
-            fault = PydanticCustomError("entry", "{words}", {"words": str(error)})
-            details = InitErrorDetails(type=fault, loc=(cls.by,), input=name)
-            raise ValidationError.from_exception_data(cls.__name__, [details]) from None
+            raise _fault(cls, (cls.by,), str(error), name) from None
 
     def own_options(self) -> dict[str, Any]:
         """The named entry's own options as plain data, without those that have their default."""
         return self.model_dump(include=set(self.option_names), exclude_defaults=True)
 
 
+def _fault(part: type[Tabled], at: tuple[str, ...], words: str, given: Any) -> ValidationError:
+    """What is wrong with the name of an entry, as pydantic says it of a key."""
+    fault = PydanticCustomError("entry", "{words}", {"words": words})
+    return ValidationError.from_exception_data(part.__name__, [InitErrorDetails(type=fault, loc=at, input=given)])
+
+
 @functools.cache
-def _joined(part: type[Tabled], options: type[BaseModel] | None) -> Any:
-    if options is None:
+def _joined(part: type[Tabled], options: type[BaseModel]) -> Any:
+    if not options.model_fields or issubclass(part, options):
         return part
     joined: Any = create_model(part.__name__, __base__=(options, part), __module__=part.__module__)
     own = tuple(name for name in options.model_fields if name not in part.model_fields)
@@ -105,22 +110,77 @@ def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] 
     Raises
     ------
     SpecError
-        When the parameters cannot be read.
+        When the parameters cannot be read, or are fewer than what is given.
 
     """
     name = getattr(function, "__qualname__", type(function).__name__)
-    fields: dict[str, Any] = {}
     try:
-        parameters = list(inspect.signature(function).parameters.values())[num_given:]
-        code: Any = function if inspect.isroutine(function) else type(function).__call__
-        hints = typing.get_type_hints(code, include_extras=True)
-        for each in parameters:
-            if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
-                fields[each.name] = (hints.get(each.name, Any), ... if each.default is each.empty else each.default)
-        return create_model("Options", __base__=base, **fields)
-    except Exception as error:  # types of the user's own that pydantic knows nothing of, names that are not defined
+        signature = inspect.signature(function)
+        signature.bind_partial(*range(num_given))
+        fields = {
+            each.name: (_hint(function, each.annotation), ... if each.default is each.empty else each.default)
+            for each in list(signature.parameters.values())[num_given:]
+            if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+        }
+        return create_model("Options", __base__=base, **fields)  # type: ignore[call-overload, no-any-return]
+    except Exception as error:  # types of the user's own that pydantic does not know, names that are not defined
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SpecError(f"'{name}': its parameters cannot be read as options ({reason})") from None
+        raise SpecError(
+            f"'{name}': its parameters cannot be read as {num_given} values and options ({reason})"
+        ) from None
+
+
+def _hint(function: Any, annotation: Any) -> Any:
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    return eval(annotation, dict(vars(sys.modules[function.__module__])))  # as typing.get_type_hints does
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of a table of functions: the function, and its options, which it takes as keyword arguments."""
+
+    function: Callable[..., Any]
+    options: type[BaseModel]
+
+
+def as_choice(kind: str, num_given: int) -> Callable[[str, Any], Choice]:
+    """What makes a :class:`Choice` of a function that is given ``num_given`` values; see :class:`segstudy.doors.Door`."""
+
+    def adapt(name: str, found: Any) -> Choice:
+        if not callable(found):
+            raise SpecError(f"'{name}': is {found!r:.60}; a {kind} must be a function")
+        return Choice(found, options_of(found, num_given))
+
+    return adapt
+
+
+def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
+    """A name, or a mapping of ``name`` and options: a mapping without options that matter is the name."""
+    if isinstance(value, str):
+        try:
+            part.read({"name": value}, info)
+        except ValidationError as error:
+            details = error.errors()
+            if details[0]["type"] != "entry":
+                raise
+            raise _fault(part, (), details[0]["msg"], value) from None
+        return value
+    if not isinstance(value, dict | part):
+        raise _fault(part, (), f"must be a name, or a mapping of name and options (given: {value!r:.60})", value)
+    found = part.read(value, info)
+    return found.name if isinstance(found, LossPart | SchedulePart | AugmentPart) and not found.own_options() else found
+
+
+def _text(value: str | BaseModel) -> str:
+    """A name, or what is spelled out, as one text."""
+    if isinstance(value, str):
+        return value
+    changed = value.model_dump(exclude_defaults=True)
+    name = changed.pop("name", "")
+    return ", ".join([*([name] if name else []), *(f"{key} {each}" for key, each in changed.items())]) or "none"
 
 
 class Synthetic(Frozen):
@@ -153,6 +213,11 @@ class ReaderOptions(Frozen):
     split_seed: int = Field(42, ge=0, lt=2**32)
 
 
+# Options that every reader had once: their values stay part of a run's identity. Any other option of a reader, optimiser
+# or loss counts in an identity only where it is not its default, so that one that is added makes no run stale.
+FORMER_OPTIONS: dict[str, Any] = {"num_classes": None, "classes": None, "ignore_values": []}
+
+
 class Data(ReaderOptions, Tabled):
     """Where a dataset lies, how it is read and how it is split.
 
@@ -176,6 +241,11 @@ class Data(ReaderOptions, Tabled):
     report: str | None = None
     synthetic: Synthetic | None = None
 
+    def values(self) -> dict[str, Any]:
+        """All that determines a result: every key but where the data lie, and of the reader's options those that matter."""
+        shared = self.model_dump(exclude={"root", *self.option_names})
+        return {**FORMER_OPTIONS, **shared, **self.own_options()}
+
 
 Entry = Annotated[SerializeAsAny[Data], BeforeValidator(Data.read)]
 
@@ -198,13 +268,43 @@ class Model(Frozen):
     output_stride: Literal[8, 16] | None = None
 
 
-class Optimizer(Frozen):
-    """Optimiser and its constants; ``momentum`` is SGD's."""
+class Optimizer(Tabled):
+    """Optimiser and its constants; ``momentum`` is SGD's. All other keys are options of the optimiser."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    door: ClassVar[str] = "segstudy.train.optimizers:OPTIMIZERS"
+    by: ClassVar[str] = "name"
+
+    name: str = "adam"
     lr: PositiveFloat = 1e-4
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+
+
+class LossPart(Tabled):
+    """A loss with options, ``{name: focal, gamma: 3}``."""
+
+    door: ClassVar[str] = "segstudy.train.losses:LOSSES"
+    by: ClassVar[str] = "name"
+
+    name: str
+
+
+class SchedulePart(Tabled):
+    """A schedule with options, ``{name: poly, power: 1}``."""
+
+    door: ClassVar[str] = "segstudy.train.schedules:SCHEDULES"
+    by: ClassVar[str] = "name"
+
+    name: str
+
+
+class AugmentPart(Tabled):
+    """An augmentation by name with options, ``{name: mine:jitter, strength: 0.1}``."""
+
+    door: ClassVar[str] = "segstudy.data.augmentations:AUGMENTATIONS"
+    by: ClassVar[str] = "name"
+
+    name: str
 
 
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -238,10 +338,15 @@ class Augment(Frozen):
         return self
 
 
-Augmentation = Annotated[
-    Annotated[Literal["none", "light", "strong"], Tag("<named>")] | Annotated[Augment, Tag("<spelled>")],
-    Discriminator(_named_or_spelled),
-]
+def _read_augment(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, str) or (isinstance(value, dict) and "name" in value):
+        return _read_named(AugmentPart, value, info)
+    return value if isinstance(value, AugmentPart) else Augment.model_validate(value)
+
+
+Loss = Annotated[str | SerializeAsAny[LossPart], BeforeValidator(functools.partial(_read_named, LossPart))]
+Schedule = Annotated[str | SerializeAsAny[SchedulePart], BeforeValidator(functools.partial(_read_named, SchedulePart))]
+Augmentation = Annotated[str | SerializeAsAny[AugmentPart] | Augment, BeforeValidator(_read_augment)]
 
 
 class Recipe(Frozen):
@@ -255,9 +360,9 @@ class Recipe(Frozen):
     batch_size: PositiveInt = 16
     input_size: int = Field(256, ge=32, le=4096)
     crop_px: int | None = Field(None, ge=32, le=4096)
-    optimizer: Optimizer = Optimizer()
-    schedule: Literal["cosine", "constant", "poly"] = "cosine"
-    loss: Literal["cross_entropy", "dice", "focal"] = "cross_entropy"
+    optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(Optimizer.read)] = Optimizer()
+    schedule: Schedule = "cosine"
+    loss: Loss = "cross_entropy"
     augment: Augmentation = "none"
     precision: Literal["auto", "bf16", "float32"] = "auto"
     deterministic: bool = False
@@ -274,11 +379,21 @@ class Recipe(Frozen):
 
     @property
     def augmentation(self) -> str:
-        """The policy's name, or what is spelled out, as one text: an experiment may change all of it as one thing."""
-        if isinstance(self.augment, str):
-            return self.augment
-        changed = self.augment.model_dump(exclude_defaults=True)
-        return ", ".join(f"{key} {value}" for key, value in changed.items()) or "none"
+        """The augmentation's name, or what is spelled out, as one text: an experiment may change all of it as one thing."""
+        return _text(self.augment)
+
+    @property
+    def callables(self) -> list[str]:
+        """Every name of the recipe that may stand for a callable of the user's own."""
+        parts = (self.schedule, self.loss, self.augment)
+        named = [part if isinstance(part, str) else getattr(part, "name", "") for part in parts]
+        return [self.optimizer.name, *named]
+
+    def values(self) -> dict[str, Any]:
+        """All that determines a result; schedule, loss and augmentation as one text each, idle options left out."""
+        texts = {"schedule": _text(self.schedule), "loss": _text(self.loss), "augment": self.augmentation}
+        optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
+        return {**self.model_dump(), **texts, "optimizer": optimizer}
 
 
 class ScoringRules(Frozen):

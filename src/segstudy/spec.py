@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
-from segstudy.schema import Data, Entry, Frozen, Model, Recipe, ScoringRules, Tabled
+from segstudy.schema import Data, Entry, Frozen, Model, Optimizer, Recipe, ScoringRules, Tabled
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
@@ -84,7 +84,8 @@ class Study(Frozen):
 class Config:
     """An experiment with its base and change carried out: all that determines its result but the seed.
 
-    In a plan, ``data`` names files by their contents; see :func:`segstudy.plan.study_by_content`.
+    ``folder`` is where the study file lies. In a plan, ``data`` names files by their contents;
+    see :func:`segstudy.plan.study_by_content`.
     """
 
     experiment: str
@@ -93,6 +94,7 @@ class Config:
     model: Model
     recipe: Recipe
     protocol: Protocol
+    folder: str = ""
 
     @property
     def resolution(self) -> Literal["input", "native"]:
@@ -105,14 +107,13 @@ class Config:
     @property
     def callables(self) -> list[str]:
         """Names of the user's own callables, ``package.module:name``, that the result depends on."""
-        named = [self.data.reader]
-        return [name for name in named if is_callable_name(name)]
+        named = [self.data.reader, self.model.arch, *self.recipe.callables]
+        return [name for name in dict.fromkeys(named) if is_callable_name(name)]
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
-        recipe = {**self.recipe.model_dump(), "augment": self.recipe.augmentation}
-        tree: dict[str, Any] = {"model": self.model.model_dump(), "recipe": recipe, "protocol": self.protocol}
-        tree["data"] = {"name": self.dataset, **self.data.model_dump(exclude={"root"})}
+        tree = {"model": self.model.model_dump(), "recipe": self.recipe.values(), "protocol": self.protocol}
+        tree["data"] = {"name": self.dataset, **self.data.values()}
         return flatten(tree)
 
 
@@ -277,13 +278,14 @@ def fields_at(path: Keys, tree: Any, folder: str) -> list[str]:
     hint: Any = Study
     for part in path:  # a model's field, or an entry of a mapping or list
         entries = typing.get_args(hint)
-        hint = _model_in(entries[-1] if entries else hint.model_fields[part].annotation)
         tree = _inside(tree, part)
-    if issubclass(hint, Tabled) and isinstance(tree, dict):
+        hint = _model_in(entries[-1] if entries else hint.model_fields[part].annotation, tree)
+    if issubclass(hint, Tabled):
+        tree = tree if isinstance(tree, dict) else {}
+        required = [name for name, field in hint.model_fields.items() if field.is_required()]
         with contextlib.suppress(SpecError):
             hint = hint.with_options(str(tree.get(hint.by, hint.model_fields[hint.by].default)), folder)
-        first = [hint.by, *(["root"] if "root" in hint.model_fields else []), *hint.option_names]
-        return list(dict.fromkeys([*first, *hint.model_fields]))
+        return list(dict.fromkeys([*required, *(hint.option_names if required else ()), *hint.model_fields]))
     return [name for name in hint.model_fields if name not in ("source", "folder")]
 
 
@@ -293,13 +295,15 @@ def _inside(tree: Any, part: str | int) -> Any:
     return tree.get(part) if isinstance(tree, dict) else None
 
 
-def _model_in(hint: Any) -> Any:
-    """The part of a type that has fields: the model of a union, whatever is annotated."""
+def _model_in(hint: Any, value: Any) -> Any:
+    """The part of a type that has fields: the model of a union, whatever is annotated; of two, that which ``value`` fits."""
     if typing.get_origin(hint) is Annotated:
-        return _model_in(typing.get_args(hint)[0])
+        return _model_in(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = [_model_in(arg) for arg in typing.get_args(hint) if arg is not type(None)]
-        return next((arg for arg in inner if isinstance(arg, type) and issubclass(arg, BaseModel)), inner[0])
+        inner = [_model_in(arg, value) for arg in typing.get_args(hint) if arg is not type(None)]
+        models = [arg for arg in inner if isinstance(arg, type) and issubclass(arg, BaseModel)]
+        named = isinstance(value, dict) and "name" in value
+        return next(iter(sorted(models, key=lambda model: issubclass(model, Tabled) != named)), inner[0])
     return hint
 
 
@@ -400,7 +404,7 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
     if "recipe.input_size" in experiment.change and after["recipe.crop_px"] is not None:
         problems.add((*at, "recipe.input_size"), "has no effect while recipe.crop_px is set; leave it out")
         return
-    changed = [key for key in after if after[key] != before[key]]
+    changed = list(changes(before, after))
     if not changed:
         problems.add(at, f"changes nothing: {listing(experiment.change)} already has this value in '{experiment.base}'")
     if len(changed) > 1 and not experiment.confounded:
@@ -409,6 +413,12 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
             f"changes {len(changed)} things ({listing(changed)}), so no difference could be put down to one of them; "
             "change one, or declare it with confounded: true",
         )
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> (before, after) of all that differs; an option that one side has alone is None on the other."""
+    pairs = {key: (before.get(key), after.get(key)) for key in dict.fromkeys([*after, *before])}
+    return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
 
 
 @functools.cache
@@ -427,13 +437,16 @@ def resolve(study: Study, name: str) -> Config:
         for key, value in (study.experiments[each].change or {}).items():
             if key not in changeable():
                 raise SpecError(f"experiments.{each}.change: '{key}' cannot be changed")
+            if key == "recipe.optimizer.name":  # the former optimiser's own options mean nothing to another
+                kept = trees["recipe"]["optimizer"]
+                trees["recipe"]["optimizer"] = {k: v for k, v in kept.items() if k in Optimizer.model_fields}
             *parents, last = key.split(".")
             target = trees
             for part in parents:
                 target = target[part]
             target[last] = value
-    chosen = Choices.model_validate(trees)
-    return Config(name, root.data, study.data[root.data], chosen.model, chosen.recipe, study.protocol)
+    chosen = Choices.model_validate(trees, context={"folder": study.folder})
+    return Config(name, root.data, study.data[root.data], chosen.model, chosen.recipe, study.protocol, study.folder)
 
 
 def factor_kind(key: str) -> Literal["ablation", "hyperparameter"]:

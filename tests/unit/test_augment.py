@@ -17,13 +17,13 @@ from segstudy.data.augment import (
     BLUR_SHARES,
     CUTOUT_SHARES,
     NOISE_SHARES,
-    POLICIES,
     Augmenter,
     draw,
     epoch_generator,
     gaussian_blur,
     make_augmenter,
 )
+from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.quality.sheets import augment_sheet, overlay
 from segstudy.data.readers import folder
 from segstudy.errors import SpecError
@@ -234,12 +234,12 @@ def test_what_changes_nothing_needs_no_augmenter() -> None:
     assert make_augmenter("none") is None
     assert make_augmenter(Augment()) is None
     assert make_augmenter(Augment(noise=0.1)) == Augmenter(Augment(noise=0.1))
-    assert make_augmenter("strong") == Augmenter(POLICIES["strong"])
+    assert make_augmenter("strong") == Augmenter(AUGMENTATIONS.table["strong"])
 
 
 def test_the_names_are_those_of_the_study_file() -> None:
-    assert list(POLICIES) == ["none", "light", "strong"]
-    assert [parse_study(STUDY.format(name)).recipe.augment for name in POLICIES] == list(POLICIES)
+    assert list(AUGMENTATIONS.table) == ["none", "light", "strong"]
+    assert [parse_study(STUDY.format(name)).recipe.augment for name in AUGMENTATIONS.table] == list(AUGMENTATIONS.table)
 
 
 def test_draws_keep_to_their_bounds_and_fill_them() -> None:

@@ -7,13 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from segstudy.counts.counting import measures_of
+from segstudy.data.augment import make_augmenter
+from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.load import read_dataset
 from segstudy.data.readers import READERS, Reader
-from segstudy.doors import is_callable_name, source_hash
+from segstudy.doors import Door, is_callable_name, source_hash
 from segstudy.errors import DataError, SpecError
+from segstudy.networks.build import build_network
 from segstudy.plan import differences, make_plan
-from segstudy.spec import load_study
+from segstudy.schema import Model, ScoringRules
+from segstudy.spec import Study, load_study, parse_study, resolve
+from segstudy.train.losses import LOSSES, make_loss
+from segstudy.train.optimizers import OPTIMIZERS, make_optimizer
+from segstudy.train.schedules import SCHEDULES, rate_factor
 
 STUDY = """\
 name: s
@@ -146,7 +156,11 @@ WRONG_READERS = {
     "exits at import": ("mine:read", "import sys; sys.exit(3)", "cannot be imported (SystemExit: 3)"),
     "no Python": ("mine:read", "def read(", "cannot be imported (SyntaxError: "),
     "no function": ("mine:read", "read = 3", "'mine:read': is 3; a reader is a function read(name, root)"),
-    "odd types": ("mine:read", "def read(name, root, x: object() = 1): ...", "parameters cannot be read as options"),
+    "odd types": (
+        "mine:read",
+        "def read(name, root, x: object() = 1): ...",
+        "its parameters cannot be read as 2 values and options",
+    ),
 }
 
 
@@ -196,6 +210,268 @@ def test_an_option_with_its_default_does_not_count_in_an_identity(tmp_path: Path
     plain = identity("reader: mine:read")
     assert identity("reader: mine:read, shade: grey") == plain
     assert identity("reader: mine:read, shade: red") != plain
+
+
+# What a recipe names
+
+
+def recipe_study(folder: Path, recipe: str) -> Path:
+    return study_with(folder, "experiments:", f"recipe: {{{recipe}}}\nexperiments:")
+
+
+LOGITS = torch.tensor([[[[2.0, 0.0]], [[0.0, 1.0]]]])  # (1, 2, 1, 2)
+LABELS = torch.tensor([[[0, 1]]])
+
+
+def test_options_of_losses_are_the_papers() -> None:
+    is_class = torch.nn.functional.one_hot(LABELS, 2).movedim(-1, 1).bool()
+    p = torch.sigmoid(torch.where(is_class, LOGITS, -LOGITS).double())  # of each class being there or not, as it is
+    for recipe, gamma in (("focal", 2), ("{name: focal, gamma: 2}", 2), ("{name: focal, gamma: 0.5}", 0.5)):
+        expected = (-((1 - p) ** gamma) * p.log()).mean()  # Lin et al. 2017, equation 4
+        found = make_loss(load_study_text(f"loss: {recipe}").recipe.loss)(LOGITS, LABELS)
+        assert float(found) == pytest.approx(float(expected), abs=1e-6)
+    smoothed = make_loss(load_study_text("loss: {name: cross_entropy, label_smoothing: 0.2}").recipe.loss)(
+        LOGITS, LABELS
+    )
+    log_p = torch.log_softmax(LOGITS.double(), 1)[0, :, 0]
+    expected = -(0.9 * log_p[[0, 1], [0, 1]] + 0.1 * log_p[[1, 0], [0, 1]]).mean()  # 0.2 shared by two classes
+    assert float(smoothed) == pytest.approx(float(expected), abs=1e-6)
+
+
+def load_study_text(recipe: str) -> Study:
+    return parse_study(STUDY.replace("experiments:", f"recipe: {{{recipe}}}\nexperiments:"))
+
+
+def test_a_spelled_loss_without_options_that_matter_is_its_name() -> None:
+    found = {
+        make_plan(load_study_text(f"loss: {text}")).runs[0].identity
+        for text in ("focal", "{name: focal}", "{name: focal, gamma: 2.0}")
+    }
+    assert len(found) == 1
+    config = resolve(load_study_text("loss: {name: focal, gamma: 3}"), "unet")
+    assert config.values()["recipe.loss"] == "focal, gamma 3.0"
+
+
+def test_poly_takes_its_power() -> None:
+    schedule = load_study_text("schedule: {name: poly, power: 2}").recipe.schedule
+    assert [rate_factor(schedule, epoch, 4) for epoch in range(4)] == [1, 0.5625, 0.25, 0.0625]
+    assert rate_factor("poly", 1, 4) == pytest.approx(0.75**0.9)
+
+
+def test_an_experiment_may_change_a_loss_with_its_options() -> None:
+    text = STUDY + "  sharp: {base: unet, change: {recipe.loss: {name: focal, gamma: 3}}}\n"
+    plan = make_plan(parse_study(text))
+    variation = plan.first("sharp").variation
+    assert variation is not None and variation.variant == "loss=focal, gamma 3.0"
+
+
+def test_another_optimiser_leaves_the_options_of_the_former() -> None:
+    text = STUDY.replace("experiments:", "recipe: {optimizer: {name: sgd, nesterov: true}}\nexperiments:")
+    plan = make_plan(
+        parse_study(text + "  adam: {base: unet, change: {recipe.optimizer.name: adam}, confounded: true}\n")
+    )
+    assert plan.first("unet").config.values()["recipe.optimizer.nesterov"] is True
+    assert "recipe.optimizer.nesterov" not in plan.first("adam").config.values()
+    network = nn.Linear(1, 1)
+    assert make_optimizer(plan.first("unet").config.recipe.optimizer, network).defaults["nesterov"] is True
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (
+            "loss: focl",
+            "recipe.loss: is 'focl', must be 'cross_entropy', 'dice' or 'focal' (did you mean 'focal'?), or a loss",
+        ),
+        ("loss: {name: focl}", "recipe.loss.name: is 'focl', must be 'cross_entropy', 'dice' or 'focal' (did you mean"),
+        ("loss: {gamma: 2}", "recipe.loss.name: is required"),
+        (
+            "loss: {name: focal, gama: 2}",
+            "recipe.loss.gama: unknown key (did you mean 'gamma'?); known here: name, gamma",
+        ),
+        ("loss: {name: focal, gamma: -1}", "recipe.loss.gamma: should be greater than or equal to 0 (given: -1)"),
+        ("loss: {name: dice, gamma: 1}", "recipe.loss.gamma: unknown key; known here: name, smooth, log_loss"),
+        ("loss: 3", "recipe.loss: must be a name, or a mapping of name and options (given: 3)"),
+        ("loss: [focal]", "recipe.loss: must be a name, or a mapping of name and options (given: ['focal'])"),
+        ("schedule: {name: poly, power: 0}", "recipe.schedule.power: should be greater than 0"),
+        ("schedule: ploy", "recipe.schedule: is 'ploy', must be 'cosine', 'constant' or 'poly' (did you mean 'poly'?)"),
+        ("optimizer: {nesterov: true}", "recipe.optimizer.nesterov: unknown key"),
+        ("augment: {name: light, hue: 0.1}", "recipe.augment.hue: unknown key; known here: name"),
+        ("augment: lite", "recipe.augment: is 'lite', must be 'none', 'light' or 'strong'"),
+        ("loss: gone:f", "recipe.loss: 'gone:f': the module gone cannot be imported"),
+    ],
+)
+def test_wrong_entries_of_a_recipe_are_one_message(recipe: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_study_text(recipe)
+    assert str(caught.value).startswith(f"study:4: {words}")
+    assert "\n" not in str(caught.value)
+
+
+MINE = """\
+import torch
+def loss(logits, labels, *, share: float = 1.0):
+    return share * torch.nn.functional.cross_entropy(logits, labels, ignore_index=255)
+def detached(logits, labels):
+    return loss(logits, labels).detach()
+def vector(logits, labels):
+    return logits.sum((0, 1))
+def number(logits, labels):
+    return 1.0
+def broken(logits, labels):
+    return logits[5]
+def darker(images, labels, generator, *, by: int = 2):
+    return images // by, labels
+def flat(images, labels, generator):
+    return images.float(), labels
+def lone(images, labels, generator):
+    return images
+def halving(epoch, epochs):
+    return 0.5**epoch
+def negative(epoch, epochs):
+    return -1
+def network(num_classes):
+    return torch.nn.Conv2d(3, num_classes, 1)
+def small(num_classes):
+    return torch.nn.Conv2d(3, num_classes, 1, stride=2)
+def none(num_classes):
+    return None
+def refuses(num_classes):
+    raise KeyError("x")
+def lion(parameters, recipe):
+    return torch.optim.Adagrad(parameters, recipe.lr)
+"""
+
+
+def test_a_loss_of_the_users_own(tmp_path: Path) -> None:
+    write(tmp_path, mine=MINE)
+    study = load_study(recipe_study(tmp_path, "loss: {name: mine:loss, share: 0.5}"))
+    plain = make_loss("cross_entropy")(LOGITS, LABELS)
+    logits = LOGITS.clone().requires_grad_()
+    assert make_loss(study.recipe.loss, study.folder)(logits, LABELS).item() == pytest.approx(float(plain) / 2)
+    assert make_loss(study.recipe.loss, study.folder)(logits, torch.full_like(LABELS, 255)) == 0
+    run = make_plan(study).runs[0]
+    assert run.values["recipe.loss"] == "mine:loss, share 0.5"
+    assert run.values["source.mine:loss"] == source_hash("mine:loss", study.folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "detached",
+            "gave a tensor of shape () without a gradient; it must return one number computed from the logits",
+        ),
+        ("vector", "gave a tensor of shape (1, 2); it must return one number"),
+        ("number", "gave float; it must return one number"),
+        ("broken", "stopped with IndexError: index 5 is out of bounds"),
+    ],
+)
+def test_a_loss_that_fails_is_one_message(tmp_path: Path, name: str, words: str) -> None:
+    write(tmp_path, mine=MINE)
+    loss = make_loss(f"mine:{name}", str(tmp_path))
+    with pytest.raises(SpecError) as caught:
+        loss(LOGITS.clone().requires_grad_(), LABELS)
+    assert str(caught.value).startswith(f"recipe.loss 'mine:{name}': {words}")
+
+
+def test_augmentations_of_the_users_own(tmp_path: Path) -> None:
+    write(tmp_path, mine=MINE)
+    study = load_study(recipe_study(tmp_path, "augment: {name: mine:darker, by: 4}"))
+    images, labels, generator = torch.full((1, 2, 2, 3), 80, dtype=torch.uint8), torch.zeros(1, 2, 2), torch.Generator()
+    augmenter = make_augmenter(study.recipe.augment, study.folder)
+    assert augmenter is not None and augmenter(images, labels, generator)[0].unique().tolist() == [20]
+    for name, words in (("flat", "its images are torch.float32 (1, 2, 2, 3)"), ("lone", "its images are NoneType")):
+        broken = make_augmenter(f"mine:{name}", study.folder)
+        assert broken is not None
+        with pytest.raises(SpecError) as caught:
+            broken(images, labels, generator)
+        assert words in str(caught.value)
+
+
+def test_a_network_of_the_users_own(tmp_path: Path) -> None:
+    write(tmp_path, mine=MINE)
+    model = Model(arch="mine:network")
+    network, again = (build_network(model, 3, 7, study_folder=str(tmp_path)) for _ in range(2))
+    assert torch.equal(network.weight, again.weight) and network.training  # type: ignore[arg-type]
+    assert network(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+    for name, words in {
+        "small": "it must make logits of shape (2, 3, 64, 64)",
+        "none": "model.arch 'mine:none': gave NoneType; it must return a torch.nn.Module",
+        "refuses": "model.arch 'mine:refuses': stopped with KeyError: 'x'",
+        "netwrk": "model.arch: 'mine:netwrk': mine has no 'netwrk' (did you mean 'network'?)",
+    }.items():
+        with pytest.raises(SpecError) as caught:
+            build_network(Model(arch=f"mine:{name}"), 3, 7, study_folder=str(tmp_path))
+        assert words in str(caught.value)
+    run = make_plan(load_study(study_with(tmp_path, "arch: unet", "arch: mine:network"))).runs[0]
+    assert [name for name, _ in run.sources] == ["mine:network"]
+
+
+# Other packages
+
+
+def test_packages_add_to_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = "from segstudy.measures import Measure, mean_iou\n"
+    measure += "ROOT = Measure('root', 'Root of mIoU', lambda c: mean_iou(c) ** 0.5)\n"
+    write(tmp_path, theirs=MINE, their_measures=measure)
+    for kind, value in {
+        "loss": "theirs:loss",
+        "schedule": "theirs:halving",
+        "optimizer": "theirs:lion",
+        "augmentation": "theirs:darker",
+        "network": "theirs:network",
+        "measure": "their_measures:ROOT",
+    }.items():
+        fake_distribution(tmp_path, monkeypatch, f"segstudy.{kind}", f"new-{kind}", value)
+    study = load_study_text(
+        "loss: {name: new-loss, share: 2.0}, schedule: new-schedule, optimizer: {name: new-optimizer}, "
+        "augment: new-augmentation"
+    )
+    recipe = study.recipe
+    assert float(make_loss(recipe.loss)(LOGITS, LABELS)) == pytest.approx(
+        2 * float(make_loss("cross_entropy")(LOGITS, LABELS))
+    )
+    assert rate_factor(recipe.schedule, 2, 9) == 0.25
+    assert type(make_optimizer(recipe.optimizer, nn.Linear(1, 1))) is torch.optim.Adagrad
+    assert make_augmenter(recipe.augment) is not None
+    assert isinstance(build_network(Model(arch="new-network"), 2, 0), nn.Conv2d)
+    assert [m.key for m in measures_of(ScoringRules())][-1] == "root"
+    assert "source" not in "".join(make_plan(study).runs[0].values)
+
+
+def test_a_measure_of_a_taken_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, their_miou="from segstudy.measures import OVERALL\nAGAIN = OVERALL[0]\nWRONG = 3\n")
+    fake_distribution(tmp_path, monkeypatch, "segstudy.measure", "again", "their_miou:AGAIN")
+    with pytest.raises(SpecError, match=r"^measure 'again': the key 'miou' or label 'mIoU' is taken$"):
+        measures_of(ScoringRules())
+
+
+def test_a_package_that_is_broken_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_distribution(write(tmp_path, broken_loss="1 / 0"), monkeypatch, "segstudy.loss", "theirs", "broken_loss:loss")
+    with pytest.raises(SpecError) as caught:
+        load_study_text("loss: theirs")
+    assert str(caught.value) == (
+        "study:4: recipe.loss: loss 'theirs' (broken_loss:loss): cannot be imported (division by zero)"
+    )
+
+
+# Docs
+
+
+@pytest.mark.parametrize(
+    ("door", "key"),
+    [(LOSSES, "loss"), (SCHEDULES, "schedule"), (OPTIMIZERS, "optimizer.name"), (AUGMENTATIONS, "augment")],
+)
+def test_the_docs_name_every_entry_of_a_table(door: Door, key: str) -> None:
+    lines = (Path(__file__).parents[2] / "docs/reference/study-file.md").read_text().split("\n")
+    (row,) = [line for line in lines if line.startswith(f"| `{key}`")]
+    assert [name for name in door.table if f"`{name}`" not in row] == []
+
+
+def test_the_docs_name_every_reader() -> None:
+    text = (Path(__file__).parents[2] / "docs/reference/data.md").read_text()
+    assert [name for name in READERS.table if f"`{name}`" not in text] == []
 
 
 # Sources

@@ -29,7 +29,9 @@ from segstudy.report.pictures import collect_pictures
 from segstudy.report.results import read_evaluations, results_frame
 from segstudy.spec import load_study, parse_study
 from segstudy.store import Store
-from segstudy.train.loop import cross_entropy, make_fabric, make_loss, rate_factor
+from segstudy.train.loop import make_fabric
+from segstudy.train.losses import cross_entropy, make_loss
+from segstudy.train.schedules import rate_factor
 
 STUDY = """
 name: tiny

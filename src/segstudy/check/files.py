@@ -87,7 +87,9 @@ def write_augment_sheets(checked: Checked, runs: Sequence[Run], folder: Path) ->
             trained = [seen for seen in each.seen if seen.split == each.roles.train]
             if each.dataset.name == name and trained:
                 chosen = choose_for_sheet(trained, ground_of(each.dataset, trained), NUM_AUGMENTED)
-                sheet = augment_sheet(each.dataset, [seen.sample for seen in chosen], run.config.recipe)
+                sheet = augment_sheet(
+                    each.dataset, [seen.sample for seen in chosen], run.config.recipe, study_folder=run.config.folder
+                )
                 written.append(_write_jpeg(folder / f"augment-{run.experiment}.jpg", sheet))
     if not written:
         raise SpecError("--show-augment: no dataset that was checked has a sound image in its training split")

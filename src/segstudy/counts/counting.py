@@ -20,7 +20,7 @@ calibration       (b, 3)       pixels by confidence, if a confidence is given   
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -32,6 +32,8 @@ from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.boundaries import boundary_measures, count_boundaries, without_ignored
 from segstudy.counts.calibration import CALIBRATION, count_confidence
 from segstudy.counts.objects import OBJECTS, count_objects
+from segstudy.doors import Door
+from segstudy.errors import SpecError
 from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Measure
 from segstudy.schema import ScoringRules
 
@@ -197,6 +199,52 @@ def stack_counts(counts: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
     return {name: np.stack([one[name] for one in counts]) for name in counts[0]}
 
 
+Family = Callable[[ScoringRules], Sequence[Measure]]
+
+
+def as_family(name: str, found: Any) -> Family:
+    """A family of measures: a function of the scoring rules, a measure, or several."""
+    if isinstance(found, Measure):
+        return lambda rules: (found,)
+    if isinstance(found, tuple | list) and all(isinstance(each, Measure) for each in found):
+        return lambda rules: found
+    if not callable(found):
+        raise SpecError(f"measure '{name}': is {found!r:.60}; it must be a segstudy.measures.Measure, or several")
+    family: Family = found
+    return family
+
+
+# Families of measures, in the order in which they are shown: a family's measures under the rules of a study. A measure of
+# counts that are there already is a line in one of these, or a family of its own.
+MEASURES = Door(
+    "measure",
+    {
+        "per class": lambda rules: PER_CLASS,
+        "overall": lambda rules: OVERALL,
+        "by frequency": lambda rules: BY_FREQUENCY,
+        "boundaries": boundary_measures,
+        "objects": lambda rules: OBJECTS,
+        "calibration": lambda rules: CALIBRATION,
+    },
+    as_family,
+)
+
+
 def measures_of(rules: ScoringRules) -> tuple[Measure, ...]:
-    """Every measure of these rules' counts, in the order in which they are shown; keys and labels are unique."""
-    return (*PER_CLASS, *OVERALL, *BY_FREQUENCY, *boundary_measures(rules), *OBJECTS, *CALIBRATION)
+    """Every measure of these rules' counts, in the order in which they are shown; keys and labels are unique.
+
+    Raises
+    ------
+    SpecError
+        When a family of another package takes a key or label that is taken.
+
+    """
+    found: dict[str, Measure] = {}
+    labels: set[str] = set()
+    for name in MEASURES.names():
+        for measure in MEASURES.find(name)(rules):
+            if measure.key in found or measure.label in labels:
+                raise SpecError(f"measure '{name}': the key '{measure.key}' or label '{measure.label}' is taken")
+            found[measure.key] = measure
+            labels.add(measure.label)
+    return tuple(found.values())

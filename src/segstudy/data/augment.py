@@ -16,37 +16,22 @@ Array letters: ``n`` image of the batch, ``c`` colour channel, ``h`` height, ``w
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE
-from segstudy.schema import Augment
-
-# What the names of a study file mean. A change here changes results under the same name: raise RESULT_VERSION in plan.py.
-POLICIES: dict[str, Augment] = {
-    "none": Augment(),
-    "light": Augment(flip_horizontal=0.5, scale=[0.9, 1.25], rotation_degrees=5, brightness=0.1, contrast=0.1),
-    "strong": Augment(
-        flip_horizontal=0.5,
-        scale=[0.75, 1.8],
-        rotation_degrees=15,
-        brightness=0.3,
-        contrast=0.3,
-        saturation=0.3,
-        hue=0.03,
-        blur=0.2,
-        noise=0.2,
-        cutout=0.2,
-    ),
-}
+from segstudy.errors import SegstudyError, SpecError
+from segstudy.schema import Augment, AugmentPart, Frozen
 
 # How strong each of these is where it happens: uniform between the two. A study file says only how often.
 BLUR_SHARES = (0.001, 0.005)  # standard deviation of the blur, as a share of the shorter side
@@ -192,10 +177,48 @@ class Augmenter:
         return _cover(images, labels, draws)
 
 
-def make_augmenter(augment: Literal["none", "light", "strong"] | Augment) -> Augmenter | None:
-    """The augmenter of a recipe's ``augment``; None for a policy that changes nothing."""
-    policy = POLICIES[augment] if isinstance(augment, str) else augment
-    return None if policy == POLICIES["none"] else Augmenter(policy)
+Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+def find_policy(augment: str | AugmentPart | Augment, folder: str = "") -> Augment | None:
+    """The policy behind a recipe's ``augment``; None for a function of somebody else."""
+    if isinstance(augment, Augment):
+        return augment
+    found = AUGMENTATIONS.find(augment if isinstance(augment, str) else augment.name, folder)
+    policy = found.function() if found.options is Frozen else None
+    return policy if isinstance(policy, Augment) else None
+
+
+def make_augmenter(augment: str | AugmentPart | Augment, folder: str = "") -> Change | None:
+    """The augmenter of a recipe's ``augment``; None for a policy that changes nothing.
+
+    ``folder`` is where the study file lies.
+    """
+    policy = find_policy(augment, folder)
+    if policy is not None:
+        return None if policy == Augment() else Augmenter(policy)
+    assert not isinstance(augment, Augment)
+    name, options = (augment, {}) if isinstance(augment, str) else (augment.name, augment.own_options())
+    return functools.partial(_called, name, functools.partial(AUGMENTATIONS.find(name, folder).function, **options))
+
+
+def _called(name: str, function: Callable[..., Any], images: Tensor, labels: Tensor, generator: torch.Generator) -> Any:
+    """Call an augmentation of somebody else, and check what it gives."""
+    try:
+        changed = function(images, labels, generator)
+    except (SegstudyError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise SpecError(f"recipe.augment '{name}': stopped with {type(error).__name__}: {error}") from None
+    pair = changed if isinstance(changed, tuple) and len(changed) == 2 else (None, None)
+    for what, before, after in zip(("images", "labels"), (images, labels), pair, strict=True):
+        if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:
+            given = f"{after.dtype} {tuple(after.shape)}" if isinstance(after, Tensor) else type(after).__name__
+            raise SpecError(
+                f"recipe.augment '{name}': must return (images, labels) of the same shapes and types; its {what} are {given}, "
+                f"not {before.dtype} {tuple(before.shape)}"
+            )
+    return pair
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

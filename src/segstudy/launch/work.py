@@ -159,7 +159,7 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
             if run.config.model not in built and not workshop.store.run(run.experiment, run.seed).trained:
                 built.add(run.config.model)
                 workshop.progress.task(f"preparing {run.experiment}", 1)
-                build_network(run.config.model, 2, 0, workshop.weights_file(run.config.model))
+                build_network(run.config.model, 2, 0, workshop.weights_file(run.config.model), run.config.folder)
             if not unreadable.intersection(run.datasets):
                 workshop.evaluations(run)
                 check_batch(run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
@@ -278,7 +278,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
         select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
         _begin(workshop, run, folder, fabric)
         training.reset_peak_memory()
-        training.train(network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress)
+        training.train(network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress, config.folder)
     load_network(network, read_state(folder.best), str(folder.best))
     network = place(network, fabric.device)
     model = fabric.setup(network)
@@ -294,7 +294,8 @@ def make_network(workshop: Workshop, run: Run) -> nn.Module:
     model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
     if workshop.store.run(run.experiment, run.seed).trained:
         model = model.model_copy(update={"weights": "none"})
-    return build_network(model, len(dataset.classes), run.seed, workshop.weights_file(model))
+    weights = workshop.weights_file(model)
+    return build_network(model, len(dataset.classes), run.seed, weights, run.config.folder)
 
 
 INPUTS = {"data_fingerprints": "data", "weights_sha256": "initial weights", "precision": "precision"}
@@ -351,7 +352,7 @@ def import_checkpoint(workshop: Workshop, run: Run, checkpoint: Path) -> None:
         raise StoreError(f"{folder.path}: holds a run already; choose another --out or --seed, or move it away")
     dataset, roles = workshop.dataset(run.config.dataset)
     bare = run.config.model.model_copy(update={"weights": "none"})
-    network = build_network(bare, len(dataset.classes), seed=0)
+    network = build_network(bare, len(dataset.classes), seed=0, study_folder=run.config.folder)
     load_network(network, read_state(checkpoint), str(checkpoint))
     plain = {key: value for key, value in read_checkpoint(checkpoint).items() if isinstance(value, int | float | str)}
     stored = {key: value.item() if isinstance(value, np.generic) else value for key, value in plain.items()}

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segstudy.errors import SpecError, WeightsError, listing, nearest
+from segstudy.doors import Door
+from segstudy.errors import SegstudyError, SpecError, WeightsError, listing, nearest
 from segstudy.files import file_sha256
-from segstudy.schema import Model
+from segstudy.schema import Model, as_choice
 
 # Inputs are padded to a multiple of this: the deepest stride of any encoder that is built here.
 STRIDE = 32
@@ -74,10 +75,15 @@ def import_smp() -> ModuleType:
 _kept_libraries: list[Any] = []  # a torch Library's operators vanish with the object
 
 
+# What ``model.arch`` may name besides the architectures of segmentation-models-pytorch: functions of the number of classes
+# to a network. Other packages add theirs through entry points; ``package.module:name`` is one of the user's own.
+NETWORKS = Door("network", {}, as_choice("network", 1))
+
+
 def check_model(model: Model) -> None:
     """Raise :class:`SpecError` for an architecture, encoder or stride that cannot be built, naming the nearest one."""
     smp = import_smp()
-    architectures = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
+    architectures = [*sorted(smp.MODEL_ARCHITECTURES_MAPPING), *NETWORKS.names()]
     if model.arch.lower() not in architectures:
         raise SpecError(
             f"model.arch '{model.arch}': unknown architecture{nearest(model.arch, architectures)}; "
@@ -102,7 +108,9 @@ def smp_arguments(model: Model, num_classes: int) -> dict[str, Any]:
     return {"arch": model.arch, "encoder_name": model.encoder, "in_channels": 3, "classes": num_classes, **stride}
 
 
-def build_network(model: Model, num_classes: int, seed: int, weights_file: Path | None = None) -> nn.Module:
+def build_network(
+    model: Model, num_classes: int, seed: int, weights_file: Path | None = None, study_folder: str = ""
+) -> nn.Module:
     """Build a network and initialise it; the same seed gives the same weights.
 
     Parameters
@@ -115,6 +123,8 @@ def build_network(model: Model, num_classes: int, seed: int, weights_file: Path 
         Of all random initial values.
     weights_file
         Where ``model.weights`` lies, when it names a file.
+    study_folder
+        Where the study file lies, for a network of the user's own.
 
     Returns
     -------
@@ -126,6 +136,8 @@ def build_network(model: Model, num_classes: int, seed: int, weights_file: Path 
     SpecError, WeightsError
 
     """
+    if NETWORKS.knows(model.arch):
+        return _build_named(model, num_classes, seed, weights_file, study_folder)
     check_model(model)
     smp = import_smp()
     download = model.weights == "imagenet"
@@ -145,6 +157,43 @@ def build_network(model: Model, num_classes: int, seed: int, weights_file: Path 
     elif weights_file is not None:
         load_encoder(network, read_state(weights_file), str(weights_file))
     return network
+
+
+def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path | None, folder: str) -> nn.Module:
+    """A network that a function of somebody else makes; a weights file must hold all of it."""
+    key = f"model.arch '{model.arch}'"
+    if model.output_stride is not None:
+        raise SpecError(f"model.output_stride: means nothing for the network '{model.arch}'; leave it out")
+    try:
+        function = NETWORKS.find(model.arch, folder).function
+    except SpecError as error:
+        raise SpecError(f"model.arch: {error}") from None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            network = function(num_classes)
+            if not isinstance(network, nn.Module):
+                raise SpecError(f"{key}: gave {type(network).__name__}; it must return a torch.nn.Module")
+            _check_logits(key, network, num_classes)
+        except (SegstudyError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise SpecError(f"{key}: stopped with {type(error).__name__}: {error}") from None
+    if weights_file is not None:
+        load_network(network, read_state(weights_file), str(weights_file))
+    return network
+
+
+def _check_logits(key: str, network: nn.Module, num_classes: int) -> None:
+    """Call the network once, on images as small as any encoder here takes."""
+    training = network.training
+    with torch.no_grad():
+        logits = network.eval()(torch.zeros(2, 3, 2 * STRIDE, 2 * STRIDE))
+    network.train(training)
+    expected = (2, num_classes, 2 * STRIDE, 2 * STRIDE)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        given = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise SpecError(f"{key}: of images (2, 3, 64, 64) it makes {given}; it must make logits of shape {expected}")
 
 
 def _downloaded_encoder(smp: ModuleType, model: Model, arguments: Mapping[str, Any]) -> nn.Module:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import gc
 import io
 import json
@@ -28,17 +27,19 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from segstudy import measures
-from segstudy.data.augment import epoch_generator, make_augmenter
+from segstudy.data.augment import Change, epoch_generator, make_augmenter
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Feed, Shard
-from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, StoreError
 from segstudy.evaluate import count_confusion
 from segstudy.files import write_bytes, write_text
-from segstudy.networks.build import import_smp, load_network, place, predict_logits
+from segstudy.networks.build import load_network, place, predict_logits
 from segstudy.progress import Progress
-from segstudy.schema import Optimizer, Recipe
+from segstudy.schema import Recipe
 from segstudy.store import RunFolder
+from segstudy.train.losses import make_loss
+from segstudy.train.optimizers import make_optimizer
+from segstudy.train.schedules import rate_factor
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -81,59 +82,6 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def make_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser in its fused form."""
-    parameters, rate, decay = network.parameters(), optimizer.lr, optimizer.weight_decay
-    if optimizer.name == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=optimizer.momentum, weight_decay=decay, fused=True)
-    if optimizer.name == "adamw":
-        return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
-    return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
-
-
-def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
-    """Share of the base learning rate in ``epoch`` (from 0) of ``epochs``.
-
-    ``cosine`` falls to 0 over the planned epochs, stepped once an epoch (Loshchilov and Hutter, SGDR, 2017);
-    ``poly`` is the 0.9th power of what remains (Chen et al., DeepLab, 2017).
-
-    >>> rate_factor("cosine", 5, 10)
-    0.5
-    """
-    done = epoch / epochs
-    if schedule == "cosine":
-        return (1 + math.cos(math.pi * done)) / 2
-    return float((1 - done) ** 0.9) if schedule == "poly" else 1.0
-
-
-def cross_entropy(logits_nchw: Tensor, labels_nhw: Tensor) -> Tensor:
-    """Mean cross-entropy over the pixels that count; laid out flat where torch must be deterministic.
-
-    The two-dimensional kernel has no deterministic form on CUDA; over a flat list of pixels it has, with the same result.
-    """
-    if torch.are_deterministic_algorithms_enabled():
-        flat = logits_nchw.movedim(1, -1).reshape(-1, logits_nchw.shape[1])
-        return nn.functional.cross_entropy(flat, labels_nhw.reshape(-1), ignore_index=IGNORE)
-    return nn.functional.cross_entropy(logits_nchw, labels_nhw, ignore_index=IGNORE)
-
-
-def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss of logits (n, c, h, w) and labels (n, h, w); pixels of 255 do not count.
-
-    Where no pixel counts it is 0, as are its gradients; a mean over nothing would be NaN.
-    """
-    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
-    if name != "cross_entropy":
-        losses = import_smp().losses
-        loss = {"dice": losses.DiceLoss, "focal": losses.FocalLoss}[name](mode="multiclass", ignore_index=IGNORE)
-
-    def of_counted(logits: Tensor, labels: Tensor) -> Tensor:
-        value = loss(logits, labels)
-        return torch.where((labels != IGNORE).any(), value, torch.zeros_like(value))
-
-    return of_counted
-
-
 @dataclass
 class TrainingState:
     """How far training has come: whole epochs done, and the best of them so far."""
@@ -153,8 +101,11 @@ def train(
     folder: RunFolder,
     fabric: Fabric,
     progress: Progress,
+    study_folder: str = "",
 ) -> None:
     """Train ``network`` on ``fit``, choose the epoch with the best mIoU on ``select``, leave its weights in ``folder``.
+
+    Losses and the like of the user's own are looked for in ``study_folder``, where the study file lies.
 
     ``report`` is the split that is reported. It is scored after every epoch and chooses nothing: its scores show what
     choosing on it would have been worth.
@@ -170,21 +121,21 @@ def train(
 
     """
     network = place(network, fabric.device)
-    optimizer = make_optimizer(recipe.optimizer, network)
+    optimizer = make_optimizer(recipe.optimizer, network, study_folder)
     at = _resume(folder, network, optimizer)
     model, stepper = fabric.setup(network, optimizer)
-    loss_of, augmenter = make_loss(recipe.loss), make_augmenter(recipe.augment)
+    loss_of, augmenter = make_loss(recipe.loss, study_folder), make_augmenter(recipe.augment, study_folder)
     shard = Shard(fabric.global_rank, fabric.world_size)
     feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, shard)
     with _determinism(recipe.deterministic):
         for epoch in range(at.epoch, recipe.epochs):
-            rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs)
+            rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs, study_folder)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
             progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit))
             generator = epoch_generator(seed + (shard.rank << 32), epoch)
-            change = functools.partial(augmenter, generator=generator) if augmenter else None
+            change = _drawing(augmenter, generator) if augmenter else None
             spent = _one_epoch(model, stepper, feed.epoch(epoch, change), loss_of, fabric, progress)
             _check_loss(spent["loss"], epoch, folder)
             score = _miou(model, select, fabric)
@@ -202,6 +153,10 @@ def train(
                 f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
             )
     _finish(folder, at)
+
+
+def _drawing(augmenter: Change, generator: torch.Generator) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return lambda images, labels: augmenter(images, labels, generator)
 
 
 def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:

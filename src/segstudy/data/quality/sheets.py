@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from segstudy.arrays import Labels
-from segstudy.data.augment import POLICIES, epoch_generator, make_augmenter
+from segstudy.data.augment import epoch_generator, find_policy, make_augmenter
 from segstudy.data.cache.arrays import resize_pair
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE, Dataset, Sample, load_pair
@@ -39,7 +39,12 @@ def overlay(image: Image.Image, labels: Labels, palette: Sequence[tuple[int, int
 
 
 def augment_sheet(
-    dataset: Dataset, samples: Sequence[Sample], recipe: Recipe, seed: int = 0, num_draws: int = 8
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    seed: int = 0,
+    num_draws: int = 8,
+    study_folder: str = "",
 ) -> Image.Image:
     """Draw what a recipe's augmentation makes of a few images: a double row each, the original first.
 
@@ -53,6 +58,8 @@ def augment_sheet(
         Of the draws.
     num_draws
         Augmented versions of each image.
+    study_folder
+        Where the study file lies, for an augmentation of the user's own.
 
     Returns
     -------
@@ -62,11 +69,11 @@ def augment_sheet(
 
     """
     columns = [_load(dataset, samples, recipe)]
-    augmenter, generator = make_augmenter(recipe.augment), epoch_generator(seed, 0)
+    augmenter, generator = make_augmenter(recipe.augment, study_folder), epoch_generator(seed, 0)
     for _ in range(num_draws):
         images, labels = columns[0]
         columns.append((images, labels) if augmenter is None else augmenter(images, labels, generator))
-    heading = textwrap.wrap(_heading(dataset, recipe, num_draws), width=(1 + num_draws) * CELL_PX // 8)
+    heading = textwrap.wrap(_heading(dataset, recipe, num_draws, study_folder), width=(1 + num_draws) * CELL_PX // 8)
     top = len(heading) * (TEXT_PX + GAP_PX) + GAP_PX
     step = CELL_PX + GAP_PX
     sheet = Image.new("RGB", (step * len(columns) + GAP_PX, top + 2 * step * len(samples)), "white")
@@ -105,8 +112,9 @@ def _middle(image: NDArray[np.uint8], labels: Labels, crop_px: int) -> tuple[NDA
     return square, square_labels
 
 
-def _heading(dataset: Dataset, recipe: Recipe, num_draws: int) -> str:
-    policy = recipe.augment if isinstance(recipe.augment, Augment) else POLICIES[recipe.augment]
-    name = "spelled out" if isinstance(recipe.augment, Augment) else recipe.augment
-    values = ", ".join(f"{key} {value}" for key, value in policy.model_dump(exclude_defaults=True).items())
-    return f"{dataset.name}: the original, then {num_draws} draws of augment: {name} ({values or 'changes nothing'})"
+def _heading(dataset: Dataset, recipe: Recipe, num_draws: int, folder: str) -> str:
+    policy = find_policy(recipe.augment, folder)
+    name = "spelled out" if isinstance(recipe.augment, Augment) else recipe.augmentation
+    values = policy and ", ".join(f"{key} {value}" for key, value in policy.model_dump(exclude_defaults=True).items())
+    what = "" if policy is None else f" ({values or 'changes nothing'})"
+    return f"{dataset.name}: the original, then {num_draws} draws of augment: {name}{what}"

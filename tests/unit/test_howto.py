@@ -1,0 +1,100 @@
+"""The how-to pages: their files are written down as they stand there, and run."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import cohen_kappa_score
+
+from fakes import fake_folder
+from segstudy.counts.counting import confusion_matrix, measures_of
+from segstudy.launch.work import Workshop, execute
+from segstudy.plan import make_plan
+from segstudy.progress import showing
+from segstudy.schema import ScoringRules
+from segstudy.spec import load_study
+from segstudy.store import Store
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+BLOCK = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def write_files(page: str, folder: Path) -> dict[str, str]:
+    """The files of a page, by name."""
+    files = dict(BLOCK.findall((PAGES / page).read_text(encoding="utf-8")))
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return files
+
+
+@pytest.fixture(autouse=True)
+def _modules_are_forgotten() -> Iterator[None]:
+    yield
+    for name in ("losses", "networks", "readers", "my_measures"):
+        sys.modules.pop(name, None)
+
+
+def train(folder: Path) -> dict[str, float]:
+    """Run the page's study; the loss of each experiment's one epoch."""
+    study, store = load_study(folder / "study.yaml"), Store(folder / "out")
+    plan = make_plan(study)
+    with showing(quiet=True) as progress:
+        assert execute(Workshop(study, store, None, progress), plan) == []
+    return {run.experiment: store.run(run.experiment, run.seed).read_metrics()[0]["loss"] for run in plan.runs}
+
+
+def test_add_a_loss(tmp_path: Path) -> None:
+    assert set(write_files("add-loss.md", tmp_path)) == {"losses.py", "networks.py", "study.yaml"}
+    fake_folder(tmp_path / "shapes", num_images=8, size=(32, 32))
+    losses = train(tmp_path)
+    assert losses["top-k"] > losses["cross-entropy"] > 0  # the same network: the hardest half of the pixels loses more
+
+
+def test_add_a_network(tmp_path: Path) -> None:
+    write_files("add-loss.md", tmp_path)
+    fake_folder(tmp_path / "shapes", num_images=8, size=(32, 32))
+    file = tmp_path / "study.yaml"
+    text = file.read_text()
+    assert "{arch: unet, encoder: resnet18, weights: none}" in text
+    file.write_text(text.replace("{arch: unet, encoder: resnet18, weights: none}", '{arch: "networks:tiny"}'))
+    assert set(train(tmp_path)) == {"cross-entropy", "top-k"}
+    record = (tmp_path / "out/runs/top-k/seed42/run.yaml").read_text()
+    assert "source.losses:top_k: sha256:" in record and "source.networks:tiny: sha256:" in record
+    before = {run.experiment: run.identity for run in make_plan(load_study(file)).runs}
+    (tmp_path / "losses.py").write_text((tmp_path / "losses.py").read_text() + "# edited\n")
+    after = {run.experiment: run.identity for run in make_plan(load_study(file)).runs}
+    assert (before["cross-entropy"], before["top-k"] != after["top-k"]) == (after["cross-entropy"], True)
+
+
+def test_add_a_reader(tmp_path: Path) -> None:
+    assert set(write_files("add-reader.md", tmp_path)) == {"readers.py", "study.yaml"}
+    rng = np.random.default_rng(0)
+    (tmp_path / "pairs").mkdir()
+    for k in range(8):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"pairs/{k}_rgb.png")
+        Image.fromarray(rng.integers(0, 3, (32, 32), np.uint8)).save(tmp_path / f"pairs/{k}_gt.png")
+    assert train(tmp_path)["unet"] > 0
+
+
+def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(write_files("add-measure.md", tmp_path)) == {"my_measures.py"}
+    (entry,) = TOML.findall((PAGES / "add-measure.md").read_text(encoding="utf-8"))
+    ((group, points),) = tomllib.loads(entry)["project"]["entry-points"].items()
+    info = tmp_path / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    measure = measures_of(ScoringRules())[-1]
+    truth, prediction = np.random.default_rng(1).integers(0, 3, (2, 200))
+    found = measure.function(confusion_matrix(truth, prediction, 3))
+    assert measure.key == "kappa"
+    assert float(found) == pytest.approx(cohen_kappa_score(truth, prediction))
