@@ -264,7 +264,9 @@ def compare_configs(study: Study, base: str, config: Config) -> Variation:
 def differences(run: Run, record: Mapping[str, Any]) -> str:
     """In which settings a run's ``record`` (``run.yaml``) differs from what the plan says of it, in words."""
     found = changes({**LATER, **record.get("values", {})}, {**LATER, **run.values})
-    changed = [f"{key} was {before}, is {now}" for key, (before, now) in found.items()]
+    sources = {key.removeprefix("source."): pair for key, pair in found.items() if key.startswith("source.")}
+    changed = [f"the source of {name} was edited" for name, pair in sources.items() if None not in pair]
+    changed += [f"{key} was {old}, is {new}" for key, (old, new) in found.items() if not key.startswith("source.")]
     return listing(changed, 4) or "made by another version"
 
 

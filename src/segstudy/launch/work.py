@@ -39,6 +39,7 @@ from segstudy.files import (
     write_yaml,
 )
 from segstudy.networks.build import (
+    ENCODER_WEIGHTS,
     build_network,
     load_network,
     place,
@@ -98,11 +99,11 @@ class Workshop:
 
     def weights_file(self, model: Model) -> Path | None:
         """Where the model's weights lie, when the study names a file."""
-        if model.weights in ("imagenet", "packaged", "none"):
+        if model.weights in (names := ENCODER_WEIGHTS.names()):
             return None
         if not model.weights.endswith((".pth", ".pt", ".safetensors")):
             raise SpecError(
-                f"model.weights '{model.weights}': must be imagenet, packaged, none, or a .pth or .safetensors file"
+                f"model.weights '{model.weights}': must be {', '.join(names)}, or a .pth or .safetensors file"
             )
         return find_path(model.weights, "model.weights", self.data_root, self.study.folder)
 

@@ -140,7 +140,6 @@ def build_network(
         return _build_named(model, num_classes, seed, weights_file, study_folder)
     check_model(model)
     smp = import_smp()
-    download = model.weights == "imagenet"
     arguments = smp_arguments(model, num_classes)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -150,13 +149,30 @@ def build_network(
         except Exception as error:
             # Each encoder refuses in its own way what it cannot do, such as dilation for an output stride.
             raise SpecError(f"segmentation-models-pytorch cannot build {arguments}: {error}") from None
-        if download:
-            network.encoder = _downloaded_encoder(smp, model, arguments)
-    if model.weights == "packaged":
-        load_encoder(network, packaged_weights(model.encoder), f"packaged weights of {model.encoder}")
-    elif weights_file is not None:
+    if weights_file is not None:
         load_encoder(network, read_state(weights_file), str(weights_file))
+    else:
+        ENCODER_WEIGHTS.find(model.weights)(network, model)
     return network
+
+
+def _imagenet(network: nn.Module, model: Model) -> None:
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.encoder = _downloaded_encoder(import_smp(), model, smp_arguments(model, 2))
+
+
+def _packaged(network: nn.Module, model: Model) -> None:
+    load_encoder(network, packaged_weights(model.encoder), f"packaged weights of {model.encoder}")
+
+
+def _random(network: nn.Module, model: Model) -> None:
+    """Leave the initial values as they were drawn."""
+
+
+# What ``model.weights`` may name besides a file: functions that are given a network, with its ``encoder``, and the study's
+# model, and put weights into the encoder.
+ENCODER_WEIGHTS = Door("encoder weights", {"imagenet": _imagenet, "packaged": _packaged, "none": _random})
 
 
 def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path | None, folder: str) -> nn.Module:
