@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from segstudy.errors import SpecError, nearest
+from segstudy.errors import SpecError, listing, nearest
 
 _SOURCE = "__segstudy_source__"  # in a module of a study's folder: from where, and which source, it was imported
 
@@ -80,7 +80,11 @@ class Door:
             return self.adapt(name, import_object(entry) if isinstance(entry, str) else entry)
         if is_callable_name(name):
             return self.adapt(name, import_object(name, folder))
-        if (point := _points(self.group, tuple(sys.path)).get(name)) is not None:
+        if points := _points(self.group, tuple(sys.path)).get(name):
+            point = points[0]
+            if len(points) > 1:
+                packages = listing(sorted(each.dist.name if each.dist else each.value for each in points))
+                raise SpecError(f"{self.kind} '{name}': several packages bring one ({packages}); uninstall all but one")
             try:
                 found = point.load()
             except (Exception, SystemExit) as error:  # whatever another package's module may raise
@@ -103,9 +107,12 @@ def _alternatives(names: list[str]) -> str:
 
 
 @functools.cache
-def _points(group: str, path: tuple[str, ...]) -> dict[str, metadata.EntryPoint]:
+def _points(group: str, path: tuple[str, ...]) -> dict[str, list[metadata.EntryPoint]]:
     """Entry points of a group by name, looked up once for a ``sys.path``."""
-    return {point.name: point for point in metadata.entry_points(group=group)}
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    for point in metadata.entry_points(group=group):
+        found.setdefault(point.name, []).append(point)
+    return found
 
 
 def is_callable_name(name: str) -> bool:
@@ -140,6 +147,9 @@ def _import_module(module: str, folder: str, name: str) -> ModuleType:
                 sys.modules.pop(each, None)
             with _importable(folder):
                 known = importlib.import_module(module)
+                for each in _sources(module, folder):  # what its functions import when they are called
+                    with contextlib.suppress(Exception):
+                        importlib.import_module(each)
             setattr(known, _SOURCE, (folder, now))
         return known
     except (Exception, SystemExit) as error:  # a module of the user's own may raise anything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,11 +64,13 @@ def problem(path: Path) -> str:
     return str(caught.value).replace(str(path), "study.yaml")
 
 
-def fake_distribution(folder: Path, monkeypatch: pytest.MonkeyPatch, group: str, name: str, value: str) -> None:
+def fake_distribution(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, group: str, name: str, value: str, package: str = "other"
+) -> None:
     """A package of somebody else, installed on ``sys.path``."""
-    info = folder / "other-1.0.dist-info"
+    info = folder / f"{package}-1.0.dist-info"
     info.mkdir(exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     with (info / "entry_points.txt").open("a") as file:
         file.write(f"[{group}]\n{name} = {value}\n")
     monkeypatch.syspath_prepend(str(folder))
@@ -438,6 +441,35 @@ def test_packages_add_to_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert isinstance(build_network(Model(arch="new-network"), 2, 0), nn.Conv2d)
     assert [m.key for m in measures_of(ScoringRules())][-1] == "root"
     assert "source" not in "".join(make_plan(study).runs[0].values)
+
+
+def test_two_packages_with_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("first", "second"):
+        folder = tmp_path / package
+        folder.mkdir()
+        fake_distribution(write(folder, theirs=MINE), monkeypatch, "segstudy.loss", "mine", "theirs:loss", package)
+    with pytest.raises(
+        SpecError, match=r"loss 'mine': several packages bring one \(first, second\); uninstall all but one"
+    ):
+        load_study_text("loss: mine")
+
+
+def test_a_study_with_options_is_read_without_torch(tmp_path: Path) -> None:
+    path = recipe_study(
+        tmp_path, "loss: {name: focal, gamma: 3}, schedule: poly, augment: light, optimizer: {name: sgd}"
+    )
+    code = f"import sys; from segstudy.spec import load_study; load_study({str(path)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "segstudy.train.losses" in done.stdout.split()
+    assert "torch" not in done.stdout.split()
+
+
+def test_what_a_function_imports_when_it_is_called_is_found(tmp_path: Path) -> None:
+    mine = "def loss(logits, labels):\n    import helper\n    return helper.SCALE * logits.mean()\n"
+    write(tmp_path, mine=mine, helper="SCALE = 3\n")
+    logits = LOGITS.clone().requires_grad_()
+    assert make_loss("mine:loss", str(tmp_path))(logits, LABELS).item() == pytest.approx(3 * 0.75)
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_measure_of_a_taken_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
