@@ -22,6 +22,7 @@ from segstudy.networks.build import build_network
 from segstudy.plan import differences, make_plan
 from segstudy.schema import Model, ScoringRules
 from segstudy.spec import Study, load_study, parse_study, resolve
+from segstudy.train.loop import rehearse
 from segstudy.train.losses import LOSSES, make_loss
 from segstudy.train.optimizers import OPTIMIZERS, make_optimizer
 from segstudy.train.schedules import SCHEDULES, rate_factor
@@ -409,6 +410,26 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
         assert words in str(caught.value)
     run = make_plan(load_study(study_with(tmp_path, "arch: unet", "arch: mine:network"))).runs[0]
     assert [name for name, _ in run.sources] == ["mine:network"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ("loss: 'mine:vector'", "recipe.loss 'mine:vector': gave a tensor of shape (32, 32)"),
+        (
+            "augment: 'mine:flat'",
+            "recipe.augment 'mine:flat': must return (images, labels) of the same shapes and types",
+        ),
+        ("schedule: 'mine:negative'", "recipe.schedule 'mine:negative': gave -1 in epoch 1"),
+        ("optimizer: {name: 'mine:network'}", "recipe.optimizer.name 'mine:network': stopped with TypeError"),
+    ],
+)
+def test_what_cannot_work_is_known_before_a_run_starts(tmp_path: Path, recipe: str, words: str) -> None:
+    write(tmp_path, mine=MINE.replace("network(num_classes)", "network(num_classes, recipe=None)"))
+    study = load_study(recipe_study(tmp_path, recipe))
+    with pytest.raises(SpecError) as caught:
+        rehearse(study.recipe, study.folder)
+    assert str(caught.value).startswith(words)
 
 
 # Other packages

@@ -14,7 +14,6 @@ from segstudy.data.readers import READERS
 from segstudy.data.scenes import synthetic
 from segstudy.data.splitting.groups import group_by_pattern, group_by_table
 from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, set_aside
-from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SegstudyError
 from segstudy.schema import Data
 from segstudy.spec import Protocol, find_path
@@ -110,7 +109,7 @@ def read_dataset(name: str, root: Path, data: Data, study_folder: str = "") -> D
     except SegstudyError:
         raise
     except Exception as error:
-        if not is_callable_name(data.reader):
+        if data.reader in READERS.table:
             raise
         raise DataError(f"data.{name}: the reader '{data.reader}' stopped: {type(error).__name__}: {error}") from None
     if not isinstance(dataset, Dataset):

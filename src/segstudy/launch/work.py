@@ -157,6 +157,8 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
     built = set()
     for run in runs:
         try:
+            if run.sources and not workshop.store.run(run.experiment, run.seed).trained:
+                training.rehearse(run.config.recipe, run.config.folder)
             if run.config.model not in built and not workshop.store.run(run.experiment, run.seed).trained:
                 built.add(run.config.model)
                 workshop.progress.task(f"preparing {run.experiment}", 1)

@@ -82,6 +82,28 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def rehearse(recipe: Recipe, study_folder: str) -> None:
+    """Call everything that a recipe names once on a toy batch, so that what cannot work is known before a run starts.
+
+    Raises
+    ------
+    SpecError
+        What is wrong with a function of the user's own.
+
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 32, 32, 3), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 2, (2, 32, 32), generator=generator, dtype=torch.uint8)
+    network = nn.Conv2d(3, 2, 1)
+    make_optimizer(recipe.optimizer, network, study_folder)
+    for epoch in range(recipe.epochs):
+        rate_factor(recipe.schedule, epoch, recipe.epochs, study_folder)
+    if (augmenter := make_augmenter(recipe.augment, study_folder)) is not None:
+        images, labels = augmenter(images, labels, generator)
+    logits = network(images.movedim(-1, 1).float() / 255)
+    make_loss(recipe.loss, study_folder)(logits, labels.long())
+
+
 @dataclass
 class TrainingState:
     """How far training has come: whole epochs done, and the best of them so far."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from segstudy.doors import Door, is_callable_name
+from segstudy.doors import Door
 from segstudy.errors import SegstudyError, SpecError
 from segstudy.schema import LossPart, as_choice
 
@@ -87,7 +87,7 @@ def make_loss(loss: str | LossPart, folder: str = "") -> Callable[[Tensor, Tenso
     function = LOSSES.find(name, folder).function
 
     def of_counted(logits: Tensor, labels: Tensor) -> Tensor:
-        value = _called(name, function, logits, labels, options) if is_callable_name(name) else None
+        value = _called(name, function, logits, labels, options) if name not in LOSSES.table else None
         value = function(logits, labels, **options) if value is None else value
         counted: Tensor = torch.where((labels != IGNORE).any(), value, torch.zeros_like(value))
         return counted

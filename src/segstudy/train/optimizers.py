@@ -51,7 +51,13 @@ def make_optimizer(optimizer: Optimizer, network: nn.Module, folder: str = "") -
     """
     torch = importlib.import_module("torch")
     function = OPTIMIZERS.find(optimizer.name, folder).function
-    made = function(network.parameters(), optimizer, **optimizer.own_options())
+    try:
+        made = function(network.parameters(), optimizer, **optimizer.own_options())
+    except Exception as error:
+        if optimizer.name in OPTIMIZERS.table:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise SpecError(f"recipe.optimizer.name '{optimizer.name}': stopped with {reason}") from None
     if not isinstance(made, torch.optim.Optimizer):
         raise SpecError(
             f"recipe.optimizer.name '{optimizer.name}': gave {type(made).__name__}, not a torch.optim.Optimizer"

@@ -55,7 +55,12 @@ def rate_factor(schedule: str | SchedulePart, epoch: int, epochs: int, folder: s
     """
     name = schedule if isinstance(schedule, str) else schedule.name
     options = {} if isinstance(schedule, str) else schedule.own_options()
-    factor = SCHEDULES.find(name, folder).function(epoch, epochs, **options)
+    try:
+        factor = SCHEDULES.find(name, folder).function(epoch, epochs, **options)
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise SpecError(
+            f"recipe.schedule '{name}': stopped with {type(error).__name__}: {error} (epoch {epoch + 1})"
+        ) from None
     if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
         raise SpecError(
             f"recipe.schedule '{name}': gave {factor!r} in epoch {epoch + 1}; it must be a number of at least 0"
