@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.counting import confusion_matrix, count_pair
+from segstudy.counts.countset import TRUTH, hash_labels
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import UNSHARDED, Shard, batches, stored
 from segstudy.data.cache.packed import Pieces
@@ -108,7 +109,8 @@ def count_split(
     -------
     dict
         Arrays (n, ...) of :func:`~segstudy.counts.counting.count_pair` at the reported resolution, images in the order of
-        ``data.samples``; and the confusion matrices at the other one as ``confusion_native`` or ``confusion_input``.
+        ``data.samples``; the confusion matrices at the other one as ``confusion_native`` or ``confusion_input``; and
+        ``truth_hash``, that of each image's labels at their own size where these are at hand, ``int64`` (n, 2).
 
     Raises
     ------
@@ -126,6 +128,8 @@ def count_split(
         if np.isnan(confidence).any():
             raise SegstudyError(f"{name}: the network's output is not a number; its weights diverged or are damaged")
         counts = count_pair(_truth(data, index, resolution), labels, num_classes, rules, confidence=confidence)
+        own_size: Resolution = "input" if data.native_labels is None else "native"
+        counts[TRUTH] = hash_labels(_truth(data, index, own_size))
         for other, theirs in others.items():
             counts[f"confusion_{other}"] = confusion_matrix(_truth(data, index, other), theirs, num_classes)
         if predictions is not None:

@@ -1,4 +1,4 @@
-"""What differs between two runs beside the factor that is studied: data, versions, hardware, precision.
+"""What differs between runs besides the factor that is studied: data, versions, hardware, precision.
 
 The study file is held to one change by ``plan``; this looks at what the runs themselves recorded. Nothing here forbids a
 comparison: whatever differs is said wherever the comparison is shown.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Record = Mapping[str, Any]
+from segstudy.records import RunRecord
 
 # Dotted key of a run's record -> what people call it. ``environment.packages`` is looked at package by package.
 COMPARED = {
@@ -25,13 +25,13 @@ COMPARED = {
 HASHES = ("data_fingerprints.train", "data_fingerprints.select")  # that they differ says all; their values say nothing
 
 
-def differing(first: Sequence[Record], second: Sequence[Record], declared: Iterable[str] = ()) -> list[str]:
-    """Say what differs between two experiments' runs beside what is declared.
+def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared: Iterable[str] = ()) -> list[str]:
+    """Say what differs between the runs of two sides besides what is declared.
 
     Parameters
     ----------
     first, second
-        Records (``run.yaml``) of the runs of each side, one a seed.
+        What the runs of each side recorded, one record a seed.
     declared
         Dotted keys that the study changes on purpose; a changed ``recipe.precision`` explains another precision.
 
@@ -42,28 +42,31 @@ def differing(first: Sequence[Record], second: Sequence[Record], declared: Itera
 
     Examples
     --------
-    >>> differing([{"precision": "32-true"}], [{"precision": "bf16-mixed"}])
+    >>> differing([RunRecord(precision="32-true")], [RunRecord(precision="bf16-mixed")])
     ['precision 32-true against bf16-mixed']
 
     """
     if not first or not second:
         return []
+    sides = [[record.model_dump() for record in side] for side in (first, second)]
     explained = {"precision"} & {key.split(".")[-1] for key in declared}
-    packages = sorted({f"environment.packages.{name}" for record in (*first, *second) for name in _packages(record)})
+    packages = sorted(
+        {f"environment.packages.{name}" for side in sides for record in side for name in _packages(record)}
+    )
     names = COMPARED | {key: key.removeprefix("environment.packages.") for key in packages}
     phrases = []
     for key, name in names.items():
-        ours, theirs = _told(first, key), _told(second, key)
+        ours, theirs = (_values(side, key) for side in sides)
         if ours != theirs and key not in explained:
             phrases.append(f"{name} differ" if key in HASHES else f"{name} {ours} against {theirs}")
     return phrases
 
 
-def _packages(record: Record) -> Iterable[str]:
-    return (record.get("environment") or {}).get("packages") or {}
+def _packages(record: Mapping[str, Any]) -> Iterable[str]:
+    return (record["environment"] or {}).get("packages") or {}
 
 
-def _told(records: Sequence[Record], key: str) -> str:
+def _values(records: Sequence[Mapping[str, Any]], key: str) -> str:
     """Every value that the records give ``key``, each once."""
     found: dict[str, None] = {}
     for record in records:

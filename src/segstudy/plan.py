@@ -13,7 +13,16 @@ from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
 from segstudy.files import file_sha256, read_json, write_json
 from segstudy.schema import Groups
-from segstudy.spec import Config, CrossEvaluation, Study, changes, factor_kind, find_path, resolve
+from segstudy.spec import (
+    Config,
+    CrossEvaluation,
+    Study,
+    changes,
+    factor_kind,
+    find_path,
+    load_study,
+    resolve,
+)
 from segstudy.store import Store
 
 # Raised whenever the same configuration would give other networks than before.
@@ -182,6 +191,43 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
         runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in content_study.seeds]
     return Plan(study, tuple(runs), files)
+
+
+def open_plan(
+    study: str, out: Path | None = None, settings: Sequence[str] = (), data_root: Path | None = None
+) -> tuple[Plan, Store]:
+    """The plan of a study file, or of a study that comes with the package, and the store that it is kept in.
+
+    Parameters
+    ----------
+    study
+        Path of a study file, or a name such as ``demo``.
+    out
+        The output folder; ``./<study name>`` unless given.
+    settings
+        ``key=value`` strings that replace values of the file.
+    data_root
+        Where datasets lie (``--data``).
+
+    """
+    read = load_study(study, settings)
+    store = Store((out or Path(read.name)).resolve())
+    return make_plan(read, data_root, store), store
+
+
+def run_of(name: str) -> tuple[str, str, int | None]:
+    """Study, experiment and seed, if any, of ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN``.
+
+    >>> run_of("demo:unet/seed1")
+    ('demo', 'unet', 1)
+    """
+    study, colon, rest = name.rpartition(":")
+    experiment, slash, seed = rest.partition("/seed")
+    if not colon or not experiment:
+        raise SpecError(f"RUN '{name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
+    if slash and not seed.isdecimal():
+        raise SpecError(f"RUN '{name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed1, say")
+    return study, experiment, int(seed) if slash else None
 
 
 def study_by_content(

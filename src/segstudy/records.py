@@ -6,7 +6,6 @@ says so, what is unknown is kept aside, and what cannot be is a ``ValueError`` i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
@@ -135,11 +134,3 @@ class Cost(Record):
     latency_ms: float | None = None
     device: str | None = None
     precision: str | None = None
-
-
-def lookup(record: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key of nested plain data; None where there is none."""
-    value: Any = record
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.counting import confusion_matrix, count_pair, stack_counts
+from segstudy.counts.countset import TRUTH, CountSet, hash_labels
 from segstudy.data.core import IGNORE, Sample, read_grey
 from segstudy.data.quality.pairing import list_images
 from segstudy.data.readers.folder import MAX_CLASSES, MAX_GUESSED
 from segstudy.data.splitting.groups import find_groups
 from segstudy.errors import DataError, SpecError, listing
-from segstudy.files import write_arrays
 from segstudy.progress import Progress
-from segstudy.report.results import CONTRACT
+from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
 
 ValueTable = NDArray[np.int64]
@@ -33,44 +33,6 @@ Made = TypeVar("Made")
 JPEG = (".jpg", ".jpeg")
 LEFT_OUT, OUTSIDE = -1, -2  # what a mask's value means when it is no class
 ELSEWHERE = "unknown (masks from elsewhere)"  # of which split the masks are, and what chose the epoch of their network
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Counts of predicted against true masks, and all that says what they are.
-
-    Attributes
-    ----------
-    counts
-        By the names of :func:`segstudy.counts.counting.count_pair`, (n, ...).
-    ids, classes
-        Names of the images and of the classes.
-    rules
-        With which tolerances and sizes was counted.
-    ignored
-        ValueTable of true masks that are left out.
-    groups
-        Each image's group, where images come in groups.
-
-    """
-
-    counts: dict[str, Counts]
-    ids: tuple[str, ...]
-    classes: tuple[str, ...]
-    rules: ScoringRules
-    ignored: tuple[int, ...]
-    groups: tuple[str, ...] | None = None
-
-    @property
-    def confusion(self) -> Confusion:
-        """Pixels (n, c, c) by true and predicted class."""
-        return self.counts["confusion"]
-
-    @property
-    def contract(self) -> dict[str, Any]:
-        """What every number of these counts rests on."""
-        unknown = {"split": ELSEWHERE, "selected_on": ELSEWHERE}
-        return {"resolution": "native", **unknown, **CONTRACT, "ignore": list(self.ignored)}
 
 
 @dataclass(frozen=True)
@@ -108,7 +70,7 @@ def score_masks(
     rules: ScoringRules | None = None,
     groups: str | None = None,
     progress: Progress | None = None,
-) -> Scored:
+) -> CountSet:
     """Count every mask in ``predictions`` against the mask of the same name in ``truth``.
 
     Masks are scored at their own size, each pixel's value being its class; 255 and ``ignore_values`` in the truth are
@@ -156,24 +118,20 @@ def score_masks(
     means = _meaning(pairs, true, predicted, count, ignored)
     _for_each(lambda tally: _check(tally, means), tallies)
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, rules), tallies))
+    hashes = counts.pop(TRUTH)
     names = tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
     left_out = tuple(int(value) for value in np.flatnonzero(means.true == LEFT_OUT))
-    return Scored(counts, ids, names, rules, left_out, grouped)
-
-
-def write_counts(path: Path, scored: Scored, predictions: Path, truth: Path) -> None:
-    """Write counts and all that says what they are, under the names that evaluations in a store have."""
-    arrays: dict[str, NDArray[Any]] = {**scored.counts, "ids": np.array(scored.ids)}
-    if scored.groups is not None:
-        arrays["groups"] = np.array(scored.groups)
-    meta = {
-        "classes": list(scored.classes),
-        "predictions": predictions.resolve().name,
-        "test_data": truth.resolve().name,
-        "scoring": scored.rules.model_dump(),
-        **scored.contract,
-    }
-    write_arrays(path, arrays, meta)
+    about = EvaluationRecord(
+        predictions=predictions.resolve().name,
+        test_data=truth.resolve().name,
+        split=ELSEWHERE,
+        selected_on=ELSEWHERE,
+        resolution="native",
+        classes=names,
+        scoring=rules.model_dump(),
+        ignore=left_out,
+    )
+    return CountSet(predictions.name, counts, ids, about, grouped, hashes)
 
 
 def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
@@ -259,7 +217,7 @@ def _settled(tally: _Tally, means: _Meaning, rules: ScoringRules) -> dict[str, C
     if not tally.counts or not all(map(np.array_equal, tally.guess, _labels(tally, means))):
         return _count(*_masks(tally.pair), means, rules)
     nothing = np.full((1, 1), IGNORE, np.uint8)
-    widened = count_pair(nothing, nothing, means.num_classes, rules)  # as many classes as there are, no pixel
+    widened = _counted(nothing, nothing, means.num_classes, rules)  # as many classes as there are, no pixel
     for name, counts in tally.counts.items():
         widened[name][tuple(map(slice, counts.shape))] = counts
     return widened
@@ -272,7 +230,12 @@ def _labels(tally: _Tally, means: _Meaning) -> tuple[ValueTable, ValueTable]:
 
 def _count(truth: Labels, predicted: Labels, means: _Meaning, rules: ScoringRules) -> dict[str, Counts]:
     labels = [np.where(table < 0, IGNORE, table).astype(np.uint8) for table in (means.true, means.predicted)]
-    return count_pair(labels[0][truth], labels[1][predicted], means.num_classes, rules)
+    return _counted(labels[0][truth], labels[1][predicted], means.num_classes, rules)
+
+
+def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:
+    """Counts of one image, and the hash of its truth."""
+    return count_pair(truth, predicted, num_classes, rules) | {TRUTH: hash_labels(truth)}
 
 
 def _masks(pair: Sample) -> tuple[Labels, Labels]:

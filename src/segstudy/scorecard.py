@@ -11,12 +11,11 @@ from typing import Any
 
 from segstudy import measures
 from segstudy.conventions import rescore
-from segstudy.counts.counting import measures_of
+from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
 from segstudy.document import finite
 from segstudy.errors import listing
 from segstudy.measures import Measure
-from segstudy.score import Scored
 from segstudy.stats.comparison import UNDECIDED
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
 
@@ -30,7 +29,7 @@ ABOUT = {
 }
 
 
-def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
+def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
     """Every score of the whole set and of each class, with intervals and the contract; undefined numbers are None.
 
     Parameters
@@ -41,7 +40,7 @@ def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
         Names of other libraries' rules (see :mod:`segstudy.conventions`) under which the same counts are scored too.
 
     """
-    confusion, known = scored.confusion, _measures(scored)
+    confusion, known = scored.confusion, scored.measures()
     overall = [measure for measure in known if "dataset" in measure.levels]
     estimates = {measure.key: _estimates(scored, measure)[0] for measure in overall}
     record = {
@@ -58,11 +57,7 @@ def as_record(scored: Scored, rules: Sequence[str] = ()) -> dict[str, Any]:
     return record | ({"as": rescore(confusion, scored.classes, rules)} if rules else {})
 
 
-def _measures(scored: Scored) -> list[Measure]:
-    return [measure for measure in measures_of(scored.rules) if measure.counts in scored.counts]
-
-
-def _estimates(scored: Scored, measure: Measure) -> tuple[Estimate, ...]:
+def _estimates(scored: CountSet, measure: Measure) -> tuple[Estimate, ...]:
     """One for each class, or one for all."""
     counts = scored.counts[measure.counts]
     return estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
@@ -74,7 +69,7 @@ def _interval(found: Estimate) -> dict[str, Any]:
     return interval
 
 
-def _class_records(scored: Scored, known: Sequence[Measure]) -> list[dict[str, Any]]:
+def _class_records(scored: CountSet, known: Sequence[Measure]) -> list[dict[str, Any]]:
     estimates = {measure.key: _estimates(scored, measure) for measure in known}
     support = measures.support(measures.merge(scored.confusion))
     objects = measures.merge(scored.counts["objects"])
@@ -90,7 +85,7 @@ def _class_records(scored: Scored, known: Sequence[Measure]) -> list[dict[str, A
     ]
 
 
-def as_text(scored: Scored, rules: Sequence[str] = ()) -> str:
+def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
     """The same for people: the contract, the set's scores, the classes', what went wrong, other libraries' rules."""
     record = as_record(scored, rules)
     blocks = [
@@ -122,13 +117,13 @@ def _origin_words(record: dict[str, Any]) -> str:
     return f"split and choice of the epoch {split}" if split == chosen else f"split {split}, epoch chosen on {chosen}"
 
 
-def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
+def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     """Scores of the set with intervals: of pixels and of outlines; of classes by frequency where they are of several."""
     by_frequency = [measure for measure in measures.BY_FREQUENCY if record[measure.key] is not None]
     wanted = (*measures.OVERALL, *(by_frequency if len(by_frequency) > 1 else ()))
     shown_here = [
         measure
-        for measure in _measures(scored)
+        for measure in scored.measures()
         if measure in wanted or ("dataset" in measure.levels and measure.counts in OUTLINES)
     ]
     rows = []
@@ -143,8 +138,8 @@ def _overall_lines(record: dict[str, Any], scored: Scored) -> list[str]:
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(told) if reason]
 
 
-def _class_lines(record: dict[str, Any], scored: Scored) -> list[str]:
-    known = {measure.key: measure for measure in _measures(scored)}
+def _class_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
+    known = {measure.key: measure for measure in scored.measures()}
     shown_here = [*measures.PER_CLASS, known["boundary_iou"], known["hausdorff95"]]
     rows = [["class", *map(name_of, shown_here), "true pixels"]]
     for row in record["classes"]:
@@ -284,12 +279,12 @@ def _effect_lines(record: dict[str, Any]) -> list[str]:
     return aligned(rows)
 
 
-def image_csv(scored: Scored) -> str:
+def image_csv(scored: CountSet) -> str:
     """Every image's scores as CSV, at full precision, and in the last columns what they rest on."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    known = [measure for measure in _measures(scored) if "image" in measure.levels]
-    contract = {"level": "image"} | scored.contract | {"ignore": " ".join(map(str, scored.ignored))}
+    known = [measure for measure in scored.measures() if "image" in measure.levels]
+    contract = {"level": "image"} | scored.contract | {"ignore": " ".join(map(str, scored.about.ignored))}
     writer.writerow(["image", *(measure.key for measure in known), *contract])
     columns = [measure.function(scored.counts[measure.counts]) for measure in known]
     for index, name in enumerate(scored.ids):

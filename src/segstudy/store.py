@@ -10,15 +10,25 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from filelock import FileLock, Timeout
 
 from segstudy.errors import StoreError, listing
-from segstudy.files import SUMS, read_meta, read_yaml, write_text, write_yaml
+from segstudy.files import SUMS, read_json, read_meta, read_yaml, write_text, write_yaml
+from segstudy.records import Cost, Environment, Epoch, Record, RunRecord
 
+Known = TypeVar("Known", bound=Record)
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
 REPORTABLE = ("test", "val")  # the split that a dataset is reported on, unless the study names one
+
+
+def _parsed(kind: type[Known], path: Path, data: Any) -> Known:
+    """Plain data as a typed record; what cannot be is a :class:`StoreError` that names the file."""
+    try:
+        return kind.parse(data)
+    except ValueError as error:
+        raise StoreError(f"{path}: cannot be read back ({error}); restore it, or move its folder away") from None
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,25 @@ class RunFolder:
     def predictions(self, dataset: str, split: str) -> Path:
         """Folder of predicted masks on ``split`` of ``dataset``."""
         return self.path / "predictions" / f"{dataset}-{split}"
+
+    def read_record(self) -> RunRecord | None:
+        """What the run recorded of itself; None before it began."""
+        return _parsed(RunRecord, self.config, read_yaml(self.config)) if self.config.is_file() else None
+
+    def read_cost(self) -> Cost | None:
+        """What the run cost; None before that was measured."""
+        return _parsed(Cost, self.cost, read_json(self.cost)) if self.cost.is_file() else None
+
+    def read_failure(self) -> str:
+        """Why the last attempt stopped; empty if it did not."""
+        try:
+            return self.failure.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
+
+    def read_epochs(self) -> list[Epoch]:
+        """Records of the epochs so far; a line cut off by a crash is left out."""
+        return [_parsed(Epoch, self.metrics, record) for record in self.read_metrics()]
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Epoch records so far; a line cut off by a crash is left out."""
@@ -184,6 +213,11 @@ class Store:
     def page(self) -> Path:
         """The report's HTML page."""
         return self.report / "index.html"
+
+    def read_environment(self) -> Environment | None:
+        """Versions and hardware of the store's runs; None where they were not recorded."""
+        note = self.root / "environment.json"
+        return _parsed(Environment, note, read_json(note)) if note.is_file() else None
 
     def archive(self, name: str) -> Path:
         """The study packed into one file."""

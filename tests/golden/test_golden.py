@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from segstudy.report.results import read_evaluations, results_frame
 
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import Run, make_plan
-from segstudy.report.results import read_evaluations, results_frame
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study
 from segstudy.store import Store

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from segstudy.report.results import CONTRACT
 
 from segstudy.compare import Side, compare_sides, side_of_file, side_of_runs
 from segstudy.errors import DataError, SpecError, StoreError
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import make_plan
-from segstudy.report.results import CONTRACT
 from segstudy.schema import ScoringRules
 from segstudy.score import ELSEWHERE
 from segstudy.scorecard import comparison_text

@@ -11,6 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from segstudy.report.contrasts import collect_frames
+from segstudy.report.diagnosis import reliability_frame
+from segstudy.report.evidence import NOT_COMPARABLE, selection_frame
+from segstudy.report.planning import requirements
+from segstudy.report.results import read_evaluations
+from segstudy.report.tables import Table, interval_text, number_text
 
 from segstudy import measures
 from segstudy.errors import SegstudyError
@@ -18,12 +24,6 @@ from segstudy.files import read_arrays, write_arrays, write_sums, write_text, wr
 from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.report.build import build_report, every_table
 from segstudy.report.contract import contract
-from segstudy.report.contrasts import collect_frames
-from segstudy.report.diagnosis import reliability_frame
-from segstudy.report.evidence import NOT_COMPARABLE, selection_frame
-from segstudy.report.planning import requirements
-from segstudy.report.results import read_evaluations
-from segstudy.report.tables import Table, interval_text, number_text
 from segstudy.spec import parse_study
 from segstudy.stats.comparison import compare
 from segstudy.stats.planning import ONE_SEED

@@ -15,6 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from segstudy.report.contrasts import collect_frames, quartiles
+from segstudy.report.figures import spread
+from segstudy.report.pictures import choose_images, open_cached
+from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, markdown_text
 
 import segstudy.data.cache.arrays
 from segstudy.data.cache.packed import PiecesWriter
@@ -22,10 +26,6 @@ from segstudy.errors import SegstudyError
 from segstudy.files import read_json, write_arrays, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, make_plan
 from segstudy.report.build import build_report, every_table
-from segstudy.report.contrasts import collect_frames, quartiles
-from segstudy.report.figures import spread
-from segstudy.report.pictures import choose_images, open_cached
-from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, markdown_text
 from segstudy.spec import parse_study
 from segstudy.store import Store
 

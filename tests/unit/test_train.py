@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from segstudy.report.contrasts import collect_frames
+from segstudy.report.pictures import collect_pictures
+from segstudy.report.results import read_evaluations, results_frame
 
 from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
 from segstudy import measures
@@ -24,9 +27,6 @@ from segstudy.networks.build import build_network, import_smp, load_network, pre
 from segstudy.plan import make_plan
 from segstudy.predict import predict_images
 from segstudy.progress import showing
-from segstudy.report.contrasts import collect_frames
-from segstudy.report.pictures import collect_pictures
-from segstudy.report.results import read_evaluations, results_frame
 from segstudy.spec import load_study, parse_study
 from segstudy.store import Store
 from segstudy.train.loop import make_fabric

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segstudy.cli.options import Json, Out, Quiet, Set, app, plan_of, run_of
+from segstudy.cli.options import Json, Out, Quiet, Set, app
 from segstudy.errors import SpecError
 
 if TYPE_CHECKING:
-    from segstudy.compare import Side
     from segstudy.schema import ScoringRules
 
 
@@ -44,9 +43,10 @@ def score(
 ) -> None:
     """Score masks from any framework against true masks; no network, no study."""
     from segstudy.conventions import chosen
+    from segstudy.counts.countset import write_counts
     from segstudy.files import write_text
     from segstudy.progress import showing
-    from segstudy.score import score_masks, write_counts
+    from segstudy.score import score_masks
     from segstudy.scorecard import as_record, as_text, image_csv
 
     chosen(as_ or ())  # an unknown name is told before masks are read
@@ -58,7 +58,7 @@ def score(
     with showing(quiet) as progress:
         scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress)
     if counts is not None:
-        write_counts(counts, scored, predictions, truth)
+        write_counts(counts, scored)
     if out is not None:
         write_text(out, image_csv(scored))
     print(json.dumps(as_record(scored, as_ or ()), indent=2) if as_json else as_text(scored, as_ or ()))
@@ -85,18 +85,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two results on the same images: which is better, how surely, and what else differs."""
-    from segstudy.compare import compare_sides
+    from segstudy.compare import compare_results, comparison_record
     from segstudy.scorecard import comparison_text
 
-    record = compare_sides(_side(a, out, set_, on), _side(b, out, set_, on), measure)
+    record = comparison_record(compare_results(a, b, measure, on, out, set_ or ()))
     print(json.dumps(record, indent=2, default=str) if as_json else comparison_text(record))
-
-
-def _side(name: str, out: Path | None, settings: list[str] | None, on: str | None) -> Side:
-    from segstudy.compare import side_of_file, side_of_runs
-
-    if name.endswith(".npz") or ":" not in name:
-        return side_of_file(Path(name))
-    study, experiment, seed = run_of(name)
-    plan, store = plan_of(study, out, settings)
-    return side_of_runs(name, store, plan.select([experiment], seed), on)

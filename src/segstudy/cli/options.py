@@ -42,26 +42,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path | None = None) -> tuple[Plan, Store]:
     """The plan of a study, settings carried out, and the store that it is kept in; ``data`` is where data lie."""
-    from segstudy.plan import make_plan
-    from segstudy.spec import load_study
-    from segstudy.store import Store
+    from segstudy.plan import open_plan
 
-    read = load_study(study, settings or ())
-    store = Store((out or Path(read.name)).resolve())
-    return make_plan(read, data, store), store
-
-
-def run_of(name: str) -> tuple[str, str, int | None]:
-    """Study, experiment and seed, if any, of ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN``."""
-    from segstudy.errors import SpecError
-
-    study, colon, rest = name.rpartition(":")
-    experiment, slash, seed = rest.partition("/seed")
-    if not colon or not experiment:
-        raise SpecError(f"RUN '{name}': write STUDY:EXPERIMENT, such as demo:unet-kvasir")
-    if slash and not seed.isdecimal():
-        raise SpecError(f"RUN '{name}': 'seed{seed}' is not a seed; write {study}:{experiment}/seed1, say")
-    return study, experiment, int(seed) if slash else None
+    return open_plan(study, out, settings or (), data)
 
 
 def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:

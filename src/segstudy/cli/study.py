@@ -22,7 +22,6 @@ from segstudy.cli.options import (
     StudyArg,
     app,
     plan_of,
-    run_of,
     shown,
     workshop_of,
 )
@@ -146,6 +145,7 @@ def predict(
 ) -> None:
     """Predict masks and overlays for new images with a finished run."""
     from segstudy.errors import StoreError
+    from segstudy.plan import run_of
     from segstudy.predict import predict_images
 
     study, experiment, seed = run_of(run_name)
@@ -239,9 +239,10 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _print_requirements(plan: Plan, store: Store, power: float, difference: float, as_json: bool) -> None:
-    from segstudy.report.planning import requirements
+    from segstudy.planning import requirements
+    from segstudy.results import read_results
 
-    rows = requirements(store, plan, power, difference)
+    rows = requirements(read_results(store, plan), power, difference)
     if as_json:
         print(json.dumps(rows, indent=2))
         return

@@ -1,6 +1,6 @@
 """What a number rests on, in words: sentences for a caption, a line for whoever points at one number.
 
-Rows here are of the score frame (:func:`segstudy.report.contrasts.score_frame`): a run on a split a row.
+Rows here are of the score frame (:func:`segstudy.report.frames.score_frame`): a run on a split a row.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import pandas as pd
 
 from segstudy.errors import listing
 from segstudy.plan import IMPORTED
-from segstudy.report.results import CONTRACT
+from segstudy.records import EvaluationRecord
 
+_RULES = EvaluationRecord(classes=())
 RESOLUTION_WORDS = {"input": "the network's input size", "native": "each image's own size"}
-RULES = f"absent classes {CONTRACT['absent_classes']}, background {CONTRACT['background']}, ignore {CONTRACT['ignore']}"
+RULES = f"absent classes {_RULES.absent_classes}, background {_RULES.background}, ignore {_RULES.ignore}"
 # How pixels become a number at each level.
 LEVELS = {
     "dataset": "pixels of all images together; means are over the classes present, the background among them",
@@ -33,7 +34,7 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
         f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
     )
     return (
-        f"Split: {where}. {_choice(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; pixels labelled {CONTRACT['ignore']} "
+        f"Split: {where}. {_choice(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; pixels labelled {_RULES.ignore} "
         f"are ignored. {_seeds(rows, level, spread)}"
     )
 

@@ -14,27 +14,15 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import listing
-from segstudy.report.contrasts import Frames, cross_frame
-from segstudy.report.evidence import NOT_COMPARABLE
-from segstudy.report.figures import COLOURS, GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.tables import Cell, Table, crosses, interval_text, number_text
+from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
+from segstudy.report.frames import ReportData
+from segstudy.report.section import Item, Section
+from segstudy.report.sections.transfer import cross_frame
+from segstudy.report.table import Table, interval_text, number_text
 from segstudy.spec import CrossEvaluation
 from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
-
-# Which section a table or figure stands in, by the word that follows its number.
-SECTIONS = (
-    ("changes", "What each change does", ("comparisons", "effects", "class-effects")),
-    ("baselines", "Baselines", ("baselines", "estimates")),
-    ("experiments", "Experiments", ("configurations",)),
-    ("variants", "Variants", ("variants", "per-image")),
-    ("transfer", "On other data", ("cross", "transfer")),
-    ("classes", "Class by class", ("per-class", "class-scores")),
-    ("pictures", "Pictures", ("pictures",)),
-    ("faults", "What went wrong", ("boundaries", "errors", "lost", "sizes", "confidence")),
-    ("training", "Training", ("training", "selection")),
-    ("cost", "Cost", ("cost",)),
-)
 
 NOTES = (
     (
@@ -87,70 +75,48 @@ PAPER_BANNER = (
 
 
 @dataclass(frozen=True)
-class Item:
-    """A table with its cells or a figure with its markup, as the template takes it."""
+class Part:
+    """A section with what stands in it."""
 
-    table: Table | None = None
-    rows: Sequence[Sequence[Cell]] = ()
-    drawing: Drawing | None = None
-    markup: str = ""
-    nothing: str = "Nothing to show yet."
+    section: Section
+    items: Sequence[Item]
 
 
-def render_page(
-    frames: Frames,
-    tables: Sequence[Table],
-    drawings: Sequence[Drawing],
-    absent: Mapping[str, Sequence[str]],
-    environment: Mapping[str, Any],
-    version: str,
-) -> str:
-    """The whole page; ``absent`` names, for a section, figures that could not be drawn and why."""
-    study = frames.plan.study
+def render_page(data: ReportData, parts: Sequence[Part], version: str) -> str:
+    """The whole page."""
+    study = data.plan.study
     folder = FileSystemLoader(Path(__file__).parent)
     jinja = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = data.results.environment
     return jinja.get_template("page.html.j2").render(
         title=study.title or study.name,
         study=study.name,
         protocol=study.protocol,
         banner=PAPER_BANNER if study.protocol == "paper" else "",
-        progress=progress_text(frames.runs),
-        summary=summary_sentences(frames),
-        seeds=list(dict.fromkeys(frames.runs["seed"])),
-        runs=run_rows(frames.runs),
+        progress=progress_text(data.runs),
+        summary=summary_sentences(data),
+        seeds=list(dict.fromkeys(data.runs["seed"])),
+        runs=run_rows(data.runs),
         reasons=[
-            f"{r['experiment']}, seed {r['seed']}: {r['reason']}" for r in frames.runs.to_dict("records") if r["reason"]
+            f"{r['experiment']}, seed {r['seed']}: {r['reason']}" for r in data.runs.to_dict("records") if r["reason"]
         ],
-        sections=list(_sections(tables, drawings, absent)),
+        sections=[
+            {"id": part.section.key, "title": part.section.title, "content": [_shown(item) for item in part.items]}
+            for part in parts
+        ],
         notes=NOTES,
-        environment=environment_pairs(environment),
+        environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
     )
 
 
-def _sections(
-    tables: Sequence[Table], drawings: Sequence[Drawing], absent: Mapping[str, Sequence[str]]
-) -> list[dict[str, Any]]:
-    """Sections that have something to show, tables before figures."""
-    sections = []
-    for key, title, words in SECTIONS:
-        items = [Item(table=t, rows=t.rows()) for t in tables if kind_of(t.name) in words]
-        items += [Item(drawing=d, markup=markup_of(d)) for d in drawings if kind_of(d.name) in words]
-        if items or absent.get(key):
-            sections.append({"id": key, "title": title, "content": items, "absent": list(absent.get(key, ()))})
-    return sections
-
-
-def kind_of(name: str) -> str:
-    """What a table or figure is about, from its name.
-
-    >>> kind_of("5-cross-unet-person"), kind_of("figure2-pictures-a-to-b"), kind_of("7-per-class-city")
-    ('cross', 'transfer', 'per-class')
-    """
-    rest = name.split("-", 1)[1]
-    if name.startswith("figure") and "-to-" in rest:
-        return "transfer"
-    return next(word for _, _, words in SECTIONS for word in words if rest.startswith(word))
+def _shown(item: Item) -> dict[str, Any]:
+    """A table with its cells, a figure with its markup, or a paragraph, as the template takes it."""
+    if isinstance(item, Table):
+        return {"kind": "table", "table": item, "rows": item.rows(), "nothing": "Nothing to show yet."}
+    if isinstance(item, Drawing):
+        return {"kind": "figure", "drawing": item, "markup": markup_of(item)}
+    return {"kind": "text", "text": item}
 
 
 def markup_of(drawing: Drawing) -> Markup:
@@ -202,13 +168,13 @@ def _state_text(run: Any) -> str:
     return f"{run.state}, {run.epochs_done} of {run.epochs} epochs" if unfinished else str(run.state)
 
 
-def summary_sentences(frames: Frames) -> list[str]:
+def summary_sentences(data: ReportData) -> list[str]:
     """A few plain sentences made of the frames."""
-    sentences = [f"{progress_text(frames.runs)}."]
-    sentences += _baseline_sentences(frames.comparison) + _effect_sentences(frames.effects)
-    for cross in crosses(frames):
-        sentences += _cross_sentence(cross, cross_frame(cross, frames.runs, frames.scores, frames.constants))
-    if len(set(frames.scores["seed"])) == 1:
+    sentences = [f"{progress_text(data.runs)}."]
+    sentences += _baseline_sentences(data.experiments) + _effect_sentences(data.effects)
+    for cross in data.crosses:
+        sentences += _cross_sentence(cross, cross_frame(data, cross))
+    if len(set(data.scores["seed"])) == 1:
         sentences.append("Every number rests on a single run, so small differences may be chance.")
     return sentences
 
@@ -239,7 +205,7 @@ def _effect_sentences(effects: pd.DataFrame) -> list[str]:
         (UNDECIDED, "Not distinguishable from its base"),
         (NOT_COMPARABLE, "Not comparable with its base"),
     ):
-        if len(rest := known[known["verdict"] == verdict]):
+        if len(rest := effects[effects["verdict"] == verdict]):
             sentences.append(f"{words}: {listing(rest['experiment'])}.")
     return sentences
 

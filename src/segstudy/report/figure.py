@@ -1,0 +1,133 @@
+"""What all figures of the report share: one look, colours, labels that do not collide. Each section draws its own.
+
+Figures are made of matplotlib's objects; no global state of pyplot is touched.
+
+Colours are Okabe and Ito's (2008), told apart by most colour-blind people; an experiment keeps its colour within a
+dataset. Text is drawn in ``INK`` and ``MUTED``, which the page exchanges for its own in a dark scheme.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
+WIDTH = 10.0  # inches; 100 pixels each at the page's width
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "segstudy",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": False,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure with its words; ``photographs`` where it holds pictures, which the page shows as pixels."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+    photographs: bool = False
+
+    def __post_init__(self) -> None:
+        """Fix the layout, which would otherwise be found anew for every format."""
+        with matplotlib.rc_context(STYLE):
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")
+
+    @cached_property
+    def svg(self) -> str:
+        """SVG with text as text; equal for equal data."""
+        with matplotlib.rc_context(STYLE):
+            buffer = io.StringIO()
+            self.figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+    def png(self, dpi: int = 200) -> bytes:
+        """Pixels, without loss."""
+        with matplotlib.rc_context(STYLE):
+            buffer = io.BytesIO()
+            self.figure.savefig(buffer, format="png", dpi=dpi)
+        return buffer.getvalue()
+
+    def jpeg(self, dpi: int = 150) -> bytes:
+        """Pixels, small."""
+        with matplotlib.rc_context(STYLE):
+            buffer = io.BytesIO()
+            self.figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True})
+        return buffer.getvalue()
+
+
+def new_figure(height: float, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with a row of panels."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, **options)
+    return figure, list(axes[0])
+
+
+def assign_colours(experiments: pd.DataFrame) -> dict[str, str]:
+    """Experiment -> colour, from the start for each dataset, baselines first."""
+    colours: dict[str, str] = {}
+    for _, group in experiments.groupby("dataset", sort=False):
+        ordered = [*group.loc[group["base"] == "", "experiment"], *group.loc[group["base"] != "", "experiment"]]
+        colours |= {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(ordered)}
+    return colours
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Places for labels at ``values``, moved apart until neighbours are ``gap`` away; order and centre are kept.
+
+    >>> spread([0.0, 0.0], 1.0)
+    [-0.5, 0.5]
+    """
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    clusters: list[tuple[float, list[int]]] = []  # centre, members from the lowest
+    for index in order:
+        centre, members = values[index], [index]
+        while clusters and centre - clusters[-1][0] < gap * (len(members) + len(clusters[-1][1])) / 2:
+            before, others = clusters.pop()
+            centre = (before * len(others) + centre * len(members)) / (len(others) + len(members))
+            members = others + members
+        clusters.append((centre, members))
+    places = [0.0] * len(values)
+    for centre, members in clusters:
+        for rank, index in enumerate(members):
+            places[index] = centre + gap * (rank - (len(members) - 1) / 2)
+    return places

@@ -1,0 +1,456 @@
+"""From a study's results to the data frames that several sections draw; what one section needs alone stands with it.
+
+A run without a result keeps its row, with NaN and its state. Nothing is compared here: that is
+:mod:`segstudy.comparison`'s.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from segstudy import measures
+from segstudy.comparison import Comparison, Side, compare
+from segstudy.counts.countset import CountSet
+from segstudy.measures import OVERALL, PER_CLASS, Measure
+from segstudy.plan import Plan, Run, Variation
+from segstudy.report.figure import assign_colours
+from segstudy.results import RunResult, StudyResults
+from segstudy.spec import CrossEvaluation
+from segstudy.stats.comparison import Difference
+from segstudy.stats.intervals import Estimate
+
+COLUMNS = (
+    "study",
+    "experiment",
+    "seed",
+    "train_data",
+    "test_data",
+    "split",
+    "selected_on",
+    "class",
+    "measure",
+    "level",
+    "resolution",
+    "absent_classes",
+    "background",
+    "ignore",
+    "value",
+    "n",
+)
+CONSTANT = "(constant)"  # marks rows that say what no skill at all would score
+MEASURES = [measure.key for measure in OVERALL]
+
+# The paper's words for what an experiment changes; the last part of the key stands for all others.
+FACTORS = {
+    "model.arch": "architecture",
+    "model.encoder": "backbone",
+    "model.weights": "init",
+    "model.output_stride": "OS",
+    "recipe.input_size": "input size",
+}
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A study's results with the frames that sections share, each made when it is first asked for."""
+
+    results: StudyResults
+
+    @property
+    def plan(self) -> Plan:
+        """The study's plan."""
+        return self.results.plan
+
+    @property
+    def sets(self) -> tuple[CountSet, ...]:
+        """Every evaluation of every run."""
+        return self.results.sets
+
+    @cached_property
+    def long(self) -> pd.DataFrame:
+        """Every number in long form; see :func:`results_frame`."""
+        return results_frame(self.plan, self.sets)
+
+    @cached_property
+    def reported(self) -> pd.DataFrame:
+        """The rows at the resolution that each evaluation reports; those at the other one stand in the CSV only."""
+        wanted = {(s.experiment, s.seed, s.about.test_data, s.about.split): s.about.resolution for s in self.sets}
+        frame = self.long
+        names = frame["experiment"].str.removesuffix(f" {CONSTANT}")
+        keys = zip(names, frame["seed"], frame["test_data"], frame["split"], strict=True)
+        kept = [wanted[key] == own for key, own in zip(keys, frame["resolution"], strict=True)]
+        return frame[np.array(kept, dtype=bool)]
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """What each run is and where it stands, a run a row; see :func:`runs_frame`."""
+        return runs_frame(self.results)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Dataset-level scores, a run on a split a row, a measure a column."""
+        return score_frame(self.reported).assign(protocol=self.plan.study.protocol)
+
+    @cached_property
+    def experiments(self) -> pd.DataFrame:
+        """An experiment a row: configuration, state, every score and its difference to the base, over seeds."""
+        return experiments_frame(self.runs, self.scores)
+
+    @cached_property
+    def constants(self) -> pd.DataFrame:
+        """What calling every pixel one class would score, an evaluation a row."""
+        return constants_frame(self.sets)
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """Every variant against its base, a comparison a row."""
+        return effects_frame(self.results)
+
+    @cached_property
+    def class_scores(self) -> pd.DataFrame:
+        """IoU and Dice of every class with intervals; see :func:`class_scores_frame`."""
+        return class_scores_frame(self.results)
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """Experiment -> colour, from the start for each dataset, baselines first."""
+        return assign_colours(self.experiments)
+
+    @cached_property
+    def crosses(self) -> list[CrossEvaluation]:
+        """Cross-evaluations of the experiments in the plan."""
+        return [cross for cross in self.plan.study.cross_evaluations if cross.experiment in self.plan.experiments]
+
+    @cached_property
+    def baseline_pairs(self) -> list[tuple[str, str, str]]:
+        """(dataset, experiment, experiment): a dataset's first baseline with the first of each other architecture."""
+        pairs = []
+        baselines = self.experiments[self.experiments["base"] == ""]
+        for dataset, group in baselines.groupby("dataset", sort=False):
+            firsts = group.drop_duplicates("arch")["experiment"].tolist()
+            pairs += [(str(dataset), firsts[0], other) for other in firsts[1:]]
+        return pairs
+
+    def scores_of(self, names: Sequence[str], on: str | None = None) -> pd.DataFrame:
+        """Rows of ``scores`` that belong to experiments ``names``, on the dataset ``on`` or each on its own."""
+        scores = self.scores[self.scores["experiment"].isin(list(names))]
+        return scores[scores["test_data"] == (scores["train_data"] if on is None else on)]
+
+    def compared(self, first: str, second: str) -> Comparison:
+        """``first`` minus ``second``: a comparison of the study, or one of two baselines."""
+        known = self.results.comparisons.get(first)
+        if known is not None and known.b.name == second:
+            return known
+        return compare(self.results.side(first), self.results.side(second))
+
+
+def results_frame(plan: Plan, sets: Iterable[CountSet]) -> pd.DataFrame:
+    """Long form, a number a row, each with its contract.
+
+    ``level`` is ``dataset`` (counts of all images merged), ``class`` (likewise, one class) or ``image`` (``class``
+    then holds the image's id); ``n`` is what the number rests on: images for ``dataset`` and ``class`` (images in which
+    the class is present), classes present for ``image``. ``resolution`` is where it was scored; scores of the confusion
+    matrix are there at both, at the network's input size and at each image's own. Rows of an ``experiment`` that ends in
+    ``(constant)`` hold what calling everything background would score on the same masks.
+    """
+    blocks = [block for one in sets for block in _blocks(plan, one)]
+    columns: dict[str, Any] = {}
+    lengths = np.array([len(block["value"]) for block in blocks], np.intp)
+    for name in COLUMNS:
+        if name in ("class", "value", "n"):
+            columns[name] = np.concatenate([block[name] for block in blocks]) if blocks else []
+        else:
+            each = np.empty(len(blocks), object)
+            each[:] = [block[name] for block in blocks]
+            columns[name] = np.repeat(each, lengths)
+    return pd.DataFrame(columns, columns=list(COLUMNS)).infer_objects()
+
+
+def _blocks(plan: Plan, one: CountSet) -> Iterator[dict[str, Any]]:
+    """Rows of one evaluation, those of a measure at a level together."""
+    about = one.about
+    common: dict[str, Any] = {
+        "study": plan.study.name,
+        "experiment": one.experiment,
+        "seed": one.seed,
+        "train_data": about.train_data,
+        "test_data": about.test_data,
+        "split": about.split,
+        "selected_on": about.selected_on,
+        "resolution": about.resolution,
+        "absent_classes": about.absent_classes,
+        "background": about.background,
+        "ignore": about.ignored[0] if len(about.ignored) == 1 else " ".join(map(str, about.ignored)),
+    }
+    present = one.support > 0
+    for level, measure in itertools.product(("dataset", "class", "image"), one.measures()):
+        if level in measure.levels:
+            yield common | _block(one, measure, level, one.counts[measure.counts], present)
+    for other in ("input", "native"):
+        if (name := f"confusion_{other}") in one.counts:
+            for level, group in (("dataset", OVERALL), ("class", PER_CLASS)):
+                for measure in group:
+                    yield common | _block(one, measure, level, one.counts[name], present) | {"resolution": other}
+    nothing = {"experiment": f"{one.experiment} {CONSTANT}", "train_data": "", "selected_on": ""}
+    constant = one.constant()
+    for measure in OVERALL:
+        yield common | nothing | _block(one, measure, "dataset", constant, present)
+
+
+def _block(
+    one: CountSet, measure: Measure, level: str, counts: NDArray[Any], present: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """One measure at one level of counts (n, ...): a value, or a value a class, or a value an image."""
+    names: Sequence[str] = ("",)
+    numbers = np.array([len(counts)])
+    if level == "image":
+        names, values, numbers = one.ids, np.asarray(measure.function(counts)), present.sum(axis=1)
+    else:
+        values = np.atleast_1d(measure.function(measures.merge(counts)))
+        if level == "class":
+            names, numbers = one.classes, present.sum(axis=0)
+    column = np.empty(len(names), object)
+    column[:] = names
+    return {"class": column, "measure": measure.key, "level": level, "value": values.astype(float), "n": numbers}
+
+
+def runs_frame(results: StudyResults) -> pd.DataFrame:
+    """What each run is and where it stands, a run a row.
+
+    ``split`` is the one that is reported, ``chosen_epoch`` counts from 1 (NaN before the first epoch ends; of imported
+    weights it is what their file says), ``root`` the baseline at the end of the chain of bases, ``reason`` why a failed
+    run stopped.
+    """
+    return pd.DataFrame([{**_describe(results.plan, r.run), **_progress(r)} for r in results.runs])
+
+
+def _describe(plan: Plan, run: Run) -> dict[str, Any]:
+    config, variation = run.config, run.variation
+    root = run.experiment
+    while (base := plan.study.experiments[root].base) is not None:
+        root = base
+    return {
+        "experiment": run.experiment,
+        "seed": run.seed,
+        "dataset": config.dataset,
+        "arch": config.model.arch,
+        "encoder": config.model.encoder,
+        "weights": _weights(config.model.weights),
+        "output_stride": config.model.output_stride,
+        "input_size": config.recipe.input_size,
+        "epochs": config.recipe.epochs,
+        "base": variation.base if variation else "",
+        "root": root,
+        "variant": variation.variant if variation else "Baseline",
+        "note": note(variation),
+        "confounded": bool(variation and variation.confounded),
+    }
+
+
+def _weights(weights: str) -> str:
+    return {"packaged": "imagenet (packaged)"}.get(weights, PurePath(weights).name)
+
+
+def note(variation: Variation | None) -> str:
+    """What an experiment is, in the paper's words.
+
+    >>> note(Variation("unet", {"model.encoder": ("resnet50", "resnet101")}))
+    'Ablation (backbone)'
+    """
+    if variation is None:
+        return "Baseline"
+    factors = ", ".join(FACTORS.get(key, key.rsplit(".", 1)[-1].replace("_", " ")) for key in variation.changes)
+    return f"{variation.kind.capitalize()} ({factors})"
+
+
+def _progress(result: RunResult) -> dict[str, Any]:
+    record = result.record
+    epochs = [epoch for epoch in result.epochs if epoch.select_miou == epoch.select_miou]
+    best = max(epochs, key=lambda epoch: epoch.select_miou, default=None)
+    imported = record.imported_from if record else None
+    return {
+        "split": record.roles.report if record else "",
+        "state": result.state,
+        "epochs_done": len(epochs),
+        "chosen_epoch": best.epoch if best else (imported or {}).get("epoch", np.nan),
+        "imported": imported is not None,
+        "reason": result.failure,
+    }
+
+
+def states_text(states: Iterable[str]) -> str:
+    """Where an experiment's runs stand.
+
+    >>> states_text(["done", "done", "missing"]), states_text(["failed"])
+    ('2 done, 1 missing', 'failed')
+    """
+    counts = Counter(states)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {state}" for state, n in counts.items())
+
+
+def score_frame(reported: pd.DataFrame) -> pd.DataFrame:
+    """Dataset-level scores, a run on a split a row, a measure a column."""
+    chosen = reported[(reported["level"] == "dataset") & ~reported["experiment"].str.endswith(CONSTANT)]
+    keys = ["experiment", "seed", "train_data", "test_data", "split", "selected_on", "resolution", "n"]
+    wide = chosen.pivot(index=keys, columns="measure", values="value").reset_index().reindex(columns=[*keys, *MEASURES])
+    return chosen[keys].drop_duplicates().merge(wide, on=keys)  # pivoting sorts; the study's order is kept
+
+
+def reported_runs(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Every run with its score on the reported split of its own dataset, and ``delta_miou`` to its base's same seed."""
+    own = scores.rename(columns={"test_data": "dataset"}).drop(columns="train_data")
+    frame = runs.merge(own, on=["experiment", "seed", "dataset", "split"], how="left")
+    miou = dict(zip(zip(frame["experiment"], frame["seed"], strict=True), frame["miou"], strict=True))
+    bases = [miou.get(key, np.nan) for key in zip(frame["base"], frame["seed"], strict=True)]
+    return frame.assign(delta_miou=frame["miou"] - np.array(bases, dtype=float))
+
+
+def over_seeds(frame: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Mean of each value over seeds, ``<value>_sd`` (NaN for one seed), ``seeds``, and with several each seed's value."""
+    rows = []
+    several = frame["seed"].nunique() > 1
+    for key, group in frame.groupby(list(keys), sort=False, dropna=False):
+        row: dict[str, Any] = dict(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
+        row["seeds"] = int(group[list(values)].notna().any(axis=1).sum())
+        for value in values:
+            known = group[value].dropna().astype(float)
+            row[value] = float(known.mean()) if len(known) else np.nan
+            row[f"{value}_sd"] = float(known.std(ddof=1)) if len(known) > 1 else np.nan
+            if several:
+                row |= {f"{value}_seed{s}": v for s, v in zip(group["seed"], group[value], strict=True)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def configurations(runs: pd.DataFrame) -> pd.DataFrame:
+    """An experiment a row: its configuration, and state and chosen epochs of all its seeds in words."""
+    rows = []
+    for _, group in runs.groupby("experiment", sort=False):
+        epochs = [f"{epoch:.0f}" if epoch == epoch else "–" for epoch in group["chosen_epoch"]]
+        epochs = [f"{text} (imported)" if own else text for text, own in zip(epochs, group["imported"], strict=True)]
+        rows.append(group.iloc[0].to_dict() | {"state": states_text(group["state"]), "chosen": ", ".join(epochs)})
+    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "epochs_done", "imported", "reason"])
+
+
+def experiments_frame(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """An experiment a row: configuration, state, every score and its difference to the base, over seeds.
+
+    ``delta_miou`` is the difference of the two means, as comparisons take it; its deviation is that of the differences
+    seed by seed, NaN where the two were not scored with the same seeds.
+    """
+    reported = reported_runs(runs, scores)
+    frame = configurations(runs).merge(over_seeds(reported, ["experiment"], [*MEASURES, "delta_miou"]), on="experiment")
+    mean = frame.set_index("experiment")["miou"]
+    known = reported.dropna(subset=["miou"]).groupby("experiment")["seed"].agg(frozenset)
+    alike = frame["experiment"].map(known) == frame["base"].map(known)
+    delta = frame["miou"] - frame["base"].map(mean).astype(float)
+    return frame.assign(delta_miou=delta, delta_miou_sd=frame["delta_miou_sd"].where(alike))
+
+
+def constants_frame(sets: Iterable[CountSet]) -> pd.DataFrame:
+    """What calling every pixel one class would score, an evaluation a row; ``label`` names that class."""
+    rows = []
+    for one in sets:
+        counts = measures.merge(one.constant())
+        rows.append(
+            {
+                "experiment": one.experiment,
+                "seed": one.seed,
+                "test_data": one.about.test_data,
+                "split": one.about.split,
+                "label": one.classes[int(counts.sum(axis=0).argmax())],
+                **{measure.key: float(measure.function(counts)) for measure in OVERALL},
+            }
+        )
+    return pd.DataFrame(rows, columns=["experiment", "seed", "test_data", "split", "label", *MEASURES])
+
+
+def effects_frame(results: StudyResults) -> pd.DataFrame:
+    """Every variant against its base on the same images, corrected over all that the study asks: a comparison a row.
+
+    Columns: experiment, base, variant, confounded, dataset, split, the fields of
+    :class:`~segstudy.stats.comparison.Difference` (NaN without a difference), ``p_holm``, ``verdict``, and ``flags``: why the
+    two may not be compared, and all that differs besides the declared factor, in words.
+    """
+    fields = [name for name in Difference.__annotations__ if name != "questions"]
+    rows = []
+    for name, found in results.comparisons.items():
+        run = results.plan.first(name)
+        assert run.variation is not None
+        difference = asdict(found.difference) if found.difference else dict.fromkeys(fields)
+        rows.append(
+            difference
+            | {
+                "experiment": name,
+                "base": run.variation.base,
+                "variant": run.variation.variant,
+                "confounded": run.variation.confounded,
+                "dataset": run.config.dataset,
+                "split": found.a.first.about.split if found.a.sets else None,
+                "questions": found.questions,
+                "p_holm": found.p_holm,
+                "verdict": found.verdict,
+                "flags": "; ".join([*(problem.what for problem in found.problems), *found.flags]),
+            }
+        )
+    keys = ["experiment", "base", "variant", "confounded", "dataset", "split", "questions"]
+    frame = pd.DataFrame(rows, columns=[*keys, *fields, "flags", "p_holm", "verdict"])
+    numbers = ["value", "low", "high", "detectable", "p_value", "p_exchange", "num_seeds_variant", "num_seeds_base"]
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def estimates_of(side: Side, measure: Measure) -> list[dict[str, Any]]:
+    """Fields of the estimate of each value of a measure."""
+    return [vars(found) for found in side.estimates(measure)]
+
+
+def estimates_frame(results: StudyResults) -> pd.DataFrame:
+    """Every overall score with its interval: an experiment on a dataset and a measure a row.
+
+    Columns: experiment, train_data, test_data, split, resolution, measure, and the fields of
+    :class:`~segstudy.stats.intervals.Estimate`.
+    """
+    keys = ("train_data", "test_data", "split", "resolution")
+    rows = []
+    for side in results.sides.values():
+        about = {key: getattr(side.first.about, key) for key in keys}
+        for measure in side.first.measures():
+            if "dataset" in measure.levels:
+                (fields,) = estimates_of(side, measure)
+                rows.append({"experiment": side.name, **about, "measure": measure.key, **fields})
+    return pd.DataFrame(rows, columns=["experiment", *keys, "measure", *Estimate.__annotations__])
+
+
+def class_scores_frame(results: StudyResults) -> pd.DataFrame:
+    """IoU and Dice of every class, of every experiment on its own dataset, with interval: a class and measure a row.
+
+    Columns: experiment, test_data, index, class, images (that hold the class), measure, value (NaN where the class is
+    absent), low, high, reason.
+    """
+    rows = []
+    for name in results.plan.experiments:
+        side = results.side(name)
+        if not side.sets:
+            continue
+        images = (side.first.support > 0).sum(axis=0)
+        for measure in PER_CLASS[:2]:
+            rows += [
+                {"experiment": name, "test_data": side.first.about.test_data, "index": index, "class": label}
+                | {"images": int(images[index]), "measure": measure.key}
+                | {key: fields[key] for key in ("value", "low", "high", "reason")}
+                for index, (label, fields) in enumerate(
+                    zip(side.first.classes, estimates_of(side, measure), strict=True)
+                )
+            ]
+    keys = ["experiment", "test_data", "index", "class", "images", "measure", "value", "low", "high", "reason"]
+    return pd.DataFrame(rows, columns=keys)

@@ -1,0 +1,58 @@
+"""What a section of the report is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from segstudy.errors import listing
+from segstudy.report.figure import Drawing
+from segstudy.report.frames import ReportData
+from segstudy.report.table import Table
+
+Item = Table | Drawing | str  # a text is a paragraph
+
+
+@dataclass(frozen=True)
+class Section:
+    """One topic of the report.
+
+    Attributes
+    ----------
+    key, title
+        Its anchor on the page, and its heading.
+    place
+        Where it stands: sections come by rising place.
+    content
+        What stands in it, in order; a section without content is left out.
+
+    """
+
+    key: str
+    title: str
+    place: int
+    content: Callable[[ReportData], Iterable[Item]]
+
+
+def not_drawn(data: ReportData, names: Iterable[str], drawn: Iterable[str]) -> str:
+    """Experiments that a figure should show and cannot, with their states; for the end of its caption."""
+    missing = _missing(data.experiments, list(names), set(drawn))
+    return f" Not drawn: {', '.join(missing)}." if missing else ""
+
+
+def no_result_yet(experiments: pd.DataFrame, shown: Iterable[str]) -> str:
+    """Experiments that a table should hold and cannot, with their states; for the end of its caption."""
+    missing = _missing(experiments, experiments["experiment"].tolist(), set(shown))
+    return f" No result yet: {listing(missing)}." if missing else ""
+
+
+def _missing(experiments: pd.DataFrame, names: list[str], shown: set[str]) -> list[str]:
+    rows = experiments[experiments["experiment"].isin(names)]
+    return [f"{row.experiment} ({row.state})" for row in rows.itertuples() if row.experiment not in shown]
+
+
+def trained_on(data: ReportData, dataset: str) -> list[str]:
+    """Experiments that are trained on a dataset."""
+    return [str(name) for name in data.experiments.loc[data.experiments["dataset"] == dataset, "experiment"]]

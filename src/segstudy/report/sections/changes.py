@@ -1,0 +1,169 @@
+"""What each change does, and how surely: every variant against its base, as a whole and class by class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import matplotlib
+import pandas as pd
+
+from segstudy.comparison import NOT_COMPARABLE
+from segstudy.errors import listing
+from segstudy.report.contract import choice_words, contract, scored_words
+from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure
+from segstudy.report.frames import ReportData
+from segstudy.report.section import Item, Section, no_result_yet, not_drawn
+from segstudy.report.table import Format, Table, mark_confounded, with_contract
+from segstudy.stats.comparison import BETTER, WORSE
+
+VERDICT_COLOURS = {BETTER: COLOURS[2], WORSE: COLOURS[1]}  # any other verdict is drawn in grey
+MARKS = {BETTER: "↑", WORSE: "↓"}
+CLASS_COLUMNS = (Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0))
+ABOUT = {"images": "these networks", "images and seeds": "recipes"}  # what an interval or verdict speaks about
+
+
+def comparisons_table(data: ReportData) -> Table:
+    """Every variant against its base, with interval, corrected p-value and verdict."""
+    frame = data.effects
+    seeds = [
+        "" if math.isnan(a) else f"{a:.0f}" if a == b else f"{a:.0f}, {b:.0f}"
+        for a, b in zip(frame["num_seeds_variant"], frame["num_seeds_base"], strict=True)
+    ]
+    about = [ABOUT.get(str(population), "") for population in frame["population"]]
+    frame = frame.drop(columns="components").assign(variant=mark_confounded(frame), seeds=seeds, about=about)
+    pairs = [(str(a), str(b)) for a, b in zip(frame["experiment"], frame["base"], strict=True)]
+    frame = with_contract(frame, [data.scores_of(pair) for pair in pairs])
+    formats = (
+        Format("experiment", "Name"),
+        Format("base", "Against"),
+        Format("variant", "Variant"),
+        Format("value", "Δ mIoU [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset"),
+        Format("p_holm", "p (Holm)", 4),
+        Format("verdict", "Verdict"),
+        Format("detectable", "Detectable difference (80 % power)", 4, level="dataset"),
+        Format("seeds", "Seeds"),
+        Format("about", "About"),
+        *((Format("flags", "Also differs in"),) if frame["flags"].any() else ()),
+    )
+    questions = int(frame["questions"].iloc[0])
+    caption = (
+        "Variant minus base on the same images. p is corrected for the study's "
+        f"{questions} comparison{'s' if questions != 1 else ''} (Holm), finished or not; a verdict needs p below 0.05. "
+        "Intervals are not corrected. “Not distinguishable” does not mean equal: the detectable difference is the smallest "
+        "true difference that this study would find four times in five, corrected in the same way. "
+        "With one seed a verdict is about these two networks only; another seed could turn it. "
+        f"{contract(pd.concat([data.scores_of(pair) for pair in pairs]))}"
+    )
+    return Table("comparisons", "What each change does, and how surely", caption, frame, formats, order=(9,))
+
+
+def class_effects_table(data: ReportData, base: str) -> Table:
+    """What each variant of one base does to each class's IoU, with interval."""
+    variants = data.effects[data.effects["base"] == base]
+    fair = variants[variants["value"].notna()]
+    names = [str(name) for name in fair["experiment"]]
+    own = data.class_scores[(data.class_scores["experiment"] == base) & (data.class_scores["measure"] == "iou")]
+    frame = classes_of(own).merge(renamed(own, base, ("value", "low", "high")), on="index", how="left")
+    formats = [*CLASS_COLUMNS, class_column(Format(f"{base} value", base, 4), data, base)]
+    for name, confounded in zip(names, fair["confounded"], strict=True):
+        group = class_differences(data, name, base)
+        group = group.assign(mark=group["verdict"].map(MARKS).fillna(""))
+        columns = ("value", "low", "high", "p_holm", "verdict", "mark", "reason")
+        frame = frame.merge(renamed(group, name, columns), on="index", how="left")
+        label = f"Δ {name}{' (confounded)' if confounded else ''}"
+        column = Format(f"{name} value", label, 4, signed=True, bounds=(f"{name} low", f"{name} high"))
+        formats.append(class_column(replace(column, mark=f"{name} mark"), data, name, base))
+    scores = data.scores_of([base, *names])
+    left_out = variants[variants["verdict"] == NOT_COMPARABLE]
+    refused = [f"{row.experiment} ({row.flags})" for row in left_out.itertuples()]
+    notes = f" Not comparable with {base}: {listing(refused)}." if refused else ""
+    notes += "".join(
+        f" {name} also differs in: {flags}." for name, flags in zip(names, fair["flags"], strict=True) if flags
+    )
+    states = data.experiments[data.experiments["experiment"].isin(variants["experiment"])]
+    caption = (
+        f"IoU of each class: {base}, then each variant minus {base} on the same images, with 95 % intervals. "
+        f"{MARKS[BETTER]} better, {MARKS[WORSE]} worse: p below 0.05 after Holm's correction over the classes of that one "
+        f"comparison, apart from the study's verdicts; anything else is not distinguishable. {contract(scores, 'class')}"
+        f"{notes}{no_result_yet(states, [*names, *left_out['experiment']])}"
+    )
+    frame = with_contract(frame, [scores] * len(frame))
+    heading = f"What each change of {base} does, class by class"
+    return Table(f"class-effects-{base}", heading, caption, frame, tuple(formats), order=(10,))
+
+
+def class_differences(data: ReportData, first: str, second: str) -> pd.DataFrame:
+    """IoU of each class, ``first`` minus ``second``, with interval, a class a row; none where they may not be compared."""
+    rows = [
+        {"experiment": first, "base": second, "index": effect.index, "class": effect.name, "verdict": effect.verdict}
+        | {key: getattr(effect.difference, key) for key in ("value", "low", "high", "p_value", "reason")}
+        | {"p_holm": effect.p_holm}
+        for effect in data.compared(first, second).classes
+    ]
+    columns = ["experiment", "base", "index", "class", "value", "low", "high", "p_value", "p_holm", "verdict", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def class_column(column: Format, data: ReportData, *names: str) -> Format:
+    """A column of scores of classes, which are of these experiments."""
+    rows = data.scores_of(names)
+    return replace(column, level="class", scored=scored_words(rows), choice=choice_words(rows))
+
+
+def classes_of(known: pd.DataFrame) -> pd.DataFrame:
+    """A class a row, in the dataset's order."""
+    classes = known.drop_duplicates("index").sort_values("index")
+    return classes[["index", "class", "images"]].reset_index(drop=True)
+
+
+def renamed(group: pd.DataFrame, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """``index`` and ``columns``, which get an experiment's name before them."""
+    return group[["index", *columns]].rename(columns={column: f"{name} {column}" for column in columns})
+
+
+def draw_effects(data: ReportData) -> Drawing:
+    """Figure 6: every variant's difference to its base with interval; the grey bar is what could not be detected."""
+    effects = data.effects.dropna(subset=["value"])
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = new_figure(1.2 + 0.5 * len(effects))
+        for row, effect in enumerate(effects.to_dict("records")):
+            colour = VERDICT_COLOURS.get(effect["verdict"], MUTED)
+            if effect["detectable"] == effect["detectable"]:
+                axes.barh(row, 2 * effect["detectable"], 0.6, -effect["detectable"], color=GRID, lw=0)
+            axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=2.2, solid_capstyle="butt")
+            axes.plot([effect["value"]], [row], "o", ms=7, color=colour, mec=PAPER, mew=1)
+            where = axes.get_yaxis_transform()
+            axes.text(1.015, row, effect["verdict"], transform=where, va="center", color=INK, fontsize=8.5)
+        axes.axvline(0, color=INK, lw=0.9)
+        labels = [f"{r['experiment']}\n{r['variant']} against {r['base']}" for r in effects.to_dict("records")]
+        axes.set_yticks(range(len(effects)), labels)
+        axes.set(ylim=(len(effects) - 0.4, -0.6), xlabel="Difference in mIoU")
+        axes.margins(x=0.08)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+    told = "; ".join(f"{r.experiment} {r.value:+.3f}, {r.verdict}" for r in effects.itertuples())
+    caption = (
+        "Variant minus base on the same images, with 95 % interval; grey: differences too small for this study to detect "
+        "four times in five, corrected for its number of comparisons."
+        f"{not_drawn(data, data.effects['experiment'], effects['experiment'])} "
+        f"{contract(data.scores_of([*effects['experiment'], *effects['base']]))}"
+    )
+    alt = f"Differences in mIoU with intervals. {told}."
+    return Drawing("figure6-effects", "Figure 6: What each change does", caption, alt, figure)
+
+
+def content(data: ReportData) -> Iterator[Item]:
+    """The table of comparisons, their figure, and the effects on classes."""
+    if data.effects.empty:
+        return
+    yield comparisons_table(data)
+    known = data.effects.dropna(subset=["value"])
+    for base in dict.fromkeys(known["base"]):
+        yield class_effects_table(data, str(base))
+    if len(known):
+        yield draw_effects(data)
+
+
+SECTION = Section("changes", "What each change does", 10, content)

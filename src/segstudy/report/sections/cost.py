@@ -1,0 +1,117 @@
+"""What each experiment costs, and accuracy against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from segstudy.report.contract import contract
+from segstudy.report.figure import PAPER, STYLE, Drawing, new_figure, spread
+from segstudy.report.frames import ReportData, configurations, over_seeds
+from segstudy.report.section import Item, Section, not_drawn
+from segstudy.report.table import Format, Table, scored_columns, state_column
+
+
+def cost_frame(data: ReportData) -> pd.DataFrame:
+    """Cost of each experiment over its seeds, with its state; NaN where nothing was measured."""
+    values = ["seconds_per_epoch", "images_per_s", "peak_memory_mb", "parameters", "gflops", "latency_ms"]
+    texts = ["memory_of", "device", "precision"]
+    rows = [
+        {"experiment": r.run.experiment, "seed": r.run.seed, **(r.cost.model_dump() if r.cost else {})}
+        for r in data.results.runs
+    ]
+    frame = pd.DataFrame(rows).reindex(columns=["experiment", "seed", *values, *texts])
+    words = frame.groupby("experiment", sort=False)[texts].agg(_distinct)
+    numbers = over_seeds(frame, ["experiment"], values).merge(words.reset_index(), on="experiment")
+    return configurations(data.runs).merge(numbers, on="experiment")
+
+
+def _distinct(texts: pd.Series[Any]) -> str:
+    return "; ".join(dict.fromkeys(map(str, texts.dropna())))
+
+
+def cost_table(cost: pd.DataFrame) -> Table:
+    """Table 8: what each experiment costs."""
+    frame = scored_columns(cost, ["experiment"])
+    formats = (
+        Format("experiment", "Name"),
+        Format("seconds_per_epoch", "s/epoch", 2),
+        Format("images_per_s", "Images/s", 1),
+        Format("peak_memory_mb", "Peak memory (MB)", 0),
+        Format("memory_of", "Memory of"),
+        Format("parameters", "Parameters (M)", 2),
+        Format("gflops", "GFLOPs", 2),
+        Format("latency_ms", "Latency (ms)", 1),
+        Format("device", "Device"),
+        Format("precision", "Precision"),
+        *state_column(frame),
+    )
+    caption = (
+        "Measured, not estimated: median seconds of a training epoch, images a second while training, peak memory of "
+        "training (of the GPU, or of the whole process where there is none), parameters, operations of one image "
+        "forward (a multiply-add is two), median latency of one image forward. Times compare only on an idle machine."
+    )
+    return Table("cost", "Cost", caption, frame, formats, order=(6,))
+
+
+def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
+    """Figure 5: mIoU against operations, a panel per dataset, a labelled point per experiment."""
+    with matplotlib.rc_context(STYLE):
+        datasets = list(dict.fromkeys(points["dataset"]))
+        figure, panels = new_figure(3.6, len(datasets))
+        for axes, dataset in zip(panels, datasets, strict=True):
+            part = points[points["dataset"] == dataset]
+            if part["gflops"].max() > 8 * part["gflops"].min():
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            ends = {}
+            for row in part.itertuples():
+                axes.plot([row.gflops], [row.miou], "o", ms=8, color=data.colours[row.experiment], mec=PAPER, mew=1)
+                ends[row.experiment] = (row.gflops, row.miou)
+            axes.margins(x=0.12, y=0.2)
+            axes.set(title=dataset, xlabel="GFLOPs for one image", ylabel="mIoU")
+            axes.grid()
+            label_points(axes, ends)
+    told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
+    names = points["experiment"].tolist()
+    caption = (
+        "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
+        "unlike latency, the same on every machine). Up and left is better; panels do not compare with each other. "
+        f"{contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
+    )
+    alt = f"mIoU against operations: {told}."
+    return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
+
+
+def label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
+    """Name each point on the side where there is room, names one above the other where points are close."""
+    bottom, top = axes.get_ylim()
+    places = spread([y for _, y in points.values()], 0.065 * (top - bottom))
+    for (experiment, point), place in zip(points.items(), places, strict=True):
+        across = axes.transAxes.inverted().transform(axes.transData.transform(point))[0]
+        side = 1 if across < 0.5 else -1
+        shift = 190 * (place - point[1]) / (top - bottom)  # the panel is about 190 points high
+        align = "left" if side > 0 else "right"
+        axes.annotate(
+            experiment, point, (8 * side, shift), textcoords="offset points", ha=align, va="center", fontsize=8.5
+        )
+
+
+def content(data: ReportData) -> Iterator[Item]:
+    """The table, and the figure where something was measured."""
+    cost = cost_frame(data)
+    yield cost_table(cost)
+    points: pd.DataFrame = data.experiments.merge(cost[["experiment", "gflops"]], on="experiment")
+    points = points.dropna(subset=["miou", "gflops"])
+    if len(points):
+        yield draw_cost(data, points)
+
+
+SECTION = Section("cost", "Cost", 100, content)

@@ -1,0 +1,198 @@
+"""What went wrong, and where: outlines, objects, sizes, kinds of lost IoU, confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from segstudy import measures
+from segstudy.counts.calibration import reliability
+from segstudy.counts.counting import measures_of
+from segstudy.counts.countset import CountSet
+from segstudy.measures import FREQUENCIES, Measure
+from segstudy.report.contract import contract
+from segstudy.report.figure import COLOURS, INK, MUTED, STYLE, Drawing, new_figure
+from segstudy.report.frames import CONSTANT, ReportData, over_seeds
+from segstudy.report.section import Item, Section
+from segstudy.report.table import Format, Table, with_contract
+from segstudy.schema import ScoringRules
+
+KEYS = ["experiment", "train_data", "test_data"]
+LOST = (("missed", COLOURS[1]), ("spurious", COLOURS[4]), ("boundary", COLOURS[5]))
+KINDS = tuple(kind for kind, _ in LOST)
+ERRORS = ("mean_lost_", "mean_missed", "mean_spurious", "mean_merged", "mean_split")
+PARTS = ("mean_iou_small", "mean_iou_medium", "mean_iou_large", "miou_", "ece")
+
+
+def wide_frame(reported: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Dataset-level values of the measures ``keys``, an experiment on a dataset a row, mean and deviation over seeds."""
+    chosen = reported[(reported["level"] == "dataset") & reported["measure"].isin(list(keys))]
+    chosen = chosen[~chosen["experiment"].str.endswith(CONSTANT)]
+    if chosen.empty:
+        return pd.DataFrame(columns=[*KEYS, *keys])
+    wide = chosen.pivot(index=[*KEYS, "seed"], columns="measure", values="value").reset_index()
+    order = chosen[[*KEYS, "seed"]].drop_duplicates().merge(wide, on=[*KEYS, "seed"])
+    return over_seeds(order.reindex(columns=[*KEYS, "seed", *keys]), KEYS, list(keys))
+
+
+def error_tables(data: ReportData) -> Iterator[Table]:
+    """Tables of outlines, of objects and their errors, and of sizes and confidence; those that have a value."""
+    rules = data.plan.study.scoring
+    known = {measure.key: measure for measure in measures_of(rules)}
+    outlines = [k for k, m in known.items() if m.counts in ("boundary_iou", "boundary_matches", "surface")]
+    for place, (slug, heading, keys, words) in enumerate(
+        (
+            ("boundaries", "Boundaries", [k for k in outlines if k.startswith("mean_")], _boundary_words(rules)),
+            ("errors", "What went wrong", [k for k in known if k.startswith(ERRORS)], _error_words(rules)),
+            (
+                "sizes",
+                "By size, by frequency, and confidence",
+                [k for k in known if k.startswith(PARTS)],
+                _part_words(rules),
+            ),
+        )
+    ):
+        frame = wide_frame(data.reported, keys)
+        shown = [known[key] for key in keys if frame[key].notna().any()]
+        if shown:
+            on = zip(frame["experiment"], frame["test_data"], strict=True)
+            frame = with_contract(frame, [data.scores_of([name], test) for name, test in on])
+            formats = (Format("experiment", "Name"), Format("test_data", "Scored on"), *map(_format, shown))
+            caption = f"{words} {contract(data.scores, spread=True)}"
+            yield Table(slug, heading, caption, frame, formats, order=(12 + place,))
+
+
+def _format(measure: Measure) -> Format:
+    label = measure.label.removesuffix(", mean")
+    heading = f"{label} ({measure.unit})" if measure.unit else label
+    return Format(measure.key, heading, 1 if measure.unit else 4, level="dataset" if measure.pooled else "images")
+
+
+def _boundary_words(rules: ScoringRules) -> str:
+    return (
+        f"Agreement of outlines, mean over classes. Boundary IoU compares bands of {100 * rules.boundary_iou_share:g} % of the "
+        "diagonal inside the outlines; boundary F and surface Dice count outline pixels with a counterpart within the tolerance, "
+        "given in pixels or as a share of the diagonal; Hausdorff 95 (mean over images) and surface distance are in pixels, and "
+        "lower is better."
+    )
+
+
+def _error_words(rules: ScoringRules) -> str:
+    return (
+        "The three parts of lost IoU add up to 1 − IoU, class by class: wrong pixels near the true outline (the band of boundary "
+        "IoU), the other pixels that were missed, and the other pixels that were invented. Objects are connected parts of at "
+        f"least {rules.min_object_px} pixels: missed (no pixel found), spurious (touching no true object), merged and split "
+        "(parts too many for each object). All as means over classes; lower is better."
+    )
+
+
+def _part_words(rules: ScoringRules) -> str:
+    medium, large = rules.object_sizes_px
+    rare, common = (100 * share for share in FREQUENCIES)
+    return (
+        f"IoU of the pixels of small (below {medium:,} pixels), medium and large (from {large:,}) objects, and mIoU of classes "
+        f"with less than {rare:g} %, less than {common:g} %, and more of the true pixels. Expected calibration error is the mean "
+        f"distance between confidence and accuracy in {rules.calibration_bins} bins; lower is better."
+    )
+
+
+def lost_frame(reported: pd.DataFrame) -> pd.DataFrame:
+    """Kinds of lost IoU for the figure: experiment, test_data, boundary, missed, spurious (means over classes and seeds)."""
+    keys = [f"mean_lost_{kind}" for kind in KINDS]
+    frame = wide_frame(reported, keys)
+    frame = frame.rename(columns=dict(zip(keys, KINDS, strict=True)))
+    return frame.dropna(subset=list(KINDS))[[*KEYS, *KINDS]]
+
+
+def reliability_frame(sets: Iterable[CountSet]) -> pd.DataFrame:
+    """Reliability, bins of all seeds merged: experiment, test_data, bin, accuracy, confidence, share; empty bins left out."""
+    merged: dict[tuple[str, str], Any] = {}
+    for one in sets:
+        if one.in_domain and "calibration" in one.counts:
+            key = (one.experiment, str(one.about.test_data))
+            merged[key] = merged.get(key, 0) + measures.merge(one.counts["calibration"])
+    rows = []
+    for (experiment, test), counts in merged.items():
+        drawn = reliability(counts)
+        for place in np.flatnonzero(drawn.share > 0):
+            values = {key: getattr(drawn, key)[place] for key in ("accuracy", "confidence", "share")}
+            rows.append({"experiment": experiment, "test_data": test, "bin": int(place)} | values)
+    return pd.DataFrame(rows, columns=["experiment", "test_data", "bin", "accuracy", "confidence", "share"])
+
+
+def draw_lost(data: ReportData, lost: pd.DataFrame) -> Drawing:
+    """Figure 7: lost IoU by kind of error, an experiment a bar."""
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = new_figure(1.2 + 0.36 * len(lost))
+        rows, start = np.arange(len(lost)), np.zeros(len(lost))
+        for kind, colour in LOST:
+            values = lost[kind].to_numpy(float)
+            axes.barh(rows, values, 0.62, start, color=colour, label=kind)
+            for row, value in enumerate(values):
+                if value > 0.03:
+                    axes.text(
+                        start[row] + value / 2, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=INK
+                    )
+            start += values
+        cross = lost["train_data"] != lost["test_data"]
+        names = [
+            f"{e} on {d}" if x else e for e, d, x in zip(lost["experiment"], lost["test_data"], cross, strict=True)
+        ]
+        axes.set_yticks(rows, names)
+        axes.set(ylim=(len(lost) - 0.5, -0.5), xlabel="Lost IoU (1 − IoU, mean over classes)")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, handlelength=1)
+    told = "; ".join(f"{r.experiment}: {r.missed:.3f}, {r.spurious:.3f}, {r.boundary:.3f}" for r in lost.itertuples())
+    caption = (
+        "Where the missing IoU went, mean over classes and seeds: pixels missed and pixels invented away from the true "
+        f"outline, and wrong pixels at the outline. {contract(data.scores)}"
+    )
+    alt = f"Lost IoU missed, spurious, boundary. {told}."
+    return Drawing("figure7-lost", "Figure 7: Where IoU is lost", caption, alt, figure)
+
+
+def draw_reliability(data: ReportData, dataset: str, bins: pd.DataFrame) -> Drawing:
+    """Figure 8: accuracy against confidence, an experiment a line; beside it how many pixels each confidence has."""
+    with matplotlib.rc_context(STYLE):
+        experiments = list(dict.fromkeys(bins["experiment"]))
+        figure, (accuracy, share) = new_figure(4.4, 2)
+        accuracy.plot([0, 1], [0, 1], color=MUTED, lw=0.9, ls=(0, (4, 3)))
+        for experiment in experiments:
+            part = bins[bins["experiment"] == experiment]
+            style = {"color": data.colours[experiment], "lw": 1.6, "marker": "o", "ms": 4, "label": experiment}
+            accuracy.plot(part["confidence"], part["accuracy"], **style)
+            share.plot(part["confidence"], part["share"], **style)
+        accuracy.set(title="Share of pixels that are right", xlabel="Confidence", xlim=(0, 1.02), ylim=(0, 1.02))
+        share.set(title="Share of all pixels", xlabel="Confidence", xlim=(0, 1.02), yscale="log")
+        share.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        for axes in (accuracy, share):
+            axes.grid()
+        handles, labels = accuracy.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(len(experiments), 4), handlelength=1.4)
+    alt = (
+        f"Reliability of {', '.join(experiments)} on {dataset}: accuracy against confidence, and pixels by confidence."
+    )
+    caption = (
+        "Of the pixels of one confidence (the greatest softmax probability), how many are right. On the dashed line "
+        "confidence is what it says; below it, networks are too sure. Seeds merged. "
+        f"{contract(data.scores_of(experiments))}"
+    )
+    return Drawing(f"figure8-confidence-{dataset}", f"Figure 8: Confidence on {dataset}", caption, alt, figure)
+
+
+def content(data: ReportData) -> Iterator[Item]:
+    """The tables, and the figures that have something to show."""
+    yield from error_tables(data)
+    lost = lost_frame(data.reported)
+    if len(lost):
+        yield draw_lost(data, lost)
+    for dataset, bins in reliability_frame(data.sets).groupby("test_data", sort=False):
+        yield draw_reliability(data, str(dataset), bins)
+
+
+SECTION = Section("faults", "What went wrong", 80, content)

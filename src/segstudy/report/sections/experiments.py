@@ -1,0 +1,45 @@
+"""What each experiment is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from segstudy.report.frames import ReportData
+from segstudy.report.section import Item, Section
+from segstudy.report.table import Format, Table, named
+
+
+def configurations_table(data: ReportData) -> Table:
+    """Table 2: every experiment's configuration."""
+    frame = named(data.experiments)
+    stride = [f"{v:.0f}" if v == v and v is not None else "N/A" for v in frame["output_stride"]]
+    columns = ["experiment", "model", "dataset", "encoder", "weights", "output_stride", "input_size", "note"]
+    frame = frame.assign(output_stride=stride)[[*columns, "epochs", "chosen", "state"]]
+    formats = (
+        Format("experiment", "Name"),
+        Format("model", "Model"),
+        Format("dataset", "Dataset"),
+        Format("encoder", "Backbone"),
+        Format("weights", "Pre-trained"),
+        Format("output_stride", "OS"),
+        Format("input_size", "Input", 0),
+        Format("note", "Notes"),
+        Format("epochs", "Epochs", 0),
+        Format("chosen", "Chosen"),
+        Format("state", "State"),
+    )
+    caption = (
+        "Every experiment. OS is the encoder's output stride (N/A where the study sets none), Input the side of the "
+        "square network input in pixels, Chosen the epoch whose weights are scored, of so many epochs of training "
+        "(imported: trained elsewhere, the epoch as its file says). An ablation changes the architecture or a core "
+        "component, a hyperparameter a training or configuration setting."
+    )
+    return Table("configurations", "Experiments and their configurations", caption, frame, formats, order=(2,))
+
+
+def content(data: ReportData) -> Iterator[Item]:
+    """The table alone."""
+    yield configurations_table(data)
+
+
+SECTION = Section("experiments", "Experiments", 30, content)

@@ -1,0 +1,143 @@
+"""Training: curves, and what choosing the epoch did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from segstudy.data.core import IGNORE
+from segstudy.report.contract import LEVELS, contract
+from segstudy.report.figure import PAPER, STYLE, Drawing, new_figure, spread
+from segstudy.report.frames import ReportData, over_seeds
+from segstudy.report.section import Item, Section, not_drawn, trained_on
+from segstudy.report.table import Format, Table, with_contract
+from segstudy.results import StudyResults
+
+PANELS = (("loss", "Training loss"), ("select_miou", "mIoU on the split that chooses the epoch"))
+
+
+def curves_frame(results: StudyResults) -> pd.DataFrame:
+    """Every epoch of every run: experiment, seed, and the fields of :class:`~segstudy.records.Epoch`."""
+    return pd.DataFrame(
+        [
+            {"experiment": r.run.experiment, "seed": r.run.seed, **epoch.model_dump()}
+            for r in results.runs
+            for epoch in r.epochs
+        ]
+    )
+
+
+def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """What choosing the epoch did, a run a row: reported-split mIoU (at input size) of three epochs.
+
+    ``last``, ``chosen`` (on the split that chooses) and ``best`` (as if chosen on the reported split); ``optimism_points``
+    is best minus chosen, in points of mIoU (hundredths): what the review's habit would have added. Imported runs, and runs
+    that did not record the reported split, have NaN.
+    """
+    keys = ["experiment", "seed", "dataset", "state"]
+    if curves.empty or "report_miou" not in curves:
+        return runs[keys].assign(**dict.fromkeys(("last", "chosen", "best", "optimism_points"), np.nan))
+    rows = []
+    for (experiment, seed), run in curves.groupby(["experiment", "seed"], sort=False):
+        scored = run.dropna(subset=["report_miou", "select_miou"])
+        reported, select = scored["report_miou"].astype(float), scored["select_miou"].astype(float)
+        known = len(scored) > 0
+        chosen = float(reported.iloc[int(select.to_numpy().argmax())]) if known else np.nan
+        best, last = (float(reported.max()), float(reported.iloc[-1])) if known else (np.nan, np.nan)
+        values = {"last": last, "chosen": chosen, "best": best, "optimism_points": 100 * (best - chosen)}
+        rows.append({"experiment": experiment, "seed": seed, **values})
+    return runs[keys].merge(pd.DataFrame(rows), on=["experiment", "seed"], how="left")
+
+
+def selection_table(data: ReportData, selection: pd.DataFrame) -> Table:
+    """Last, chosen and best-on-reported epochs, and what choosing on the reported split would have added."""
+    values = ["last", "chosen", "best", "optimism_points"]
+    frame = over_seeds(selection, ["experiment", "dataset"], values)
+    at_input = [data.scores_of([name]).assign(resolution="input") for name in frame["experiment"]]
+    frame = with_contract(frame, at_input)
+    best = "epoch best on the reported split itself"
+    formats = (
+        Format("experiment", "Name"),
+        Format("dataset", "Dataset"),
+        Format("last", "Last epoch", 4, level="dataset", choice="the last epoch"),
+        Format("chosen", "Chosen epoch", 4, level="dataset"),
+        Format("best", "Best on reported", 4, level="dataset", choice=best),
+        Format(
+            "optimism_points", "Optimism (points)", 2, signed=True, level="dataset", choice=f"{best} minus chosen epoch"
+        ),
+    )
+    paper = data.plan.study.protocol == "paper"
+    caption = (
+        "mIoU of the reported split after three epochs of the same training: the last, the one "
+        "that was chosen, and the one that scores best on the reported split itself. Optimism is the last of these minus the "
+        "chosen, in points (hundredths): what choosing on the reported split adds to a score without any better network."
+        + (" This study chose on the reported split, so its scores contain it." if paper else "")
+        + f" {contract(pd.concat(at_input), spread=True)}"
+    )
+    return Table("selection", "What choosing the epoch did", caption, frame, formats, order=(11,))
+
+
+def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawing:
+    """Figure 3: loss and mIoU on the split that chooses, epoch by epoch; the chosen epoch is a dot."""
+    colours = data.colours
+    with matplotlib.rc_context(STYLE):
+        figure, panels = new_figure(3.6, 2)
+        experiments = [str(name) for name in dict.fromkeys(curves["experiment"])]
+        for axes, (key, title) in zip(panels, PANELS, strict=True):
+            ends = {}
+            for (experiment, _), run in curves.groupby(["experiment", "seed"], sort=False):
+                axes.plot(run["epoch"], run[key], color=colours[str(experiment)], lw=1.6, alpha=0.9)
+                chosen = run[run["chosen"]]
+                axes.plot(chosen["epoch"], chosen[key], "o", ms=6, color=colours[str(experiment)], mec=PAPER, mew=1.2)
+                ends[str(experiment)] = (float(run["epoch"].iloc[-1]), float(run[key].iloc[-1]))
+            axes.set(title=title, xlabel="Epoch")
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            last = max(int(curves["epoch"].max()), 2)
+            axes.set_xlim(1 - 0.03 * last, last * 1.03)
+            axes.margins(y=0.08)
+            if key == "select_miou":
+                label_ends(axes, ends, colours)
+    alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
+    caption = (
+        "Every epoch of every run, unsmoothed; a dot marks the chosen epoch. The right panel's split is the one that "
+        f"chooses the epoch, scored at the network's input size, {LEVELS['dataset']}; pixels labelled {IGNORE} are "
+        f"ignored.{not_drawn(data, trained_on(data, dataset), experiments)}"
+    )
+    return Drawing(f"figure3-training-{dataset}", f"Figure 3: Training on {dataset}", caption, alt, figure)
+
+
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
+    """Name each line at its right end, with a thin rule where the name had to move."""
+    bottom, top = axes.get_ylim()
+    places = spread([y for _, y in ends.values()], 0.065 * (top - bottom))
+    for (experiment, (x, y)), place in zip(ends.items(), places, strict=True):
+        axes.annotate(
+            experiment,
+            xy=(x, y),
+            xytext=(1.05, (place - bottom) / (top - bottom)),
+            textcoords=axes.transAxes,
+            va="center",
+            fontsize=8.5,
+            arrowprops={"arrowstyle": "-", "color": colours[experiment], "lw": 0.9, "shrinkA": 1, "shrinkB": 3},
+        )
+
+
+def content(data: ReportData) -> Iterator[Item]:
+    """What choosing the epoch did, and curves for every dataset that was trained on."""
+    curves = curves_frame(data.results)
+    yield selection_table(data, selection_frame(curves, data.runs))
+    if curves.empty:
+        return
+    curves = curves.merge(data.runs[["experiment", "seed", "dataset", "chosen_epoch"]], on=["experiment", "seed"])
+    curves = curves.assign(chosen=curves["epoch"] == curves["chosen_epoch"])
+    for dataset, group in curves.groupby("dataset", sort=False):
+        yield draw_training(data, str(dataset), group)
+
+
+SECTION = Section("training", "Training", 90, content)

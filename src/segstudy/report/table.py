@@ -1,0 +1,272 @@
+"""The report's tables: data frames with the way they are printed, and their writers for CSV, Markdown and LaTeX.
+
+Nothing is computed here but words. A CSV holds every column and row at full precision; the other forms print the
+columns of ``formats``, rounded half to even, and only the rows that the frame marks as ``printed``. What a row's scores
+rest on stands in the frame's columns ``scored`` and ``choice``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+from tabulate import LATEX_ESCAPE_RULES, tabulate
+
+from segstudy.report.contract import choice_words, number_words, scored_words
+
+GAP = "–"
+
+ARCHITECTURES = {
+    "unet": "U-Net",
+    "unetplusplus": "U-Net++",
+    "manet": "MA-Net",
+    "linknet": "LinkNet",
+    "fpn": "FPN",
+    "pspnet": "PSPNet",
+    "pan": "PAN",
+    "deeplabv3": "DeepLabV3",
+    "deeplabv3plus": "DeepLabV3+",
+    "upernet": "UPerNet",
+    "segformer": "SegFormer",
+    "dpt": "DPT",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one column of a frame is printed: text, or a number with ``places`` decimals.
+
+    Attributes
+    ----------
+    key, label
+        The frame's column, and its heading.
+    places, signed, suffix
+        Decimals (None: text), whether a plus is printed, and what follows the number.
+    bounds
+        Columns of an interval that is printed behind the number.
+    mark
+        Column of a word that is printed behind all that.
+    level
+        Of a score, the level it is taken at; empty for what is none.
+    scored, choice
+        Where it was scored and what chose the epoch, where that is not what the row's ``scored`` and ``choice`` say.
+
+    """
+
+    key: str
+    label: str
+    places: int | None = None
+    signed: bool = False
+    suffix: str = ""
+    bounds: tuple[str, str] | None = None
+    mark: str = ""
+    level: str = ""
+    scored: str = ""
+    choice: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed value.
+
+    ``exact`` is the value at full precision, ``number`` what it sorts by (None: by its text), ``contract`` what a score
+    rests on.
+    """
+
+    text: str
+    exact: str = ""
+    number: float | None = None
+    contract: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame, what it is called, and how its columns are printed.
+
+    Attributes
+    ----------
+    slug, heading
+        What it is about: in its file's name, and in its title.
+    caption, frame, formats
+        The words below it, its rows, and its printed columns.
+    order
+        Where it stands among the numbered tables of all sections: the paper's come first, as in the paper. Tables of
+        equal order share a number.
+    number
+        Given by :func:`numbered`.
+
+    """
+
+    slug: str
+    heading: str
+    caption: str
+    frame: pd.DataFrame
+    formats: tuple[Format, ...]
+    order: tuple[int, ...]
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.number}-{self.slug}"
+
+    @property
+    def title(self) -> str:
+        """Number and heading."""
+        return f"Table {self.number}: {self.heading}"
+
+    def rows(self) -> list[list[Cell]]:
+        """Printed cells, row by row."""
+        frame = self.frame[self.frame["printed"]] if "printed" in self.frame else self.frame
+        return [[format_cell(row, column) for column in self.formats] for row in frame.to_dict("records")]
+
+
+def numbered(tables: Sequence[Table]) -> list[Table]:
+    """The tables in their order, each with its number."""
+    orders = sorted({table.order for table in tables})
+    return [
+        replace(table, number=orders.index(table.order) + 1) for table in sorted(tables, key=lambda table: table.order)
+    ]
+
+
+SCORES = (
+    Format("miou", "mIoU", 4, level="dataset"),
+    Format("mdice", "mDice", 4, level="dataset"),
+    Format("pixel_accuracy", "Pixel acc.", 4, level="dataset"),
+    Format("mean_class_accuracy", "Mean class acc.", 4, level="dataset"),
+)
+ACCURACIES = (
+    "Pixel acc. is the share of all pixels that are right (the review calls it mPA); "
+    "Mean class acc. is the share of each class's pixels that were found, averaged over classes."
+)
+
+
+def format_cell(row: dict[Any, Any], column: Format) -> Cell:
+    """Print one value; a missing one is a dash."""
+    value = row.get(column.key)
+    if column.places is None:
+        missing = value is None or value != value or value == ""
+        return Cell(GAP if missing else str(value))
+    if value is None or math.isnan(value):
+        return Cell(GAP)
+    text, exact = number_text(value, column.places, column.signed), repr(float(value))
+    spread = row.get(f"{column.key}_sd", math.nan)
+    if column.bounds is not None:
+        low, high = (float(row[key]) for key in column.bounds)
+        text += f" [{GAP}]" if math.isnan(low) else f" {interval_text(low, high, column.places, column.signed)}"
+        exact += "" if math.isnan(low) else f" [{low!r}, {high!r}]"
+    elif not math.isnan(spread):
+        text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
+    text += column.suffix + (f" {row[column.mark]}" if column.mark and row[column.mark] else "")
+    rests_on = column.scored or row.get("scored", ""), column.choice or row.get("choice", "")
+    words = number_words(column.level, *rests_on) if column.level else ""
+    return Cell(text, exact, float(value), words)
+
+
+def number_text(value: float, places: int = 4, signed: bool = False) -> str:
+    """A number as tables print it, with a true minus; a dash for none.
+
+    >>> number_text(-0.25, 2, True), number_text(float("nan"))
+    ('−0.25', '–')
+    """
+    if math.isnan(value):
+        return GAP
+    text = f"{value:{'+' if signed else ''}.{places}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-+")
+
+
+def interval_text(low: float, high: float, places: int = 4, signed: bool = False) -> str:
+    """Both bounds in brackets, on one line; a dash where there is no interval.
+
+    >>> interval_text(0.5, 0.75, 2)
+    '[0.50,\xa00.75]'
+    """
+    if math.isnan(low) or math.isnan(high):
+        return GAP
+    return f"[{number_text(low, places, signed)},\N{NO-BREAK SPACE}{number_text(high, places, signed)}]"
+
+
+def with_contract(frame: pd.DataFrame, rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """``frame`` with what each of its rows rests on, from the rows of the score frame that it stands for."""
+    return frame.assign(scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)))
+
+
+def state_column(frame: pd.DataFrame) -> tuple[Format, ...]:
+    """A column for states, wherever not everything is done."""
+    return () if (frame["state"] == "done").all() else (Format("state", "State"),)
+
+
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Experiments with ``model``, the architecture as people write it."""
+    return frame.assign(model=frame["arch"].map(lambda arch: ARCHITECTURES.get(arch.lower(), arch)))
+
+
+def scored_columns(frame: pd.DataFrame, front: Sequence[str]) -> pd.DataFrame:
+    """The columns in ``front``, then everything from the scores on."""
+    columns = list(frame.columns)
+    last = [column for column in columns[columns.index("seeds") :] if column not in front]
+    return frame[[*front, "state", *last]]
+
+
+def mark_confounded(frame: pd.DataFrame) -> list[str]:
+    """What each variant changes, marked where it is more than one thing."""
+    return [f"{v} (confounded)" if c else v for v, c in zip(frame["variant"], frame["confounded"], strict=True)]
+
+
+def csv_text(table: Table) -> str:
+    """All columns and rows at full precision."""
+    return table.frame.to_csv(index=False, lineterminator="\n")
+
+
+def _aligned(table: Table, rows: list[list[str]], style: str) -> str:
+    """Printed cells under their headings; numbers to the right."""
+    align = ["left" if column.places is None else "right" for column in table.formats]
+    headers = [column.label for column in table.formats]
+    return tabulate(rows, headers, tablefmt=style, colalign=align if rows else None, disable_numparse=True)
+
+
+def markdown_text(table: Table) -> str:
+    """A heading, a pipe table, the caption."""
+    rows = [[cell.text.replace("|", "\\|") for cell in row] for row in table.rows()]
+    return f"### {table.title}\n\n{_aligned(table, rows, 'pipe')}\n\n{table.caption}\n"
+
+
+# Characters beyond ASCII that occur in tables and captions, as LaTeX writes them.
+TEX: dict[str, str | int | None] = {
+    "\N{NO-BREAK SPACE}": "~",
+    "→": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "–": "--",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "“": "``",
+    "”": "''",
+}
+
+
+def escape_tex(text: str) -> str:
+    r"""Text that LaTeX prints as it stands.
+
+    >>> escape_tex("a_b 5%")
+    'a\\_b 5\\%'
+    """
+    escaped = "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)
+    return escaped.translate(str.maketrans(TEX))
+
+
+def latex_text(table: Table) -> str:
+    r"""A ``table`` float for the ``booktabs`` package; ``\label`` is ``tab:<name>``."""
+    rows = [[cell.text for cell in row] for row in table.rows()]
+    body = _aligned(table, rows, "latex_booktabs").translate(str.maketrans(TEX))
+    return (
+        "% \\usepackage{booktabs}\n"
+        "\\begin{table}\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n"
+        f"  \\caption{{{escape_tex(table.heading)}. {escape_tex(table.caption)}}}\n  \\label{{tab:{table.name}}}\n"
+        f"{body}\n\\end{{table}}\n"
+    )
