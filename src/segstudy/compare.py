@@ -121,7 +121,7 @@ def compare_results(
 
     """
     known: dict[Path, StudyResults] = {}
-    named = [_named(name, out, settings, known) for name in (a, b)]
+    named = _short([_named(name, out, settings, known) for name in (a, b)])
     first, second = (side_of_file(Path(one)) if isinstance(one, str) else side_of_runs(one, on) for one in named)
     wanted, questions = measure_of(first, measure), 1
     family = _family(*named) if on is None and wanted is PRIMARY else None
@@ -141,6 +141,16 @@ def _named(name: str, out: Path | None, settings: Sequence[str], known: dict[Pat
     if store.root not in known:
         known[store.root] = read_results(store, plan)
     return Named(name, experiment, seed, known[store.root])
+
+
+def _short(named: list[Named | str]) -> list[Named | str]:
+    """Two experiments of one study, called by their own names, as its report calls them."""
+    if (
+        any(isinstance(one, str) for one in named)
+        or len({id(one.results) for one in named if not isinstance(one, str)}) > 1
+    ):
+        return named
+    return [replace(one, name=one.name.rpartition(":")[2]) for one in named if not isinstance(one, str)]
 
 
 def _family(a: Named | str, b: Named | str) -> Comparison | None:
@@ -192,9 +202,15 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "p_holm": finite(comparison.p_holm),
         "verdict": comparison.verdict,
         "changes": [{"key": key, "a": ours, "b": theirs} for key, (ours, theirs) in (comparison.changes or {}).items()],
-        "flags": list(comparison.flags),
+        "flags": [*_confounded(comparison), *comparison.flags],
         "classes": _class_records(comparison),
     }
+
+
+def _confounded(comparison: Comparison) -> list[str]:
+    """What is said where more than one setting differs; a report marks the variant as confounded."""
+    number = len(comparison.changes or {})
+    return [f"{number} settings differ, so the difference cannot be put down to one of them"] * comparison.confounded
 
 
 def _side_record(side: Side, comparison: Comparison) -> dict[str, Any]:

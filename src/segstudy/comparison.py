@@ -265,6 +265,7 @@ def compare(
     flags = tuple(_flags(a, b, changes)) if a.sets and b.sets else (*a.notes, *b.notes)
     if found_problems or not a.sets or not b.sets:
         return Comparison(a, b, measure, found_problems, flags, changes, None, questions)
+    flags += tuple(_unknown_truth(a, b))
     ours, theirs = a.networks(measure.counts), b.networks(measure.counts)
     found = difference_of(
         ours,
@@ -396,8 +397,6 @@ def _other_truth(a: CountSet, b: CountSet, names: tuple[str, str]) -> Problem | 
 def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
     """Everything that differs besides one declared factor, or that cannot be known."""
     flags = [*a.notes, *b.notes]
-    if len(changes) > 1:
-        flags.append(f"{len(changes)} settings differ, so that no difference can be put down to one of them")
     flags += [f"{side.name}: how its masks came about is not recorded" for side in (a, b) if side.first.record is None]
     ours, theirs = ([one.record for one in side.sets if one.record is not None] for side in (a, b))
     flags += differing(ours, theirs, changes)
@@ -409,7 +408,7 @@ def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
         flags.append("outlines and objects were counted with other tolerances")
     if None not in (a.first.groups, b.first.groups) and a.first.groups != b.first.groups:
         flags.append(f"images are grouped in another way in {b.name}; the groups of {a.name} are used")
-    return flags + _unknown_truth(a, b)
+    return flags
 
 
 def _unknown_truth(a: Side, b: Side) -> list[str]:

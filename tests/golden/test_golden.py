@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from segstudy.report.results import read_evaluations, results_frame
 
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import Run, make_plan
+from segstudy.report.frames import results_frame
+from segstudy.results import read_results
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study
 from segstudy.store import Store
@@ -86,7 +87,7 @@ def golden_frame(folder: Path) -> pd.DataFrame:
             ids = np.array([f"image{k}" for k in range(5)])
             arrays = {"confusion": own, "ids": ids, **details(run, scoring.dataset)}
             write_arrays(place.evaluation(scoring.dataset, "test"), arrays, meta)
-    return results_frame(plan, read_evaluations(store, plan))
+    return results_frame(plan, read_results(store, plan).sets)
 
 
 def test_numbers_are_those_of_the_golden_file(tmp_path):

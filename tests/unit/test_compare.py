@@ -11,21 +11,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from segstudy.report.results import CONTRACT
 
-from segstudy.compare import Side, compare_sides, side_of_file, side_of_runs
+from segstudy.compare import Named, checked, comparison_record, measure_of, side_of_file, side_of_runs
+from segstudy.comparison import Side, compare
 from segstudy.errors import DataError, SpecError, StoreError
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import make_plan
+from segstudy.results import read_results
 from segstudy.schema import ScoringRules
 from segstudy.score import ELSEWHERE
 from segstudy.scorecard import comparison_text
 from segstudy.spec import load_study
 from segstudy.store import Store
 
+CONTRACT = {"absent_classes": "left out", "background": "a class", "ignore": 255}
 NUM_IMAGES = 24
 IDS = [f"p{k % 6}-{k:02d}" for k in range(NUM_IMAGES)]
 CLASSES = ["background", "polyp"]
+
+
+def compare_sides(a: Side, b: Side, measure: str = "miou") -> dict[str, Any]:
+    return comparison_record(checked(compare(a, b, measure_of(a, measure))))
 
 
 def confusions(wrong: int, seed: int = 0, number: int = NUM_IMAGES) -> np.ndarray:
@@ -124,7 +130,7 @@ def test_an_image_of_one_side_alone_is_an_error_that_names_it(side: Callable[...
     short = side(confusions(5, number=23), ids=[*IDS[:22], "q"])
     with pytest.raises(
         DataError,
-        match=r"not scored on the same images:\n  1 only in .*a\.npz: q\n  2 only in .*b\.npz: p4-22, p5-23\n",
+        match=r"cannot be compared:\nscored on other images:\n  1 only in .*a\.npz: q\n  2 only in .*b\.npz: p4-22, p5-23\n",
     ):
         compare_sides(short, side(confusions(5)))
 
@@ -133,7 +139,7 @@ def test_other_true_masks_are_an_error_that_names_the_images(side: Callable[...,
     other = confusions(5)
     other[3] = [[290, 0], [0, 110]]
     with pytest.raises(
-        DataError, match=r"in 1 of 24 images: p3-03\n  p3-03 has 300 pixels of background in .*, 290 in "
+        DataError, match=r"true masks:\n  in 1 of 24 images: p3-03\n  p3-03 has 300 pixels of background in .*, 290 in "
     ):
         compare_sides(side(confusions(5)), side(other))
 
@@ -141,10 +147,13 @@ def test_other_true_masks_are_an_error_that_names_the_images(side: Callable[...,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resolution": "input", "input_size": 256}, r"the resolution of the two differ"),
+        (
+            {"resolution": "input", "input_size": 256},
+            r"scored on masks of different sizes:\n.*own size\n.*input size, 256 px",
+        ),
         (
             {"classes": ["background", "person"]},
-            r"the classes of the two differ.*\n  .*background, polyp\n  .*background, person",
+            r"scored with different classes:\n  .*background, polyp\n  .*background, person",
         ),
     ],
 )
@@ -157,7 +166,7 @@ def test_numbers_of_another_contract_are_not_compared(
 
 def test_input_sizes_must_agree_where_masks_were_shrunk(side: Callable[..., Side]) -> None:
     sizes = [side(confusions(5), resolution="input", input_size=size) for size in (256, 512)]
-    with pytest.raises(DataError, match=r"the input size of the two differ.*\n  .*: 256\n  .*: 512"):
+    with pytest.raises(DataError, match=r"scored on masks of different sizes:\n  .*, 256 px\n  .*, 512 px"):
         compare_sides(*sizes)
 
 
@@ -166,7 +175,7 @@ def test_unknown_measures_and_missing_counts(side: Callable[..., Side]) -> None:
         SpecError, match=r"--measure mIoU: no such measure \(did you mean 'miou'\?\); there are miou, mdice"
     ):
         compare_sides(side(confusions(5)), side(confusions(5)), "mIoU")
-    with pytest.raises(DataError, match=r"npz: holds no counts for Boundary IoU, mean; score it again"):
+    with pytest.raises(DataError, match=r"npz holds no counts for Boundary IoU, mean\nScore it again"):
         compare_sides(side(confusions(5)), side(confusions(5)), "mean_boundary_iou")
 
 
@@ -180,7 +189,7 @@ def with_bands(path: Path, **rules: Any) -> Side:
 def test_outlines_that_were_counted_differently_are_not_compared(tmp_path: Path) -> None:
     sides = with_bands(tmp_path / "a.npz"), with_bands(tmp_path / "b.npz", boundary_iou_share=0.01)
     with pytest.raises(
-        DataError, match=r"Boundary IoU, mean: .* differently \(boundary_iou_share 0\.02 against 0\.01\)"
+        DataError, match=r"Boundary IoU, mean was counted differently:\n  boundary_iou_share 0\.02 against 0\.01"
     ):
         compare_sides(*sides, "mean_boundary_iou")
     assert "outlines and objects were counted with other tolerances" in compare_sides(*sides)["flags"]
@@ -229,13 +238,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def test_unknown_origins_and_differing_metadata_are_flagged(side: Callable[..., Side]) -> None:
-    a = side(confusions(5), selected_on="kvasir/holdout", data_fingerprint="aa")
-    b = side(confusions(20), selected_on="kvasir/test", data_fingerprint="bb")
+    a, b = side(confusions(5), selected_on="kvasir/holdout"), side(confusions(20), selected_on="kvasir/test")
     assert compare_sides(a, b)["flags"] == [
         f"{a.name}: how its masks came about is not recorded",
         f"{b.name}: how its masks came about is not recorded",
         "epoch chosen on kvasir/holdout against kvasir/test",
-        "images or masks that were scored differ in content",
+        f"{a.name}, {b.name}: written without hashes of the true masks, so only their pixels by class were compared",
     ]
 
 
@@ -272,6 +280,7 @@ class Runs:
             "split": "test",
             "selected_on": "polyps/holdout",
             "seed": seed,
+            "data_fingerprint": f"files of {on}",
             "evaluation_hash": next(scoring.evaluation_hash for scoring in run.scored_on if scoring.dataset == on),
         }
         path = folder.evaluation(on, "test")
@@ -279,7 +288,8 @@ class Runs:
         return path
 
     def side(self, experiment: str, seed: int | None = None, on: str | None = None) -> Side:
-        return side_of_runs(f"study.yaml:{experiment}", self.store, self.plan.select([experiment], seed), on)
+        results = read_results(self.store, self.plan)
+        return side_of_runs(Named(f"study.yaml:{experiment}", experiment, seed, results), on)
 
 
 @pytest.fixture
@@ -324,14 +334,16 @@ def test_cross_evaluations_are_named(runs: Runs) -> None:
     assert record["a"]["value"] == pytest.approx(
         compare_sides(runs.side("unet34", 1, "folk"), runs.side("unet34", 1, "folk"))["b"]["value"]
     )
-    with pytest.raises(SpecError, match=r"is not scored on 'folks' \(did you mean 'folk'\?\); it is on polyps, folk"):
+    with pytest.raises(
+        SpecError, match=r"is not scored on 'folks' \(did you mean 'folk'\?\); it is scored on polyps, folk"
+    ):
         runs.side("unet", 1, "folks")
 
 
 def test_missing_seeds_are_said(runs: Runs) -> None:
     runs.store.run("unet34", 2).config.unlink()
     record = compare_sides(runs.side("unet34"), runs.side("unet"))
-    assert record["flags"][0] == "study.yaml:unet34: without unet34/seed2, not scored yet"
+    assert record["flags"][0] == "unet34: without unet34/seed2, not scored yet"
     assert record["a"]["seeds"] == [1]
 
 
@@ -354,7 +366,7 @@ def test_several_changes_are_confounded(runs: Runs) -> None:
     values = runs.plan.first("unet34").config.values() | {"recipe.epochs": 7}
     path = runs.add("unet34", 1, 6, values=values)
     flags = compare_sides(side_of_file(path), runs.side("unet", 1))["flags"]
-    assert flags == ["2 settings differ, so that no difference can be put down to one of them"]
+    assert flags == ["2 settings differ, so the difference cannot be put down to one of them"]
 
 
 # For people

@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from segstudy.report.contrasts import collect_frames
-from segstudy.report.diagnosis import reliability_frame
-from segstudy.report.evidence import NOT_COMPARABLE, selection_frame
-from segstudy.report.planning import requirements
-from segstudy.report.results import read_evaluations
-from segstudy.report.tables import Table, interval_text, number_text
 
 from segstudy import measures
+from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import SegstudyError
 from segstudy.files import read_arrays, write_arrays, write_sums, write_text, write_yaml
 from segstudy.plan import IMPORTED, Plan, make_plan
+from segstudy.planning import requirements
 from segstudy.report.build import build_report, every_table
 from segstudy.report.contract import contract
+from segstudy.report.frames import ReportData, estimates_frame
+from segstudy.report.sections.errors import reliability_frame
+from segstudy.report.sections.training import selection_frame
+from segstudy.report.table import Table, interval_text, number_text
+from segstudy.results import read_results
 from segstudy.spec import parse_study
 from segstudy.stats.comparison import compare
 from segstudy.stats.planning import ONE_SEED
@@ -83,6 +84,7 @@ def fill(store: Store, plan: Plan, record: dict[str, dict[str, Any]] | None = No
             "palette": [[0, 0, 0], [255, 255, 255]],
             "input_size": run.config.recipe.input_size,
             "evaluation_hash": run.evaluation_hash,
+            "data_fingerprint": "cc",
         }
         ids = np.array([f"image{k}" for k in range(NUM_IMAGES)])
         counts = {"confusion": counts_of(run.experiment, run.seed), "ids": ids, **arrays}
@@ -90,8 +92,12 @@ def fill(store: Store, plan: Plan, record: dict[str, dict[str, Any]] | None = No
         write_sums(folder.path)
 
 
+def data_of(store: Store, plan: Plan) -> ReportData:
+    return ReportData(read_results(store, plan))
+
+
 def tables_of(store: Store, plan: Plan) -> dict[str, Table]:
-    return {re.sub(r"^\d+-", "", table.name): table for table in every_table(collect_frames(store, plan))}
+    return {re.sub(r"^\d+-", "", table.name): table for table in every_table(data_of(store, plan))}
 
 
 def printed(table: Table) -> list[list[str]]:
@@ -106,7 +112,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Plan]:
 
 
 def test_verdicts_say_what_the_counts_were_made_to_show(filled: tuple[Store, Plan]) -> None:
-    frame = collect_frames(*filled).effects.set_index("experiment")
+    frame = data_of(*filled).effects.set_index("experiment")
     assert frame.loc["good", "verdict"] == "better"
     assert frame.loc["same", "verdict"] == "not distinguishable"
     assert frame.loc["good", "low"] > 0
@@ -119,8 +125,10 @@ def test_verdicts_say_what_the_counts_were_made_to_show(filled: tuple[Store, Pla
 
 
 def test_estimates_are_means_over_seeds_with_an_interval_around(filled: tuple[Store, Plan]) -> None:
-    frames = collect_frames(*filled)
-    rows = frames.uncertainty[frames.uncertainty["measure"] == "pixel_accuracy"].set_index("experiment")
+    frames = data_of(*filled)
+    rows = estimates_frame(frames.results)[estimates_frame(frames.results)["measure"] == "pixel_accuracy"].set_index(
+        "experiment"
+    )
     by_hand = [np.einsum("nii->", counts_of("good", seed)) / (400 * NUM_IMAGES) for seed in (1, 2, 3)]
     assert rows.loc["good", "value"] == pytest.approx(np.mean(by_hand), abs=1e-12)
     assert rows.loc["good", "seed_sd"] == pytest.approx(np.std(by_hand, ddof=1), abs=1e-12)
@@ -164,7 +172,7 @@ def test_could_have_seen_counts_all_comparisons_that_can_be_made(tmp_path: Path)
     for protocol, questions in (("held-out", 3), ("paper", 2)):
         store, plan = Store(tmp_path / protocol), plan_of(protocol=protocol)
         fill(store, plan)
-        frame = collect_frames(store, plan).effects.set_index("experiment")
+        frame = data_of(store, plan).effects.set_index("experiment")
         assert set(frame["questions"]) == {questions}
         sides = [{s: counts_of(name, s) for s in (1, 2, 3)} for name in ("good", "base")]
         alone = compare(*sides, measures.mean_iou, np.random.default_rng(0), level=1 - 0.05 / questions)
@@ -192,7 +200,7 @@ def test_verdicts_count_comparisons_that_are_not_done_yet(filled: tuple[Store, P
     fill(store, plan)
     for seed in (1, 2, 3):
         store.run("same", seed).evaluation("spot", "test").unlink()
-    before, after = (collect_frames(one, plan).effects.set_index("experiment") for one in (store, filled[0]))
+    before, after = (data_of(one, plan).effects.set_index("experiment") for one in (store, filled[0]))
     assert before.loc["same", "verdict"] == "" and math.isnan(before.loc["same", "p_holm"])
     assert set(before["questions"].dropna()) == set(after["questions"]) == {3}
     for name in ("good", "large"):
@@ -201,7 +209,7 @@ def test_verdicts_count_comparisons_that_are_not_done_yet(filled: tuple[Store, P
     tables = tables_of(store, plan)
     assert "the study's 3 comparisons" in tables["comparisons"].caption
     assert "No result yet: same (" in tables["class-effects-base"].caption
-    rows = requirements(store, plan, 0.8, 0.05)
+    rows = requirements(data_of(store, plan).results, 0.8, 0.05)
     assert {row["questions"] for row in rows} == {3} and rows[0]["level"] == pytest.approx(1 - 0.05 / 3)
 
 
@@ -225,7 +233,7 @@ def test_confounded_variants_and_what_else_differs_are_marked_class_by_class(tmp
     fill(Store(tmp_path), plan, {"good": {"precision": "bf16-mixed"}})
     table = tables_of(Store(tmp_path), plan)["class-effects-base"]
     assert "Δ same (confounded)" in [column.label for column in table.formats]
-    assert "good also differs in: precision 32-true against bf16-mixed." in table.caption
+    assert "good also differs in: precision bf16-mixed against 32-true." in table.caption
 
 
 def test_captions_of_cross_rows_and_imported_runs_say_what_chose_the_epoch() -> None:
@@ -260,12 +268,12 @@ def test_seeds_scored_on_different_images_have_a_mean_without_interval(tmp_path:
     fill(store, plan)
     path = store.run("base", 2).evaluation("spot", "test")
     arrays, meta = read_arrays(path)
-    write_arrays(path, arrays | {"ids": arrays["ids"][::-1]}, meta)
-    frames = collect_frames(store, plan)
-    for frame in (frames.uncertainty, frames.classes):
+    write_arrays(path, arrays | {"ids": np.array([f"other{k}" for k in range(NUM_IMAGES)])}, meta)
+    frames = data_of(store, plan)
+    for frame in (estimates_frame(frames.results), frames.class_scores):
         rows = frame[frame["experiment"] == "base"]
         assert rows["value"].notna().any() and rows["low"].isna().all()
-        assert set(rows["reason"]) == {"the seeds were scored on different images"}
+        assert set(rows["reason"]) == {"the seeds were scored on other images"}
     assert build_report(store, plan).is_file()
 
 
@@ -279,10 +287,10 @@ def test_one_seed_speaks_of_these_networks_only(tmp_path: Path) -> None:
 
 
 def test_input_size_is_compared_at_native_size_only(filled: tuple[Store, Plan], tmp_path: Path) -> None:
-    assert collect_frames(*filled).effects.set_index("experiment").loc["large", "verdict"] != NOT_COMPARABLE
+    assert data_of(*filled).effects.set_index("experiment").loc["large", "verdict"] != NOT_COMPARABLE
     plan = plan_of(protocol="paper")
     fill(Store(tmp_path), plan)
-    frame = collect_frames(Store(tmp_path), plan).effects.set_index("experiment")
+    frame = data_of(Store(tmp_path), plan).effects.set_index("experiment")
     assert frame.loc["large", "verdict"] == NOT_COMPARABLE
     assert frame.loc["large", "flags"] == "scored on masks of different sizes"
     assert np.isnan(frame.loc["large", "p_holm"])
@@ -295,7 +303,7 @@ def test_whatever_else_differs_stands_beside_every_comparison(tmp_path: Path) ->
     store, plan = Store(tmp_path), plan_of()
     fill(store, plan, {"good": {"precision": "bf16-mixed", "data_fingerprints": {"train": "zz", "select": "bb"}}})
     tables = tables_of(store, plan)
-    words = "training data differ; precision 32-true against bf16-mixed"
+    words = "training data differ; precision bf16-mixed against 32-true"
     rows = {row[0]: row for row in printed(tables["comparisons"])}
     assert rows["good"][-1] == words
     assert rows["same"][-1] == "–"
@@ -309,10 +317,10 @@ def test_results_on_other_images_are_not_compared(tmp_path: Path) -> None:
     fill(store, plan)
     odd = plan.select(["good"])
     fill(store, odd, ids=np.array([f"other{k}" for k in range(NUM_IMAGES)]))
-    frame = collect_frames(store, plan).effects.set_index("experiment")
+    frame = data_of(store, plan).effects.set_index("experiment")
     assert frame.loc["good", "flags"] == "scored on other images"
     assert np.isnan(frame.loc["good", "value"])
-    assert frame.loc["good", "verdict"] == ""
+    assert frame.loc["good", "verdict"] == NOT_COMPARABLE
     assert frame.loc["same", "verdict"] == "not distinguishable"
 
 
@@ -342,7 +350,7 @@ def test_reliability_is_drawn_of_bins_that_hold_pixels(filled: tuple[Store, Plan
     bins = np.zeros((NUM_IMAGES, 2, 3), np.int64)
     bins[:, 1] = [10, 7, 9_000_000]
     fill(Store(tmp_path), plan, calibration=bins)
-    frame = reliability_frame(read_evaluations(Store(tmp_path), plan))
+    frame = reliability_frame(data_of(Store(tmp_path), plan).sets)
     first = frame.iloc[0].to_dict()
     assert first == {
         "experiment": "base",
@@ -353,7 +361,7 @@ def test_reliability_is_drawn_of_bins_that_hold_pixels(filled: tuple[Store, Plan
         "share": 1.0,
     }
     assert len(frame) == 4
-    assert reliability_frame(read_evaluations(*filled)).empty
+    assert reliability_frame(data_of(*filled).sets).empty
 
 
 def test_report_is_the_same_when_made_again(filled: tuple[Store, Plan]) -> None:
@@ -366,7 +374,7 @@ def test_report_is_the_same_when_made_again(filled: tuple[Store, Plan]) -> None:
 
 def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store, Plan]) -> None:
     store, plan = filled
-    small, large = (requirements(store, plan, 0.8, d) for d in (0.005, 0.05))
+    small, large = (requirements(data_of(store, plan).results, 0.8, d) for d in (0.005, 0.05))
     assert [row["about"] for row in small][:2] == ["base against itself (noise floor)", "good against base"]
     for little, much in zip(small, large, strict=True):
         assert (much["images"] or 10**9) <= (little["images"] or 10**9)
@@ -376,7 +384,7 @@ def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store
 @pytest.mark.parametrize(("power", "difference"), [(0, 0.01), (1, 0.01), (0.8, 0), (0.8, 2)])
 def test_planning_refuses_senseless_numbers(filled: tuple[Store, Plan], power: float, difference: float) -> None:
     with pytest.raises(SegstudyError, match=r"--power .* both must lie between 0 and 1"):
-        requirements(*filled, power, difference)
+        requirements(data_of(*filled).results, power, difference)
 
 
 def test_a_variant_scored_on_files_that_changed_gets_no_verdict(tmp_path: Path) -> None:
@@ -388,7 +396,7 @@ def test_a_variant_scored_on_files_that_changed_gets_no_verdict(tmp_path: Path) 
         meta["data_fingerprint"] = "after" if run.name == "good/seed2" else "before"
         write_arrays(folder.evaluation("spot", "test"), arrays, meta)
         write_sums(folder.path)
-    frame = collect_frames(store, plan).effects.set_index("experiment")
+    frame = data_of(store, plan).effects.set_index("experiment")
     assert frame.loc["good", "verdict"] == NOT_COMPARABLE and "files that changed" in frame.loc["good", "flags"]
     assert frame.loc["same", "verdict"] == "not distinguishable" and frame.loc["same", "flags"] == ""
 
@@ -396,7 +404,7 @@ def test_a_variant_scored_on_files_that_changed_gets_no_verdict(tmp_path: Path) 
 def test_planning_says_what_one_seed_cannot_tell(tmp_path: Path) -> None:
     store, plan = Store(tmp_path), plan_of(seeds="1")
     fill(store, plan)
-    floor, compared = requirements(store, plan, 0.8, 0.01)[:2]
+    floor, compared = requirements(data_of(store, plan).results, 0.8, 0.01)[:2]
     assert "(noise floor)" in floor["about"] and floor["reason"] == ONE_SEED
     assert floor["detectable"] is floor["seeds"] is floor["images"] is None
     assert ONE_SEED in compared["reason"] and compared["detectable"] > 0
@@ -405,7 +413,7 @@ def test_planning_says_what_one_seed_cannot_tell(tmp_path: Path) -> None:
 
 def test_planning_without_results_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(SegstudyError, match=r"no run of 'sure' has a result"):
-        requirements(Store(tmp_path), plan_of(), 0.8, 0.01)
+        requirements(data_of(Store(tmp_path), plan_of()).results, 0.8, 0.01)
 
 
 def test_numbers_and_intervals_in_print() -> None:

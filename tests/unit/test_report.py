@@ -8,17 +8,12 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from segstudy.report.contrasts import collect_frames, quartiles
-from segstudy.report.figures import spread
-from segstudy.report.pictures import choose_images, open_cached
-from segstudy.report.tables import Format, Table, csv_text, format_cell, latex_text, markdown_text
 
 import segstudy.data.cache.arrays
 from segstudy.data.cache.packed import PiecesWriter
@@ -26,6 +21,13 @@ from segstudy.errors import SegstudyError
 from segstudy.files import read_json, write_arrays, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, make_plan
 from segstudy.report.build import build_report, every_table
+from segstudy.report.figure import spread
+from segstudy.report.frames import ReportData
+from segstudy.report.sections.images import quartiles
+from segstudy.report.sections.pictures import choose_images, open_cached
+from segstudy.report.sections.training import curves_frame, selection_frame, selection_table
+from segstudy.report.table import Format, Table, csv_text, format_cell, latex_text, markdown_text
+from segstudy.results import read_results
 from segstudy.spec import parse_study
 from segstudy.store import Store
 
@@ -61,7 +63,7 @@ def city(road: list[int], car: list[int]) -> np.ndarray:
 # Merged over both images: IoU 8/12, 4/8, 1; Dice 16/20, 8/12, 1; accuracy 8/10, 4/6, 1; 28 of 32 pixels right.
 DEEP = np.stack([city([6, 2], [1, 3]), city([2, 0], [1, 1])])
 # Merged [[10, 0], [3, 3]]: IoU 10/13, 3/6, 1.
-WIDE = np.stack([city([10, 0], [3, 3]), city([0, 0], [0, 0])])
+WIDE = np.stack([city([8, 0], [2, 2]), city([2, 0], [1, 1])])
 # Merged [[6, 4], [2, 4]]: IoU 6/12, 4/10, 1.
 FLAT = np.stack([city([4, 4], [0, 4]), city([2, 0], [2, 0])])
 # IoU 6/8, 2/4: 0.625 on spot. IoU 3/7, 1/5 on folk; all background there: 4/8, 0.
@@ -105,6 +107,7 @@ def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion:
         "classes": classes,
         "palette": [[128, 64, 128], [0, 0, 142], [70, 130, 180], [0, 0, 0]][: len(classes)],
         "input_size": 32,
+        "data_fingerprint": data,
         "evaluation_hash": next((scoring.evaluation_hash for scoring in run.scored_on if scoring.dataset == data), ""),
     }
     ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
@@ -173,8 +176,12 @@ def fill(store: Store, plan: Plan, seed: int = 42, deep: np.ndarray = DEEP) -> N
     add_counts(store, spot, "folk", ["background", "person"], FOLK)
 
 
+def data_of(store: Store, plan: Plan) -> ReportData:
+    return ReportData(read_results(store, plan))
+
+
 def tables_of(store: Store, plan: Plan) -> dict[str, Table]:
-    return {table.name: table for table in every_table(collect_frames(store, plan))}
+    return {table.name: table for table in every_table(data_of(store, plan))}
 
 
 def printed(table: Table) -> list[list[str]]:
@@ -517,9 +524,9 @@ def test_scores_after_other_epochs_say_so(store: Store) -> None:
     """At the network's input size whatever the study reports at, and never 'chosen' for an epoch that was not."""
     plan = plan_of(protocol="held-out")
     fill(store, plan)
-    frames = collect_frames(store, plan)
-    frames = replace(frames, selection=frames.selection.assign(last=0.5, chosen=0.6, best=0.7, optimism_points=10.0))
-    table = next(table for table in every_table(frames) if table.name.endswith("-selection"))
+    data = data_of(store, plan)
+    selection = selection_frame(curves_frame(data.results), data.runs)
+    table = selection_table(data, selection.assign(last=0.5, chosen=0.6, best=0.7, optimism_points=10.0))
     row = {column.label: cell for column, cell in zip(table.formats, table.rows()[0], strict=True)}
     where = "at the network's input size; city val; seed 42, "
     assert row["Last epoch"].contract.endswith(f"{where}the last epoch")
@@ -532,19 +539,21 @@ def test_scores_after_other_epochs_say_so(store: Store) -> None:
 def test_latex_is_escaped(store: Store) -> None:
     plan = plan_of()
     fill(store, plan)
-    text = latex_text(tables_of(store, plan)["5-per-class-city"])
+    text = re.sub(" +", " ", latex_text(tables_of(store, plan)["5-per-class-city"]))
     assert r"1 & car\_50\% & 2 & 0.5000 & 0.4000 & +0.1000" in text
     assert "\\toprule" in text
     assert r"$\Delta$ IoU" in text
     frame = pd.DataFrame({"name": ["a&b #1 {x} $2 ~^\\"], "value": [-0.5]})
-    table = Table("t", "Table 9: T", "5 % of a_b", frame, (Format("name", "Name"), Format("value", "V", 2)))
-    assert r"a\&b \#1 \{x\} \$2 \textasciitilde{}\textasciicircum{}\textbackslash{} & $-$0.50 \\" in latex_text(table)
+    table = Table("t", "T", "5 % of a_b", frame, (Format("name", "Name"), Format("value", "V", 2)), (9,))
+    assert r"a\&b \#1 \{x\} \$2 \textasciitilde{}\^{}\textbackslash{} & $-$0.50 \\" in re.sub(
+        " +", " ", latex_text(table)
+    )
     assert r"\caption{T. 5 \% of a\_b}" in latex_text(table)
 
 
 def test_markdown_keeps_pipes_and_digits() -> None:
     frame = pd.DataFrame({"name": ["a|b"], "value": [0.5]})
-    table = Table("t", "Table 9: T", "Words.", frame, (Format("name", "Name"), Format("value", "V", 4)))
+    table = Table("t", "T", "Words.", frame, (Format("name", "Name"), Format("value", "V", 4)), (9,))
     text = markdown_text(table)
     assert r"| a\|b" in text
     assert "| 0.5000 |" in text
@@ -564,7 +573,7 @@ def test_equal_data_give_equal_files(report: Path, tmp_path: Path) -> None:
     plan = plan_of()
     again = Store(tmp_path)
     fill(again, plan)
-    frames = collect_frames(again, plan)
+    frames = data_of(again, plan)
     for table in every_table(frames):
         assert (report / "tables" / f"{table.name}.csv").read_text() == csv_text(table)
 

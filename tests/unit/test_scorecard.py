@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from segstudy import measures
+from segstudy.counts.countset import CountSet
+from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
-from segstudy.score import ELSEWHERE, Scored
+from segstudy.score import ELSEWHERE
 from segstudy.scorecard import aligned, as_record, as_text, image_csv, shown
 from segstudy.stats.intervals import estimate
 
@@ -20,7 +23,17 @@ from segstudy.stats.intervals import estimate
 CONFUSION = [[[1, 0, 1], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [0, 1, 0], [0, 0, 0]]]
 
 
-def scored(**changes: object) -> Scored:
+ABOUT = EvaluationRecord(
+    classes=("road", "car", "sky"),
+    resolution="native",
+    split=ELSEWHERE,
+    selected_on=ELSEWHERE,
+    scoring=ScoringRules().model_dump(),
+    ignore=(255,),
+)
+
+
+def scored(**changes: object) -> CountSet:
     """Two images of three classes; the third is absent, but predicted."""
     counts = {
         "confusion": np.array(CONFUSION),
@@ -38,19 +51,17 @@ def scored(**changes: object) -> Scored:
     counts["objects"][1, 2, 1] = counts["objects"][1, 2, 3] = 1
     counts["object_sizes"][1, :2, 0] = [[3, 1, 1], [1, 0, 1]]
     counts["lost"][0] = [[5, 5, 1, 0, 1], [2, 3, 0, 1, 0], [0, 1, 0, 0, 1]]
-    base = {"ids": ("a", "b"), "classes": ("road", "car", "sky"), "rules": ScoringRules(), "ignored": (255,)}
-    return Scored(counts=counts, **(base | changes))  # type: ignore[arg-type]
+    return CountSet(**{"name": "masks", "counts": counts, "ids": ("a", "b"), "about": ABOUT} | changes)  # type: ignore[arg-type]
 
 
-def many(number: int = 30, groups: int | None = None) -> Scored:
+def many(number: int = 30, groups: int | None = None) -> CountSet:
     """Images that differ from each other, so that there is an interval."""
     one, rng = scored(), np.random.default_rng(2)
     counts = {name: np.repeat(array[:1], number, axis=0) for name, array in one.counts.items()}
     counts["confusion"] = rng.integers(1, 50, (number, 3, 3)) + 200 * np.eye(3, dtype=np.int64)
     ids = tuple(f"p{k % (groups or number)}-{k}" for k in range(number))
-    return Scored(
-        counts, ids, one.classes, one.rules, (), tuple(name.split("-")[0] for name in ids) if groups else None
-    )
+    about = one.about.model_copy(update={"ignore": ()})
+    return CountSet("masks", counts, ids, about, tuple(name.split("-")[0] for name in ids) if groups else None)
 
 
 # For programs
@@ -162,7 +173,7 @@ def test_first_line_is_the_contract() -> None:
         "2 images, 7 pixels, scored at the masks' own size, all together; absent classes left out, background a class, "
         "255 ignored; split and choice of the epoch unknown (masks from elsewhere)"
     )
-    assert as_text(scored(ignored=(), groups=("p", "p"))).splitlines()[0] == (
+    assert as_text(scored(about=ABOUT.model_copy(update={"ignore": ()}), groups=("p", "p"))).splitlines()[0] == (
         "2 images in 1 group, 7 pixels, scored at the masks' own size, all together; absent classes left out, background "
         "a class, no value ignored; split and choice of the epoch unknown (masks from elsewhere)"
     )
@@ -227,7 +238,7 @@ def test_classes_by_frequency_are_shown_where_they_are_of_several_kinds() -> Non
     confusion = np.diag([100_000, 2_000, 30])[None].repeat(2, axis=0)
     counts = scored().counts | {"confusion": confusion}
     one = scored()
-    text = as_text(Scored(counts, one.ids, one.classes, one.rules, one.ignored))
+    text = as_text(replace(one, counts=counts))
     assert "mIoU of rare classes" in text and "mIoU of frequent classes" in text
     assert "mIoU of" not in as_text(scored())
 
@@ -235,7 +246,7 @@ def test_classes_by_frequency_are_shown_where_they_are_of_several_kinds() -> Non
 def test_text_explains_what_is_undefined_of_a_class_that_is_never_predicted() -> None:
     counts = scored().counts | {"confusion": np.array([[[1, 0, 0], [1, 0, 0], [2, 0, 0]]]).repeat(2, axis=0)}
     one = scored()
-    lines = block_of(as_text(Scored(counts, one.ids, one.classes, one.rules, one.ignored)), "class")
+    lines = block_of(as_text(replace(one, counts=counts)), "class")
     assert lines[3].split()[:5] == ["sky", "0.0000", "0.0000", "0.0000", "-"]
     assert lines[4:] == ["- under Precision or Hausdorff: the class was never predicted where it is"]
 
@@ -276,7 +287,7 @@ def test_csv_by_hand() -> None:
 
 def test_nothing_to_score_is_undefined_not_zero() -> None:
     one = scored()
-    empty = Scored({k: 0 * v for k, v in one.counts.items()}, one.ids, one.classes, one.rules, one.ignored)
+    empty = replace(one, counts={k: 0 * v for k, v in one.counts.items()})
     record = as_record(empty)
     assert record["pixels"] == 0
     assert record["miou"] is record["mdice"] is record["pixel_accuracy"] is record["mean_class_accuracy"] is None

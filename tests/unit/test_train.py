@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from segstudy.report.contrasts import collect_frames
-from segstudy.report.pictures import collect_pictures
-from segstudy.report.results import read_evaluations, results_frame
 
 from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
 from segstudy import measures
@@ -27,6 +24,9 @@ from segstudy.networks.build import build_network, import_smp, load_network, pre
 from segstudy.plan import make_plan
 from segstudy.predict import predict_images
 from segstudy.progress import showing
+from segstudy.report.frames import ReportData, results_frame
+from segstudy.report.sections.pictures import collect_pictures
+from segstudy.results import read_results
 from segstudy.spec import load_study, parse_study
 from segstudy.store import Store
 from segstudy.train.loop import make_fabric
@@ -230,7 +230,7 @@ def test_a_finished_study_needs_its_files_no_more_but_an_unfinished_one_says_whi
     for study in (workshop.study, load_study(tmp_path / "out" / "study.yaml")):
         plan = make_plan(study, store=workshop.store).select(["unet"])
         assert execute(workshop, plan) == []
-        assert len(read_evaluations(workshop.store, plan)) == 2
+        assert len(read_results(workshop.store, plan).sets) == 2
     with pytest.raises(SegstudyError, match=r"^data\.kvasir\.groups\.file: '.*patients\.csv' was not found; looked at"):
         run_part(
             workshop_at(
@@ -375,7 +375,7 @@ def test_the_notebooks_checkpoint_becomes_a_run_that_scores(data, tmp_path):
 def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, tmp_path):
     workshop = workshop_at(data, tmp_path / "out", epochs=1)
     run_part(workshop)
-    evaluations = read_evaluations(workshop.store, make_plan(workshop.study))
+    evaluations = read_results(workshop.store, make_plan(workshop.study)).sets
     cross = next(e for e in evaluations if not e.in_domain)
     assert cross.classes == ("background", "person")
     frame = results_frame(make_plan(workshop.study), evaluations)
@@ -388,16 +388,16 @@ def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, t
 def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(data, tmp_path):
     first = workshop_at(data, tmp_path / "out", epochs=1)
     run_part(first)
-    (before,) = (e for e in read_evaluations(first.store, make_plan(first.study)) if not e.in_domain)
+    (before,) = (e for e in read_results(first.store, make_plan(first.study)).sets if not e.in_domain)
     trained = first.store.run("unet", 42).best.stat().st_mtime_ns
     turned = ["cross_evaluations=[{experiment: unet, on: person, map: {polyp: background, background: person}}]"]
     second = workshop_at(data, tmp_path / "out", epochs=1, settings=turned)
     plan = make_plan(second.study)
     run = plan.first("unet")
     assert second.store.run("unet", 42).state(run.identity, run.scored_on) == "trained"
-    assert [e.in_domain for e in read_evaluations(second.store, plan)] == [True]
+    assert [e.in_domain for e in read_results(second.store, plan).sets] == [True]
     assert run_part(second) == []
-    (after,) = (e for e in read_evaluations(second.store, plan) if not e.in_domain)
+    (after,) = (e for e in read_results(second.store, plan).sets if not e.in_domain)
     assert np.array_equal(after.confusion, before.confusion[:, :, ::-1])
     assert second.store.run("unet", 42).best.stat().st_mtime_ns == trained
     assert verify(tmp_path / "out")[1] == []
@@ -558,7 +558,7 @@ def test_a_study_on_crops_scores_and_predicts_whole_images(data, tmp_path):
 def test_a_report_shows_pictures_of_a_study_on_crops(data, tmp_path):
     workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=CROPS)
     assert run_part(workshop) == []
-    found = collect_pictures(workshop.store, collect_frames(workshop.store, make_plan(workshop.study)))
+    found = collect_pictures(ReportData(read_results(workshop.store, make_plan(workshop.study))))
     assert [(each.test_data, each.size) for each in found] == [("kvasir", None), ("person", None)]
     assert found[0].examples
     for example in found[0].examples:
