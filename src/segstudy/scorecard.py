@@ -7,9 +7,11 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from segstudy import measures
+from segstudy.comparison import Comparison, Side
 from segstudy.conventions import rescore
 from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
@@ -209,6 +211,69 @@ def _beside(row: dict[str, Any], label: str) -> str:
     theirs, ours = row["scores"][label], row["segstudy"][label]
     same = theirs is ours if None in (theirs, ours) else abs(theirs - ours) < SAME
     return f"{label} {shown(theirs)}" + ("" if same else f" ({shown(ours)})")
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as plain data; undefined numbers are None."""
+    a, b, measure = comparison.a, comparison.b, comparison.measure
+    assert comparison.difference is not None, "comparisons that may not be made are refused before"
+    contract = a.first.contract
+    ignored = sorted({*a.first.about.ignored, *b.first.about.ignored})
+    return {
+        "a": _side_record(a, comparison),
+        "b": _side_record(b, comparison),
+        "measure": measure.key,
+        "label": measure.label,
+        "unit": measure.unit,
+        "higher_is_better": measure.higher_is_better,
+        "level": "dataset",
+        **{key: contract[key] for key in ("absent_classes", "background", "resolution")},
+        "ignore": ignored,
+        "images": len(a.first.ids),
+        "groups": len(set(comparison.groups)) if comparison.groups is not None else None,
+        "pixels": int(a.first.support.sum()),
+        "difference": finite(asdict(comparison.difference)),
+        "questions": comparison.questions,
+        "p_holm": finite(comparison.p_holm),
+        "verdict": comparison.verdict,
+        "changes": [{"key": key, "a": ours, "b": theirs} for key, (ours, theirs) in (comparison.changes or {}).items()],
+        "flags": [*_confounded(comparison), *comparison.flags],
+        "classes": _effect_records(comparison),
+    }
+
+
+def _confounded(comparison: Comparison) -> list[str]:
+    """What is said where more than one setting differs; a report marks the variant as confounded."""
+    number = len(comparison.changes or {})
+    return [f"{number} settings differ, so the difference cannot be put down to one of them"] * comparison.confounded
+
+
+def _side_record(side: Side, comparison: Comparison) -> dict[str, Any]:
+    (found,) = side.estimates(comparison.measure, comparison.groups)
+    origin = {key: side.about(key) or "unknown" for key in ("train_data", "test_data", "split", "selected_on")}
+    return {"name": side.name, "seeds": side.seeds, **origin, **finite(asdict(found))}
+
+
+def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
+    if (measure := comparison.by_class) is None:
+        return []
+    return [
+        {
+            "class": effect.name,
+            "measure": measure.key,
+            "label": measure.label,
+            "a": finite(effect.a),
+            "b": finite(effect.b),
+            "difference": finite(effect.difference.value),
+            "low": finite(effect.difference.low),
+            "high": finite(effect.difference.high),
+            "p_value": finite(effect.difference.p_value),
+            "p_holm": finite(effect.p_holm),
+            "verdict": effect.verdict,
+            "reason": effect.difference.reason,
+        }
+        for effect in comparison.classes
+    ]
 
 
 def comparison_text(record: dict[str, Any]) -> str:

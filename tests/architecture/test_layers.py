@@ -31,7 +31,6 @@ LAYERS = [
     [
         "segstudy.score",
         "segstudy.scorecard",
-        "segstudy.compare",
         "segstudy.archive",
         "segstudy.predict",
         "segstudy.launch",
@@ -60,7 +59,6 @@ LIGHT = (
     "comparison",
     "results",
     "planning",
-    "compare",
     "score",
     "scorecard",
     "audit",

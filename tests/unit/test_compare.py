@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segstudy.compare import Named, checked, comparison_record, measure_of, side_of_file, side_of_runs
 from segstudy.comparison import Side, compare
 from segstudy.errors import DataError, SpecError, StoreError
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import make_plan
-from segstudy.results import read_results
+from segstudy.results import Named, checked, measure_of, read_results, side_of_file, side_of_runs
 from segstudy.schema import ScoringRules
 from segstudy.score import ELSEWHERE
-from segstudy.scorecard import comparison_text
+from segstudy.scorecard import comparison_record, comparison_text
 from segstudy.spec import load_study
 from segstudy.store import Store
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segstudy.compare import compare_results, comparison_record
 from segstudy.comparison import NOT_COMPARABLE, Side, compare, correct, problems_between
 from segstudy.counts.countset import CountSet, hash_labels, read_counts, write_counts
 from segstudy.errors import DataError
@@ -21,7 +20,8 @@ from segstudy.planning import requirements
 from segstudy.records import EvaluationRecord
 from segstudy.report.build import build_report
 from segstudy.report.frames import ReportData
-from segstudy.results import StudyResults, read_results
+from segstudy.results import StudyResults, compare_results, read_results
+from segstudy.scorecard import comparison_record
 from segstudy.store import Store
 
 NUM_IMAGES = 30

@@ -203,18 +203,21 @@ def test_counts_are_written_with_all_that_says_what_they_are(example: Folders, t
     assert arrays.keys() == {*scored.counts, "ids", "groups", "truth_hash"}
     assert arrays["confusion"].tolist() == [[[1, 0, 1], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [0, 1, 0], [0, 0, 0]]]
     assert arrays["ids"].tolist() == arrays["groups"].tolist() == ["a", "b"]
-    assert meta.items() >= {
-        "classes": ["road", "car", "sky"],
-        "predictions": "predictions",
-        "test_data": "truth",
-        "split": "unknown (masks from elsewhere)",
-        "selected_on": "unknown (masks from elsewhere)",
-        "scoring": ScoringRules().model_dump(),
-        "resolution": "native",
-        "absent_classes": "left out",
-        "background": "a class",
-        "ignore": [7, 255],
-    }.items()
+    assert (
+        meta.items()
+        >= {
+            "classes": ["road", "car", "sky"],
+            "predictions": "predictions",
+            "test_data": "truth",
+            "split": "unknown (masks from elsewhere)",
+            "selected_on": "unknown (masks from elsewhere)",
+            "scoring": ScoringRules().model_dump(),
+            "resolution": "native",
+            "absent_classes": "left out",
+            "background": "a class",
+            "ignore": [7, 255],
+        }.items()
+    )
 
 
 def test_where_255_is_the_foreground_nothing_is_left_out(folders: Folders) -> None:

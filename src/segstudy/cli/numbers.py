@@ -85,8 +85,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two results on the same images: which is better, how surely, and what else differs."""
-    from segstudy.compare import compare_results, comparison_record
-    from segstudy.scorecard import comparison_text
+    from segstudy.results import compare_results
+    from segstudy.scorecard import comparison_record, comparison_text
 
     record = comparison_record(compare_results(a, b, measure, on, out, set_ or ()))
     print(json.dumps(record, indent=2, default=str) if as_json else comparison_text(record))
