@@ -208,8 +208,8 @@ def measure_of(side: Side, key: str) -> Measure:
 
 
 def compare_results(
-    a: str,
-    b: str,
+    a: str | Side,
+    b: str | Side,
     measure: str = "miou",
     on: str | None = None,
     out: Path | None = None,
@@ -223,7 +223,7 @@ def compare_results(
     Parameters
     ----------
     a, b
-        ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, or a ``.npz`` of counts; differences are ``a`` minus ``b``.
+        ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or a side; differences are ``a`` minus ``b``.
     measure
         The measure of the whole set that is asked about.
     on
@@ -241,7 +241,7 @@ def compare_results(
     """
     known: dict[Path, StudyResults] = {}
     named = _short([_named(name, out, settings, known) for name in (a, b)])
-    first, second = (side_of_file(Path(one)) if isinstance(one, str) else side_of_runs(one, on) for one in named)
+    first, second = (side_of_runs(one, on) if isinstance(one, Named) else one for one in named)
     wanted, questions = measure_of(first, measure), 1
     family = _family(*named) if on is None and wanted is PRIMARY else None
     if family is not None:
@@ -250,10 +250,14 @@ def compare_results(
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
 
 
-def _named(name: str, out: Path | None, settings: Sequence[str], known: dict[Path, StudyResults]) -> Named | str:
-    """What a name names: a study's experiment, each store being read once, or a file."""
-    if name.endswith(".npz") or ":" not in name:
+def _named(
+    name: str | Side, out: Path | None, settings: Sequence[str], known: dict[Path, StudyResults]
+) -> Named | Side:
+    """What a name names: a study's experiment, each store being read once, or the counts in a file."""
+    if isinstance(name, Side):
         return name
+    if name.endswith(".npz") or ":" not in name:
+        return side_of_file(Path(name))
     study, experiment, seed = run_of(name)
     plan, store = open_plan(study, out, settings)
     plan.select([experiment], seed)
@@ -262,25 +266,17 @@ def _named(name: str, out: Path | None, settings: Sequence[str], known: dict[Pat
     return Named(name, experiment, seed, known[store.root])
 
 
-def _short(named: list[Named | str]) -> list[Named | str]:
+def _short(named: list[Named | Side]) -> list[Named | Side]:
     """Two experiments of one study, called by their own names, as its report calls them."""
-    if (
-        any(isinstance(one, str) for one in named)
-        or len({id(one.results) for one in named if not isinstance(one, str)}) > 1
-    ):
+    studies = [one for one in named if isinstance(one, Named)]
+    if len(studies) < 2 or studies[0].results is not studies[1].results:
         return named
-    return [replace(one, name=one.name.rpartition(":")[2]) for one in named if not isinstance(one, str)]
+    return [replace(one, name=one.name.rpartition(":")[2]) for one in studies]
 
 
-def _family(a: Named | str, b: Named | str) -> Comparison | None:
+def _family(a: Named | Side, b: Named | Side) -> Comparison | None:
     """The comparison of these two that their study makes; None if it makes none."""
-    if (
-        isinstance(a, str)
-        or isinstance(b, str)
-        or a.results is not b.results
-        or a.seed is not None
-        or b.seed is not None
-    ):
+    if isinstance(a, Side) or isinstance(b, Side) or a.results is not b.results or not a.seed is b.seed is None:
         return None
     comparisons = a.results.comparisons
     for variant, base in ((a, b), (b, a)):

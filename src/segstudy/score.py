@@ -62,8 +62,8 @@ class _Tally:
 
 
 def score_masks(
-    predictions: Path,
-    truth: Path,
+    predictions: str | os.PathLike[str],
+    truth: str | os.PathLike[str],
     num_classes: int | None = None,
     classes: Sequence[str] | None = None,
     ignore_values: Sequence[int] = (),
@@ -103,6 +103,7 @@ def score_masks(
         Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group.
 
     """
+    predictions, truth = Path(predictions), Path(truth)
     given = _given_classes(num_classes, classes)
     if wrong := [value for value in ignore_values if not 0 <= value <= 255]:
         raise SpecError(f"values to ignore (--ignore): {listing(wrong)}: must be 0 to 255, as masks hold no others")

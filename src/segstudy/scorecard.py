@@ -20,6 +20,7 @@ from segstudy.errors import listing
 from segstudy.measures import Measure
 from segstudy.stats.comparison import UNDECIDED
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
+from segstudy.terminal import table_lines
 
 UNDEFINED = "-"
 SAME = 1e-9  # what two numbers may differ by and still be shown as the same
@@ -134,7 +135,7 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
         bounds = interval_words(found["low"], found["high"], measure.unit)
         rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
     told = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
-    lines = aligned(
+    lines = table_lines(
         [["", "", "95 % interval"], *rows] if any(row[2] != UNDEFINED for row in rows) else [row[:2] for row in rows]
     )
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(told) if reason]
@@ -151,7 +152,7 @@ def _class_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     if any(found["low"] is not None for found in bounds):
         words = ["95 % interval", *(interval_words(found["low"], found["high"]) for found in bounds)]
         rows = [[*row[:2], word, *row[2:]] for row, word in zip(rows, words, strict=True)]
-    lines = aligned(rows)
+    lines = table_lines(rows)
     if any(row["pixels"] == 0 for row in record["classes"]):
         lines.append(f"{UNDEFINED} : the class has no true pixel; it is left out of the means")
     if any(row["pixels"] > 0 and row["precision"] is None for row in record["classes"]):
@@ -169,7 +170,7 @@ def _lost_lines(record: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     return [
-        *aligned([["IoU lost", *LOST, *(f"IoU {size}" for size in sizes)], *rows]),
+        *table_lines([["IoU lost", *LOST, *(f"IoU {size}" for size in sizes)], *rows]),
         "boundary: wrong near the true outline; missed and spurious: elsewhere; the three add up to 1 - IoU",
         f"small: objects below {small:,} px, large: from {large:,} px",
     ]
@@ -183,7 +184,7 @@ def _object_lines(record: dict[str, Any]) -> list[str]:
         return []
     cells = [[row["class"], *(f"{row['objects'][name]:,}" for name in names)] for row in rows]
     return [
-        *aligned([["objects", *(name.replace("_", " ") for name in names)], *cells]),
+        *table_lines([["objects", *(name.replace("_", " ") for name in names)], *cells]),
         f"connected parts of at least {record['scoring']['min_object_px']} px; merged and split: parts too few, too many",
     ]
 
@@ -293,7 +294,7 @@ def comparison_text(record: dict[str, Any]) -> str:
     blocks = [
         [contract_words(record), *names],
         ["A and B differ in", *changed] if changed else [],
-        aligned(rows),
+        table_lines(rows),
         _verdict_lines(record),
         _effect_lines(record),
         ["what else differs, or is not known:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
@@ -341,7 +342,7 @@ def _effect_lines(record: dict[str, Any]) -> list[str]:
         bounds = interval_words(row["low"], row["high"], unit, signed=True)
         values = [shown(row["a"], unit), shown(row["b"], unit), shown(row["difference"], unit, signed=True)]
         rows.append([row["class"], *values, bounds, shown(row["p_holm"]), row["verdict"]])
-    return aligned(rows)
+    return table_lines(rows)
 
 
 def image_csv(scored: CountSet) -> str:
@@ -371,17 +372,6 @@ def shown(value: float | None, unit: str = "", signed: bool = False) -> str:
 def interval_words(low: float | None, high: float | None, unit: str = "", signed: bool = False) -> str:
     """Bounds as people read them."""
     return UNDEFINED if low is None or high is None else f"{shown(low, unit, signed)} to {shown(high, unit, signed)}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right, two spaces between.
-
-    >>> aligned([["class", "IoU"], ["polyp", "0.9"]])
-    ['class  IoU', 'polyp  0.9']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
-    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def _number_of(number: int, what: str) -> str:

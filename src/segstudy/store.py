@@ -181,9 +181,12 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Store:
-    """The output folder of one study."""
+    """The output folder of one study; ``root`` may be given as text."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
 
     def run(self, experiment: str, seed: int) -> RunFolder:
         """Folder of one run."""

@@ -20,7 +20,7 @@ LAYERS = [
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
     ["segstudy.schema"],
     ["segstudy.spec", "segstudy.measures", "segstudy.counts", "segstudy.conventions", "segstudy.stats"],
-    ["segstudy.plan", "segstudy.store", "segstudy.progress", "segstudy.guard", "segstudy.audit"],
+    ["segstudy.plan", "segstudy.store", "segstudy.progress", "segstudy.terminal", "segstudy.guard", "segstudy.audit"],
     ["segstudy.comparison"],
     ["segstudy.results"],
     ["segstudy.planning"],
@@ -37,6 +37,7 @@ LAYERS = [
         "segstudy.check",
         "segstudy.init",
     ],
+    ["segstudy.api"],
     ["segstudy.cli", "segstudy.__main__"],
 ]
 
@@ -64,6 +65,7 @@ LIGHT = (
     "audit",
     "report",
     "cli",
+    "api",
 )
 
 MAX_MODULE_LINES = 500

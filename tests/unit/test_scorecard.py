@@ -16,8 +16,9 @@ from segstudy.counts.countset import CountSet
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
 from segstudy.score import ELSEWHERE
-from segstudy.scorecard import aligned, as_record, as_text, image_csv, shown
+from segstudy.scorecard import as_record, as_text, image_csv, shown
 from segstudy.stats.intervals import estimate
+from segstudy.terminal import table_lines
 
 # Merged: [[3, 1, 1], [0, 2, 0], [0, 0, 0]]. IoU 3/5 and 2/3, Dice 3/4 and 4/5, 5 of 7 pixels right, recall 3/5 and 1.
 CONFUSION = [[[1, 0, 1], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [0, 1, 0], [0, 0, 0]]]
@@ -264,7 +265,7 @@ def test_rules_by_hand_in_text() -> None:
 
 
 def test_columns_of_a_table_line_up() -> None:
-    assert aligned([["a", "b", "long"], ["wide", "1", "2"]]) == ["a     b  long", "wide  1     2"]
+    assert table_lines([["a", "b", "long"], ["wide", "1", "2"]]) == ["a     b  long", "wide  1     2"]
 
 
 # For spreadsheets

@@ -109,8 +109,9 @@ def _print(rows: list[dict[str, Any]], folder: str) -> None:
     if not rows:
         print(f"{folder}: nothing is cached")
         return
-    print(f"{'dataset':16} {'split':10} {'what':18} {'images':>8} {'MB':>10}  state")
-    for row in rows:
-        size = f"{row['bytes'] / 1e6:,.1f}"
-        print(f"{row['dataset']:16} {row['split']:10} {row['what']:18} {row['images']:8} {size:>10}  {row['state']}")
+    from segstudy.terminal import table_lines
+
+    keys = ("dataset", "split", "what", "state", "images")
+    cells = [[*(str(row[key]) for key in keys), f"{row['bytes'] / 1e6:,.1f}"] for row in rows]
+    print("\n".join(table_lines([[*keys, "MB"], *cells], left=4)))
     print(f"{folder}: {sum(row['bytes'] for row in rows) / 1e6:,.1f} MB")

@@ -1,0 +1,468 @@
+"""What a notebook calls: one function for each question, objects that show themselves, paths as text or ``Path``.
+
+import segstudy
+
+segstudy.check("my-images")
+results = segstudy.run("study.yaml")
+results.verdict, results.to_frame()
+segstudy.compare("study.yaml:unet", "study.yaml:unet-noimagenet").verdict
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segstudy.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from segstudy.audit import Audit
+    from segstudy.check import Checked
+    from segstudy.comparison import Comparison
+    from segstudy.counts.countset import CountSet
+    from segstudy.results import StudyResults
+
+PathLike = str | os.PathLike[str]
+
+
+class Shown:
+    """What an answer looks like: text in a terminal, a heading and a table in a notebook."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """The answer as a data frame."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        first = str(self).splitlines()[0] if str(self) else ""
+        table = self.to_frame().to_html(index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4f}")
+        return f"<p>{html.escape(first)}</p>{table}"
+
+
+@dataclass(frozen=True, repr=False)
+class Scores(Shown):
+    """Scores of predicted masks against true ones.
+
+    Attributes
+    ----------
+    counts
+        What was counted of every image; see :class:`segstudy.counts.countset.CountSet`.
+
+    """
+
+    counts: CountSet
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Every score of the whole set and of each class, with intervals and the contract, as plain data."""
+        from segstudy.scorecard import as_record
+
+        return as_record(self.counts)
+
+    @property
+    def verdict(self) -> str:
+        """The score in a few words."""
+        from segstudy.scorecard import shown
+
+        return f"mIoU {shown(self.record['miou'])} over {len(self.counts.ids)} images"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A score a row: measure, class (empty for the whole set), value, low, high."""
+        import pandas as pd
+
+        record = self.record
+        parts = [("", record), *((row["class"], row) for row in record["classes"])]
+        rows = [
+            {"measure": key, "class": name, "value": part[key], "low": found["low"], "high": found["high"]}
+            for name, part in parts
+            for key, found in part["intervals"].items()
+        ]
+        return pd.DataFrame(rows, columns=["measure", "class", "value", "low", "high"])
+
+    def images(self) -> pd.DataFrame:
+        """Every image's scores: an image a row, a measure a column."""
+        import io
+
+        import pandas as pd
+
+        from segstudy.scorecard import image_csv
+
+        return pd.read_csv(io.StringIO(image_csv(self.counts)))
+
+    def save(self, path: PathLike) -> Path:
+        """Write the counts to a ``.npz``, for :func:`compare`."""
+        from segstudy.counts.countset import write_counts
+
+        write_counts(Path(path), self.counts)
+        return Path(path)
+
+    def __str__(self) -> str:
+        from segstudy.scorecard import as_text
+
+        return as_text(self.counts)
+
+
+@dataclass(frozen=True, repr=False)
+class ComparedResults(Shown):
+    """``a`` minus ``b``: difference, interval, test, verdict, effects by class."""
+
+    comparison: Comparison
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse``, ``not distinguishable``, ``not comparable``, or nothing where there is no test."""
+        return self.comparison.verdict
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The whole comparison as plain data."""
+        from segstudy.scorecard import comparison_record
+
+        return comparison_record(self.comparison)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A difference a row: the whole set first (class empty), then each class."""
+        import pandas as pd
+
+        columns = ["class", "measure", "difference", "low", "high", "p_value", "p_holm", "verdict"]
+        found = self.comparison.difference
+        if found is None:
+            return pd.DataFrame(columns=columns)
+        whole = {"class": "", "measure": self.comparison.measure.key, "difference": found.value, "low": found.low}
+        whole |= {"high": found.high, "p_value": found.p_value, "p_holm": self.comparison.p_holm}
+        rows = [whole | {"verdict": self.verdict}, *self.record["classes"]]
+        return pd.DataFrame(rows)[columns]
+
+    def __str__(self) -> str:
+        from segstudy.scorecard import comparison_text
+
+        if self.comparison.difference is None:
+            return "\n".join([self.verdict or "no result yet", *map(str, self.comparison.problems)])
+        return comparison_text(self.record)
+
+
+@dataclass(frozen=True, repr=False)
+class AuditedTables(Shown):
+    """What arithmetic says of published tables."""
+
+    audited: Audit
+
+    @property
+    def verdict(self) -> str:
+        """Whether any number contradicts others."""
+        return "contradictions found" if self.audited.contradicts else "no contradiction found"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A finding a row."""
+        import pandas as pd
+
+        from segstudy.audit.findings import Finding
+
+        return pd.DataFrame([asdict(each) for each in self.audited.findings], columns=list(Finding.__annotations__))
+
+    def __str__(self) -> str:
+        from segstudy.audit import as_text
+
+        return as_text(self.audited)
+
+
+@dataclass(frozen=True, repr=False)
+class CheckedData(Shown):
+    """Everything that is wrong with a study and its data."""
+
+    checked: Checked
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing would stop a training or make it wrong."""
+        return self.checked.number("error") == 0
+
+    @property
+    def verdict(self) -> str:
+        """How much is wrong, in a line."""
+        from segstudy.check.text import verdict
+
+        return verdict(self.checked)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A fault a row."""
+        import pandas as pd
+
+        columns = ["severity", "dataset", "split", "sample", "kind", "message", "file"]
+        return pd.DataFrame([finding.record() for finding in self.checked.findings], columns=columns)
+
+    def __str__(self) -> str:
+        from segstudy.check.text import findings_text
+
+        return "\n".join([self.verdict, *findings_text(self.checked)])
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Shown):
+    """What a study's output folder holds."""
+
+    study: StudyResults
+
+    @property
+    def comparisons(self) -> Mapping[str, ComparedResults]:
+        """Every variant against its base, by the variant's name."""
+        return {name: ComparedResults(found) for name, found in self.study.comparisons.items()}
+
+    @property
+    def verdict(self) -> Mapping[str, str]:
+        """What the study says of each variant, by its name; empty where there is no result yet."""
+        return {name: found.verdict for name, found in self.study.comparisons.items()}
+
+    @property
+    def page(self) -> Path:
+        """The report's page, where it was written."""
+        return self.study.store.page
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every number in long form, as in ``results.csv``."""
+        from segstudy.report.frames import results_frame
+
+        return results_frame(self.study.plan, self.study.sets)
+
+    def effects(self) -> pd.DataFrame:
+        """Every variant against its base: a comparison a row."""
+        from segstudy.report.frames import effects_frame
+
+        return effects_frame(self.study).drop(columns="components")
+
+    def __str__(self) -> str:
+        done = sum(result.state == "done" for result in self.study.runs)
+        lines = [f"{self.study.plan.study.name}: {done} of {len(self.study.runs)} runs done"]
+        for name, found in self.study.comparisons.items():
+            if (difference := found.difference) is not None:
+                bounds = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
+                lines.append(f"{name} - {found.b.name}: {difference.value:+.4f} {bounds} mIoU, {found.verdict}")
+            else:
+                lines.append(f"{name} - {found.b.name}: {found.verdict or 'no result yet'}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        columns = ["experiment", "base", "variant", "value", "low", "high", "p_holm", "verdict", "flags"]
+        table = self.effects()[columns].to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.4f}")
+        return f"<p>{html.escape(str(self).splitlines()[0])}</p>{table}"
+
+
+def run(
+    study: PathLike,
+    out: PathLike | None = None,
+    data: PathLike | None = None,
+    settings: Sequence[str] = (),
+    report: bool = True,
+    quiet: bool = False,
+) -> Results:
+    """Do what is missing of a study, write its report, and return its results; call it again after any interruption.
+
+    Parameters
+    ----------
+    study
+        A study file, or the name of one that comes with the package: ``demo``, ``review``.
+    out
+        The output folder; ``./<study name>`` unless given.
+    data
+        Where datasets lie.
+    settings
+        ``key=value`` that replace values of the file: ``["recipe.epochs=3"]``.
+    report
+        Whether the report is written.
+    quiet
+        Whether progress is not shown.
+
+    Raises
+    ------
+    SegstudyError
+        When the study or its data are wrong, or every run failed.
+
+    """
+    from segstudy.errors import SegstudyError
+    from segstudy.launch.work import Workshop, execute
+    from segstudy.plan import open_plan
+    from segstudy.progress import showing
+    from segstudy.report.build import build_report
+    from segstudy.results import read_results
+
+    root = None if data is None else Path(data)
+    plan, store = open_plan(str(study), None if out is None else Path(out), settings, root)
+    with showing(quiet) as progress:
+        failures = execute(Workshop(plan.study, store, root, progress), plan)
+    if len(failures) == len(plan.runs):
+        raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
+    if report:
+        build_report(store, plan)
+    return Results(read_results(store, plan))
+
+
+def score(
+    predictions: PathLike,
+    truth: PathLike,
+    num_classes: int | None = None,
+    classes: Sequence[str] | None = None,
+    ignore: Sequence[int] = (),
+    groups: str | None = None,
+    quiet: bool = False,
+) -> Scores:
+    """Score masks from any framework against true masks of the same names.
+
+    Parameters
+    ----------
+    predictions, truth
+        Folders; files are paired by name without suffix.
+    num_classes, classes
+        Number or names of the classes; found from the masks unless given.
+    ignore
+        Values of the true masks that are not scored, besides 255.
+    groups
+        Pattern whose first bracket names an image's group in its name.
+    quiet
+        Whether progress is not shown.
+
+    Raises
+    ------
+    SegstudyError
+        When masks cannot be paired, read, or understood.
+
+    """
+    from segstudy.progress import showing
+    from segstudy.score import score_masks
+
+    with showing(quiet) as progress:
+        counted = score_masks(predictions, truth, num_classes, classes, ignore, groups=groups, progress=progress)
+    return Scores(counted)
+
+
+def compare(
+    a: PathLike | Scores,
+    b: PathLike | Scores,
+    measure: str = "miou",
+    on: str | None = None,
+    out: PathLike | None = None,
+) -> ComparedResults:
+    """Compare two results on the same images.
+
+    Parameters
+    ----------
+    a, b
+        ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or what :func:`score` returned; the
+        difference is ``a`` minus ``b``.
+    measure
+        The measure of the whole set that is asked about.
+    on
+        Dataset of a cross-evaluation; each side's own unless given.
+    out
+        The studies' output folder.
+
+    Raises
+    ------
+    SegstudyError
+        When a name names no result, or the two may not be compared.
+
+    """
+    from segstudy.comparison import Side
+    from segstudy.results import compare_results
+
+    sides = [
+        Side(f"{letter} ({side.counts.name})", [side.counts]) if isinstance(side, Scores) else os.fspath(side)
+        for letter, side in (("A", a), ("B", b))
+    ]
+    return ComparedResults(compare_results(sides[0], sides[1], measure, on, None if out is None else Path(out)))
+
+
+def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> AuditedTables:
+    """Check the tables of a publication by arithmetic.
+
+    Parameters
+    ----------
+    table
+        A file or several of one publication, or ``review``.
+    notes
+        What to read columns as: ``["column FPS: ignore", "classes: 19"]``.
+
+    Raises
+    ------
+    SegstudyError
+        When a file is no table.
+
+    """
+    from segstudy.audit import audit_tables
+
+    names = [table] if isinstance(table, str | os.PathLike) else table
+    return AuditedTables(audit_tables([os.fspath(name) for name in names], notes))
+
+
+def check(
+    target: PathLike, out: PathLike | None = None, data: PathLike | None = None, quiet: bool = False
+) -> CheckedData:
+    """Find everything that is wrong with a folder of images and masks, or with a study and its data.
+
+    Parameters
+    ----------
+    target
+        A folder of images and masks, a study file, or the name of a study.
+    out
+        The study's output folder.
+    data
+        Where datasets lie.
+    quiet
+        Whether progress is not shown.
+
+    Raises
+    ------
+    SegstudyError
+        When the folder or the study file cannot be understood.
+
+    """
+    from segstudy.check import check_study
+    from segstudy.init import write_study_file
+    from segstudy.launch.work import Workshop
+    from segstudy.plan import open_plan
+    from segstudy.progress import showing
+
+    with tempfile.TemporaryDirectory() as scratch, showing(quiet) as progress:
+        study, root = os.fspath(target), None if data is None else Path(data)
+        place = None if out is None else Path(out)
+        if Path(study).is_dir():
+            study, place = str(Path(scratch) / "study.yaml"), Path(scratch) / "out"
+            write_study_file(Path(target), Path(study))
+        plan, store = open_plan(study, place, (), root)
+        workshop = Workshop(plan.study, store, root, progress, inspecting=True)
+        runs = () if Path(os.fspath(target)).is_dir() else plan.runs
+        return CheckedData(check_study(workshop, runs, list(plan.study.data)))
+
+
+def load_results(out: PathLike) -> Results:
+    """Read what a study's output folder holds.
+
+    Parameters
+    ----------
+    out
+        The output folder of ``segstudy run``.
+
+    Raises
+    ------
+    SegstudyError
+        When the folder is none of a study, or is damaged.
+
+    """
+    from segstudy.plan import open_plan
+    from segstudy.results import read_results
+
+    root = Path(out)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the output folder of a study")
+    if not (root / "study.yaml").is_file():
+        raise StoreError(f"{root}: is not a study's output folder (it has no study.yaml)")
+    plan, store = open_plan(str(root / "study.yaml"), root)
+    return Results(read_results(store, plan))
