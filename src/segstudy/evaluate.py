@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.counting import confusion_matrix, count_pair
@@ -28,7 +27,7 @@ from segstudy.data.cache.batches import UNSHARDED, Shard, batches, stored
 from segstudy.data.cache.packed import Pieces
 from segstudy.data.core import Dataset
 from segstudy.errors import SegstudyError, SpecError, listing, nearest
-from segstudy.networks.build import predict_logits
+from segstudy.networks.build import predict_logits, resize_logits
 from segstudy.progress import Progress
 from segstudy.schema import ScoringRules
 
@@ -182,7 +181,7 @@ def _at_resolutions(logits: Tensor, data: CachedSplit, index: int) -> dict[Resol
     if data.native_labels is None:
         return {"input": logits.float()}
     size = data.native_labels.size(index)
-    native = F.interpolate(logits.float()[None], size=size, mode="bilinear", align_corners=False)[0]
+    native = resize_logits(logits[None], *size)[0]
     return {"input": logits.float(), "native": native}
 
 

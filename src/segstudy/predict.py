@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 
 from segstudy.arrays import Labels
 from segstudy.data.cache.batches import normalise
@@ -18,7 +17,7 @@ from segstudy.data.quality.sheets import overlay
 from segstudy.errors import DataError, StoreError, listing
 from segstudy.evaluate import save_labels
 from segstudy.files import read_yaml
-from segstudy.networks.build import build_network, load_network, place, predict_logits, read_state
+from segstudy.networks.build import build_network, load_network, place, predict_logits, read_state, resize_logits
 from segstudy.plan import Run
 from segstudy.store import RunFolder
 from segstudy.train.loop import make_fabric
@@ -81,8 +80,7 @@ def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None,
     small = np.asarray(image.resize((resized_px, resized_px), Image.Resampling.BILINEAR) if resized_px else image)
     with torch.inference_mode():
         logits = predict_logits(model, normalise(torch.from_numpy(small.copy())[None].to(device)))
-        size = (image.height, image.width)
-        full = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+        full = resize_logits(logits, image.height, image.width)
         return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 

@@ -162,12 +162,13 @@ def side_of_file(path: Path) -> Side:
 
 @dataclass(frozen=True)
 class Named:
-    """What ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN`` names."""
+    """What ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN`` names; ``label`` is what to call it, its name unless given."""
 
     name: str
     experiment: str
     seed: int | None
     results: StudyResults
+    label: str = ""
 
 
 def side_of_runs(named: Named, on: str | None = None) -> Side:
@@ -194,7 +195,7 @@ def side_of_runs(named: Named, on: str | None = None) -> Side:
         raise StoreError(
             f"{name}: not scored on {dataset} yet, or made with other settings, in {store.root}; run the study first"
         )
-    return Side(name, sets, side.notes if named.seed is None else ())
+    return Side(named.label or name, sets, side.notes if named.seed is None else ())
 
 
 def measure_of(side: Side, key: str) -> Measure:
@@ -271,7 +272,7 @@ def _short(named: list[Named | Side]) -> list[Named | Side]:
     studies = [one for one in named if isinstance(one, Named)]
     if len(studies) < 2 or studies[0].results is not studies[1].results:
         return named
-    return [replace(one, name=one.name.rpartition(":")[2]) for one in studies]
+    return [replace(one, label=one.name.rpartition(":")[2]) for one in studies]
 
 
 def _family(a: Named | Side, b: Named | Side) -> Comparison | None:

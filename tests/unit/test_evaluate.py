@@ -17,6 +17,7 @@ from rich.console import Console
 from scipy.special import softmax
 from test_cache import SIZES, dataset_at
 
+from segstudy.counts.countset import hash_labels
 from segstudy.data.cache.arrays import CachedSplit, open_cache
 from segstudy.data.cache.batches import Shard, normalise
 from segstudy.errors import SegstudyError
@@ -36,6 +37,7 @@ NAMES = {
     "object_sizes",
     "lost",
     "calibration",
+    "truth_hash",
 }
 
 
@@ -75,6 +77,7 @@ def test_confusion_matrices_at_both_resolutions(tmp_path: Path, reported: str, o
         }
         assert counts["confusion"][index].tolist() == at[reported]
         assert counts[f"confusion_{other}"][index].tolist() == at[other]
+        assert counts["truth_hash"][index].tolist() == hash_labels(data.native_labels[one][0]).tolist()
 
 
 def test_the_epoch_is_chosen_on_the_confusion_at_input_size(tmp_path: Path) -> None:

@@ -367,6 +367,12 @@ def place(network: nn.Module, device: torch.device) -> nn.Module:
     return placed
 
 
+def resize_logits(logits_nchw: Tensor, height: int, width: int) -> Tensor:
+    """Logits (n, classes, height, width) in float32, bilinear between pixel centres: how scores at an image's own size are made."""
+    resized: Tensor = F.interpolate(logits_nchw.float(), size=(height, width), mode="bilinear", align_corners=False)
+    return resized
+
+
 def predict_logits(network: nn.Module, images_nchw: Tensor) -> Tensor:
     """Logits (n, classes, h, w) for images of any size: padded to a multiple of 32 on the right and below, then cut.
 
