@@ -12,17 +12,46 @@ Kind = Literal["value", "difference", "relative", "key", "number", "unknown", "i
 # Spellings without case, spaces and punctuation. "accuracy" is pixel accuracy or mean class accuracy, not said which.
 # F1 of one class is its Dice, but a mean F1 may be made of mean precision and mean recall, which no mean Dice is.
 MEASURES = {
-    "iou": ("iou", "jaccard", "jaccardindex", "jaccardscore", "jac", "ious", "intersectionoverunion"),
-    "dice": ("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff"),
-    "f1": ("f1", "f1score", "fscore", "fmeasure"),
-    "class_accuracy": ("classaccuracy", "recall", "sensitivity", "tpr"),
-    "precision": ("precision", "ppv"),
-    "miou": ("miou", "meaniou", "ioumean", "avgiou", "averageiou", "meanjaccard", "meanintersectionoverunion"),
-    "mdice": ("mdice", "meandice", "dicemean", "avgdice", "averagedice", "mdsc", "meandsc"),
-    "mf1": ("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score"),
-    "pixel_accuracy": ("pixelaccuracy", "pixelacc", "aacc", "overallaccuracy", "globalaccuracy", "pa"),
-    "mean_class_accuracy": ("macc", "meanclassaccuracy", "meanclassacc", "meanaccuracy", "meanacc", "mca"),
-    "accuracy": ("mpa", "meanpixelaccuracy", "meanpixelacc", "accuracy", "acc"),
+    "iou": (
+        *("iou", "jaccard", "jaccardindex", "jaccardscore", "jac", "ious", "intersectionoverunion"),
+        *("iouscore", "ji", "jaccardcoefficient", "jaccardcoeff", "binaryiou", "binaryjaccardindex", "vocjaccard"),
+    ),
+    "dice": (
+        *("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff", "dicecoef", "dicemetric", "dicesimilarity"),
+        *("dicesimilaritycoefficient", "sorensendice", "sørensendice", "dicesimilaritycoeff", "dicesimilarityindex"),
+    ),
+    "f1": ("f1", "f1score", "fscore", "fmeasure", "binaryf1score", "fbetascore", "f1measure"),
+    "class_accuracy": (
+        *("classaccuracy", "recall", "sensitivity", "tpr", "recallscore", "binaryrecall", "truepositiverate", "sens"),
+        *("hitrate", "sen", "sn"),
+    ),
+    "precision": ("precision", "ppv", "precisionscore", "binaryprecision", "positivepredictivevalue", "prec"),
+    "miou": (
+        *("miou", "meaniou", "ioumean", "avgiou", "averageiou", "meanjaccard", "meanintersectionoverunion"),
+        *("onehotmeaniou", "multiclassjaccardindex", "miouclass", "iouclass", "averagescoreclasses", "avacc", "mjaccard"),
+        *("meanjaccardindex", "mious", "iouavg", "classiou", "ioucla", "meaniouscore", "meanioumetric"),
+    ),
+    "mdice": (
+        *("mdice", "meandice", "dicemean", "avgdice", "averagedice", "mdsc", "meandsc", "dscavg", "avgdsc"),
+        *("averagedsc", "generalizeddicescoremean", "diceavg", "meandicescore"),
+    ),
+    "mf1": (
+        *("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score", "mfscore", "multiclassf1score", "meanfscore"),
+        *("f1macro", "mf1score"),
+    ),
+    "mean_precision": ("mprecision", "meanprecision", "macroprecision", "averageprecisionoverclasses"),
+    "pixel_accuracy": (
+        *("pixelaccuracy", "pixelacc", "aacc", "overallaccuracy", "globalaccuracy", "pa", "pixacc", "allacc"),
+        *("oa", "overallacc", "globalacc", "microaccuracy", "pixelwiseaccuracy", "pacc", "globalavg"),
+    ),
+    "mean_class_accuracy": (
+        *("macc", "meanclassaccuracy", "meanclassacc", "meanaccuracy", "meanacc", "mca", "mrecall", "meanrecall"),
+        *("balancedaccuracy", "multiclassrecall", "classavg", "balancedaccuracyscore", "macrorecall"),
+    ),
+    "accuracy": (
+        *("mpa", "meanpixelaccuracy", "meanpixelacc", "accuracy", "acc", "accuracyscore", "binaryaccuracy"),
+        *("sparsecategoricalaccuracy", "categoricalaccuracy", "multiclassaccuracy"),
+    ),
 }
 MEAN_OF = {"iou": "miou", "dice": "mdice", "class_accuracy": "mean_class_accuracy"}
 

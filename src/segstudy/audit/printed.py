@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from segstudy.audit import markup
+
 Interval = tuple[Fraction, Fraction]
 Reading = Literal[
     "printed", "rounded", "truncated"
@@ -58,11 +60,15 @@ class Number:
     averaged: bool = False  # printed with a spread, so the mean of several scores
     aside: bool = False  # a signed number in brackets follows, which is not read
     unit: int = 1  # what one is printed as: 1, or 100 for percent
+    spread: Fraction | None = None  # what follows ±, or stands in brackets
 
     def as_fraction(self, percent: bool) -> Number:
         """The same number as a fraction of one, printed in percent or not."""
         unit = 100 if percent else 1
-        return replace(self, low=self.low / unit, high=self.high / unit, step=self.step / unit, unit=unit)
+        spread = None if self.spread is None else self.spread / unit
+        return replace(
+            self, low=self.low / unit, high=self.high / unit, step=self.step / unit, unit=unit, spread=spread
+        )
 
     def interval(self, reading: Reading) -> Interval:
         """The values that the digits may stand for.
@@ -119,7 +125,7 @@ def parse_number(text: str) -> Number | None:
         If the cell holds anything else.
 
     """
-    plain = text.translate(DASHES).strip(" *_$`†‡§^").strip().replace("\\pm", "±").replace("\\%", "%")
+    plain = markup.plain(text).translate(DASHES).strip(" *_$`†‡§^").strip().replace("\\pm", "±").replace("\\%", "%")
     if plain[:1] in ("↑", "↓"):
         plain = "+-"["↑↓".index(plain[0])] + plain[1:]
     if plain.casefold() in GAPS:
@@ -143,7 +149,14 @@ def parse_number(text: str) -> Number | None:
         "percent" if mark in ("%", "percent") else "points" if mark else "",
         match["spread"] is not None,
         match["aside"] is not None,
+        spread=_spread(match["spread"]),
     )
+
+
+def _spread(text: str | None) -> Fraction | None:
+    """The number in a spread as it is printed: 0.01 of ± 0.01, of (0.01), of (±0.01)."""
+    digits = re.search(DIGITS, text or "")
+    return Fraction(digits[0].replace(",", ".")) if digits else None
 
 
 class Verdict(NamedTuple):

@@ -1,4 +1,4 @@
-"""A published table: a CSV with what is said about it in comment lines, read to headings, rows and printed numbers.
+"""A published table: a CSV, Markdown or LaTeX file with what is said about it in comment lines, read to headings, rows and printed numbers.
 
 Comment lines above the headings (``# key: value``) say what a caption says: see :data:`NOTES`. Whatever is not understood
 is remarked on, never dropped in silence.
@@ -6,20 +6,20 @@ is remarked on, never dropped in silence.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
+from segstudy.audit.classes import NUM_CLASSES, benchmark_of
+from segstudy.audit.grids import Grid, read_grids
 from segstudy.audit.headings import KEYS, Heading, complete, fold, parse_heading
 from segstudy.audit.printed import GAPS, Number, parse_number
 from segstudy.errors import TableError, listing, nearest
 
 PUBLISHED = Path(__file__).parents[1] / "published"
-SEPARATORS = (",", ";", "\t")
 NOTE = re.compile(r"(?P<key>[^:]+?)\s*:\s*(?P<value>\S.*)")
 COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S)", re.IGNORECASE)
 
@@ -61,6 +61,7 @@ class Table:
     classes: tuple[str, ...] = ()
     pooled: bool | None = None  # whether scores are over all pixels at once, if that is said
     remarks: tuple[str, ...] = ()
+    benchmark: str = ""  # whose classes head its columns
 
 
 @dataclass
@@ -81,7 +82,7 @@ def published_tables() -> dict[str, list[Path]]:
 
 
 def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
-    """Read CSV files, or a packaged publication by its name.
+    """Read files in CSV, Markdown or LaTeX, or a packaged publication by its name.
 
     Parameters
     ----------
@@ -117,16 +118,20 @@ def read_tables(names: Sequence[str], notes: Sequence[str] = ()) -> list[Table]:
                 f"({listing(packaged)}){nearest(name, packaged)}"
             )
     tables, used = [], set()
+    sources = []
     for path in dict.fromkeys(paths):
-        table, fitting = _read_table(path, given)
-        tables.append(table)
-        used |= fitting
+        for number, grid in enumerate(read_grids(path), 1):
+            name = path.stem if number == 1 else f"{path.stem} {number}"
+            table, fitting = _read_table(path, grid, name, given)
+            tables.append(table)
+            sources.append(path if number == 1 else f"{path} {number}")
+            used |= fitting
     if unused := [heading for heading in given.columns if heading not in used]:
         raise TableError(f"column {listing(unused)}: no table has such a heading")
     twice = {name for name, number in Counter(table.name for table in tables).items() if number > 1}
     return [
-        replace(table, name=str(path)) if table.name in twice else table
-        for table, path in zip(tables, dict.fromkeys(paths), strict=True)
+        replace(table, name=str(source)) if table.name in twice else table
+        for table, source in zip(tables, sources, strict=True)
     ]
 
 
@@ -152,87 +157,76 @@ def _note(line: str, notes: _Notes) -> bool:
     return True
 
 
-def _read_table(path: Path, given: _Notes) -> tuple[Table, set[str]]:
+def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table, set[str]]:
     """The table, and which of the given notes on columns fit one of its headings."""
-    comments, grid, lines = _read_grid(path)
     own = _Notes()
-    remarks = [f"comment not understood, left out: {text}" for text in comments if not _note(text, own)]
+    remarks = [f"comment not understood, left out: {text}" for text in grid.comments if not _note(text, own)]
     said = {**own.said, **given.said}
-    num_classes, classes = _classes(said.get("classes", ""), path)
-    for key, allowed in (("level", ("dataset", "image")), ("unit", ("percent", "fraction"))):
-        if said.get(key, allowed[0]) not in allowed:
-            raise TableError(f"{path}: {key} '{said[key]}': must be {' or '.join(allowed)}")
-    measure = parse_heading(said["measure"]).name if "measure" in said else ""
-    if "measure" in said and not measure:
-        raise TableError(f"{path}: measure '{said['measure']}' is not known; such as IoU, Dice, mIoU, mPA")
-    read_as, fitting = _columns(grid[0], own.columns, given.columns, path)
-    headings = [parse_heading(text, read_as.get(index)) for index, text in enumerate(grid[0])]
-    headings = complete(headings, {fold(name): name for name in classes}, measure)
+    read_as, fitting = _columns(grid.cells[0], own.columns, given.columns, path)
+    headings = [parse_heading(text, read_as.get(index)) for index, text in enumerate(grid.cells[0])]
+    classes = _class_names(said, headings, path)
+    headings = complete(headings, classes.spellings, classes.measure)
     _check_headings(headings, path)
-    cells = _numbers(headings, grid[1:], lines[1:], path)
+    cells = _numbers(headings, grid.cells[1:], grid.lines[1:], path)
     columns = _in_one_unit(headings, cells, said.get("unit", ""))
     rows = [
         Row(*_identity(headings, texts, f"row {index + 1}"), tuple(column[index] for column in columns))
-        for index, texts in enumerate(grid[1:])
+        for index, texts in enumerate(grid.cells[1:])
     ]
-    keys = {key: said[key] for key in NOTE_KEYS if key in said}
-    remarks += _left_out(headings, columns)
     table = Table(
-        said.get("title", path.stem),
-        said.get("caption", ""),
+        said.get("title", name),
+        said.get("caption", grid.caption),
         tuple(headings),
         tuple(rows),
-        keys,
-        num_classes,
-        classes,
+        {key: said[key] for key in NOTE_KEYS if key in said},
+        classes.number,
+        classes.names,
         said["level"] == "dataset" if "level" in said else None,
-        tuple(remarks),
+        (*remarks, *grid.remarks, *classes.remarks, *_left_out(headings, columns)),
+        classes.benchmark,
     )
     return table, fitting
 
 
-def _read_grid(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Comment lines, then headings and rows of equal length, with their line numbers."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise TableError(f"{path}: is not text in UTF-8; save the table as CSV in UTF-8") from None
-    if "\0" in text:
-        raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
-    lines = list(io.StringIO(text, newline=""))  # by line ends alone, where splitlines() knows eight more
-    first = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
-    comments = [line.strip()[1:].strip() for line in lines[:first] if line.strip().strip("#").strip()]
-    head = lines[first] if first < len(lines) else ""
-    grid, numbers = [], []
-    try:
-        reader = csv.reader(
-            lines[first:], delimiter=max(SEPARATORS, key=head.count), strict=True, skipinitialspace=True
-        )
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                grid.append([cell.strip() for cell in cells])
-                numbers.append(first + reader.line_num)
-    except csv.Error as error:
-        raise TableError(f"{path}: is not a CSV ({error})") from None
-    if "|" in head and not any(separator in head for separator in SEPARATORS):
-        raise TableError(
-            f"{path}: its cells stand between |; write a CSV, with commas, semicolons or tabs between cells"
-        )
-    if len(grid) < 2:
-        raise TableError(f"{path}: holds no table; the first line must name the columns, and rows follow")
-    if ragged := [f"line {n} has {len(row)}" for n, row in zip(numbers, grid, strict=True) if len(row) != len(grid[0])]:
-        raise TableError(
-            f"{path}: there are {len(grid[0])} headings, but cells differ: {listing(ragged)}; put a cell that holds a "
-            "separator in quotes"
-        )
-    return comments, grid, numbers
+class _Classes(NamedTuple):
+    """What a table says, or a benchmark's list says for it, of classes."""
+
+    number: int | None
+    names: tuple[str, ...]
+    spellings: Mapping[str, str]  # folded heading -> name
+    measure: str  # what columns hold that are headed by a class alone
+    benchmark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
-def _is_comment(line: str) -> bool:
-    """A line of its own, not a heading of row numbers (``#,Model,mIoU``)."""
-    return line.lstrip().startswith("#") and line.lstrip()[1:].lstrip()[:1] not in SEPARATORS
+def _class_names(said: dict[str, str], headings: list[Heading], path: Path) -> _Classes:
+    """The classes of a table: those that are said, else those of the benchmark whose names head its columns."""
+    for key, allowed in (("level", ("dataset", "image")), ("unit", ("percent", "fraction"))):
+        if said.get(key, allowed[0]) not in allowed:
+            raise TableError(f"{path}: {key} '{said[key]}': must be {' or '.join(allowed)}")
+    number, names = _classes(said.get("classes", ""), path)
+    measure = parse_heading(said["measure"]).name if "measure" in said else ""
+    if "measure" in said and not measure:
+        raise TableError(f"{path}: measure '{said['measure']}' is not known; such as IoU, Dice, mIoU, mPA")
+    unsettled = [each.text for each in headings if each.kind in ("unknown", "key")]
+    benchmark, spellings = ("", {fold(name): name for name in names}) if names else benchmark_of(unsettled)
+    if names and not number:
+        number = len(names)
+    headed = [spellings[fold(text)] for text in unsettled if fold(text) in spellings]
+    if not headed:
+        return _Classes(number, names, spellings if names else {}, measure)
+    remarks = []
+    if benchmark:
+        names = tuple(dict.fromkeys(headed))
+        remarks.append(f"columns headed by classes of {benchmark}: {listing(names, 30)}")
+        whole = len(names) == NUM_CLASSES[benchmark] or benchmark == "Pascal VOC"
+        number = number or (NUM_CLASSES[benchmark] if whole else None)
+    if not measure:
+        means = {each.name for each in headings if each.kind == "value"}
+        measure = "dice" if "mdice" in means and "miou" not in means else "iou"
+        shown = "Dice" if measure == "dice" else "IoU"
+        remarks.append(f"columns headed by a class alone are taken for {shown}; say 'measure: ...' if they are not")
+    return _Classes(number, names, spellings, measure, benchmark, tuple(remarks))
 
 
 def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:

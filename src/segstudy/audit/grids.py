@@ -1,0 +1,210 @@
+"""Files as grids of text: tables in CSV, TSV, Markdown and LaTeX, each with headings, rows and the lines they are on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segstudy.audit.markup import plain
+from segstudy.errors import TableError, listing
+
+SEPARATORS = (",", ";", "\t")
+RULER = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
+TABULAR = re.compile(r"\\begin\{(tabular[xy*]?|longtable|tabulary|NiceTabular)\}(.*?)\\end\{\1\}", re.DOTALL)
+RULE = re.compile(
+    r"\\(?:toprule|midrule|bottomrule|hline|Xhline|specialrule|cmidrule|cline|addlinespace|noalign|endhead|endfirsthead|endfoot)"
+    r"(?:\s*\([^()]*\))?(?:\s*\[[^\]]*\])?(?:\s*\{[^{}]*\})*"
+)
+SPAN = re.compile(r"\s*\\multicolumn\s*\{\s*(\d{1,3})\s*\}\s*\{(?:[^{}]|\{[^{}]*\})*\}")
+ROWS = re.compile(r"\\multirow(?:cell)?\s*(?:\[[^\]]*\])?\s*\{\s*(-?\d{1,3})\s*\}\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
+NUMERIC = re.compile(r"[\s≈~+\-−–]*[\d.,]*\d")
+
+
+@dataclass
+class Grid:
+    """One table of a file: comment lines, then headings and rows of equal length, with their line numbers."""
+
+    comments: list[str]
+    cells: list[list[str]]
+    lines: list[int]
+    caption: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+def read_grids(path: Path) -> list[Grid]:
+    """All tables of a file.
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read, or holds no table.
+
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path}: is not text in UTF-8; save the table as CSV in UTF-8") from None
+    if "\0" in text:
+        raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
+    lines = list(io.StringIO(text, newline=""))  # by line ends alone, where splitlines() knows eight more
+    if TABULAR.search(text):
+        return list(_latex(text, path))
+    if any("-" in line and "|" in line and RULER.fullmatch(line.rstrip("\r\n")) for line in lines):
+        return list(_markdown(lines, path))
+    return [_csv(lines, path)]
+
+
+def _csv(lines: list[str], path: Path) -> Grid:
+    first = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
+    head = lines[first] if first < len(lines) else ""
+    grid = Grid(_comments(lines[:first]), [], [])
+    try:
+        reader = csv.reader(
+            lines[first:], delimiter=max(SEPARATORS, key=head.count), strict=True, skipinitialspace=True
+        )
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                grid.cells.append([plain(cell) for cell in cells])
+                grid.lines.append(first + reader.line_num)
+    except csv.Error as error:
+        raise TableError(f"{path}: is not a CSV ({error})") from None
+    if "|" in head and not any(separator in head for separator in SEPARATORS):
+        raise TableError(
+            f"{path}: its cells stand between |, without the line of dashes below the headings that Markdown needs; "
+            "add that line (|---|---|), or write a CSV"
+        )
+    return _even(grid, path, "; put a cell that holds a separator in quotes")
+
+
+def _even(grid: Grid, path: Path, advice: str = "") -> Grid:
+    """The grid, if it is a table whose rows are as long as its headings."""
+    if len(grid.cells) < 2:
+        raise TableError(f"{path}: holds no table; the first line must name the columns, and rows follow")
+    width = len(grid.cells[0])
+    at = zip(grid.lines, grid.cells, strict=True)
+    if ragged := [f"line {n} has {len(row)}" for n, row in at if len(row) != width]:
+        raise TableError(f"{path}: there are {width} headings, but cells differ: {listing(ragged)}{advice}")
+    return grid
+
+
+def _comments(lines: list[str]) -> list[str]:
+    return [line.strip()[1:].strip() for line in lines if _is_comment(line) and line.strip().strip("#").strip()]
+
+
+def _is_comment(line: str) -> bool:
+    """A line of its own, not a heading of row numbers (``#,Model,mIoU``)."""
+    return line.lstrip().startswith("#") and line.lstrip()[1:].lstrip()[:1] not in SEPARATORS
+
+
+def _markdown(lines: list[str], path: Path) -> Iterator[Grid]:
+    """Tables with a line of dashes below their headings; lines that begin with # above one are its notes."""
+    before = 0
+    rulers = [n for n, line in enumerate(lines) if "|" in line and RULER.fullmatch(line.rstrip("\r\n"))]
+    rulers = [n for n in rulers if n and "|" in lines[n - 1]]
+    for ruler in rulers:
+        if ruler < before:
+            continue
+        grid = Grid(_comments(lines[before : ruler - 1]), [_cells_of(lines[ruler - 1])], [ruler])
+        at = ruler + 1
+        while at < len(lines) and "|" in lines[at]:
+            grid.cells.append(_cells_of(lines[at]))
+            grid.lines.append(at + 1)
+            at += 1
+        before = at
+        width = len(grid.cells[0])
+        grid.cells = [row + [""] * (width - len(row)) for row in grid.cells]  # as GitHub shows it
+        yield _even(grid, path, r"; write a | inside a cell as \|")
+    if not before:
+        raise TableError(f"{path}: holds no table; a line of headings with | between them must stand above the dashes")
+
+
+def _cells_of(line: str) -> list[str]:
+    line = line.strip()
+    line = line.removeprefix("|")
+    line = line[:-1] if line.endswith("|") and not line.endswith(r"\|") else line
+    return [plain(cell.replace(r"\|", "|")) for cell in re.split(r"(?<!\\)\|", line)]
+
+
+def _latex(text: str, path: Path) -> Iterator[Grid]:
+    """Every ``tabular``; comment lines that hold ``key: value`` above one are its notes."""
+    ends = 0
+    for match in TABULAR.finditer(text):
+        head = text[ends : match.start()]
+        notes = [line.strip().lstrip("%# ").strip() for line in head.splitlines() if line.strip()[:1] in ("%", "#")]
+        notes = [note for note in notes if ":" in note]
+        captions = re.findall(r"\\caption\s*\{((?:[^{}]|\{[^{}]*\})*)\}", head)
+        line = text.count("\n", 0, match.start(2)) + 1
+        ends = match.end()
+        grid = Grid(notes, [], [], plain(captions[-1]) if captions else "")
+        _fill_latex(grid, match[2], line)
+        yield _even(grid, path)
+
+
+def _fill_latex(grid: Grid, body: str, line: int) -> None:
+    body = re.sub(r"(?<!\\)%[^\n]*", "", body)
+    body = re.sub(r"^\s*(?:\[[^\]]*\]\s*)?(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}\s*){1,2}", _line_ends, body)
+    below: dict[int, tuple[int, str]] = {}  # column -> rows that a \multirow still covers, and its text
+    rows = []
+    for part in re.split(r"(\\\\(?:\s*\[[^\]]*\])?|\\tabularnewline)", body):
+        start = line + len(re.match(r"\s*", part)[0].splitlines()) if part.strip() else line  # type: ignore[index]
+        line += part.count("\n")
+        if part.startswith(("\\\\", "\\tabularnewline")):
+            continue
+        bare = RULE.sub(" ", part)
+        if not bare.strip():
+            continue
+        rows.append((max(start - 1, 1), _latex_row(bare, below)))
+    width = max((len(row) for _, row in rows), default=0)
+    body_at = next((n for n, (_, row) in enumerate(rows) if _holds_numbers(row)), len(rows))
+    heads, rest = [row for _, row in rows[:body_at]], rows[body_at:]
+    if not heads or not rest:
+        return
+    grid.cells.append([_joined([row[n] for row in heads if n < len(row)]) for n in range(width)])
+    grid.lines.append(rows[body_at - 1][0])
+    for at, row in rest:
+        if len(set(row)) == 1 and len(row) > 1:
+            grid.remarks.append(f"line {at} is a heading across the table, left out: {row[0]}")
+            continue
+        grid.cells.append(row + [""] * (width - len(row)))
+        grid.lines.append(at)
+
+
+def _line_ends(match: re.Match[str]) -> str:
+    return "\n" * match[0].count("\n")
+
+
+def _latex_row(text: str, below: dict[int, tuple[int, str]]) -> list[str]:
+    """Cells of one row, those that span columns repeated, those that span rows filled in below."""
+    cells: list[str] = []
+    for part in re.split(r"(?<!\\)&", text):
+        span = SPAN.match(part)
+        rest = part[span.end() :] if span else part
+        rows = ROWS.search(rest)
+        value = plain(ROWS.sub("", rest) if rows else rest)
+        for _ in range(min(int(span[1]) if span else 1, 200)):
+            column = len(cells)
+            left, above = below.get(column, (0, ""))
+            if rows and int(rows[1]) > 1:
+                below[column] = int(rows[1]) - 1, value
+            elif left:
+                below[column] = left - 1, above
+                cells.append(value or above)
+                continue
+            cells.append(value)
+    return cells
+
+
+def _holds_numbers(row: list[str]) -> bool:
+    """Whether a row is no heading: half of its cells, or two, are numbers."""
+    numbers = sum(bool(NUMERIC.match(cell)) and not re.search(r"[A-Za-z]{2}", cell) for cell in row)
+    return numbers >= max(1, min(2, len(row) - 1))
+
+
+def _joined(texts: list[str]) -> str:
+    return " ".join(dict.fromkeys(text for text in texts if text))

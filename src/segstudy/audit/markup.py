@@ -1,0 +1,66 @@
+"""Cells as they are marked up in LaTeX and Markdown, as the plain text that a reader sees.
+
+>>> plain(r"\\textbf{33.61}"), plain(r"$86.5_{\\pm 0.3}$"), plain(r"\\underline{71.2}\\%"), plain("**0.91**[^1]")
+('33.61', '86.5 ±0.3', '71.2%', '0.91')
+"""
+
+from __future__ import annotations
+
+import re
+
+SYMBOLS = {
+    **dict.fromkeys(("uparrow", "Uparrow", "textuparrow"), "↑"),
+    **dict.fromkeys(("downarrow", "Downarrow", "textdownarrow"), "↓"),
+    **dict.fromkeys(("rightarrow", "to", "Rightarrow", "textrightarrow", "longrightarrow"), "→"),
+    **dict.fromkeys(("dagger", "dag", "textdagger", "ddagger", "ddag", "star", "ast", "S", "checkmark", "bullet"), ""),
+    "pm": "±",
+    "Delta": "Δ",
+    "delta": "δ",
+    "approx": "≈",
+    "sim": "~",
+    "times": "×",
+    "textendash": "–",
+    "textemdash": "—",
+    "quad": " ",
+    "qquad": " ",
+}
+# Commands that print nothing of their own, with all that stands in braces after them.
+SILENT = r"cite\w*|footnote\w*|ref|label|vspace|hspace|cellcolor|rowcolor|color|rule|phantom|hphantom|vphantom|arraybackslash"
+SILENT_CALL = re.compile(rf"[~\s]*\\(?:{SILENT})\*?(?:\s*\[[^\]]*\])*(?:\s*\{{[^{{}}]*\}})*")
+TWO_ARGUMENTS = re.compile(r"\\(?:textcolor|colorbox|scalebox|raisebox|rotatebox|resizebox)(?:\[[^\]]*\])*\{[^{}]*\}\s*")
+STD = re.compile(r"\\std\w*\s*\{([^{}]*)\}")
+SUBSCRIPT = re.compile(r"_\s*\{?\s*(?:±|\\pm)?\s*(\d+(?:[.,]\d+)?|[.,]\d+)\s*(\\?%?)\s*\}?(?=\s*\$?\s*\}*\s*$)")
+EXPONENT = re.compile(r"\^\s*(?:\{[^{}]*\}|\\?\w+|[*†‡§])")
+COMMAND = re.compile(r"\\([A-Za-z]+)\*?\s*(?:\[[^\]]*\])?")
+FOOTNOTE = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|\[(.*?)\]\([^()]*\)", re.IGNORECASE)
+TAG = re.compile(r"</?(?:b|strong|i|em|u|sub|span|br|font|mark)\b[^<>]*>", re.IGNORECASE)
+MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|~~|`)(?=\S)(.+?)(?<=\S)\1")
+EMPHASIS = re.compile(r"_(?=\S)([^_]+)_")
+
+
+def plain(cell: str) -> str:
+    """The text of a cell without its markup; a cell without any is left as it is, but for spaces around it."""
+    text = cell.strip()
+    if "\\" in text or "$" in text:
+        text = _without_latex(text)
+    text = TAG.sub(" ", FOOTNOTE.sub(lambda match: match[1] or "", text)) if "[" in text or "<" in text else text
+    for _ in range(3):
+        text = MARKDOWN.sub(r"\2", text)
+    if match := EMPHASIS.fullmatch(text):
+        text = match[1]
+    return text.strip()
+
+
+def _without_latex(text: str) -> str:
+    """LaTeX as text; a subscript that is a number is a spread (86.5_{0.3})."""
+    text = text.replace(r"\%", "%").replace(r"\&", "&").replace(r"\#", "#").replace(r"\_", "_").replace("\\\\", " ")
+    text = STD.sub(r" ±\1", SILENT_CALL.sub("", text))
+    for _ in range(4):
+        text = TWO_ARGUMENTS.sub("", text)
+    spread = SUBSCRIPT.search(text)
+    if spread and re.search(r"\d", text[: spread.start()]):
+        text = f"{text[: spread.start()]} ±{spread[1]}{text[spread.end() :]}"
+    text = EXPONENT.sub("", text)
+    text = COMMAND.sub(lambda match: SYMBOLS.get(match[1], " " if match[1] not in SYMBOLS else ""), text)
+    text = re.sub(r"\\[,;:! ]|~", " ", text)
+    return re.sub(r"\s+", " ", re.sub(r"[{}$]", "", text)).strip()
