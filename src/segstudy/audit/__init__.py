@@ -15,12 +15,15 @@ from segstudy.audit.findings import Finding
 from segstudy.audit.identities import (
     accuracy_bounds,
     averages_bound,
+    classes_fix_means,
     dice_from_iou,
     dice_from_precision,
     means_of_classes,
     two_classes,
 )
 from segstudy.audit.printings import impossible_values, mixed_units, repeated_labels, repeated_values
+from segstudy.audit.suspicions import copied_rows, impossible_spreads
+from segstudy.audit.printed import Verdict
 from segstudy.audit.tables import read_tables
 
 RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
@@ -31,9 +34,12 @@ RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
     dice_from_precision,
     averages_bound,
     means_of_classes,
+    classes_fix_means,
     accuracy_bounds,
     two_classes,
     repeated_values,
+    copied_rows,
+    impossible_spreads,
     differences,
 )
 
@@ -57,7 +63,7 @@ def audit_tables(names: Sequence[str], notes: Sequence[str] = ()) -> Audit:
     Parameters
     ----------
     names
-        CSV files of one publication, or the name of one that comes with the package: ``review``.
+        CSV, Markdown or LaTeX files of one publication, or the name of one that comes with the package: ``review``.
     notes
         What to read columns as, and what holds for all tables: ``column FPS: ignore``, ``classes: 19``.
 
@@ -71,7 +77,7 @@ def audit_tables(names: Sequence[str], notes: Sequence[str] = ()) -> Audit:
     tables = {table.name: index for index, table in enumerate(claims.tables)}
     rows = {(table.name, row.label): index for table in claims.tables for index, row in enumerate(table.rows)}
     found = [finding for rule in RULES for finding in rule(claims)]
-    found.sort(key=lambda each: (tables[each.table], each.severity == "rounding", rows[each.table, each.row]))
+    found.sort(key=lambda each: (tables[each.table], -Verdict(each.severity).rank, rows[each.table, each.row]))
     return Audit(claims, tuple(found))
 
 
@@ -87,8 +93,10 @@ def as_text(audit: Audit) -> str:
             lines += [f"  {'note':13}  {remark}" for remark in remarks]
     numbers = sum(claim.number is not None for claim in audit.claims.all)
     contradictions = sum(finding.severity == "contradiction" for finding in audit.findings)
-    rounding = len(audit.findings) - contradictions
+    undecided = sum(finding.severity == "undecided" for finding in audit.findings)
+    rounding = len(audit.findings) - contradictions - undecided
     lines.append(
         f"tables: {len(audit.claims.tables)}, numbers: {numbers}, contradictions: {contradictions}, of rounding: {rounding}"
+        + (f", undecided: {undecided}" if undecided else "")
     )
     return "\n".join(lines)

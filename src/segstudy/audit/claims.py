@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from segstudy.audit.headings import MEAN_OF, Heading, Kind, fold
 from segstudy.audit.printed import Number, dice_of, increasing, judge
@@ -18,6 +18,9 @@ AVERAGED = (
     "no class's Dice is 2 IoU / (1 + IoU), but all may be means over images, which they are taken for; "
     "say 'level: dataset' if they are over all pixels at once"
 )
+
+
+Level = Literal["", "dataset", "image"]
 
 
 class Place(NamedTuple):
@@ -47,6 +50,7 @@ class Claim:
     kind: Kind
     number: Number | None
     pooled: bool = False
+    level: Level = ""  # what the publication says of it: over all pixels at once, a mean over images, or nothing
     num_classes: int | None = None
     summary: bool = False  # the mean of the classes listed in the same table
     stray: str = ""  # of a score that seems to be in another unit than its column: one that is in the column's
@@ -75,7 +79,12 @@ class Claim:
         )
 
     def alike(self, other: Claim) -> bool:
-        """Whether two claims are averaged over the same things, so that they can be held against each other."""
+        """Whether two claims are averaged over the same things, so that they can be held against each other.
+
+        Those of one row are, though a spread may be printed with one of them alone.
+        """
+        if self.place[:2] == other.place[:2]:
+            return True
         averaged = [claim.number is not None and claim.number.averaged for claim in (self, other)]
         return self.pooled == other.pooled and averaged[0] == averaged[1]
 
@@ -150,7 +159,7 @@ def make_claims(tables: Sequence[Table]) -> Claims:
         claims = _apart(_table_claims(index, table, runs))
         remarks += [(table.name, remark) for remark in (*table.remarks, *_left_out(table, claims, len(tables)))]
         if table.pooled is None and _looks_averaged(claims):
-            claims = [replace(claim, pooled=False) for claim in claims]
+            claims = [replace(claim, pooled=False, level="image") for claim in claims]
             remarks.append((table.name, AVERAGED))
         found += _with_operands(claims)
     whole = Claims(tuple(tables), tuple(found))
@@ -200,6 +209,7 @@ def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
                 heading.kind,
                 number,
                 pooled=table.pooled is not False and not (number and number.averaged),
+                level="" if table.pooled is None else "dataset" if table.pooled else "image",
                 num_classes=table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
                 summary=summary,
                 stray=strays.get(column, {}).get(index, ""),

@@ -7,34 +7,51 @@ pixels at once; each rule says what it rests on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 from segstudy.audit.claims import Claim, Claims
 from segstudy.audit.findings import Finding, finding, pairs, quote
 from segstudy.audit.headings import MEAN_OF
-from segstudy.audit.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, judge
+from segstudy.audit.levels import Tie, assumed, judged
+from segstudy.audit.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, iou_of, judge
 
 
 def dice_from_iou(claims: Claims) -> Iterator[Finding]:
-    """One class's Dice over all pixels is 2 IoU / (1 + IoU); so is a class's F1, which is another name for Dice."""
+    """One class's Dice over all pixels is 2 IoU / (1 + IoU); so is a class's F1, which is another name for Dice.
+
+    Means over images may have any Dice from the IoU to that.
+    """
+    ties = [
+        Tie(claim, increasing(dice_of, iou.printed), _from_iou_to_dice(iou), (iou,))
+        for claim, iou in (*pairs(claims, "dice", "iou"), *pairs(claims, "f1", "iou"))
+        if claim.exact and iou.exact
+    ]
     broken: dict[tuple[int, str], list[tuple[Claim, Claim]]] = defaultdict(list)
-    for claim, iou in (*pairs(claims, "dice", "iou"), *pairs(claims, "f1", "iou")):
-        if claim.exact and iou.exact:
-            verdict = judge(claim.printed, increasing(dice_of, iou.printed))
-            if verdict.severity == "contradiction":
-                broken[claim.place.table, claim.subject.run].append((claim, iou))
-            elif verdict.severity:
-                yield _not_dice(claim, iou, verdict, "")
+    for tie, verdict in judged(ties):
+        if verdict.severity == "contradiction":
+            broken[tie.claim.place.table, tie.claim.subject.run].append((tie.claim, tie.others[0]))
+        elif verdict.severity:
+            yield _not_dice(tie.claim, tie.others[0], verdict, "")
     for together in broken.values():
         hint = _shift(together)
         for claim, iou in together:
             yield _not_dice(claim, iou, Verdict("contradiction"), hint)
 
 
+def _from_iou_to_dice(iou: Claim) -> Implied:
+    """What a Dice may be that is averaged over the same things as an IoU, by Jensen's inequality."""
+
+    def implied(reading: Reading) -> Interval:
+        low, high = iou.printed.score(reading)
+        return low, dice_of(high)
+
+    return implied
+
+
 def _not_dice(claim: Claim, iou: Claim, verdict: Verdict, hint: str) -> Finding:
     implied = claim.printed.printing(dice_of(iou.printed.low))
-    message = f"{quote(iou, claim)} makes {claim.heading.text} {implied}, not {claim.printed.text}{hint}"
+    message = f"{quote(iou, claim)} makes {claim.heading.text} {implied}, not {claim.printed.text}{hint}{assumed(verdict)}"
     return finding(claim, "dice", implied, verdict, message)
 
 
@@ -106,23 +123,82 @@ def averages_bound(claims: Claims) -> Iterator[Finding]:
 
 
 def dice_from_precision(claims: Claims) -> Iterator[Finding]:
-    """One class's Dice over all pixels is the harmonic mean of its precision and recall."""
+    """One class's Dice over all pixels is the harmonic mean of its precision and recall.
+
+    Each image's lies between their product and their mean, so means over images lie between P + R - 1 and (P + R) / 2.
+    """
+    ties = []
     for claim, precision in (*pairs(claims, "dice", "precision"), *pairs(claims, "f1", "precision")):
         recall = claims.partner(claim, "class_accuracy")
-        if not (claim.exact and precision.exact and recall):
-            continue
-
-        def harmonic(reading: Reading, precision: Claim = precision, recall: Claim = recall) -> Interval:
-            ends = zip(precision.printed.score(reading), recall.printed.score(reading), strict=True)
-            low, high = (2 * p * r / (p + r) if p + r else Fraction(0) for p, r in ends)
-            return low, high
-
-        verdict = judge(claim.printed, harmonic)
+        if claim.exact and precision.exact and recall and recall.exact:
+            ties.append(Tie(claim, *_harmonic(precision, recall), (precision, recall)))
+    for tie, verdict in judged(ties):
         if verdict.severity:
-            implied = claim.printed.printing_of(harmonic("printed"))
+            claim, (precision, recall) = tie.claim, tie.others
+            implied = claim.printed.printing_of(tie.pooled("printed"))
             given = f"{quote(precision, claim)} and {quote(recall, claim)}"
-            message = f"{given} make {claim.heading.text} {implied}, not {claim.printed.text}"
+            message = f"{given} make {claim.heading.text} {implied}, not {claim.printed.text}{assumed(verdict)}"
             yield finding(claim, "precision-recall", implied, verdict, message)
+
+
+def _harmonic(precision: Claim, recall: Claim) -> tuple[Implied, Implied]:
+    """Dice over all pixels, and what it may be as a mean over images."""
+
+    def ends(reading: Reading) -> list[tuple[Fraction, Fraction]]:
+        return list(zip(precision.printed.score(reading), recall.printed.score(reading), strict=True))
+
+    def pooled(reading: Reading) -> Interval:
+        low, high = (2 * p * r / (p + r) if p + r else Fraction(0) for p, r in ends(reading))
+        return low, high
+
+    def averaged(reading: Reading) -> Interval:
+        low, high = ends(reading)
+        return sum(low) - 1, sum(high) / Fraction(2)
+
+    return pooled, averaged
+
+
+def classes_fix_means(claims: Claims) -> Iterator[Finding]:
+    """Over all pixels, a class's IoU is Dice / (2 - Dice), so classes of either measure fix the mean of the other.
+
+    Means over images leave the mean IoU anything from that to the mean Dice, the mean Dice from the mean IoU to that.
+    """
+    ties = []
+    for mean, other, function, name in (("miou", "dice", iou_of, "IoU"), ("mdice", "iou", dice_of, "Dice")):
+        for claim in claims.scores:
+            if claim.measure != mean or claim.subject.cls or not claim.pooled:
+                continue
+            own = claims.classes_of(claim, "iou" if other == "dice" else "dice")
+            listed = claims.classes_of(claim, other)
+            number = claim.num_classes or (len(listed) if claim.summary else 0)
+            classes = tuple(each for each in listed.values() if each.usable and each.pooled and each.alike(claim))
+            if len(classes) == number and len(own) < number and classes:
+                ties.append(Tie(claim, *_mean_by(function, classes), classes, name))
+    for tie, verdict in judged(ties):
+        if verdict.severity:
+            claim = tie.claim
+            implied = claim.printed.printing_of(tie.pooled("printed"))
+            heading = tie.others[0].measure.replace("iou", "IoU").replace("dice", "Dice")
+            message = (
+                f"the {heading} of its {len(tie.others)} classes fixes their {tie.name} and so makes "
+                f"{claim.heading.text} {implied}, not {claim.printed.text}{assumed(verdict)}"
+            )
+            yield finding(claim, "classes", implied, verdict, message)
+
+
+def _mean_by(function: Callable[[Fraction], Fraction], classes: Sequence[Claim]) -> tuple[Implied, Implied]:
+    """The mean of a function of classes' scores, and what it may be where scores are means over images."""
+
+    def ends(reading: Reading, by: Callable[[Fraction], Fraction]) -> Interval:
+        scores = [each.printed.score(reading) for each in classes]
+        low, high = (sum(map(by, end), Fraction(0)) / len(classes) for end in zip(*scores, strict=True))
+        return low, high
+
+    def averaged(reading: Reading) -> Interval:
+        one, other = ends(reading, function), ends(reading, lambda score: score)
+        return min(one[0], other[0]), max(one[1], other[1])
+
+    return lambda reading: ends(reading, function), averaged
 
 
 def means_of_classes(claims: Claims) -> Iterator[Finding]:
@@ -174,28 +250,46 @@ def two_classes(claims: Claims) -> Iterator[Finding]:
     """With two classes, over all pixels, mIoU m and pixel accuracy p leave Dice no freedom.
 
     Each wrong pixel is missing in one class and spurious in the other. So p/2 <= m <= p/(2 - p), and
-    mDice = (4m - p(1 + m)) / (1 + 3m - p(1 + m)).
+    mDice = (4m - p(1 + m)) / (1 + 3m - p(1 + m)). Of means over images only p/2 <= m <= p is left.
     """
+    ties = []
     for claim in claims.scores:
         accuracy = claims.partner(claim, "pixel_accuracy")
-        if claim.num_classes != 2 or claim.subject.cls or not claim.pooled or accuracy is None:
+        if claim.num_classes != 2 or claim.subject.cls or not claim.pooled or accuracy is None or not accuracy.pooled:
             continue
-
-        def between(reading: Reading, accuracy: Claim = accuracy) -> Interval:
-            low, high = accuracy.printed.score(reading)
-            return low / 2, high / (2 - high)
-
         if claim.measure == "miou":
-            yield from _two_classes(claim, between, [accuracy])
-        elif claim.measure == "mdice" and (iou := claims.partner(claim, "miou")):
-            if judge(iou.printed, between).severity == "contradiction":
-                continue  # no masks have the two, so no Dice follows from them
+            ties.append(Tie(claim, _between(accuracy, pooled=True), _between(accuracy, pooled=False), (accuracy,)))
+        elif claim.measure == "mdice" and (iou := claims.partner(claim, "miou")) and iou.pooled:
+            if judge(iou.printed, _between(accuracy, pooled=True)).severity != "contradiction":
+                ties.append(Tie(claim, _tied(iou, accuracy), _from_iou_to_dice(iou), (iou, accuracy)))
+    for tie, verdict in judged(ties):
+        if verdict.severity:
+            claim = tie.claim
+            shown = claim.printed.printing_of(tie.pooled("printed"))
+            given = " and ".join(quote(other, claim) for other in tie.others)
+            made = f"{given} make {claim.heading.text} {shown}, not {claim.printed.text}"
+            message = f"with two classes, {made}{assumed(verdict)}"
+            yield finding(claim, "two-classes", shown, verdict, message)
 
-            def tied(reading: Reading, iou: Claim = iou, accuracy: Claim = accuracy) -> Interval:
-                ious, accuracies = iou.printed.score(reading), accuracy.printed.score(reading)
-                return _two_class_dice(ious[0], accuracies[1]), _two_class_dice(ious[1], accuracies[0])
 
-            yield from _two_classes(claim, tied, [iou, accuracy])
+def _between(accuracy: Claim, pooled: bool) -> Implied:
+    """What the mean IoU of two classes may be, from the pixel accuracy."""
+
+    def between(reading: Reading) -> Interval:
+        low, high = accuracy.printed.score(reading)
+        return low / 2, high / (2 - high) if pooled else high
+
+    return between
+
+
+def _tied(iou: Claim, accuracy: Claim) -> Implied:
+    """The mean Dice of two classes, from their mean IoU and the pixel accuracy."""
+
+    def tied(reading: Reading) -> Interval:
+        ious, accuracies = iou.printed.score(reading), accuracy.printed.score(reading)
+        return _two_class_dice(ious[0], accuracies[1]), _two_class_dice(ious[1], accuracies[0])
+
+    return tied
 
 
 def _two_class_dice(miou: Fraction, accuracy: Fraction) -> Fraction:
@@ -207,12 +301,3 @@ def _two_class_dice(miou: Fraction, accuracy: Fraction) -> Fraction:
     top = 4 * miou - accuracy * (1 + miou)
     bottom = 1 + 3 * miou - accuracy * (1 + miou)
     return max(top, Fraction(0)) / bottom if bottom > 0 else Fraction(0)
-
-
-def _two_classes(claim: Claim, implied: Implied, others: list[Claim]) -> Iterator[Finding]:
-    verdict = judge(claim.printed, implied)
-    if verdict.severity:
-        shown = claim.printed.printing_of(implied("printed"))
-        given = " and ".join(quote(other, claim) for other in others)
-        message = f"with two classes, {given} make {claim.heading.text} {shown}, not {claim.printed.text}"
-        yield finding(claim, "two-classes", shown, verdict, message)

@@ -19,7 +19,7 @@ Reading = Literal[
     "printed", "rounded", "truncated"
 ]  # how digits are taken: as they stand, or as made from more of them
 Implied = Callable[[Reading], Interval]  # what other numbers make of one, their digits taken in this way
-Severity = Literal["rounding", "contradiction"]
+Severity = Literal["rounding", "undecided", "contradiction"]
 Mark = Literal["", "percent", "points"]
 
 GAPS = {"", "-", "--", "---", "n/a", "n.a.", "na", "nan", "none", "/"}
@@ -167,8 +167,8 @@ class Verdict(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """0 for agreement, 1 for rounding, 2 for a contradiction."""
-        return (None, "rounding", "contradiction").index(self.severity)
+        """0 for agreement, 1 for rounding, 2 for what an assumption decides, 3 for a contradiction."""
+        return (None, "rounding", "undecided", "contradiction").index(self.severity)
 
 
 def judge(printed: Number, implied: Implied) -> Verdict:
@@ -225,6 +225,15 @@ def dice_of(iou: Fraction) -> Fraction:
     '1/2'
     """
     return 2 * iou / (1 + iou)
+
+
+def iou_of(dice: Fraction) -> Fraction:
+    """IoU = Dice / (2 - Dice).
+
+    >>> str(iou_of(Fraction(1, 2)))
+    '1/3'
+    """
+    return dice / (2 - dice)
 
 
 def increasing(function: Callable[[Fraction], Fraction], score: Number) -> Implied:

@@ -22,7 +22,7 @@ Matches = Annotated[
 
 @app.command()
 def audit(
-    tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help="CSV files of a publication, or: review.")],
+    tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help="CSV, Markdown or LaTeX files, or: review.")],
     note: Annotated[
         list[str] | None,
         typer.Option("--note", help="'column HEADING: mIoU' (or: ignore), 'classes: 19' ...; may be repeated."),
@@ -30,6 +30,11 @@ def audit(
     study: Annotated[str | None, typer.Option("--study", help="Compare with this study's own results.")] = None,
     out: Out = None,
     match: Matches = None,
+    images: Annotated[
+        int | None, typer.Option("--images", help="Test images: how likely is each printed order a fluke?")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds that a printed score is the mean of.")] = 1,
+    sd: Annotated[float | None, typer.Option("--sd", help="Standard deviation of one image's score, as 0.2.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check a publication's tables by arithmetic, or hold them against a study's own results.
@@ -37,13 +42,21 @@ def audit(
     Exits with 1 if a number contradicts others (with --study: if one differs from the study's), with 0 otherwise.
     """
     from segstudy.audit import as_text, audit_tables
+    from segstudy.audit.chance import as_lines, rankings
 
     if study is None and (out is not None or match):
         raise SpecError(f"{'--match' if match else '--out'} is about a study's results; name the study with --study")
+    if images is None and (seeds != 1 or sd is not None):
+        raise SpecError("--seeds and --sd say how sure a ranking is; give the number of test images too, with --images")
+    if images is not None and (as_json or study is not None):
+        raise SpecError("--images prints rankings as text of a table alone; leave out --json and --study")
     found = audit_tables(tables, note or ())
+    orders = [] if images is None else list(rankings(found.claims, images, seeds, sd))
     if study is not None:
         raise typer.Exit(int(_beside_study(found.claims, study, out, match or [], as_json)))
     print(json.dumps([asdict(each) for each in found.findings], indent=2) if as_json else as_text(found))
+    if orders and not as_json:
+        print(as_lines(orders))
     raise typer.Exit(int(found.contradicts))
 
 

@@ -1,0 +1,76 @@
+"""Rules about rows and spreads as they are printed: rows that are copies of others, deviations that no scores have."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from math import isqrt
+
+from segstudy.audit.claims import Claim, Claims
+from segstudy.audit.findings import Finding, finding
+from segstudy.audit.printed import Verdict
+
+ENOUGH = 3  # numbers of three digits or more that two rows share before one is taken for a copy
+FINE = 10**6
+
+
+def copied_rows(claims: Claims) -> Iterator[Finding]:
+    """Two networks do not score the same in every number to the last digit; one row is then a copy of the other.
+
+    Rows that share three numbers may be one network in two places of the table, so the question is left open; four or
+    more numbers, of rows that name different networks, are called a contradiction.
+    """
+    rows: dict[tuple[int, int], list[Claim]] = defaultdict(list)
+    for claim in claims.scores:
+        if claim.kind == "value":
+            rows[claim.place[:2]].append(claim)
+    prints: dict[object, list[tuple[int, int]]] = defaultdict(list)
+    for at, found in rows.items():
+        if sum(_long(claim) for claim in found) >= ENOUGH:
+            prints[at[0], tuple((claim.place.column, claim.printed.text) for claim in found)].append(at)
+    for same in prints.values():
+        first = rows[same[0]][0]
+        for at in same[1:]:
+            claim = rows[at][0]
+            if claim.row != first.row:
+                yield _copy(claims, claim, first, len(rows[at]))
+
+
+def _copy(claims: Claims, claim: Claim, first: Claim, number: int) -> Finding:
+    table = claims.tables[claim.place.table]
+    named = [table.rows[each.place.row].keys for each in (claim, first)]
+    models = [keys.get("run") or keys.get("model") or "" for keys in named]
+    sure = number > ENOUGH and models[0] and models[1] and models[0] != models[1]
+    message = f"all {number} numbers are those of {first.row}, to the last digit"
+    message += "" if sure else "; this cannot be decided, as both rows may be of one network"
+    severity = Verdict("contradiction" if sure else "undecided")
+    return finding(claim, "copy", "other numbers", severity, message)
+
+
+def _long(claim: Claim) -> bool:
+    """Whether a number has three digits or more that say something."""
+    digits = claim.printed.low / claim.printed.step
+    return digits >= 100 and claim.printed.low not in (0, 1)
+
+
+def impossible_spreads(claims: Claims) -> Iterator[Finding]:
+    """Scores between 0 and 1 of mean m deviate by sqrt(m (1 - m)) at most; by n/(n - 1) more in the sample's variance.
+
+    That factor is 2 at most, for two scores.
+    """
+    for claim in claims.scores:
+        spread = claim.printed.spread
+        if spread is None:
+            continue
+        low, high = claim.printed.score("rounded")
+        nearest_half = min(max(Fraction(1, 2), low), high)
+        largest = 2 * nearest_half * (1 - nearest_half)
+        if (spread - claim.printed.step) ** 2 > largest and spread > claim.printed.step:
+            limit = Fraction(isqrt(int(largest * FINE**2)), FINE)
+            implied = f"at most {claim.printed.printing(limit).lstrip('+')}"
+            message = (
+                f"scores between 0 and {claim.printed.unit} whose mean is {claim.printed.text} deviate by {implied} "
+                "(as a standard deviation of two scores; less for more)"
+            )
+            yield finding(claim, "spread", implied, Verdict("contradiction"), message)
