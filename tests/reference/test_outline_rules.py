@@ -48,7 +48,7 @@ def test_medpy(seed):
     assert np.isnan(ours["nsd"])
 
 
-@pytest.mark.filterwarnings("ignore:Please import `correlate`:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 @pytest.mark.parametrize("seed", range(8))
 def test_surface_distance(seed):
     library = pytest.importorskip("surface_distance")

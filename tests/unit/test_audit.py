@@ -215,7 +215,11 @@ def test_rows_that_break_together_look_shifted_only_if_a_shift_brings_them_neare
 def test_no_shift_is_claimed_that_does_not_bring_columns_nearer(audit, rows):
     found = audit(f"Class,IoU,Dice\n1,0.500,0.667\n{rows}")
     assert len(found.findings) > 1
-    assert all("shift" not in f.message and f.message.endswith(f"not {f.printed}, over the pixels of all images at once (level: dataset).") for f in found.findings)
+    assert all(
+        "shift" not in f.message
+        and f.message.endswith(f"not {f.printed}, over the pixels of all images at once (level: dataset).")
+        for f in found.findings
+    )
 
 
 def test_dice_and_iou_may_stand_in_two_tables(audit):
@@ -267,7 +271,9 @@ def test_classes_of_which_none_fits_are_taken_for_means_over_images(audit):
     assert found.findings == ()
     assert "may be means over images" in as_text(found)
     assert len(audit(f"# level: dataset\n{table}").findings) == 3
-    assert len(audit(table.replace("0.500,0.600", "0.500,0.667"), level=None).findings) == 2  # one fits, so they are not means
+    assert (
+        len(audit(table.replace("0.500,0.600", "0.500,0.667"), level=None).findings) == 2
+    )  # one fits, so they are not means
 
 
 def test_means_over_seeds_are_averages(audit):
@@ -917,7 +923,9 @@ def test_what_only_the_level_makes_a_contradiction_is_undecided_until_it_is_said
 
 def test_class_dices_fix_the_mean_iou(audit):
     # 0.9655 / 1.0345, 0.4476 / 1.5524 and 0.4800 / 1.5200 have the mean 0.51247
-    table = "# classes: bg, cat, dog\n# unit: percent\nSplit,mIoU,bg Dice,cat Dice,dog Dice\ntest,54.24,96.55,44.76,48.00\n"
+    table = (
+        "# classes: bg, cat, dog\n# unit: percent\nSplit,mIoU,bg Dice,cat Dice,dog Dice\ntest,54.24,96.55,44.76,48.00\n"
+    )
     assert brief(audit(table)) == [("test", "classes", "54.24", "51.25", "contradiction")]
     assert audit(table.replace("54.24", "51.25")).findings == ()
 

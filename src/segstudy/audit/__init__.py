@@ -21,9 +21,9 @@ from segstudy.audit.identities import (
     means_of_classes,
     two_classes,
 )
+from segstudy.audit.printed import Verdict
 from segstudy.audit.printings import impossible_values, mixed_units, repeated_labels, repeated_values
 from segstudy.audit.suspicions import copied_rows, impossible_spreads
-from segstudy.audit.printed import Verdict
 from segstudy.audit.tables import read_tables
 
 RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (

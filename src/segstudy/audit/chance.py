@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from segstudy.audit.claims import Claim, Claims
 from segstudy.errors import SpecError
@@ -72,7 +73,7 @@ def rankings(claims: Claims, num_images: int, num_seeds: int = 1, sd: float | No
             columns[claim.place.table, claim.place.column, claim.data, claim.subject.cls].append(claim)
     for column in columns.values():
         ordered = sorted(column, key=lambda claim: -claim.printed.low)
-        for one, other in zip(ordered, ordered[1:], strict=False):
+        for one, other in pairwise(ordered):
             assumed = TYPICAL_SD[one.measure] if sd is None else sd
             difference = float(one.printed.low - other.printed.low)
             error, fluke = fluke_probability(difference, num_images, num_seeds, assumed)

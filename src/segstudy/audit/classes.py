@@ -27,7 +27,12 @@ ADE20K = (
 ALIASES = {
     "Cityscapes": {
         **{"sidewlk": "sidewalk", "swalk": "sidewalk", "sidew": "sidewalk", "build": "building", "bldg": "building"},
-        **{"tlight": "traffic light", "light": "traffic light", "trafficl": "traffic light", "trlight": "traffic light"},
+        **{
+            "tlight": "traffic light",
+            "light": "traffic light",
+            "trafficl": "traffic light",
+            "trlight": "traffic light",
+        },
         **{"tsign": "traffic sign", "sign": "traffic sign", "traffics": "traffic sign", "trsign": "traffic sign"},
         **{"veg": "vegetation", "veget": "vegetation", "vege": "vegetation", "terr": "terrain", "pers": "person"},
         **{"pedestrian": "person", "mbike": "motorcycle", "motor": "motorcycle", "motorbike": "motorcycle"},
@@ -35,7 +40,13 @@ ALIASES = {
     },
     "Pascal VOC": {
         **{"bkg": "background", "bg": "background", "aero": "aeroplane", "plane": "aeroplane", "airplane": "aeroplane"},
-        **{"bike": "bicycle", "table": "dining table", "mbike": "motorbike", "motor": "motorbike", "plant": "potted plant"},
+        **{
+            "bike": "bicycle",
+            "table": "dining table",
+            "mbike": "motorbike",
+            "motor": "motorbike",
+            "plant": "potted plant",
+        },
         **{"motorcycle": "motorbike", "tv": "tv monitor", "couch": "sofa"},
     },
     "ADE20K": {},
@@ -55,7 +66,8 @@ def benchmark_of(headings: Iterable[str]) -> tuple[str, Mapping[str, str]]:
     """
     folded = {fold(text) for text in headings}
     spellings = {
-        name: {fold(each): each.strip() for each in text.split(",")} | dict(ALIASES[name]) for name, text in LISTS.items()
+        name: {fold(each): each.strip() for each in text.split(",")} | dict(ALIASES[name])
+        for name, text in LISTS.items()
     }
     best = max(spellings, key=lambda name: len(folded & set(spellings[name])))
     return (best, spellings[best]) if len(folded & set(spellings[best])) >= ENOUGH else ("", {})

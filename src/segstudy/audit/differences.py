@@ -62,7 +62,9 @@ def differences(claims: Claims) -> Iterator[Finding]:
             for steps in (False, True)
             for allowed in signs
         ]
-        best = min(readings, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (3, 2, 1)])
+        best = min(
+            readings, key=lambda ways: [sum(v.rank == rank for _, v in filter(None, ways)) for rank in (3, 2, 1)]
+        )
         for claim, found in zip(column, best, strict=True):
             if found and found[1].severity:
                 yield _no_difference(claims, claim, *found)

@@ -28,7 +28,15 @@ MEASURES = {
     "precision": ("precision", "ppv", "precisionscore", "binaryprecision", "positivepredictivevalue", "prec"),
     "miou": (
         *("miou", "meaniou", "ioumean", "avgiou", "averageiou", "meanjaccard", "meanintersectionoverunion"),
-        *("onehotmeaniou", "multiclassjaccardindex", "miouclass", "iouclass", "averagescoreclasses", "avacc", "mjaccard"),
+        *(
+            "onehotmeaniou",
+            "multiclassjaccardindex",
+            "miouclass",
+            "iouclass",
+            "averagescoreclasses",
+            "avacc",
+            "mjaccard",
+        ),
         *("meanjaccardindex", "mious", "iouavg", "classiou", "ioucla", "meaniouscore", "meanioumetric"),
     ),
     "mdice": (

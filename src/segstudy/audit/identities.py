@@ -51,7 +51,9 @@ def _from_iou_to_dice(iou: Claim) -> Implied:
 
 def _not_dice(claim: Claim, iou: Claim, verdict: Verdict, hint: str) -> Finding:
     implied = claim.printed.printing(dice_of(iou.printed.low))
-    message = f"{quote(iou, claim)} makes {claim.heading.text} {implied}, not {claim.printed.text}{hint}{assumed(verdict)}"
+    message = (
+        f"{quote(iou, claim)} makes {claim.heading.text} {implied}, not {claim.printed.text}{hint}{assumed(verdict)}"
+    )
     return finding(claim, "dice", implied, verdict, message)
 
 
@@ -153,7 +155,7 @@ def _harmonic(precision: Claim, recall: Claim) -> tuple[Implied, Implied]:
 
     def averaged(reading: Reading) -> Interval:
         low, high = ends(reading)
-        return sum(low) - 1, sum(high) / Fraction(2)
+        return low[0] + low[1] - 1, (high[0] + high[1]) / 2
 
     return pooled, averaged
 
@@ -259,9 +261,10 @@ def two_classes(claims: Claims) -> Iterator[Finding]:
             continue
         if claim.measure == "miou":
             ties.append(Tie(claim, _between(accuracy, pooled=True), _between(accuracy, pooled=False), (accuracy,)))
-        elif claim.measure == "mdice" and (iou := claims.partner(claim, "miou")) and iou.pooled:
-            if judge(iou.printed, _between(accuracy, pooled=True)).severity != "contradiction":
-                ties.append(Tie(claim, _tied(iou, accuracy), _from_iou_to_dice(iou), (iou, accuracy)))
+            continue
+        iou = claims.partner(claim, "miou") if claim.measure == "mdice" else None
+        if iou and iou.pooled and judge(iou.printed, _between(accuracy, pooled=True)).severity != "contradiction":
+            ties.append(Tie(claim, _tied(iou, accuracy), _from_iou_to_dice(iou), (iou, accuracy)))
     for tie, verdict in judged(ties):
         if verdict.severity:
             claim = tie.claim

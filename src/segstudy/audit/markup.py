@@ -27,7 +27,9 @@ SYMBOLS = {
 # Commands that print nothing of their own, with all that stands in braces after them.
 SILENT = r"cite\w*|footnote\w*|ref|label|vspace|hspace|cellcolor|rowcolor|color|rule|phantom|hphantom|vphantom|arraybackslash"
 SILENT_CALL = re.compile(rf"[~\s]*\\(?:{SILENT})\*?(?:\s*\[[^\]]*\])*(?:\s*\{{[^{{}}]*\}})*")
-TWO_ARGUMENTS = re.compile(r"\\(?:textcolor|colorbox|scalebox|raisebox|rotatebox|resizebox)(?:\[[^\]]*\])*\{[^{}]*\}\s*")
+TWO_ARGUMENTS = re.compile(
+    r"\\(?:textcolor|colorbox|scalebox|raisebox|rotatebox|resizebox)(?:\[[^\]]*\])*\{[^{}]*\}\s*"
+)
 STD = re.compile(r"\\std\w*\s*\{([^{}]*)\}")
 SUBSCRIPT = re.compile(r"_\s*\{?\s*(?:±|\\pm)?\s*(\d+(?:[.,]\d+)?|[.,]\d+)\s*(\\?%?)\s*\}?(?=\s*\$?\s*\}*\s*$)")
 EXPONENT = re.compile(r"\^\s*(?:\{[^{}]*\}|\\?\w+|[*†‡§])")

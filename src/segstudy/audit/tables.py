@@ -1,4 +1,4 @@
-"""A published table: a CSV, Markdown or LaTeX file with what is said about it in comment lines, read to headings, rows and printed numbers.
+"""A published table: a file with what is said about it in comment lines, read to headings, rows and numbers.
 
 Comment lines above the headings (``# key: value``) say what a caption says: see :data:`NOTES`. Whatever is not understood
 is remarked on, never dropped in silence.

@@ -155,7 +155,7 @@ def _hausdorff95(there: tuple[Values, Values], back: tuple[Values, Values], rule
         return float(max(np.percentile(distances, 95) for distances, _ in (there, back)))
     ranks = [np.searchsorted(np.cumsum(worth) / worth.sum(), 0.95) for _, worth in (there, back)]
     ends = zip((there[0], back[0]), ranks, strict=True)
-    return float(max(distances[min(rank, len(distances) - 1)] for distances, rank in ends))
+    return float(max(distances[min(int(rank), len(distances) - 1)] for distances, rank in ends))
 
 
 def _average(there: tuple[Values, Values], back: tuple[Values, Values], rule: OutlineRule) -> float:
