@@ -16,10 +16,9 @@ FINE = 10**6
 
 
 def copied_rows(claims: Claims) -> Iterator[Finding]:
-    """Two networks do not score the same in every number to the last digit; one row is then a copy of the other.
+    """Two networks hardly score the same in every number to the last digit: one row may be a copy of the other.
 
-    Rows that share three numbers may be one network in two places of the table, so the question is left open; four or
-    more numbers, of rows that name different networks, are called a contradiction.
+    Arithmetic does not exclude it, so the question is left open.
     """
     rows: dict[tuple[int, int], list[Claim]] = defaultdict(list)
     for claim in claims.scores:
@@ -34,18 +33,15 @@ def copied_rows(claims: Claims) -> Iterator[Finding]:
         for at in same[1:]:
             claim = rows[at][0]
             if claim.row != first.row:
-                yield _copy(claims, claim, first, len(rows[at]))
+                yield _copy(claim, first, len(rows[at]))
 
 
-def _copy(claims: Claims, claim: Claim, first: Claim, number: int) -> Finding:
-    table = claims.tables[claim.place.table]
-    named = [table.rows[each.place.row].keys for each in (claim, first)]
-    models = [keys.get("run") or keys.get("model") or "" for keys in named]
-    sure = number > ENOUGH and models[0] and models[1] and models[0] != models[1]
-    message = f"all {number} numbers are those of {first.row}, to the last digit"
-    message += "" if sure else "; this cannot be decided, as both rows may be of one network"
-    severity = Verdict("contradiction" if sure else "undecided")
-    return finding(claim, "copy", "other numbers", severity, message)
+def _copy(claim: Claim, first: Claim, number: int) -> Finding:
+    message = (
+        f"all {number} numbers are those of {first.row}, to the last digit; this cannot be decided by arithmetic: one row is "
+        "a copy of the other, or both are about one network"
+    )
+    return finding(claim, "copy", "other numbers", Verdict("undecided"), message)
 
 
 def _long(claim: Claim) -> bool:
