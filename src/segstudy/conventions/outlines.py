@@ -49,7 +49,7 @@ OUTLINE_RULES = (
         "MedPy",
         "metric.binary.hd95, metric.binary.assd",
         "HD95 ranks the distances of both directions together, where segstudy takes the greater of two percentiles; ASSD is "
-        "the mean over the outline pixels of both masks (before version 0.5 the mean of both directions' means); there is "
+        "the mean over the outline pixels of both masks; there is "
         "no NSD.",
         hausdorff="together",
     ),
@@ -58,7 +58,7 @@ OUTLINE_RULES = (
         "surface-distance (DeepMind)",
         "compute_robust_hausdorff(percent=95), compute_average_surface_distance, compute_surface_dice_at_tolerance",
         "Outlines run between pixels and each piece counts by its length, so HD95 and NSD are shares of length, not of pixels; "
-        "ASSD is the mean of both directions' means.",
+        "the library gives a mean distance for each direction, of which ASSD is the mean here.",
         average="directions",
         weighted=True,
     ),
