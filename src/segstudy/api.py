@@ -23,7 +23,7 @@ from segstudy.errors import DataError, StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from segstudy.audit import Audit
+    from segstudy.auditing import Audit
     from segstudy.check import Checked
     from segstudy.comparison import Comparison
     from segstudy.counts.countset import CountSet
@@ -165,12 +165,12 @@ class AuditedTables(Shown):
         """A finding a row."""
         import pandas as pd
 
-        from segstudy.audit.findings import Finding
+        from segstudy.auditing.findings import Finding
 
         return pd.DataFrame([asdict(each) for each in self.audited.findings], columns=list(Finding.__annotations__))
 
     def __str__(self) -> str:
-        from segstudy.audit import as_text
+        from segstudy.auditing import as_text
 
         return as_text(self.audited)
 
@@ -396,7 +396,7 @@ def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> Au
         When a file is no table.
 
     """
-    from segstudy.audit import audit_tables
+    from segstudy.auditing import audit_tables
 
     names = [table] if isinstance(table, str | os.PathLike) else table
     return AuditedTables(audit_tables([os.fspath(name) for name in names], notes))

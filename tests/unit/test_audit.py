@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from segstudy.audit import Audit, as_text, audit_tables
-from segstudy.audit.headings import parse_heading
-from segstudy.audit.printed import judge, parse_number
-from segstudy.audit.tables import published_tables, read_tables
+from segstudy.auditing import Audit, as_text, audit_tables
+from segstudy.auditing.headings import parse_heading
+from segstudy.auditing.printed import judge, parse_number
+from segstudy.auditing.tables import published_tables, read_tables
 from segstudy.errors import TableError
 
 

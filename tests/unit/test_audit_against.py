@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from segstudy import cli
-from segstudy.audit.against import as_table, compare_with_study, differing, read_results
-from segstudy.audit.claims import make_claims
-from segstudy.audit.tables import read_tables
+from segstudy.auditing.against import as_table, compare_with_study, differing, read_results
+from segstudy.auditing.claims import make_claims
+from segstudy.auditing.tables import read_tables
 from segstudy.errors import StoreError, TableError
 
 STUDY = """

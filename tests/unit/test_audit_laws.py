@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segstudy.audit import Audit, as_text, audit_tables
+from segstudy.auditing import Audit, as_text, audit_tables
 from segstudy.errors import TableError
 
 MODES = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)

@@ -13,7 +13,7 @@ from segstudy.cli.options import Json, Out, app, plan_of
 from segstudy.errors import SpecError
 
 if TYPE_CHECKING:
-    from segstudy.audit.claims import Claims
+    from segstudy.auditing.claims import Claims
 
 Matches = Annotated[
     list[str] | None, typer.Option("--match", help="ROW=EXPERIMENT, or ROW=EXPERIMENT@DATA; may be repeated.")
@@ -41,8 +41,8 @@ def audit(
 
     Exits with 1 if a number contradicts others (with --study: if one differs from the study's), with 0 otherwise.
     """
-    from segstudy.audit import as_text, audit_tables
-    from segstudy.audit.chance import as_lines, rankings
+    from segstudy.auditing import as_text, audit_tables
+    from segstudy.auditing.chance import as_lines, rankings
 
     if study is None and (out is not None or match):
         raise SpecError(f"{'--match' if match else '--out'} is about a study's results; name the study with --study")
@@ -62,7 +62,7 @@ def audit(
 
 def _beside_study(claims: Claims, study: str, out: Path | None, matches: list[str], as_json: bool) -> bool:
     """Print the comparison; True if a printed number is none of the study's."""
-    from segstudy.audit.against import as_table, compare_with_study, differing, read_results
+    from segstudy.auditing.against import as_table, compare_with_study, differing, read_results
 
     plan, store = plan_of(study, out, None)
     compared = compare_with_study(claims, list(plan.study.experiments), read_results(store.results), matches)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from segstudy.audit import markup
+from segstudy.auditing import markup
 
 Interval = tuple[Fraction, Fraction]
 Reading = Literal[

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segstudy.audit.markup import plain
+from segstudy.auditing.markup import plain
 from segstudy.errors import TableError, listing
 
 SEPARATORS = (",", ";", "\t")

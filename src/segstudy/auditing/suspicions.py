@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import isqrt
 
-from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.findings import Finding, finding
-from segstudy.audit.printed import Verdict
+from segstudy.auditing.claims import Claim, Claims
+from segstudy.auditing.findings import Finding, finding
+from segstudy.auditing.printed import Verdict
 
 ENOUGH = 3  # numbers of three digits or more that two rows share before one is taken for a copy
 FINE = 10**6

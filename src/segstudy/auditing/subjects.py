@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from segstudy.audit.headings import KEYS, fold
-from segstudy.audit.tables import Row, Table
+from segstudy.auditing.headings import KEYS, fold
+from segstudy.auditing.tables import Row, Table
 
 OWN = ""  # tested on the data that it was trained on
 MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}

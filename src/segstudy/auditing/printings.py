@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 
-from segstudy.audit.claims import Claim, Claims, Place
-from segstudy.audit.findings import Finding, finding
-from segstudy.audit.printed import Verdict, judge
+from segstudy.auditing.claims import Claim, Claims, Place
+from segstudy.auditing.findings import Finding, finding
+from segstudy.auditing.printed import Verdict, judge
 
 
 def impossible_values(claims: Claims) -> Iterator[Finding]:

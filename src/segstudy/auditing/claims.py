@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from segstudy.audit.headings import MEAN_OF, Heading, Kind, fold
-from segstudy.audit.printed import Number, dice_of, increasing, judge
-from segstudy.audit.subjects import MEANS, Runs, Subject, identity, part_of_classes, tested_on
-from segstudy.audit.tables import Table
+from segstudy.auditing.headings import MEAN_OF, Heading, Kind, fold
+from segstudy.auditing.printed import Number, dice_of, increasing, judge
+from segstudy.auditing.subjects import MEANS, Runs, Subject, identity, part_of_classes, tested_on
+from segstudy.auditing.tables import Table
 from segstudy.errors import listing
 
 AVERAGED = (

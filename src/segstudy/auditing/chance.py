@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from segstudy.audit.claims import Claim, Claims
+from segstudy.auditing.claims import Claim, Claims
 from segstudy.errors import SpecError
 
 CORRELATION = 0.5

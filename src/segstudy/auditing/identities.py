@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
-from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.findings import Finding, finding, pairs, quote
-from segstudy.audit.headings import MEAN_OF
-from segstudy.audit.levels import Tie, assumed, judged
-from segstudy.audit.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, iou_of, judge
+from segstudy.auditing.claims import Claim, Claims
+from segstudy.auditing.findings import Finding, finding, pairs, quote
+from segstudy.auditing.headings import MEAN_OF
+from segstudy.auditing.levels import Tie, assumed, judged
+from segstudy.auditing.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, iou_of, judge
 
 
 def dice_from_iou(claims: Claims) -> Iterator[Finding]:

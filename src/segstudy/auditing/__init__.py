@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from segstudy.audit.claims import Claims, make_claims
-from segstudy.audit.differences import differences
-from segstudy.audit.findings import Finding
-from segstudy.audit.identities import (
+from segstudy.auditing.claims import Claims, make_claims
+from segstudy.auditing.differences import differences
+from segstudy.auditing.findings import Finding
+from segstudy.auditing.identities import (
     accuracy_bounds,
     averages_bound,
     classes_fix_means,
@@ -21,10 +21,10 @@ from segstudy.audit.identities import (
     means_of_classes,
     two_classes,
 )
-from segstudy.audit.printed import Verdict
-from segstudy.audit.printings import impossible_values, mixed_units, repeated_labels, repeated_values
-from segstudy.audit.suspicions import copied_rows, impossible_spreads
-from segstudy.audit.tables import read_tables
+from segstudy.auditing.printed import Verdict
+from segstudy.auditing.printings import impossible_values, mixed_units, repeated_labels, repeated_values
+from segstudy.auditing.suspicions import copied_rows, impossible_spreads
+from segstudy.auditing.tables import read_tables
 
 RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
     impossible_values,

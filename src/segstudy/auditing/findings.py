@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.printed import Severity, Verdict
+from segstudy.auditing.claims import Claim, Claims
+from segstudy.auditing.printed import Severity, Verdict
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from segstudy.audit.classes import NUM_CLASSES, benchmark_of
-from segstudy.audit.grids import Grid, read_grids
-from segstudy.audit.headings import KEYS, Heading, complete, fold, parse_heading
-from segstudy.audit.printed import GAPS, Number, parse_number
+from segstudy.auditing.classes import NUM_CLASSES, benchmark_of
+from segstudy.auditing.grids import Grid, read_grids
+from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading
+from segstudy.auditing.printed import GAPS, Number, parse_number
 from segstudy.errors import TableError, listing, nearest
 
 PUBLISHED = Path(__file__).parents[1] / "published"

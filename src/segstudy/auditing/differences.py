@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.findings import Finding, finding
-from segstudy.audit.printed import Interval, Number, Reading, Verdict, distance, judge
-from segstudy.audit.subjects import OWN
+from segstudy.auditing.claims import Claim, Claims
+from segstudy.auditing.findings import Finding, finding
+from segstudy.auditing.printed import Interval, Number, Reading, Verdict, distance, judge
+from segstudy.auditing.subjects import OWN
 
 
 @dataclass(frozen=True)

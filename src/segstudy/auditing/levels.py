@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from segstudy.audit.claims import Claim
-from segstudy.audit.printed import Implied, Verdict, judge
+from segstudy.auditing.claims import Claim
+from segstudy.auditing.printed import Implied, Verdict, judge
 
 UNDECIDED = (
     "; this cannot be decided unless scores are over the pixels of all images at once, as means over images can be printed "

@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from segstudy.audit.claims import Claim, Claims
-from segstudy.audit.headings import fold
-from segstudy.audit.printed import CUT_OFF, Interval, Number, Severity, Verdict
-from segstudy.audit.subjects import OWN
+from segstudy.auditing.claims import Claim, Claims
+from segstudy.auditing.headings import fold
+from segstudy.auditing.printed import CUT_OFF, Interval, Number, Severity, Verdict
+from segstudy.auditing.subjects import OWN
 from segstudy.errors import StoreError, TableError, listing, nearest
 
 # A study's names for measures that it calls something else; the first is meant unless the second fits.
