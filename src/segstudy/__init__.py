@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from segstudy.archive import export_run
     from segstudy.counts.counting import confusion_matrix
     from segstudy.errors import SegstudyError
-    from segstudy.launch.work import Workshop, execute
+    from segstudy.launch.work import execute
+    from segstudy.launch.workshop import Workshop
     from segstudy.plan import Plan, Run, make_plan
     from segstudy.predict import predict_images
     from segstudy.report.build import build_report
@@ -28,7 +29,7 @@ _HOMES = {
     "SegstudyError": "segstudy.errors",
     "Store": "segstudy.store",
     "Study": "segstudy.spec",
-    "Workshop": "segstudy.launch.work",
+    "Workshop": "segstudy.launch.workshop",
     "build_report": "segstudy.report.build",
     "confusion_matrix": "segstudy.counts.counting",
     "execute": "segstudy.launch.work",

@@ -288,7 +288,8 @@ def run(
 
     """
     from segstudy.errors import SegstudyError
-    from segstudy.launch.work import Workshop, execute
+    from segstudy.launch.work import execute
+    from segstudy.launch.workshop import Workshop
     from segstudy.plan import open_plan
     from segstudy.progress import showing
     from segstudy.report.build import build_report
@@ -297,7 +298,7 @@ def run(
     root = None if data is None else Path(data)
     plan, store = open_plan(str(study), None if out is None else Path(out), settings, root)
     with showing(quiet) as progress:
-        failures = execute(Workshop(plan.study, store, root, progress), plan)
+        failures = execute(Workshop(plan.study, store, root, progress), plan).failures
     if len(failures) == len(plan.runs):
         raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
     if report:
@@ -426,7 +427,7 @@ def check(
     """
     from segstudy.check import check_study
     from segstudy.init import write_study_file
-    from segstudy.launch.work import Workshop
+    from segstudy.launch.workshop import Workshop
     from segstudy.plan import open_plan
     from segstudy.progress import showing
 

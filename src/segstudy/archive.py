@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from segstudy.errors import SpecError, StoreError
-from segstudy.files import SUMS, kept_files, read_yaml, replacing
+from segstudy.files import SUMS, kept_files, replacing, verify
 from segstudy.networks.build import build_network, load_network, read_state
 from segstudy.plan import Plan, Run
 from segstudy.store import RunFolder, Store
@@ -28,7 +28,8 @@ def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
     """
     if not folder.best.is_file():
         raise StoreError(f"{run.name}: has no finished training to export; run it first")
-    classes = read_yaml(folder.config)["classes"]
+    folder.check_best()
+    classes = folder.record().classes
     bare = run.config.model.model_copy(update={"weights": "none"})
     network = build_network(bare, len(classes), seed=0, study_folder=run.config.folder)
     if not hasattr(network, "save_pretrained"):
@@ -43,6 +44,32 @@ def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
     return target
 
 
+def check_runs(store: Store, plan: Plan) -> None:
+    """Compare every file of the plan's finished runs with its sum, before any of it is packed.
+
+    Raises
+    ------
+    StoreError
+        Naming each file that is not what it was.
+
+    """
+    problems = []
+    for run in _done(store, plan):
+        folder = store.run(run.experiment, run.seed)
+        problems += [f"{folder.path}/{line}" for line in verify(folder.path)[1]]
+    if problems:
+        raise StoreError(
+            "\n".join(["nothing is packed, as results are not what they were when they were finished:", *problems])
+            + "\nBring back copies; or delete what is damaged (weights, counts) and call segstudy run to make it again."
+        )
+
+
+def _done(store: Store, plan: Plan) -> list[Run]:
+    return [
+        run for run in plan.runs if store.run(run.experiment, run.seed).state(run.identity, run.scored_on) == "done"
+    ]
+
+
 def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
     """Pack everything of ``plan`` that is done into one zip with a ``SHA256SUMS`` inside.
 
@@ -54,20 +81,20 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
     Raises
     ------
     StoreError
-        When no run is done.
+        When no run is done, or a file of one is not what it was.
 
     """
-    done = [
-        run for run in plan.runs if store.run(run.experiment, run.seed).state(run.identity, run.scored_on) == "done"
-    ]
+    done = _done(store, plan)
     left_out = [run.name for run in plan.runs if run not in done]
     if not done:
         raise StoreError(f"{store.root}: no run of '{plan.study.name}' is done, so there is nothing to archive")
+    check_runs(store, plan)
     path = store.archive(plan.study.name)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         sums: dict[str, str] = {}
-        for name in ("study.yaml", "environment.json"):
-            _add(archive, sums, store.root / name, name)
+        for name in ("study.yaml", "environment.json"):  # the latter in stores of former versions
+            if (store.root / name).is_file():
+                _add(archive, sums, store.root / name, name)
         for file in sorted(p for p in store.report.rglob("*") if p.is_file()):
             _add(archive, sums, file, f"report/{file.relative_to(store.report).as_posix()}")
         for run in done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +13,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segstudy.networks.build import predict_logits
+from segstudy.records import Cost, Epoch
 
 WARM_UP, REPEATS = 3, 15
 
 
 def measure_cost(
     model: nn.Module, network: nn.Module, input_px: int, epochs: Sequence[dict[str, Any]], fabric: Fabric
-) -> dict[str, Any]:
+) -> Cost:
     """Cost of one run.
 
     Parameters
@@ -37,7 +38,7 @@ def measure_cost(
 
     Returns
     -------
-    dict
+    Cost
         ``seconds_per_epoch`` (median; the split that chooses the epoch not counted), ``images_per_s`` (median,
         training), ``peak_memory_mb`` (training; GPU without the images that lie there, else process), ``parameters`` (millions),
         ``gflops`` (forward, a multiply-add being two) and ``latency_ms`` (forward, median) of one input of ``input_px``
@@ -50,21 +51,22 @@ def measure_cost(
         with FlopCounterMode(display=False) as counter:
             predict_logits(network, image)
         times = [_timed(model, image) for _ in range(WARM_UP + REPEATS)][WARM_UP:]
-    return {
-        "seconds_per_epoch": _median(epochs, "seconds"),
-        "images_per_s": _median(epochs, "images_per_s"),
-        "data_share": sum(e["data_seconds"] for e in epochs) / sum(e["seconds"] for e in epochs) if epochs else None,
-        "peak_memory_mb": max((e["memory_mb"] for e in epochs), default=None),
-        "memory_of": "GPU" if fabric.device.type == "cuda" else "process",
-        "parameters": sum(p.numel() for p in network.parameters()) / 1e6,
-        "input_px": input_px,
-        "gflops": counter.get_total_flops() / 1e9,
-        "latency_ms": statistics.median(times) * 1e3,
-        "device": torch.cuda.get_device_name()
-        if fabric.device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads",
-        "precision": fabric._precision.precision,
-    }
+    told = [Epoch.parse(epoch) for epoch in epochs]
+    data_s, all_s = sum(e.data_seconds or 0.0 for e in told), sum(e.seconds or 0.0 for e in told)
+    on_gpu = fabric.device.type == "cuda"
+    return Cost(
+        seconds_per_epoch=_median(e.seconds for e in told),
+        images_per_s=_median(e.images_per_s for e in told),
+        data_share=data_s / all_s if all_s else None,
+        peak_memory_mb=max((e.memory_mb for e in told if e.memory_mb is not None), default=None),
+        memory_of="GPU" if on_gpu else "process",
+        parameters=sum(p.numel() for p in network.parameters()) / 1e6,
+        input_px=input_px,
+        gflops=counter.get_total_flops() / 1e9,
+        latency_ms=statistics.median(times) * 1e3,
+        device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+        precision=fabric._precision.precision,
+    )
 
 
 def _timed(model: nn.Module, image: torch.Tensor) -> float:
@@ -75,5 +77,6 @@ def _timed(model: nn.Module, image: torch.Tensor) -> float:
     return time.perf_counter() - started
 
 
-def _median(epochs: Sequence[dict[str, Any]], key: str) -> float | None:
-    return statistics.median(e[key] for e in epochs) if epochs else None
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, read back or refused in one message, and checked by their sums."""
+"""Files that are written whole or not at all, read back or refused in one message, claimed, and checked by their sums."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
+import socket
+import stat
+import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
-from filelock import FileLock
+import psutil
+from filelock import LeaseCompromise, SoftFileLease
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
@@ -22,14 +28,61 @@ from segstudy.errors import StoreError
 
 Result = TypeVar("Result")
 SUMS = "SHA256SUMS"
-VOLATILE = {SUMS, "lock"}
+CLAIM = "claim"  # in a folder: the marker of the process that works there
+VOLATILE = {SUMS, CLAIM, "lock", "failure.txt", "failure.log"}
 UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # what a damaged file or zip raises
+HOST = re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())[:24] or "host"
+TEMPORARY = re.compile(r"\..*\.([A-Za-z0-9_]+)-(\d+)-[0-9a-f]{8}\.tmp")
+FORGOTTEN_S = 86_400  # temporary files of other machines are left over when nothing has touched them for a day
+# A claim of another machine is taken over when nobody has refreshed it for so long, by the clock of the one who waits.
+# Longer than the minute for which network file systems remember a file's time.
+LEASE_S, HEARTBEAT_S = 120.0, 20.0
+
+
+def claim_on(marker: Path, lost: Callable[[LeaseCompromise], None] | None = None) -> SoftFileLease:
+    """A lock that any machine sharing the file system respects; the claim of a dead process can be taken over.
+
+    Its holder refreshes ``marker`` from a thread of its own. A dead process of this machine loses its claim at once, one
+    of another machine after ``LEASE_S`` seconds without a refresh. ``lost`` is called when this process's own claim
+    was taken over, as after a long suspension.
+    """
+    return SoftFileLease(
+        marker, lease_duration=LEASE_S, heartbeat_interval=HEARTBEAT_S, on_compromise=lost, thread_local=False
+    )
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name beside ``path`` that no other process uses, on this machine or another."""
+    return path.parent / f".{path.name[:160]}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove temporary files and folders below ``folder`` that killed processes left; return what was removed."""
+    removed = []
+    for path in sorted(folder.rglob(".*.tmp")):
+        match = TEMPORARY.fullmatch(path.name)
+        with contextlib.suppress(OSError):
+            if match is None or match[1] != HOST:
+                left = time.time() - path.stat().st_mtime > FORGOTTEN_S
+            else:
+                left = not psutil.pid_exists(int(match[2]))
+            if left:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed.append(path)
+    return removed
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file for reading; a pipe or a device, which may keep a reader waiting for ever, is an ``OSError``."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(None, "it is a pipe or a device, not a file", str(path))
+    return path.open("rb")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -73,7 +126,8 @@ def write_yaml(path: Path, value: Any) -> None:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read what :func:`write_yaml` wrote; a damaged file is a :class:`StoreError` that names it."""
     try:
-        value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            value = YAML(typ="safe", pure=True).load(file.read().decode("utf-8"))
     except Exception as error:  # a damaged file can make the reader raise nearly anything
         raise StoreError(f"{path}: cannot be read back ({type(error).__name__}); move its folder away") from None
     if not isinstance(value, dict):
@@ -84,7 +138,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> Any:
     """Read JSON; a damaged file is a :class:`StoreError` that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            return json.loads(file.read().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: cannot be read back ({error}); delete it and run again") from None
 
@@ -98,9 +153,10 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[s
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read what :func:`write_arrays` wrote: arrays and description."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path) as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return arrays, json.loads(str(arrays.pop("meta")))
+        meta = json.loads(str(arrays.pop("meta")))
+        return arrays, dict(meta)
     except Exception as error:  # a damaged zip can make NumPy raise nearly anything
         raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({error})") from None
 
@@ -108,24 +164,24 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 def read_meta(path: Path) -> dict[str, Any]:
     """The description alone of what :func:`write_arrays` wrote; of a damaged file, none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path) as raw, np.load(raw, allow_pickle=False) as file:
             meta = json.loads(str(file["meta"]))
         return dict(meta)
-    except Exception:  # a damaged zip can make NumPy raise nearly anything; whoever reads the counts says so
+    except Exception:  # a damaged zip can make NumPy raise nearly anything; reading the counts says so
         return {}
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, as ``sha256sum`` prints it."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def kept_files(folder: Path) -> list[Path]:
-    """Files below ``folder`` that are results: no sums, no locks, nothing hidden or left half-written by a killed process."""
+    """Files below ``folder`` that are results: no sums, no claims, nothing hidden or left half-written by a killed process."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -137,8 +193,32 @@ def kept_files(folder: Path) -> list[Path]:
 
 def write_sums(folder: Path) -> None:
     """List the SHA-256 of every result below ``folder`` in its ``SHA256SUMS``, as ``sha256sum`` does."""
-    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept_files(folder)]
+    lines = [_sum_line(file_sha256(path), path.relative_to(folder).as_posix()) for path in kept_files(folder)]
     write_bytes(folder / SUMS, os.fsencode("".join(lines)))
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by name, from a folder's ``SHA256SUMS``; nothing where there is none."""
+    try:
+        with open_regular(folder / SUMS) as file:
+            lines = os.fsdecode(file.read()).split("\n")
+    except OSError:
+        return {}
+    return {name: digest for digest, name in map(_parse_sum, filter(None, lines))}
+
+
+def _sum_line(digest: str, name: str) -> str:
+    """A line of ``sha256sum``, which escapes line ends and backslashes and says so by a backslash in front."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "\\" if escaped != name else ""
+    return f"{mark}{digest}  {escaped}\n"
+
+
+def _parse_sum(line: str) -> tuple[str, str]:
+    digest, _, name = line.removeprefix("\\").partition("  ")
+    if line.startswith("\\"):
+        name = re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match[1], match[1]), name)
+    return digest.lower(), name
 
 
 def verify(path: Path) -> tuple[int, list[str]]:
@@ -152,14 +232,16 @@ def verify(path: Path) -> tuple[int, list[str]]:
     Returns
     -------
     tuple
-        Number of files whose sums agree, and a line for each problem.
+        Number of files whose sums agree, and a line for each problem: files that are missing, that changed, or that
+        lie in a run's folder (or in an archive) although no list names them.
 
     """
     if path.is_file() and zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
-                names = set(archive.namelist())
-                return _verify([n for n in names if Path(n).name == SUMS], archive.open, names.__contains__)
+                names = {name for name in archive.namelist() if not name.endswith("/")}
+                sums = [n for n in names if Path(n).name == SUMS]
+                return _verify(sums, names, archive.open, names.__contains__)
         except zipfile.BadZipFile as error:
             raise StoreError(f"{path}: is a damaged zip archive ({error}); fetch or write it again") from None
     if not path.is_dir():
@@ -170,34 +252,41 @@ def verify(path: Path) -> tuple[int, list[str]]:
     def exists(name: str) -> bool:
         try:
             return (path / name).is_file()
-        except OSError:  # a name that no file can have
+        except (OSError, ValueError):  # a name that no file can have
             return False
 
-    sums = [p.relative_to(path).as_posix() for p in sorted(path.rglob(SUMS))]
-    return _verify(sums, lambda name: (path / name).open("rb"), exists)
+    lists = sorted(path.rglob(SUMS))
+    present = {p.relative_to(path).as_posix() for place in lists for p in kept_files(place.parent)}
+    sums = [place.relative_to(path).as_posix() for place in lists]
+    return _verify(sums, present, lambda name: open_regular(path / name), exists)
 
 
 def _verify(
-    sums: list[str], open_file: Callable[[str], IO[bytes]], exists: Callable[[str], bool]
+    sums: list[str], present: Iterable[str], open_file: Callable[[str], IO[bytes]], exists: Callable[[str], bool]
 ) -> tuple[int, list[str]]:
     if not sums:
         raise StoreError(f"no {SUMS} found, so there is nothing to check against")
-    good, problems = 0, []
+    good, problems, named = 0, [], set(sums)
     for listed in sorted(sums):
         lines = _read(open_file, listed, lambda file: os.fsdecode(file.read()).split("\n"))
         if lines is None or not any(lines):
             problems.append(f"{listed}: {'cannot be read' if lines is None else 'lists nothing'}")
-        for line in filter(None, lines or []):
-            digest, _, name = line.partition("  ")
+            continue
+        for line in filter(None, lines):
+            digest, name = _parse_sum(line)
             member = (Path(listed).parent / name).as_posix()
+            named.add(member)
             if len(digest) != 64 or not name or ".." in Path(name).parts or Path(name).is_absolute():
                 problems.append(f"{listed}: '{line}' is not a line of sha256sum")
             elif not exists(member):
                 problems.append(f"{member}: missing")
-            elif (found := _read(open_file, member, _sha256)) == digest.lower():
+            elif (found := _read(open_file, member, _sha256)) == digest:
                 good += 1
             else:
                 problems.append(f"{member}: {'cannot be read' if found is None else 'changed since its sum was taken'}")
+        base = Path(listed).parent.as_posix()
+        inside = (name for name in present if base == "." or name.startswith(f"{base}/"))
+        problems += [f"{name}: is listed nowhere" for name in sorted(set(inside) - named)]
     return good, problems
 
 
@@ -216,19 +305,19 @@ def _sha256(file: IO[bytes]) -> str:
 
 @contextlib.contextmanager
 def building(folder: Path) -> Iterator[Path | None]:
-    """Build ``folder`` once among any number of processes.
+    """Build ``folder`` once among any number of processes, on any number of machines.
 
     Yields a temporary folder to fill, renamed to ``folder`` on success and removed on failure, or None when
     ``folder`` is already there (perhaps because another process has just built it).
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
+        with claim_on(folder.parent / f".{folder.name}.lock"):
             if folder.is_dir():
                 yield None
                 return
             temporary = folder.parent / f".{folder.name}.tmp"
-            if temporary.is_dir():  # whoever held the lock before was killed
+            if temporary.is_dir():  # the process that held the claim before was killed
                 shutil.rmtree(temporary)
             temporary.mkdir()
             try:

@@ -52,8 +52,10 @@ class SplitRoles(Record):
 class RunRecord(Record):
     """``run.yaml``: what identifies a run, and what is needed to read its results without the study file.
 
-    ``values`` are the resolved settings by dotted key; ``data_fingerprints`` hash the files of the splits that train and
-    choose the epoch; ``imported_from`` is there for a checkpoint that was trained elsewhere.
+    ``values`` are the resolved settings by dotted key. ``data_fingerprints`` hash the files of the splits by role
+    (``train``, ``select``, ``report``), ``readings`` by dataset how masks become classes: names, order and rules.
+    ``weights_sha256`` is the file of initial weights, ``best_sha256`` what training left. ``imported_from`` is there for
+    a checkpoint that was trained elsewhere.
     """
 
     identity: str = ""
@@ -65,7 +67,9 @@ class RunRecord(Record):
     roles: SplitRoles = SplitRoles()
     splits: dict[str, int] = {}
     data_fingerprints: dict[str, str] | None = None
+    readings: dict[str, str] = {}
     weights_sha256: str | None = None
+    best_sha256: str | None = None
     precision: str | None = None
     environment: Environment | None = None
     imported_from: dict[str, Any] | None = None
@@ -74,8 +78,9 @@ class RunRecord(Record):
 class EvaluationRecord(Record):
     """What stands beside counts: what was scored, how, and what it rests on.
 
-    ``evaluation_hash`` identifies what was counted. ``ignore`` are the values of the true masks that were left out.
-    Masks from elsewhere have no seed, split or weights.
+    ``evaluation_hash`` identifies what was counted, ``data_fingerprint`` the files of the split, ``reading`` how masks
+    become classes, ``weights_sha256`` the network, ``environment`` where it was scored. ``ignore`` are the values of the
+    true masks that were left out. Masks from elsewhere have no seed, split or weights.
     """
 
     experiment: str = ""
@@ -93,7 +98,9 @@ class EvaluationRecord(Record):
     input_size: int | None = None
     crop_px: int | None = None
     data_fingerprint: str | None = None
+    reading: str | None = None
     weights_sha256: str | None = None
+    environment: Environment | None = None
     predictions: str | None = None
     absent_classes: str = "left out"
     background: str = "a class"

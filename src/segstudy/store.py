@@ -6,21 +6,41 @@ What has been done is read off the files, never noted elsewhere.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from segstudy.errors import StoreError, listing
-from segstudy.files import SUMS, read_json, read_meta, read_yaml, write_text, write_yaml
-from segstudy.records import Cost, Environment, Epoch, Record, RunRecord
+from segstudy.files import (
+    CLAIM,
+    LEASE_S,
+    SUMS,
+    claim_on,
+    file_sha256,
+    open_regular,
+    read_json,
+    read_meta,
+    read_sums,
+    read_yaml,
+    write_text,
+    write_yaml,
+)
+from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record, RunRecord
 
 Known = TypeVar("Known", bound=Record)
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
+HELD_S = 2.0  # how long a claim is tried for: another process that only looks lets go at once
 REPORTABLE = ("test", "val")  # the split that a dataset is reported on, unless the study names one
+
+
+class HeldError(StoreError):
+    """Another living process works on this run."""
 
 
 def _parsed(kind: type[Known], path: Path, data: Any) -> Known:
@@ -49,8 +69,13 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """Everything needed to go on after the last whole epoch; gone once training has ended."""
+        """Everything needed to go on with training; gone once it has ended."""
         return self.path / "last.ckpt"
+
+    @property
+    def former(self) -> Path:
+        """The ``last.ckpt`` before the last, in case that is damaged."""
+        return self.path / "former.ckpt"
 
     @property
     def best(self) -> Path:
@@ -84,9 +109,13 @@ class RunFolder:
         """Folder of predicted masks on ``split`` of ``dataset``."""
         return self.path / "predictions" / f"{dataset}-{split}"
 
+    def record(self) -> RunRecord:
+        """What the run recorded of itself, once it began."""
+        return _parsed(RunRecord, self.config, read_yaml(self.config))
+
     def read_record(self) -> RunRecord | None:
         """What the run recorded of itself; None before it began."""
-        return _parsed(RunRecord, self.config, read_yaml(self.config)) if self.config.is_file() else None
+        return self.record() if self.config.is_file() else None
 
     def read_cost(self) -> Cost | None:
         """What the run cost; None before that was measured."""
@@ -104,12 +133,14 @@ class RunFolder:
         return [_parsed(Epoch, self.metrics, record) for record in self.read_metrics()]
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Epoch records so far; a line cut off by a crash is left out."""
+        """Epoch records so far; a line cut off by a crash, or that is no record of an epoch, is left out."""
         records: list[dict[str, Any]] = []
-        if self.metrics.is_file():
-            for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(OSError), open_regular(self.metrics) as file:
+            for line in file.read().decode("utf-8", "replace").splitlines():
                 with contextlib.suppress(ValueError):
-                    records.append(json.loads(line))
+                    record = json.loads(line)
+                    Epoch.parse(record)
+                    records.append(record)
         return records
 
     def find_evaluation(self, dataset: str, split: str | None, evaluation_hash: str = "") -> Path | None:
@@ -118,11 +149,46 @@ class RunFolder:
         Counts that answer another question than ``evaluation_hash`` (another label map, say) are not found.
         """
         for path in (self.evaluation(dataset, name) for name in ([split] if split else REPORTABLE)):
-            if path.is_file() and evaluation_hash == (meta := read_meta(path)).get(
-                "evaluation_hash", meta.get("asked", "")
-            ):
+            record = read_evaluation_record(path) if path.is_file() else None
+            if record is not None and record.evaluation_hash == evaluation_hash:
                 return path
         return None
+
+    def find_counts(self, record: RunRecord, dataset: str, split: str | None, evaluation_hash: str) -> Path | None:
+        """Counts as :meth:`find_evaluation` finds them, if they are of the very run and weights of ``record``."""
+        path = self.find_evaluation(dataset, split, evaluation_hash)
+        found = read_evaluation_record(path) if path else None
+        if found is None or found.identity not in ("", record.identity):
+            return None
+        known = found.weights_sha256 is not None and record.best_sha256 is not None
+        return None if known and found.weights_sha256 != record.best_sha256 else path
+
+    def damaged(self) -> list[str]:
+        """Names of results that differ from their sums; weights and predicted masks are not read, as they are large."""
+        large = (self.best.name, "predictions/")
+        return [n for n, digest in read_sums(self.path).items() if not n.startswith(large) and self._differs(n, digest)]
+
+    def _differs(self, name: str, digest: str) -> bool:
+        try:
+            return file_sha256(self.path / name) != digest
+        except StoreError:
+            return True
+
+    def check_best(self) -> None:
+        """Refuse weights that are not those that training left.
+
+        Raises
+        ------
+        StoreError
+            When ``best.safetensors`` differs from its sum.
+
+        """
+        sums = {read_sums(self.path).get(self.best.name), self.record().best_sha256} - {None}
+        if sums and file_sha256(self.best) not in sums:
+            raise StoreError(
+                f"{self.best}: changed since its sum was taken, so it is damaged; bring back a copy, or delete it and call "
+                "segstudy run to train this run again"
+            )
 
     def state(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]]) -> State:
         """Where the run stands, read off its files."""
@@ -130,48 +196,95 @@ class RunFolder:
             return "running" if self.locked() else "missing"
         if self.locked():
             return "running"
-        if read_yaml(self.config).get("identity") != identity:
+        return self.state_unlocked(identity, scored_on)
+
+    def state_unlocked(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]]) -> State:
+        """Where the run stands but for who holds it, which is known: this process, or nobody."""
+        if not self.config.is_file():
+            return "missing"
+        record = self.record()
+        if record.identity != identity:
             return "stale"
         if self.failure.is_file():
             return "failed"
         if not self.best.is_file():
             return "partial"
-        whole = all(self.find_evaluation(*names) for names in scored_on)
+        whole = all(self.find_counts(record, *names) for names in scored_on)
         return "done" if whole and (self.path / SUMS).is_file() else "trained"
 
     def locked(self) -> bool:
         """Whether a living process works on this run."""
-        if not (self.path / "lock").is_file():
+        marker = self.path / CLAIM
+        if not marker.is_file():
             return False
+        with contextlib.suppress(OSError):  # of another machine, and long forgotten: the next worker takes it over
+            if time.time() - marker.stat().st_mtime > 10 * LEASE_S:
+                return False
         try:
-            with FileLock(self.path / "lock", timeout=0):
+            with claim_on(marker).acquire(timeout=0):
                 return False
         except Timeout:
             return True
         except OSError:  # somebody else's folder, which may only be read
             return False
 
+    def claim(self, lost: Callable[[LeaseCompromise], None] | None = None) -> SoftFileLease:
+        """The claim on this run, not yet held; keep it to wait for a claim of another machine to run out."""
+        return claim_on(self.path / CLAIM, lost)
+
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for this process; the system lets go of it however the process ends."""
-        lock = FileLock(self.path / "lock", timeout=2)  # a glance by another process passes at once
+    def lock(self, claim: SoftFileLease | None = None) -> Iterator[None]:
+        """Hold the run for this process; others see at once, or soon, that a dead process holds it no more.
+
+        Raises
+        ------
+        HeldError
+            When another living process works on this run.
+
+        """
+        claim = claim or self.claim()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            claim.acquire(timeout=HELD_S)
         except Timeout:
-            raise StoreError(f"{self.path}: another process is working on this run; wait for it or stop it") from None
+            owner = getattr(claim, "owner", None)
+            where = f" (process {owner.pid} on {owner.hostname})" if owner else ""
+            raise HeldError(
+                f"{self.path}: another process{where} is working on this run; wait for it or stop it"
+            ) from None
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from None
         try:
             yield
         finally:
-            lock.release()
+            with contextlib.suppress(OSError):  # the disk may be gone; the claim then runs out by itself
+                claim.release()
 
-    def set_aside(self) -> Path:
-        """Move the run's folder to a free name beside it, so that nothing is lost, and return that name."""
+    def empty(self) -> Path | None:
+        """Move results that no ``run.yaml`` vouches for into a folder beside this one; returns it, None if there were none."""
+        keep = {CLAIM, "lock", SUMS}
+        found = [path for path in self.path.iterdir() if path.name not in keep and not path.name.startswith(".")]
+        if not found:
+            return None
+        aside = self._free_name()
+        try:
+            aside.mkdir()
+            for path in found:
+                path.rename(aside / path.name)
+            (self.path / SUMS).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be moved to {aside.name} ({error.strerror})") from None
+        return aside
+
+    def _free_name(self) -> Path:
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.old{number}")).exists():
             number += 1
+        return aside
+
+    def set_aside(self) -> Path:
+        """Move the run's folder to a free name beside it, so that nothing is lost, and return that name."""
+        aside = self._free_name()
         try:
             self.path.rename(aside)
         except OSError as error:
@@ -207,6 +320,23 @@ class Store:
         """Tables, figures, the page."""
         return self.root / "report"
 
+    @contextlib.contextmanager
+    def writing_report(self) -> Iterator[None]:
+        """Hold the report for this process; another that is to write it waits, and then reports what is there then."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            claim = claim_on(self.root / ".report.lock")
+            claim.acquire()
+        except OSError as error:
+            raise StoreError(
+                f"{self.root}: the report cannot be written ({error.strerror}); choose another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                claim.release()
+
     @property
     def results(self) -> Path:
         """Every number in long form."""
@@ -233,30 +363,64 @@ class Store:
             raise StoreError(f"{self.root}: is a file; choose a folder with --out")
         if self.root.is_dir() and not note.is_file():
             foreign = self._foreign()
-            if foreign:
+            if foreign and not self._is_store():
                 raise StoreError(
                     f"{self.root}: exists and is not a study's output (it holds {listing(foreign, 4)}); choose another --out"
                 )
-        if note.is_file() and (other := read_yaml(note).get("name")) != study["name"]:
+        other = self._noted_name(note)
+        if other is not None and other != study["name"]:
             raise StoreError(f"{self.root}: holds the study '{other}', not '{study['name']}'; choose another --out")
         write_yaml(note, dict(study))
+
+    def _noted_name(self, note: Path) -> str | None:
+        """The name of the study that the folder holds; None where its note is lost or damaged, as it is written anew."""
+        try:
+            return str(read_yaml(note).get("name")) if note.is_file() else None
+        except StoreError:
+            if self._is_store():
+                return None
+            raise
+
+    def _is_store(self) -> bool:
+        """Whether there are runs here, which stand for the study when its note is lost."""
+        return any(self.root.glob("runs/*/*/run.yaml"))
 
     def _foreign(self) -> list[str]:
         try:
             names = sorted(path.name for path in self.root.iterdir())
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be read ({error.strerror}); choose another --out") from None
-        ours = ("data", "cache")
+        ours = ("data", "cache", ".report.lock")
         return [name for name in names if name not in ours and not (name.startswith(".") and name.endswith(".tmp"))]
 
     def read_memo(self) -> dict[str, str]:
-        """Content hashes of files seen before; none when they cannot be read, as they can be taken again."""
+        """Content hashes of files seen before; none when they cannot be read or were altered, as they can be taken again."""
         try:
-            memo = json.loads((self.cache / "fingerprints.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            with open_regular(self.memo) as file:
+                known = json.loads(file.read().decode("utf-8"))
+            memo = known["files"]
+            sound = known["sha256"] == _memo_sum(memo)
+        except (OSError, ValueError, RecursionError, TypeError, KeyError):
             return {}
-        return memo if isinstance(memo, dict) else {}
+        return memo if sound and isinstance(memo, dict) else {}
 
     def write_memo(self, memo: Mapping[str, str]) -> None:
         """Remember content hashes for the next call."""
-        write_text(self.cache / "fingerprints.json", json.dumps(memo))
+        write_text(self.memo, json.dumps({"sha256": _memo_sum(memo), "files": dict(memo)}))
+
+    @property
+    def memo(self) -> Path:
+        """Content hashes of files by path, size and times."""
+        return self.cache / "fingerprints.json"
+
+
+def _memo_sum(memo: Any) -> str:
+    return hashlib.sha256(json.dumps(memo, sort_keys=True).encode()).hexdigest()
+
+
+def read_evaluation_record(path: Path) -> EvaluationRecord | None:
+    """What stands beside counts; None for a file that is damaged or altered so that it says nothing."""
+    try:
+        return EvaluationRecord.parse(read_meta(path))
+    except ValueError:
+        return None

@@ -24,6 +24,7 @@ LAYERS = [
         "segstudy.plan",
         "segstudy.store",
         "segstudy.progress",
+        "segstudy.stopping",
         "segstudy.terminal",
         "segstudy.guard",
         "segstudy.auditing",

@@ -9,21 +9,33 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 from rich.console import Console
 
 from fakes import fake_folder, random_image, random_indices, save
 from segstudy.cli import main
-from segstudy.data.cache.arrays import CachedSplit, clear_cache, find_part, list_cache, open_cache
-from segstudy.data.cache.packed import Pieces, PiecesWriter, Rows, RowsWriter
+from segstudy.data.cache.arrays import (
+    CHECKSUMS,
+    CachedSplit,
+    _own_sum,
+    clear_cache,
+    discard,
+    find_part,
+    list_cache,
+    open_cache,
+    remembered_fingerprint,
+    reread_files,
+)
+from segstudy.data.cache.packed import DamagedCache, Pieces, PiecesWriter, Rows, RowsWriter
 from segstudy.data.core import Dataset, Sample, index_labels
 from segstudy.errors import DataError, StoreError
+from segstudy.files import claim_on, write_json
 from segstudy.plan import make_plan
 from segstudy.progress import Progress
 from segstudy.spec import load_study
@@ -166,6 +178,7 @@ def test_file_systems_that_reserve_nothing_are_written_to_all_the_same(
 
 ON_A_SMALL_DISK = """
 import sys
+import zlib
 sys.path[:0] = {path!r}
 from pathlib import Path
 from test_cache import dataset_at, opened, left_in
@@ -203,6 +216,7 @@ def test_a_disk_that_is_really_full_kills_nobody(tmp_path: Path, blind: bool) ->
 
 SLOW_BUILD = """
 import sys
+import zlib
 sys.path[:0] = {path!r}
 import time
 from dataclasses import replace
@@ -267,19 +281,91 @@ def spoil(path: Path) -> None:
     path.write_bytes(b"\0" * path.stat().st_size)
 
 
-@pytest.mark.parametrize("damage", [cut, spoil, Path.unlink])
-@pytest.mark.parametrize(
-    ("size", "name"), [(16, "images.npy"), (16, "labels-index.npy"), (16, "labels.zlib"), (None, "images.raw")]
-)
-def test_damaged_files_are_named_and_never_read_as_if_whole(tmp_path: Path, size, name, damage) -> None:
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+FILES = [
+    (16, "images.npy"),
+    (16, "labels.npy"),
+    (16, "labels-index.npy"),
+    (16, "labels.zlib"),
+    (16, "samples.json"),
+    (16, "sums.json"),
+    (None, "images.raw"),
+    (None, "images-index.npy"),
+]
+
+
+def read_all(cached: CachedSplit) -> list[int]:
+    arrays = [cached.images_nhwc, cached.labels_nhw, cached.native_labels]
+    return [int(array[np.array([k])].sum()) for array in arrays if array is not None for k in range(5)]
+
+
+@pytest.mark.parametrize("damage", [cut, spoil, flip, Path.unlink])
+@pytest.mark.parametrize(("size", "name"), FILES)
+def test_damage_is_noticed_when_read_and_the_next_opening_builds_anew(tmp_path: Path, size, name, damage) -> None:
     dataset = dataset_at(tmp_path / "data")
-    opened(dataset, tmp_path / "out", size, native=True)
-    (path,) = (tmp_path / "out" / "cache").glob(f"*/{name}")
-    damage(path)
-    if (name, damage) == ("images.raw", spoil):
-        return  # pixels may have any value
-    with pytest.raises(DataError, match="delete its folder and run again"):
-        opened(dataset, tmp_path / "out", size, native=True).native_labels[np.array([0])]
+    whole = read_all(opened(dataset, tmp_path / "out", size, native=True))
+    for path in (tmp_path / "out" / "cache").glob(f"*/{name}"):
+        damage(path)
+    lines: list[str] = []
+    try:
+        found = read_all(opened(dataset, tmp_path / "out", size, native=True, lines=lines))
+        if (name, damage) != ("sums.json", cut):  # which lacks the end of its last line only
+            assert any("is built again" in line for line in lines)
+    except DamagedCache as error:
+        discard(error.folder)
+        found = read_all(opened(dataset, tmp_path / "out", size, native=True))
+    assert found == whole
+
+
+def test_a_cache_of_a_former_version_is_built_again(tmp_path: Path) -> None:
+    dataset = dataset_at(tmp_path / "data")
+    whole = read_all(opened(dataset, tmp_path / "out", native=True))
+    for path in (tmp_path / "out" / "cache").glob("*/sums.json"):
+        path.unlink()
+    assert read_all(opened(dataset, tmp_path / "out", native=True)) == whole
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png"])
+def test_files_edited_at_equal_size_and_time_are_read_again(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"mask{suffix}"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path, compress_level=0)
+    sample, store, before = Sample("a", path, path), Store(tmp_path / "out"), path.stat()
+    first = remembered_fingerprint([sample], store)
+    assert remembered_fingerprint([sample], store) == first
+    Image.fromarray(np.ones((8, 8), np.uint8)).save(path, compress_level=0)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert remembered_fingerprint([sample], store) != first
+
+
+def test_an_altered_memory_of_hashes_is_not_believed(tmp_path: Path) -> None:
+    path, store = tmp_path / "a.png", Store(tmp_path / "out")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    first = remembered_fingerprint([Sample("a", path, path)], store)
+    (digest,) = store.read_memo().values()
+    store.memo.write_text(store.memo.read_text().replace(digest, "0" * len(digest)))
+    assert remembered_fingerprint([Sample("a", path, path)], store) == first
+
+
+def test_reading_again_names_files_that_changed_unseen(tmp_path: Path) -> None:
+    path, store = tmp_path / "a.png", Store(tmp_path / "out")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    remembered_fingerprint([Sample("a", path, path)], store)
+    assert reread_files(store) == (1, [])
+    store.write_memo(dict.fromkeys(store.read_memo(), "0" * 32))  # as if the file had said something else
+    assert reread_files(store) == (1, [path])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_among_images_is_one_message_and_waits_for_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is not a file but a folder, a pipe or a device"):
+        remembered_fingerprint([Sample("a", tmp_path / "a.png", tmp_path / "a.png")], Store(tmp_path / "out"))
 
 
 def test_a_cache_removed_while_it_is_read_is_one_message(tmp_path: Path) -> None:
@@ -310,7 +396,10 @@ def test_of_several_parts_the_newest_whole_one_is_found(tmp_path: Path) -> None:
         labels = np.full((16, 16), age, np.uint8)
         opened(replace(plain, reading=reading), store.root)
         (folder,) = (path for path in store.cache.glob("shapes-*") if not (path / "age").exists())
+        sums = json.loads((folder / CHECKSUMS).read_text())
         np.save(folder / "labels.npy", np.repeat(labels[None], 5, axis=0))
+        rows = {"images": sums["rows"]["images"], "labels": [zlib.crc32(labels.tobytes())] * 5}
+        write_json(folder / CHECKSUMS, sums | {"rows": rows, "own": _own_sum(rows, sums["files"])})
         (folder / "age").touch()
         os.utime(folder, (1e9 - age, 1e9 - age))
         if reading == "newest":
@@ -379,7 +468,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill_cache(path: Path) -> Store:
     """Open what the runs of a study read, as ``segstudy run`` does."""
-    from segstudy.launch.work import Workshop  # not above: the processes that this file starts need no torch
+    from segstudy.launch.workshop import Workshop  # not above: the processes that this file starts need no torch
 
     study, store = load_study(path), Store(path.parent / "small")
     workshop = Workshop(study, store, None, say([]))
@@ -498,7 +587,7 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
         (store.cache / f".{whole.folder.name}.{suffix}").mkdir()
     entries = list_cache(store)
     assert sorted((e.part, e.whole) for e in entries) == [("16", False), ("16", False), ("16", True)]
-    with FileLock(store.cache / f".{whole.folder.name}.lock"):
+    with claim_on(store.cache / f".{whole.folder.name}.lock"):
         assert clear_cache(store, entries) == ([], entries)
     assert clear_cache(store, [e for e in entries if not e.whole])[1] == []
     assert left_in(store.root) == [whole.folder.name]

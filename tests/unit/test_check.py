@@ -27,7 +27,7 @@ from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
 from segstudy.data.scenes.endoscopy import polyp_scene
 from segstudy.data.splitting.splits import read_split
 from segstudy.errors import DataError, SpecError
-from segstudy.launch.work import Workshop
+from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan
 from segstudy.progress import showing
 from segstudy.spec import Study, parse_study

@@ -15,7 +15,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from fakes import fake_folder
 from segstudy.counts.counting import confusion_matrix, measures_of
-from segstudy.launch.work import Workshop, execute
+from segstudy.launch.work import execute
+from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan
 from segstudy.progress import showing
 from segstudy.schema import ScoringRules
@@ -47,7 +48,7 @@ def train(folder: Path) -> dict[str, float]:
     study, store = load_study(folder / "study.yaml"), Store(folder / "out")
     plan = make_plan(study)
     with showing(quiet=True) as progress:
-        assert execute(Workshop(study, store, None, progress), plan) == []
+        assert execute(Workshop(study, store, None, progress), plan).failures == []
     return {run.experiment: store.run(run.experiment, run.seed).read_metrics()[0]["loss"] for run in plan.runs}
 
 

@@ -20,19 +20,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import SoftFileLease
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segstudy import store as store_module
 from segstudy.errors import StoreError
 from segstudy.files import (
+    CLAIM,
+    FORGOTTEN_S,
     building,
+    claim_on,
     file_sha256,
     kept_files,
     read_arrays,
     read_json,
     read_yaml,
     replacing,
+    sweep,
+    temporary_beside,
     verify,
     write_arrays,
     write_bytes,
@@ -41,7 +46,7 @@ from segstudy.files import (
     write_text,
     write_yaml,
 )
-from segstudy.store import RunFolder, Store
+from segstudy.store import HeldError, RunFolder, Store
 
 SPAWN = multiprocessing.get_context("spawn")
 NOTHING = hashlib.sha256(b"").hexdigest()
@@ -287,6 +292,7 @@ def run_folder(root: Path) -> Path:
         write_text(root / name, name)
     for name in (
         "lock",
+        "claim",
         ".run.yaml.4711.tmp",
         "evaluations/.road-val.npz.4711.tmp",
         "predictions/.road-val.lock",
@@ -317,7 +323,8 @@ def test_sha256sum_agrees_and_disagrees_with_us(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=root, check=False, capture_output=True).returncode == 1
     listed = subprocess.run(["sha256sum", "run.yaml"], cwd=root, check=True, capture_output=True).stdout
     (root / "SHA256SUMS").write_bytes(listed.decode().upper().replace("RUN.YAML", "run.yaml").encode())
-    assert verify(root) == (1, [])
+    others = ["evaluations/road-val.npz", "predictions/road-val/x y.png", "predictions/road-val/ü.png"]
+    assert verify(root) == (1, [f"{name}: is listed nowhere" for name in others])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
@@ -367,8 +374,76 @@ def test_verify_names_what_does_not_agree(tmp_path: Path, case: str, packed: boo
     damage(root)
     good, problems = verify(zipped(root) if packed else root)
     assert good <= 1
-    assert len(problems) == 1
-    assert expected in problems[0]
+    listed = [line for line in problems if not line.endswith(": is listed nowhere")]
+    assert len(listed) == 1
+    assert expected in listed[0]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_verify_names_files_that_nobody_listed(tmp_path: Path, packed: bool) -> None:
+    root = tmp_path / "run"
+    write_bytes(root / "evaluations" / "a.npz", b"abc")
+    write_sums(root)
+    write_bytes(root / "evaluations" / "b.npz", b"abc")
+    assert verify(zipped(root) if packed else root) == (1, ["evaluations/b.npz: is listed nowhere"])
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("sha256sum") is None, reason="needs sha256sum, odd names")
+def test_names_with_line_ends_are_listed_as_sha256sum_does(tmp_path: Path) -> None:
+    for name in ("a\nb", "c\\d", "e\rf"):
+        (tmp_path / name).write_bytes(b"abc")
+    write_sums(tmp_path)
+    assert verify(tmp_path) == (3, [])
+    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("name", ["a", "SHA256SUMS"])
+def test_verify_waits_for_no_pipe(tmp_path: Path, name: str) -> None:
+    write_bytes(tmp_path / "a", b"abc")
+    write_sums(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    good, problems = verify(tmp_path)
+    assert good == 0
+    assert problems == [{"a": "a: missing", "SHA256SUMS": "SHA256SUMS: cannot be read"}[name], *problems[1:]]
+
+
+def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(tmp_path: Path) -> None:
+    ours, theirs = temporary_beside(tmp_path / "run.yaml"), temporary_beside(tmp_path / "cost.json")
+    assert ours != temporary_beside(tmp_path / "run.yaml")
+    process = started(time.sleep, 0)
+    process.join(60)
+    dead = tmp_path / theirs.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
+    elsewhere = tmp_path / ".best.safetensors.othermachine-12-0123abcd.tmp"
+    old = tmp_path / ".best.safetensors.othermachine-13-0123abcd.tmp"
+    for path in (ours, dead, elsewhere, old):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * FORGOTTEN_S,) * 2)
+    assert sweep(tmp_path) == sorted([dead, old])
+    assert sorted(tmp_path.iterdir()) == sorted([ours, elsewhere])
+
+
+def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segstudy.files.LEASE_S", 1.0)
+    monkeypatch.setattr("segstudy.files.HEARTBEAT_S", 0.3)
+    folder = make_run(tmp_path, "run.yaml")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("filelock._marker.host_name", lambda: "other-machine")
+        lease = claim_on(folder.path / CLAIM)
+        lease.acquire()
+    mine = folder.claim()
+    for _ in range(4):  # refreshed meanwhile
+        time.sleep(0.4)
+        with pytest.raises(HeldError, match="on other-machine"), folder.lock(mine):
+            pass
+    lease._stop_heartbeat()  # as if the machine were switched off
+    time.sleep(1.2)
+    with folder.lock(mine):
+        pass
 
 
 def test_verify_reports_every_problem_of_every_list(tmp_path: Path) -> None:
@@ -445,7 +520,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
         assert process.exitcode == 0
     assert sorted(name.split("-")[0] for name in names(notes)) == ["built", "found"]
     assert names(folder) == [f"part{part}" for part in range(5)]
-    assert names(tmp_path / "cache") == [".road.lock", "road", *(f"road/part{part}" for part in range(5))]
+    assert names(tmp_path / "cache") == ["road", *(f"road/part{part}" for part in range(5))]
 
 
 def test_killed_builder_leaves_nothing_that_is_trusted_and_the_next_one_builds(tmp_path: Path) -> None:
@@ -458,7 +533,7 @@ def test_killed_builder_leaves_nothing_that_is_trusted_and_the_next_one_builds(t
         assert temporary is not None
         assert names(temporary) == []
         write_text(temporary / "whole", "")
-    assert names(tmp_path) == [".road.lock", "road", "road/whole"]
+    assert names(tmp_path) == ["road", "road/whole"]
 
 
 def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
@@ -474,7 +549,7 @@ def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
         fail(KeyboardInterrupt())
     with pytest.raises(StoreError, match=r"road: cannot be built \(No space left on device\); make room or choose"):
         fail(OSError(errno.ENOSPC, "No space left on device"))
-    assert names(tmp_path) == [".road.lock"]
+    assert names(tmp_path) == []
 
 
 def test_built_folder_has_the_rights_of_any_folder(tmp_path: Path) -> None:
@@ -492,13 +567,17 @@ def test_building_below_a_file_is_a_plain_error(tmp_path: Path) -> None:
 
 # --- runs --------------------------------------------------------------------------------------------------------
 
-SCORED = (("road", None), ("polyps", "val"))
+SCORED = (("road", None, ""), ("polyps", "val", ""))
 
 
 def make_run(root: Path, *files: str, identity: str = "id") -> RunFolder:
     folder = RunFolder(root / "runs" / "unet" / "seed1")
     for name in files:
-        write_text(folder.path / name, "x")
+        if name.endswith(".npz"):
+            meta = {"identity": identity, "classes": ["a", "b"], "evaluation_hash": ""}
+            write_arrays(folder.path / name, {"confusion": np.zeros((1, 2, 2))}, meta)
+        else:
+            write_text(folder.path / name, "x")
     if "run.yaml" in files:
         write_yaml(folder.config, {"identity": identity})
     return folder
@@ -556,7 +635,10 @@ def test_running_while_another_process_holds_the_lock_and_free_after_kill(tmp_pa
     wait_for(tmp_path / "ready")
     assert folder.locked()
     assert folder.state("id", SCORED) == "running"
-    with pytest.raises(StoreError, match="seed1: another process is working on this run; wait"), folder.lock():
+    with (
+        pytest.raises(StoreError, match=r"seed1: another process \(process \d+ on .+\) is working on this run; wait"),
+        folder.lock(),
+    ):
         pass
     kill(process)
     assert not folder.locked()
@@ -599,12 +681,12 @@ def test_asking_never_makes_a_lock(tmp_path: Path) -> None:
 
 
 def test_read_only_folder_of_somebody_else_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_run(tmp_path, *WHOLE, "lock")
+    folder = make_run(tmp_path, *WHOLE, "claim")
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(store_module.FileLock, "acquire", refuse)
+    monkeypatch.setattr(SoftFileLease, "acquire", refuse)
     assert folder.state("id", SCORED) == "done"
 
 

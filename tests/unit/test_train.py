@@ -18,8 +18,11 @@ from segstudy import measures
 from segstudy.archive import export_run, write_archive
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.evaluate import class_table, count_confusion
-from segstudy.files import read_arrays, read_yaml, verify
-from segstudy.launch.work import Workshop, execute, import_checkpoint
+from segstudy.files import read_arrays, read_yaml, verify, write_arrays
+from segstudy.launch.one import import_checkpoint
+from segstudy.launch.pending import data_changes
+from segstudy.launch.work import execute
+from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network, import_smp, load_network, predict_logits, read_state
 from segstudy.plan import make_plan
 from segstudy.predict import predict_images
@@ -28,6 +31,7 @@ from segstudy.report.frames import ReportData, results_frame
 from segstudy.report.sections.pictures import collect_pictures
 from segstudy.results import read_results
 from segstudy.spec import load_study, parse_study
+from segstudy.stopping import Stop, Stopped
 from segstudy.store import Store
 from segstudy.train.loop import make_fabric
 from segstudy.train.losses import cross_entropy, make_loss
@@ -63,12 +67,12 @@ def workshop_at(data, out, *, protocol="paper", epochs=2, settings=(), progress=
 
 
 def run_part(workshop, only=("unet",), replace=False):
-    return execute(workshop, make_plan(workshop.study).select(only), replace)
+    return execute(workshop, make_plan(workshop.study).select(only), replace).failures
 
 
 def test_a_study_runs_and_a_second_call_finds_nothing_to_do(data, tmp_path):
     workshop = workshop_at(data, tmp_path / "out")
-    assert execute(workshop, make_plan(workshop.study)) == []
+    assert execute(workshop, make_plan(workshop.study)).failures == []
     folder = workshop.store.run("unet", 42)
 
     def stamps():  # whoever looks at a run's state may touch its lock
@@ -76,7 +80,7 @@ def test_a_study_runs_and_a_second_call_finds_nothing_to_do(data, tmp_path):
         return {path: path.stat().st_mtime_ns for path in files}
 
     before = stamps()
-    assert execute(workshop, make_plan(workshop.study)) == []
+    assert execute(workshop, make_plan(workshop.study)).failures == []
     assert stamps() == before
     good, problems = verify(tmp_path / "out")
     assert good > 20
@@ -229,7 +233,7 @@ def test_a_finished_study_needs_its_files_no_more_but_an_unfinished_one_says_whi
     (data / "patients.csv").unlink()
     for study in (workshop.study, load_study(tmp_path / "out" / "study.yaml")):
         plan = make_plan(study, store=workshop.store).select(["unet"])
-        assert execute(workshop, plan) == []
+        assert execute(workshop, plan).failures == []
         assert len(read_results(workshop.store, plan).sets) == 2
     with pytest.raises(SegstudyError, match=r"^data\.kvasir\.groups\.file: '.*patients\.csv' was not found; looked at"):
         run_part(
@@ -250,14 +254,15 @@ def test_changed_data_are_noticed_when_a_run_goes_on(data, tmp_path):
         Image.new("RGB", size, "red").save(path)
     failures = run_part(workshop_at(data, tmp_path / "out", epochs=2))
     assert len(failures) == 1
-    assert "the data changed since this run began" in failures[0]
+    assert "the training data (split 'train' of 'kvasir')" in failures[0]
+    assert "changed since this run began; bring back what was, or call again with --replace" in failures[0]
 
 
 def test_one_failing_run_does_not_stop_the_others(data, tmp_path):
     settings = ["experiments.bad={base: unet, change: {recipe.optimizer.lr: 1.0e+30}}"]
     workshop = workshop_at(data, tmp_path / "out", epochs=1, settings=settings)
     plan = make_plan(workshop.study).select(["bad", "unet"])
-    failures = execute(workshop, type(plan)(plan.study, plan.runs[::-1]))
+    failures = execute(workshop, type(plan)(plan.study, plan.runs[::-1])).failures
     assert len(failures) == 1
     assert "lower recipe.optimizer.lr" in failures[0]
     run = plan.first("unet")
@@ -579,6 +584,157 @@ def test_crops_and_augmentation_go_on_alike_after_an_interruption(data, tmp_path
     assert run_part(again) == []
     assert losses(again.store) == losses(whole.store)
     assert len(set(losses(again.store))) == 3
+
+
+class Interruption(Stop):
+    """Asks to stop after so many looks, as a signal would between two steps."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def due(self):
+        self.looks -= 1
+        if self.looks == 0:
+            self.asked = ("received SIGTERM", 143)
+        return self.asked is not None
+
+
+@pytest.mark.parametrize("experiment", ["unet", "deep"])  # DeepLabV3 draws dropout at random
+def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_numbers(data, tmp_path, experiment):
+    whole = workshop_at(data, tmp_path / "whole", settings=CROPS)
+    assert run_part(whole, [experiment]) == []
+    for looks in (2, 5):
+        out = tmp_path / f"broken{looks}"
+        broken = workshop_at(data, out, settings=CROPS)
+        broken.stop = Interruption(looks)
+        with pytest.raises(Stopped, match="received SIGTERM") as stopped:
+            run_part(broken, [experiment])
+        assert stopped.value.exit_code == 143
+        assert (broken.store.run(experiment, 42).path / "last.ckpt").is_file()
+        again = workshop_at(data, out, settings=CROPS)
+        assert run_part(again, [experiment]) == []
+        assert losses(again.store, experiment) == losses(whole.store, experiment)
+        first, second = (store.run(experiment, 42).best.read_bytes() for store in (whole.store, again.store))
+        assert first == second
+
+
+def interrupted_at(data, out, epochs=3):
+    """A store whose run was stopped in its last epoch, and the losses of one that was not."""
+    broken = workshop_at(data, out, epochs=epochs)
+    broken.progress.task = stop_after(broken.progress, f"epoch {epochs}/{epochs}")
+    with pytest.raises(KeyboardInterrupt):
+        run_part(broken)
+    return broken.store.run("unet", 42)
+
+
+SPOILS = {
+    "last.ckpt cut": lambda folder: folder.last.write_bytes(folder.last.read_bytes()[:-100]),
+    "last.ckpt flipped": lambda folder: flip(folder.last),
+    "both checkpoints empty": lambda folder: [path.write_bytes(b"") for path in (folder.last, folder.former)],
+    "best epoch gone": lambda folder: [path.unlink() for path in folder.path.glob("best-epoch*")],
+    "best epoch flipped": lambda folder: [flip(path) for path in folder.path.glob("best-epoch*")],
+}
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_damaged_checkpoints_cost_time_and_no_numbers(data, tmp_path, spoil):
+    whole = workshop_at(data, tmp_path / "whole", epochs=3)
+    run_part(whole)
+    SPOILS[spoil](interrupted_at(data, tmp_path / "broken"))
+    again = workshop_at(data, tmp_path / "broken", epochs=3)
+    assert run_part(again) == []
+    assert losses(again.store) == losses(whole.store)
+    assert not list((tmp_path / "broken").rglob("*.ckpt"))
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_with(data, tmp_path):
+    folder = interrupted_at(data, tmp_path / "broken", epochs=2)
+    last = folder.last.read_bytes()
+    other = workshop_at(data, tmp_path / "broken", epochs=2, settings=["recipe.optimizer.lr=0.01"])
+    with pytest.raises(StoreError, match="--replace"):
+        run_part(other)
+    folder.set_aside()
+    folder.path.mkdir()
+    folder.last.write_bytes(last)
+    fresh = workshop_at(data, tmp_path / "fresh", epochs=2, settings=["recipe.optimizer.lr=0.01"])
+    assert run_part(other) == run_part(fresh) == []
+    assert losses(other.store) == losses(fresh.store)
+
+
+def test_a_lost_run_file_never_lends_its_counts_to_another_network(data, tmp_path):
+    first = workshop_at(data, tmp_path / "out", epochs=1)
+    run_part(first)
+    folder = first.store.run("unet", 42)
+    folder.config.unlink()
+    rate = ["recipe.optimizer.lr=0.00001"]
+    changed, fresh = (workshop_at(data, tmp_path / name, epochs=1, settings=rate) for name in ("out", "fresh"))
+    assert run_part(changed) == run_part(fresh) == []
+    ours, theirs = (
+        read_arrays(store.run("unet", 42).evaluation("kvasir", "test"))[0] for store in (changed.store, fresh.store)
+    )
+    assert np.array_equal(ours["confusion"], theirs["confusion"])
+    assert (folder.path.with_name("seed42.old1") / "best.safetensors").is_file()
+
+
+def test_damaged_counts_are_scored_again_and_damaged_weights_trained_again(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    run_part(workshop)
+    folder = workshop.store.run("unet", 42)
+    counts, best = folder.evaluation("kvasir", "test"), folder.best.read_bytes()
+    arrays, meta = read_arrays(counts)
+    write_arrays(counts, arrays | {"confusion": arrays["confusion"] + 1}, meta)
+    assert run_part(workshop_at(data, tmp_path / "out", epochs=1)) == []
+    assert np.array_equal(read_arrays(counts)[0]["confusion"], arrays["confusion"])
+    flip(folder.best)
+    with pytest.raises(StoreError, match=r"nothing is packed(.|\n)*best.safetensors: changed since"):
+        write_archive(workshop.store, make_plan(workshop.study))
+    with pytest.raises(StoreError, match="changed since its sum was taken, so it is damaged"):
+        export_run(make_plan(workshop.study).first("unet"), folder, tmp_path / "export")
+    counts.unlink()  # so that there is something to do
+    assert run_part(workshop_at(data, tmp_path / "out", epochs=1)) == []
+    assert folder.best.read_bytes() == best
+    assert verify(folder.path)[1] == []
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_masks_edited_since_are_refused_when_scored_anew_and_by_another_seed(data, tmp_path, split):
+    run_part(workshop_at(data, tmp_path / "out", epochs=1))
+    dataset, _ = workshop_at(data, tmp_path / "out").dataset("kvasir")
+    for sample in dataset.samples(split):
+        Image.fromarray(255 - np.asarray(Image.open(sample.mask))).save(sample.mask)
+    changed = workshop_at(data, tmp_path / "out", epochs=1, settings=["scoring.tolerances_px=[3]", "seeds=[42, 43]"])
+    before, after = run_part(changed)
+    assert f"(split '{split}' of 'kvasir')" in before and "changed since this run began" in before
+    assert f"(split '{split}' of 'kvasir')" in after and "changed since seed 42 of this experiment was made" in after
+    assert data_changes(changed, make_plan(changed.study).select(["unet"], 42)).keys() == {"unet/seed42"}
+    assert run_part(changed, replace=True) == []
+
+
+def test_a_run_that_another_process_holds_is_skipped_and_is_no_failure(data, tmp_path):
+    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+    plan = make_plan(workshop.study).select(["unet"])
+    with workshop.store.run("unet", 42).lock():
+        outcome = execute(workshop, plan)
+    assert (outcome.failures, outcome.held) == ([], ["unet/seed42"])
+    assert execute(workshop, plan).held == []
+
+
+def test_a_damaged_cache_is_built_again_in_the_midst_of_a_study(data, tmp_path):
+    whole, broken = (workshop_at(data, tmp_path / name, epochs=1) for name in ("whole", "broken"))
+    run_part(whole)
+    broken.cached("kvasir", "train", 32)
+    (images,) = (tmp_path / "broken" / "cache").glob("kvasir-train-32-*/images.npy")
+    flip(images)
+    assert run_part(broken) == []
+    assert losses(broken.store) == losses(whole.store)
 
 
 def test_evaluations_hold_all_counts_the_rules_and_the_groups(data, tmp_path):

@@ -16,7 +16,8 @@ from segstudy.data.quality.faults import Fault, Severity
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
 from segstudy.data.splitting.splits import groups_across_splits
 from segstudy.errors import SegstudyError
-from segstudy.launch.work import Workshop, find_problems
+from segstudy.launch.pending import find_problems
+from segstudy.launch.workshop import Workshop
 from segstudy.plan import Run
 from segstudy.progress import Progress
 

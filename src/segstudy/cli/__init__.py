@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 import sys
+from typing import NoReturn
 
 from segstudy.cli import audit, cache, data, fetch, numbers, study
 from segstudy.cli.options import app
 from segstudy.errors import SegstudyError
+from segstudy.stopping import Stop, Stopped
 
 __all__ = ["app", "audit", "cache", "data", "fetch", "main", "numbers", "study"]
 
 
 def main() -> None:
-    """Entry point: a user's fault is one message and exit code 2, an interruption exit code 130."""
+    """Entry point: a user's fault is one message and exit code 2, an interruption exit code 130 or 143."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
-        app()
+        with Stop().listening():
+            app()
     except SegstudyError as error:
-        print(f"segstudy: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
+    except Stopped as stop:
+        _end(f"{stop}; stopped, and the same command goes on from here", stop.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone, as in: segstudy plan STUDY | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        print(f"segstudy: {error.filename}: no file or folder can have so long a name; correct it", file=sys.stderr)
-        sys.exit(2)
+        _end(_words(error), 2)
+    except MemoryError:
+        _end("the memory is full; lower recipe.batch_size or the images' size, or stop other programs", 2)
     except SystemExit as stop:
         if stop.code == 130:  # Typer's answer to Ctrl-C
             print("segstudy: stopped; the same command goes on from here", file=sys.stderr)
         raise
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(f"segstudy: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _words(error: OSError) -> str:
+    """What the system refused, of which file, and what may be done."""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename}: no file or folder can have so long a name; correct it"
+    advice = {
+        errno.EACCES: "give yourself the right to read and write it, or choose another place",
+        errno.EPERM: "give yourself the right to change it, or choose another place",
+        errno.ENOSPC: "make room, or choose another place",
+        errno.EDQUOT: "make room, or choose another place",
+        errno.EROFS: "choose a place that can be written",
+        errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    }.get(error.errno or 0, "see that it is there and can be read and written")
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}; {advice}"

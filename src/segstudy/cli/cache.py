@@ -13,7 +13,7 @@ from segstudy.errors import SegstudyError, SpecError
 
 if TYPE_CHECKING:
     from segstudy.data.cache.arrays import Entry
-    from segstudy.launch.work import Workshop
+    from segstudy.launch.workshop import Workshop
     from segstudy.plan import Plan, Run
 
 

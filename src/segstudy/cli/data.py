@@ -20,7 +20,7 @@ from segstudy.cli.options import (
     plan_of,
     shown,
 )
-from segstudy.errors import SpecError, listing, nearest
+from segstudy.errors import DataError, SpecError, listing, nearest
 
 if TYPE_CHECKING:
     from segstudy.check import Checked
@@ -46,6 +46,10 @@ def check(
         bool,
         typer.Option("--show-augment", help="Draw what augmentation makes of a few images, here or beside --card."),
     ] = False,
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="Compare contents with what runs were made from, whatever files' times say."),
+    ] = False,
     set_: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -57,6 +61,7 @@ def check(
     from segstudy.check.text import card_text, findings_text, verdict
 
     whole, store = _plan_or_problems(study, out, set_, as_json)
+    changed = _changed_unseen(whole, store, data) if thorough else []
     checked = _check(whole, store, data, dataset, quiet)
     if as_json:
         print(json.dumps(checked.record(whole.study.name), indent=2))
@@ -67,9 +72,27 @@ def check(
     said = sys.stderr if as_json else sys.stdout
     for path in _write(checked, whole, card, write_split, show_augment):
         print(f"wrote {shown(path)}", file=said)
+    if changed:
+        raise DataError("\n".join(changed))
     if checked.number("error"):
         raise SpecError(verdict(checked))
     print(f"{verdict(checked)}; next: segstudy run {study}", file=said)
+
+
+def _changed_unseen(whole: Plan, store: Store, data: Path | None) -> list[str]:
+    """Read the contents of all files anew, and name files and runs that are not what they were."""
+    from segstudy.data.cache.arrays import reread_files
+    from segstudy.launch.pending import data_changes
+    from segstudy.launch.workshop import Workshop
+    from segstudy.progress import showing
+
+    _, files = reread_files(store)
+    if store.memo.is_file():
+        store.write_memo({})
+    with showing(quiet=True) as progress:
+        runs = data_changes(Workshop(whole.study, store, data, progress), whole)
+    lines = [f"{file}: changed since it was first read, at equal size and times" for file in files]
+    return lines + [f"{name}: the {' and '.join(words)} changed since it was made" for name, words in runs.items()]
 
 
 def _plan_or_problems(study: str, out: Path | None, settings: list[str] | None, as_json: bool) -> tuple[Plan, Store]:
@@ -87,7 +110,7 @@ def _plan_or_problems(study: str, out: Path | None, settings: list[str] | None, 
 
 def _check(whole: Plan, store: Store, data: Path | None, datasets: list[str] | None, quiet: bool) -> Checked:
     from segstudy.check import check_study
-    from segstudy.launch.work import Workshop
+    from segstudy.launch.workshop import Workshop
     from segstudy.progress import showing
 
     named = list(whole.study.data)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from segstudy.launch.work import Workshop
+    from segstudy.launch.workshop import Workshop
     from segstudy.plan import Plan
     from segstudy.progress import Progress
+    from segstudy.stopping import Stop
     from segstudy.store import Store
 
 HELP = """Controlled semantic-segmentation studies: one study file in, a report whose numbers can be traced out.
@@ -37,6 +38,12 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Only this one of the s
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value that replaces one of the file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Set runs of other settings aside and make them anew.")]
+MaxTime = Annotated[
+    str | None, typer.Option("--max-time", help="Stop in time by itself, saving where it stands: 3h50m, 45m, 90s.")
+]
+CheckpointEvery = Annotated[
+    str | None, typer.Option("--checkpoint-every", help="Also save within an epoch, so often: 10m.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
@@ -47,11 +54,19 @@ def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path
     return open_plan(study, out, settings or (), data)
 
 
-def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress) -> Workshop:
+def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress, stop: Stop | None = None) -> Workshop:
     """Everything at hand that carrying out ``plan`` needs."""
-    from segstudy.launch.work import Workshop
+    from segstudy.launch.workshop import Workshop
 
-    return Workshop(plan.study, store, data, progress)
+    return Workshop(plan.study, store, data, progress, stop=stop)
+
+
+def stop_of(max_time: str | None, checkpoint_every: str | None) -> Stop:
+    """When to stop by itself, and how often to save within an epoch, as the options say."""
+    from segstudy.stopping import Stop, seconds_of
+
+    limit = None if max_time is None else seconds_of(max_time, "--max-time")
+    return Stop(limit, None if checkpoint_every is None else seconds_of(checkpoint_every, "--checkpoint-every"))
 
 
 def shown(path: Path) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segstudy.cli.options import (
+    CheckpointEvery,
     DataDir,
     Json,
+    MaxTime,
     Only,
     Out,
     Quiet,
@@ -23,13 +25,16 @@ from segstudy.cli.options import (
     app,
     plan_of,
     shown,
+    stop_of,
     workshop_of,
 )
 from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
-    from segstudy.plan import Plan
-    from segstudy.store import Store
+    from segstudy.launch.work import Outcome
+    from segstudy.plan import Plan, Run
+    from segstudy.stopping import Stop
+    from segstudy.store import RunFolder, Store
 
 
 @app.command()
@@ -48,39 +53,92 @@ def run(
     set_: Set = None,
     replace: Replace = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the report as it is.")] = False,
+    max_time: MaxTime = None,
+    checkpoint_every: CheckpointEvery = None,
     quiet: Quiet = False,
 ) -> None:
-    """Do what is missing of a study, then write its report; call it again after any interruption."""
+    """Do what is missing of a study, then write its report; call it again after any interruption.
+
+    Runs that another process is working on are left to it.
+    """
+    stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
     if dry_run:
-        _print_plan(part, store)
+        _print_plan(part, store, whole, data)
         return
+    outcome = _carry_out(whole, part, store, data, stop, replace=replace, join=False, quiet=quiet)
+    for name in outcome.held:
+        print(f"left to another process: {name}")
+    if not no_report and len(outcome.failures) < len(part.runs):
+        _report_of(whole, store, bool(outcome.held))
+    _raise_failures(outcome)
+
+
+@app.command()
+def work(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    only: Only = None,
+    seed: Seed = None,
+    set_: Set = None,
+    max_time: MaxTime = None,
+    checkpoint_every: CheckpointEvery = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take what is free of a study, one run after the other, until all of it is done; any number of processes may.
+
+    A run of a process that died is taken over. No report is written: call segstudy report when all have ended.
+    """
+    stop = stop_of(max_time, checkpoint_every)
+    whole, store = plan_of(study, out, set_, data)
+    part = whole.select(only or (), seed)
+    _raise_failures(_carry_out(whole, part, store, data, stop, replace=False, join=True, quiet=quiet))
+    print(f"all {len(part.runs)} runs are done\nnext: segstudy report {study}")
+
+
+def _carry_out(
+    whole: Plan, part: Plan, store: Store, data: Path | None, stop: Stop, *, replace: bool, join: bool, quiet: bool
+) -> Outcome:
+    """Do what is missing of ``part``; a signal, or the end of the time, is answered with how to go on."""
     from segstudy.launch.work import execute
     from segstudy.progress import showing
+
+    with showing(quiet) as progress, stop.listening():
+        return execute(workshop_of(whole, store, data, progress, stop), part, replace, join)
+
+
+def _report_of(whole: Plan, store: Store, others: bool) -> None:
+    """Write the report; while others still work, there may be nothing to report yet."""
     from segstudy.report.build import build_report
 
-    with showing(quiet) as progress:
-        failures = execute(workshop_of(whole, store, data, progress), part, replace)
-    message = "\n".join([f"{len(failures)} runs failed:", *failures])
-    if len(failures) == len(part.runs):
-        raise SegstudyError(message)
-    print(f"report: {shown(build_report(store, whole))}")
-    if failures:
-        raise SegstudyError(message)
+    try:
+        print(f"report: {shown(build_report(store, whole))}")
+    except SegstudyError as error:
+        if not others or "has a result yet" not in str(error):
+            raise
+        print("no report yet: other processes are working on every run")
+
+
+def _raise_failures(outcome: Outcome) -> None:
+    if outcome.failures:
+        raise SegstudyError("\n".join([f"{len(outcome.failures)} runs failed:", *outcome.failures]))
 
 
 @app.command()
 def plan(
     study: StudyArg,
     out: Out = None,
+    data: DataDir = None,
     set_: Set = None,
     power: Annotated[float | None, typer.Option(help="Chance to see --difference, such as 0.8.")] = None,
     difference: Annotated[float | None, typer.Option(help="True difference in mIoU to be seen, such as 0.01.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show a study's runs: what each changes, where it stands, what it costs; or how many seeds and images it needs."""
-    whole, store = plan_of(study, out, set_)
+    whole, store = plan_of(study, out, set_, data)
     if power is not None or difference is not None:
         _print_requirements(
             whole, store, 0.8 if power is None else power, 0.01 if difference is None else difference, as_json
@@ -89,29 +147,52 @@ def plan(
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
     else:
-        _print_plan(whole, store)
+        _print_plan(whole, store, whole, data)
 
 
 @app.command()
-def status(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
+def status(study: StudyArg, out: Out = None, data: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
     """Count a study's runs by where they stand, and say what to do next."""
-    whole, store = plan_of(study, out, set_)
+    whole, store = plan_of(study, out, set_, data)
     rows = _run_rows(whole, store)
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
     }
+    changed = _data_changes(whole, store, data)
     if as_json:
-        print(json.dumps({"study": whole.study.name, "out": str(store.root), "states": states}, indent=2))
+        record = {"study": whole.study.name, "out": str(store.root), "states": states, "data_changed": changed}
+        print(json.dumps(record, indent=2))
         return
     for state, names in states.items():
         print(f"{state:8} {len(names):3}  {', '.join(names)}")
     for row in rows:
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
+    _print_changes(rows, changed)
+    unfinished = len(rows) - len(states.get("done", []))
+    if unfinished:
+        print(f"next: segstudy run {study}")
+    else:
+        print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
+
+
+def _data_changes(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:
+    """Which runs rest on data that are not what they were; without runs in the store no data are looked at."""
+    if not any(store.run(run.experiment, run.seed).config.is_file() for run in whole.runs):
+        return {}
+    from segstudy.launch.pending import data_changes
+    from segstudy.progress import showing
+
+    with showing(quiet=True) as progress:
+        return data_changes(workshop_of(whole, store, data, progress), whole)
+
+
+def _print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> None:
+    for row in rows:
         if row["differs"]:
             print(f"stale: {row['run']} was made with other settings: {row['differs']}")
-    unfinished = len(rows) - len(states.get("done", []))
-    print(f"next: segstudy run {study}" if unfinished else f"next: open {shown(store.page)}")
+    for name, words in changed.items():
+        print(f"changed: the {' and '.join(words)} changed since {name} was made")
 
 
 @app.command()
@@ -156,6 +237,7 @@ def predict(
     if not folder.trained or state == "stale":
         reason = "was made with other settings than the study's" if state == "stale" else "is not trained yet"
         raise StoreError(f"{chosen.name}: {reason} in {store.root}; run the study first, or name its --out")
+    folder.check_best()
     written = predict_images(chosen, folder, images, to)
     print(f"wrote {len(written)} masks and overlays to {to}")
 
@@ -163,10 +245,11 @@ def predict(
 @app.command()
 def archive(study: StudyArg, out: Out = None, set_: Set = None) -> None:
     """Pack checkpoints, counts, tables and pictures into one zip with SHA-256 sums."""
-    from segstudy.archive import write_archive
+    from segstudy.archive import check_runs, write_archive
     from segstudy.report.build import build_report
 
     whole, store = plan_of(study, out, set_)
+    check_runs(store, whole)
     build_report(store, whole)
     path, left_out = write_archive(store, whole)
     print(f"wrote {shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
@@ -177,15 +260,43 @@ def archive(study: StudyArg, out: Out = None, set_: Set = None) -> None:
 @app.command()
 def verify(
     path: Annotated[Path, typer.Argument(help="An archive, a study's output folder, or a run's folder.")],
+    rescore: Annotated[
+        str | None, typer.Option("--rescore", metavar="STUDY", help="Also score this study's networks again.")
+    ] = None,
+    data: DataDir = None,
 ) -> None:
-    """Check every file against the SHA-256 sums that lie with it."""
+    """Check every file against the SHA-256 sums that lie with it, and the data that a study's folder remembers."""
     from segstudy.errors import StoreError
     from segstudy.files import verify as verify_sums
 
     good, problems = verify_sums(path)
+    data_note = ""
+    if (path / "cache" / "fingerprints.json").is_file():
+        num_read, more = _reread(path)
+        problems += more
+        data_note = f"; {num_read} files of the data are what they were"
+    if rescore is not None:
+        problems += _rescored(path, rescore, data)
     if problems:
         raise StoreError("\n".join([f"{path}: {good} files agree, {len(problems)} do not:", *problems]))
-    print(f"{path}: all {good} files agree with their sums")
+    print(f"{path}: all {good} files agree with their sums{data_note}")
+
+
+def _reread(path: Path) -> tuple[int, list[str]]:
+    from segstudy.data.cache.arrays import reread_files
+    from segstudy.store import Store
+
+    num_read, changed = reread_files(Store(path))
+    return num_read, [f"{file}: changed since it was first read, at equal size and times" for file in changed]
+
+
+def _rescored(path: Path, study: str, data: Path | None) -> list[str]:
+    from segstudy.launch.rescore import rescore
+    from segstudy.progress import showing
+
+    whole, store = plan_of(study, path, None, data)
+    with showing() as progress:
+        return rescore(workshop_of(whole, store, data, progress), whole)
 
 
 @app.command("import")
@@ -201,7 +312,7 @@ def import_(
     set_: Set = None,
 ) -> None:
     """Take a checkpoint in as a trained run; 'segstudy run' then scores it."""
-    from segstudy.launch.work import import_checkpoint
+    from segstudy.launch.one import import_checkpoint
     from segstudy.progress import showing
 
     whole, store = plan_of(study, out, set_, data)
@@ -211,15 +322,25 @@ def import_(
     print(f"imported as {chosen.name}\nnext: segstudy run {study} --only {experiment}")
 
 
+def _state_of(each: Run, folder: RunFolder) -> tuple[str, str]:
+    """Where a run stands, and what is wrong with it where that cannot be read."""
+    from segstudy.errors import StoreError
+
+    try:
+        return folder.state(each.identity, each.scored_on), ""
+    except StoreError as error:
+        return "failed", str(error)
+
+
 def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    from segstudy.files import read_json, read_yaml
+    from segstudy.files import read_yaml
     from segstudy.plan import differences
 
     rows = []
     for each in plan.runs:
         folder = store.run(each.experiment, each.seed)
-        state = folder.state(each.identity, each.scored_on)
-        cost = read_json(folder.cost) if folder.cost.is_file() else {}
+        state, broken = _state_of(each, folder)
+        cost = folder.read_cost()
         rows.append(
             {
                 "run": each.name,
@@ -230,8 +351,8 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
                 "state": state,
                 "epochs_done": len(folder.read_metrics()),
                 "epochs": each.config.recipe.epochs,
-                "seconds_per_epoch": cost.get("seconds_per_epoch"),
-                "failure": folder.failure.read_text().strip() if state == "failed" else None,
+                "seconds_per_epoch": cost.seconds_per_epoch if cost else None,
+                "failure": (broken or folder.read_failure()) if state == "failed" else None,
                 "differs": differences(each, read_yaml(folder.config)) if state == "stale" else None,
             }
         )
@@ -274,7 +395,7 @@ def _number_words(images: Sequence[int | None]) -> str:
     return f"{needed:,} ({_safe_words(safe, 'images')})"
 
 
-def _print_plan(plan: Plan, store: Store) -> None:
+def _print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -289,9 +410,7 @@ def _print_plan(plan: Plan, store: Store) -> None:
         epochs = f"{row['epochs_done']}/{row['epochs']}"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    for row in rows:
-        if row["differs"]:
-            print(f"stale: {row['run']} was made with other settings: {row['differs']}")
+    _print_changes(rows, _data_changes(whole, store, data))
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
     unequal = unequal_budgets(plan)
     print(

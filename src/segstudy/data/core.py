@@ -135,8 +135,19 @@ def assign_roles(
     return replace(dataset, splits=splits), Roles("train", "holdout", reported)
 
 
+def require_file(path: Path) -> None:
+    """Refuse a folder, a pipe or a device in the place of a file: reading a pipe waits for ever."""
+    try:
+        wrong = path.exists() and not path.is_file()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})", "unreadable") from None
+    if wrong:
+        raise DataError(f"{path}: is not a file but a folder, a pipe or a device; remove it", "unreadable")
+
+
 def open_image(path: Path) -> Image.Image:
     """Decode ``path`` completely; a missing, foreign or truncated file is a :class:`DataError` that names it."""
+    require_file(path)
     try:
         with Image.open(path) as image:
             image.load()
@@ -271,10 +282,14 @@ def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
 
 
 def file_digest(path: Path, memo: dict[str, str]) -> str:
-    """Content hash of a file; ``memo`` remembers it by path, size and time of change."""
+    """Content hash of a file; ``memo`` remembers it by path, size, inode, and times of change.
+
+    The inode's own time of change is among them: copying tools set the other one back, and no tool can set this.
+    """
+    require_file(path)
     try:
         stat = path.stat()
-        key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+        key = f"{path}|{stat.st_size}|{stat.st_ino}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
         if key not in memo:
             memo[key] = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:

@@ -42,12 +42,23 @@ def load_undivided(name: str, data: Data, data_root: Path | None, study_folder: 
     if data.synthetic is None:
         root = find_path(data.root, f"data.{name}.root", data_root, study_folder)
     else:
-        root = store.data / data.root
+        root = _inside(store.data, data.root, name)
         settings = data.synthetic.model_dump(exclude_none=True)
         write_synthetic(name, data.reader, root, settings)
     dataset = read_dataset(name, root, data, study_folder)
     options = json.dumps({"reader": data.reader, **data.own_options()})
     return replace(dataset, reading=f"{options} {dataset.reading}")
+
+
+def _inside(folder: Path, root: str, name: str) -> Path:
+    """Where scenes are drawn: below the store's own folder, whatever the entry says."""
+    place = folder / root
+    if not place.resolve().is_relative_to(folder.resolve()) or place.resolve() == folder.resolve():
+        raise DataError(
+            f"data.{name}.root: '{root}' leads out of the output folder, where synthetic scenes are drawn; give a plain name, "
+            "such as scenes"
+        )
+    return place
 
 
 def divide_as_asked(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -287,17 +289,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             load_file = importlib.import_module("safetensors.torch").load_file
             return dict(load_file(path))
         numpy_scalars = [importlib.import_module("numpy").dtype, *_numpy_scalar_types()]
-        with torch.serialization.safe_globals(numpy_scalars):
+        with torch.serialization.safe_globals(numpy_scalars), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols, in files that are refused anyway
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Pickle, zip and safetensors each have their own exceptions for a damaged or hostile file.
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = _reason(error)
         raise WeightsError(
-            f"{path}: not a readable checkpoint ({reason}); only tensors and plain values are loaded"
+            f"{path}: not a readable checkpoint ({reason}); only tensors and plain values are loaded, never code"
         ) from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: holds a {type(state).__name__}, not names and tensors")
     return dict(state)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file was refused, in our words where torch would advise to run the code that is in it."""
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"(?:GLOBAL|global|class) `?([\w.]+)", str(error))
+        return f"it asks for code to be run{f', {found[1]}' if found else ''}" if "eights" in str(error) else "damaged"
+    text = "" if isinstance(error, KeyError) else str(error).strip()
+    return text.splitlines()[0][:120] if text and "weights_only" not in text else "damaged, or of another kind"
 
 
 def _numpy_scalar_types() -> list[Any]:

@@ -30,6 +30,11 @@ def build_report(store: Store, plan: Plan) -> Path:
         When no run has a result yet.
 
     """
+    with store.writing_report():
+        return _build_report(store, plan)
+
+
+def _build_report(store: Store, plan: Plan) -> Path:
     data = ReportData(read_results(store, plan))
     if not data.sets:
         raise SegstudyError(_nothing(store, data))

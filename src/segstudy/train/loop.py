@@ -1,4 +1,4 @@
-"""Train one network under one recipe: a loop in time order, resumable after any epoch.
+"""Train one network under one recipe: a loop in time order, resumable after any step.
 
 Array letters: ``n`` image, ``c`` colour channel, ``h`` height, ``w`` width.
 """
@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
-import io
-import json
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,23 +22,23 @@ import psutil
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.types import Optimizable
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from segstudy import measures
 from segstudy.data.augment import Change, epoch_generator, make_augmenter
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Feed, Shard
-from segstudy.errors import SegstudyError, StoreError
+from segstudy.errors import SegstudyError
 from segstudy.evaluate import count_confusion
-from segstudy.files import write_bytes, write_text
-from segstudy.networks.build import load_network, place, predict_logits
+from segstudy.networks.build import place, predict_logits
 from segstudy.progress import Progress
 from segstudy.schema import Recipe
-from segstudy.store import RunFolder
+from segstudy.stopping import Stop
+from segstudy.store import HeldError, RunFolder
 from segstudy.train.losses import make_loss
 from segstudy.train.optimizers import make_optimizer
 from segstudy.train.schedules import rate_factor
+from segstudy.train.state import TrainingState, finish, record_epoch, resume, save_progress, save_weights
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -105,12 +104,19 @@ def rehearse(recipe: Recipe, study_folder: str) -> None:
 
 
 @dataclass
-class TrainingState:
-    """How far training has come: whole epochs done, and the best of them so far."""
+class Part:
+    """What the steps of an epoch have summed up so far; kept in a checkpoint within the epoch.
 
-    epoch: int = 0
-    best_epoch: int = 0
-    best_score: float = -1.0
+    ``random`` are the states of torch's generators and ``drawn`` that of augmentation, after ``steps`` batches.
+    """
+
+    total: Tensor
+    steps: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    random: list[Tensor] = field(default_factory=list)
+    drawn: Tensor | None = None
 
 
 def train(
@@ -123,6 +129,8 @@ def train(
     folder: RunFolder,
     fabric: Fabric,
     progress: Progress,
+    stop: Stop,
+    origin: str = "",
     study_folder: str = "",
 ) -> None:
     """Train ``network`` on ``fit``, choose the epoch with the best mIoU on ``select``, leave its weights in ``folder``.
@@ -132,53 +140,120 @@ def train(
     ``report`` is the split that is reported. It is scored after every epoch and chooses nothing: its scores show what
     choosing on it would have been worth.
 
-    Goes on after the last whole epoch if ``folder`` holds one; then the numbers are the same as without the
-    interruption, because order and random draws follow from seed and epoch alone. (On a GPU they are the same to the
+    Goes on from the checkpoint in ``folder`` if there is one of this ``origin`` (a hash of settings, data and initial
+    weights); then the numbers are the same as without the interruption, because order and random draws follow from
+    seed and epoch alone, and a checkpoint within an epoch holds the generators. (On a GPU they are the same to the
     last digit only if ``recipe.deterministic``: it adds up in another order every time.)
 
     Raises
     ------
     SegstudyError
         When the loss is no longer a number.
+    Stopped
+        When ``stop`` asks for it: after the step, with a checkpoint.
 
     """
     network = place(network, fabric.device)
     optimizer = make_optimizer(recipe.optimizer, network, study_folder)
-    at = _resume(folder, network, optimizer)
+    at = resume(folder, network, optimizer, origin, progress)
     model, stepper = fabric.setup(network, optimizer)
     loss_of, augmenter = make_loss(recipe.loss, study_folder), make_augmenter(recipe.augment, study_folder)
     shard = Shard(fabric.global_rank, fabric.world_size)
     feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, shard)
-    with _determinism(recipe.deterministic):
+    with _determinism(recipe.deterministic), stop.steps():
         for epoch in range(at.epoch, recipe.epochs):
             rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs, study_folder)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
-            progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit))
-            generator = epoch_generator(seed + (shard.rank << 32), epoch)
-            change = _drawing(augmenter, generator) if augmenter else None
-            spent = _one_epoch(model, stepper, feed.epoch(epoch, change), loss_of, fabric, progress)
+            part = _begin_part(at, fabric.device)
+            progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit)).advance(part.seen)
+            change = (
+                Augmentation(augmenter, epoch_generator(seed + (shard.rank << 32), epoch), part) if augmenter else None
+            )
+            save = functools.partial(_save_part, network, optimizer, folder, at, change)
+            batches = feed.epoch(epoch, change, part.steps)
+            spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save)
             _check_loss(spent["loss"], epoch, folder)
             score = _miou(model, select, fabric)
             reported = score if report.split == select.split else _miou(model, report, fabric)
-            at.epoch = epoch + 1
-            if score > at.best_score:
-                at.best_epoch, at.best_score = at.epoch, score
-                _save_weights(network, folder, at)
-            scores = {"select_miou": score, "report_miou": reported}
             memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
-            record = {"epoch": at.epoch, **spent, "lr": rate, **scores, "memory_mb": memory}
-            _save_progress(network, optimizer, folder, at, record)
-            progress.say(
-                f"  epoch {at.epoch}/{recipe.epochs}  loss {spent['loss']:.4f}  mIoU {score:.4f}"
-                f"{' best' if at.best_epoch == at.epoch else ''}  {spent['images_per_s']:.1f} images/s"
-            )
-    _finish(folder, at)
+            record = {"epoch": epoch + 1, **spent, "lr": rate}
+            record |= {"select_miou": score, "report_miou": reported, "memory_mb": memory}
+            _end_epoch(network, optimizer, folder, at, record)
+            progress.say(f"  epoch {at.epoch}/{recipe.epochs}  {_said(record, at)}")
+            _stop_if_asked(stop)
+    finish(folder, at)
 
 
-def _drawing(augmenter: Change, generator: torch.Generator) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    return lambda images, labels: augmenter(images, labels, generator)
+def _said(record: dict[str, Any], at: TrainingState) -> str:
+    best = " best" if at.best_epoch == at.epoch else ""
+    return f"loss {record['loss']:.4f}  mIoU {record['select_miou']:.4f}{best}  {record['images_per_s']:.1f} images/s"
+
+
+def _end_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder, at: TrainingState, record: dict[str, Any]
+) -> None:
+    """Save a whole epoch: its weights if it is the best so far, its record, then the state to go on from."""
+    at.epoch, at.part, former_best = record["epoch"], {}, at.best_epoch
+    if record["select_miou"] > at.best_score:
+        at.best_epoch, at.best_score = at.epoch, record["select_miou"]
+        save_weights(network, folder, at)
+    record_epoch(folder, record)
+    save_progress(network, optimizer, folder, at, former_best)
+
+
+class Augmentation:
+    """Augmentation of one epoch's batches in their order, remembering its generator's state after each of the last few."""
+
+    def __init__(self, augmenter: Change, generator: torch.Generator, part: Part) -> None:
+        self.augmenter, self.generator, self.done = augmenter, generator, part.steps
+        if part.drawn is not None:
+            generator.set_state(part.drawn)
+        self.states = {self.done: generator.get_state()}
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Change the next batch; called by the thread that prepares batches, which is a few ahead of the training."""
+        changed = self.augmenter(images, labels, self.generator)
+        self.done += 1
+        self.states[self.done] = self.generator.get_state()
+        self.states.pop(self.done - 5, None)
+        return changed
+
+
+def _begin_part(at: TrainingState, device: torch.device) -> Part:
+    """An epoch from its beginning, or from the step that a checkpoint was written after."""
+    if not at.part:
+        return Part(torch.zeros((), device=device))
+    part = Part(**at.part)
+    part.total = part.total.to(device)
+    torch.set_rng_state(part.random[0])
+    if device.type == "cuda" and len(part.random) > 1:
+        torch.cuda.set_rng_state(part.random[1], device)
+    return part
+
+
+def _save_part(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    folder: RunFolder,
+    at: TrainingState,
+    change: Augmentation | None,
+    part: Part,
+) -> None:
+    """Write a checkpoint within an epoch."""
+    part.random = [torch.get_rng_state()]
+    if part.total.device.type == "cuda":
+        part.random.append(torch.cuda.get_rng_state(part.total.device))
+    part.drawn = change.states[part.steps] if change is not None else None
+    at.part = vars(part) | {"total": part.total.cpu()}
+    save_progress(network, optimizer, folder, at, at.best_epoch)
+
+
+def _stop_if_asked(stop: Stop) -> None:
+    if stop.claim_lost:
+        raise HeldError("another process has taken this run over while this one was suspended")
+    stop.check()
 
 
 def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
@@ -195,15 +270,6 @@ def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:
     return float(measures.mean_iou(measures.merge(counts)))
 
 
-def _finish(folder: RunFolder, at: TrainingState) -> None:
-    if not at.best_epoch:
-        raise SegstudyError(
-            "no epoch could be scored: every pixel of the split that chooses the epoch is ignored (255)"
-        )
-    folder.best_of_epoch(at.best_epoch).replace(folder.best)
-    folder.last.unlink(missing_ok=True)
-
-
 def _one_epoch(
     model: nn.Module,
     stepper: Optimizable,
@@ -211,15 +277,18 @@ def _one_epoch(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     fabric: Fabric,
     progress: Progress,
+    part: Part,
+    stop: Stop,
+    save: Callable[[Part], None],
 ) -> dict[str, float]:
     """One step for each batch: mean loss, seconds waiting for data, seconds in all, images/s."""
     model.train()
-    total = torch.zeros((), device=fabric.device)  # summed there, so that no step waits for the device
-    started, waited, seen = time.perf_counter(), 0.0, 0
+    saved = time.perf_counter()
+    started = saved - part.seconds
     while True:
         asked = time.perf_counter()
         batch = next(feed, None)
-        waited += time.perf_counter() - asked
+        part.waited += time.perf_counter() - asked
         if batch is None:
             break
         images, labels = batch
@@ -227,54 +296,25 @@ def _one_epoch(
         stepper.zero_grad()  # type: ignore[attr-defined]
         fabric.backward(loss)
         stepper.step()
-        total += loss.detach() * len(images)
-        seen += len(images)
+        part.total += loss.detach() * len(images)  # summed on the device, so that no step waits for it
+        part.seen += len(images)
+        part.steps += 1
         progress.advance(len(images))
-    mean = float(total) / seen  # waits for the device
+        now = time.perf_counter()
+        if stop.due or stop.claim_lost or (stop.checkpoint_s is not None and now - saved >= stop.checkpoint_s):
+            part.seconds, saved = now - started, now
+            if not stop.claim_lost:
+                save(part)
+            _stop_if_asked(stop)
+    mean = float(part.total) / part.seen  # waits for the device
     seconds = time.perf_counter() - started
     return {
         "loss": mean,
         "seconds": seconds,
-        "data_seconds": waited,
-        "compute_seconds": seconds - waited,
-        "images_per_s": seen / seconds,
+        "data_seconds": part.waited,
+        "compute_seconds": seconds - part.waited,
+        "images_per_s": part.seen / seconds,
     }
-
-
-def _save_weights(network: nn.Module, folder: RunFolder, at: TrainingState) -> None:
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    note = {"epoch": str(at.best_epoch), "select_miou": repr(at.best_score)}
-    write_bytes(folder.best_of_epoch(at.best_epoch), safetensors_bytes(state, metadata=note))
-
-
-def _save_progress(
-    network: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder, at: TrainingState, record: dict[str, Any]
-) -> None:
-    """Record the epoch, then the state to go on from; weights of former best epochs go last, when nothing needs them."""
-    kept = [r for r in folder.read_metrics() if r["epoch"] < at.epoch]
-    write_text(folder.metrics, "".join(json.dumps(r) + "\n" for r in [*kept, record]))
-    state, whole = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "at": vars(at)}, io.BytesIO()
-    torch.save(state, whole)  # to memory first: to a full disk, torch raises errors of its own
-    write_bytes(folder.last, whole.getvalue())
-    for path in folder.path.glob("best-epoch*.safetensors"):
-        if path != folder.best_of_epoch(at.best_epoch):
-            path.unlink()
-
-
-def _resume(folder: RunFolder, network: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    if not folder.last.is_file():
-        return TrainingState()
-    try:
-        state = torch.load(folder.last, map_location="cpu", weights_only=True)
-        at = TrainingState(**state["at"])
-    except Exception as error:
-        # A checkpoint is renamed into place whole, so damage comes from outside and can have any form.
-        raise StoreError(
-            f"{folder.last}: is damaged ({type(error).__name__}); delete it to train this run anew"
-        ) from None
-    load_network(network, state["network"], str(folder.last))
-    optimizer.load_state_dict(state["optimizer"])
-    return at
 
 
 @contextlib.contextmanager

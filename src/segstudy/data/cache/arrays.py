@@ -9,7 +9,8 @@ Of a split, three parts may be cached, each in a folder of its own:
 =========  ==================================================================================================
 
 A folder's name ends in a hash of the files' contents and of all settings that the arrays depend on, so it never has to be
-looked into to know whether it is the right one, and what is no longer right is never used again.
+looked into to know whether it is the right one, and what is no longer right is never used again. ``sums.json`` holds the
+checksum of every image and of the small files; each is compared when it is read, and a damaged folder is built again.
 
 Array letters: ``n`` image, ``h`` height, ``w`` width, ``c`` colour channel.
 """
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,14 +31,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from PIL import Image
 
 from segstudy.arrays import Labels
-from segstudy.data.cache.packed import NO_ROOM, Bytes, Pieces, PiecesWriter, Rows, RowsWriter
-from segstudy.data.core import Dataset, Sample, fingerprint, load_pair
+from segstudy.data.cache.packed import (
+    NO_ROOM,
+    Bytes,
+    DamagedCache,
+    Pieces,
+    PiecesWriter,
+    Rows,
+    RowsWriter,
+    index_of,
+)
+from segstudy.data.core import Dataset, Sample, file_digest, fingerprint, load_pair
 from segstudy.errors import DataError, StoreError
-from segstudy.files import building, read_json, write_json
+from segstudy.files import building, claim_on, open_regular, read_json, write_json
 from segstudy.progress import Progress
 from segstudy.store import RunFolder, Store
 
@@ -43,6 +55,7 @@ from segstudy.store import RunFolder, Store
 CACHE_VERSION = 1
 LABELS_SHRINK = 10  # compressed labels take less than this share of their pixels, mostly much less
 IDS = "samples.json"  # in each part's folder: ids of the samples, in the order of the arrays
+CHECKSUMS = "sums.json"  # in each part's folder: CRC-32 of every image and of the other files
 
 Arrays = Rows | Pieces
 
@@ -98,6 +111,35 @@ def remembered_fingerprint(samples: Sequence[Sample], store: Store) -> str:
     return content
 
 
+def reread_fingerprint(samples: Sequence[Sample], store: Store) -> str:
+    """Hash of the samples' files as they are now, whatever is remembered of them; this is remembered instead."""
+    found: dict[str, str] = {}
+    content = fingerprint(samples, found)
+    store.write_memo(store.read_memo() | found)
+    return content
+
+
+def reread_files(store: Store) -> tuple[int, list[Path]]:
+    """Read every file again that a store remembers and whose size and times are still the same.
+
+    Returns
+    -------
+    tuple
+        Number of files read, and those whose contents are not what they were.
+
+    """
+    num_read, changed = 0, []
+    for key, digest in store.read_memo().items():
+        path = Path(key.split("|")[0])
+        found: dict[str, str] = {}
+        with contextlib.suppress(DataError):
+            file_digest(path, found)
+        if key in found:
+            num_read += 1
+            changed += [path] if found[key] != digest else []
+    return num_read, changed
+
+
 def open_cache(
     dataset: Dataset, split: str, size: int | None, store: Store, progress: Progress, native_labels: bool = False
 ) -> CachedSplit:
@@ -130,6 +172,10 @@ def open_cache(
     samples = dataset.samples(split)
     content = remembered_fingerprint(samples, store)
     folders = cache_folders(dataset, split, parts_of(size, native_labels), content, store)
+    for part, folder in folders.items():
+        if folder.is_dir() and not _sound(folder, part):
+            progress.say(f"note: {folder}: is damaged, or of another version; it is built again")
+            discard(folder)
     _build_missing(dataset, split, folders, progress)
     opened = {part: _open_arrays(folder, part) for part, folder in folders.items()}
     native = opened["labels"]["labels"] if "labels" in opened else None
@@ -142,20 +188,77 @@ def open_cache(
 
 
 def find_part(store: Store, dataset: str, split: str, part: str, ids: Iterable[str]) -> KeptPart | None:
-    """The newest of a part's folders that holds ``ids``, for whoever has the names alone; None if there is none."""
+    """The newest sound one of a part's folders that holds ``ids``, found by names alone; None if there is none."""
+    ids = list(ids)
     folders = store.cache.glob(f"{dataset}-{split}-{part}-*")
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            kept = KeptPart(read_json(folder / IDS), _open_arrays(folder, part))
+            kept = KeptPart(read_json(folder / IDS), _open_arrays(folder, part, former=True))
+            if not set(ids) <= set(kept.ids):
+                continue
+            for array, sample_id in itertools.product(kept.arrays, ids):
+                kept.read(array, sample_id)
         except (StoreError, DataError):
             continue  # being built, or damaged: the next run builds it anew
-        if set(ids) <= set(kept.ids):
-            return kept
+        return kept
     return None
 
 
-def _open_arrays(folder: Path, part: str) -> dict[str, Arrays]:
-    return {array: (Rows if part.isdigit() else Pieces)(path) for array, path in _files(folder, part).items()}
+def _open_arrays(folder: Path, part: str, former: bool = False) -> dict[str, Arrays]:
+    """Arrays of a part with their checksums; :class:`DamagedCache` where a file is not what was written.
+
+    With ``former``, folders of former versions, which have no checksums, are taken as they are.
+    """
+    if former and not (folder / CHECKSUMS).is_file():
+        return {array: (Rows if part.isdigit() else Pieces)(path) for array, path in _files(folder, part).items()}
+    try:
+        sums = read_json(folder / CHECKSUMS)
+        rows = {name: list(map(int, sums["rows"][name])) for name in ("images", "labels") if name in sums["rows"]}
+        files = {str(name): int(crc) for name, crc in sums["files"].items()}
+        sound = sums["own"] == _own_sum(rows, files)
+    except (StoreError, TypeError, KeyError, ValueError, AttributeError):
+        raise DamagedCache(folder / CHECKSUMS) from None
+    if not sound:
+        raise DamagedCache(folder / CHECKSUMS)
+    for name, crc in files.items():
+        if _crc(folder / name) != crc:
+            raise DamagedCache(folder / name)
+    kind = Rows if part.isdigit() else Pieces
+    return {array: kind(path, rows.get(array)) for array, path in _files(folder, part).items()}
+
+
+def _sound(folder: Path, part: str) -> bool:
+    """Whether everything but the images themselves, which are checked as they are read, is what was written."""
+    try:
+        _open_arrays(folder, part)
+    except DamagedCache:
+        return False
+    return True
+
+
+def _crc(path: Path) -> int | None:
+    try:
+        with open_regular(path) as file:
+            return zlib.crc32(file.read())
+    except OSError:
+        return None
+
+
+def _own_sum(rows: Mapping[str, Sequence[int]], files: Mapping[str, int]) -> int:
+    return zlib.crc32(json.dumps([rows, files], sort_keys=True).encode())
+
+
+def discard(folder: Path) -> None:
+    """Remove a damaged folder of the cache, so that it is built again; a folder that is gone already is no error."""
+    gone = folder.parent / f".{folder.name}.gone"
+    try:
+        with claim_on(folder.parent / f".{folder.name}.lock"):
+            shutil.rmtree(gone, ignore_errors=True)
+            if folder.is_dir():
+                folder.rename(gone)
+                shutil.rmtree(gone)
+    except OSError as error:
+        raise StoreError(f"{folder}: is damaged and cannot be removed ({error.strerror}); delete it") from None
 
 
 def _files(folder: Path, part: str) -> dict[str, Path]:
@@ -217,6 +320,9 @@ def _build(dataset: Dataset, split: str, targets: Mapping[str, Path], progress: 
                 for name, writer in _writers(part, target, len(samples), pixels).items()
             }
             _fill(dataset, samples, writers, progress.task(f"Reading {dataset.name} {split}", len(samples)))
+            for part, target in targets.items():
+                write_json(target / IDS, [sample.id for sample in samples])
+                _write_checksums(target, {name: w.sums for (p, name), w in writers.items() if p == part})
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -224,8 +330,12 @@ def _build(dataset: Dataset, split: str, targets: Mapping[str, Path], progress: 
             f"{folder.parent}: no room to cache {dataset.name} {split}: it needs {_mb(needed)}, {_mb(free)} are free; make "
             "room (segstudy cache STUDY --clear-unused removes what is no longer read), or choose another --out"
         ) from None
-    for target in targets.values():
-        write_json(target / IDS, [sample.id for sample in samples])
+
+
+def _write_checksums(folder: Path, rows: Mapping[str, Sequence[int]]) -> None:
+    small = [folder / IDS, *folder.glob(index_of(folder / "*").name)]
+    files = {path.name: crc for path in small if (crc := _crc(path)) is not None}
+    write_json(folder / CHECKSUMS, {"rows": rows, "files": files, "own": _own_sum(rows, files)})
 
 
 def _native_pixels(sample: Sample) -> int:
@@ -365,7 +475,7 @@ def clear_cache(store: Store, entries: Iterable[Entry]) -> tuple[list[Entry], li
     for entry in entries:
         name = _final_name(entry.folder)
         try:
-            with FileLock(store.cache / f".{name}.lock", timeout=0):  # who builds a folder holds this
+            with claim_on(store.cache / f".{name}.lock").acquire(timeout=0):  # held while the folder is built
                 gone = store.cache / f".{name}.gone"
                 if entry.folder != gone:
                     shutil.rmtree(gone, ignore_errors=True)

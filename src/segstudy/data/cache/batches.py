@@ -184,15 +184,18 @@ class Feed:
         self.device, self.shard = device, shard
         self._resident = resident(data, device, resident_budget(device))
 
-    def epoch(self, epoch: int, change: Change | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, in the epoch's own order, as :func:`batches` gives them; of several processes, one's shard."""
+    def epoch(self, epoch: int, change: Change | None = None, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once, in the epoch's own order, as :func:`batches` gives them; of several processes, one's shard.
+
+        The first ``skip`` batches, which an interrupted epoch has done already, are left out.
+        """
         order = epoch_order(len(self.data), self.seed, epoch)
         parts = shards_of(divide_order(order, self.batch_size, self.shard.processes), self.shard)
         if self.crop_px is not None:
             source = crops(self.data, self.crop_px, self.seed, epoch)
         else:
             source = self._resident or stored(self.data)
-        return batches(source, parts, self.device, change)
+        return batches(source, parts[skip:], self.device, change)
 
     @property
     def resident_bytes(self) -> int:

@@ -3,6 +3,8 @@
 Files are read and written, never mapped. Mapped pages count as this process's memory, so that a large cache would look like
 a leak; reading a mapped file that was cut off, or writing one on a full disk, kills the process instead of raising an error.
 
+Every image has a checksum (CRC-32), which is compared whenever it is read; of an image that only windows are read of, once.
+
 Array letters: ``n`` image, ``h`` height, ``w`` width, ``c`` colour channel.
 """
 
@@ -14,6 +16,7 @@ import math
 import os
 import threading
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -28,22 +31,31 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LEVEL = 1
 
 
-class Rows:
-    """Arrays of one size, the rows of a ``.npy`` file."""
+class DamagedCache(DataError):
+    """A file of the cache is not what was written; ``folder`` must be built again."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(f"{path}: is missing, or not what was written; delete its folder and run again")
+        self.folder = path.parent
+
+
+class Rows:
+    """Arrays of one size, the rows of a ``.npy`` file; ``sums`` are the rows' checksums, where they are known."""
+
+    def __init__(self, path: Path, sums: Sequence[int] | None = None) -> None:
+        self.path, self.sums = path, sums
         with _open(path) as file:
             try:
                 assert np.lib.format.read_magic(file) == (1, 0)
                 self.shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
             except (ValueError, AssertionError):
-                raise damaged(path) from None
+                raise DamagedCache(path) from None
             self.offset = file.tell()
-        assert dtype == np.uint8 and not fortran
+        if dtype != np.uint8 or fortran or (sums is not None and len(sums) != self.shape[0]):
+            raise DamagedCache(path)
         self.stride = math.prod(self.shape[1:])
         if path.stat().st_size < self.offset + self.num_bytes:
-            raise damaged(path)
+            raise DamagedCache(path)
 
     @property
     def num_bytes(self) -> int:
@@ -57,7 +69,9 @@ class Rows:
             for row, index in zip(rows, indices, strict=True):
                 file.seek(self.offset + int(index) * self.stride)
                 if file.readinto(row.reshape(-1).data) != self.stride:
-                    raise damaged(self.path)
+                    raise DamagedCache(self.path)
+                if self.sums is not None and zlib.crc32(row.data) != self.sums[int(index)]:
+                    raise DamagedCache(self.path)
         return rows
 
 
@@ -66,17 +80,19 @@ class Pieces:
 
     ``<name>.raw`` holds the bytes themselves, so that a window is read without the rest; in ``<name>.zlib`` each array is
     compressed. ``<name>-index.npy`` is an ``int64`` table (n, 5): where each begins, bytes stored, h, w, c (0: no channels).
+    ``sums`` are the checksums of what is stored of each, where they are known.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.compressed = path, path.suffix == ".zlib"
+    def __init__(self, path: Path, sums: Sequence[int] | None = None) -> None:
+        self.path, self.compressed, self.sums = path, path.suffix == ".zlib", sums
+        self._checked: set[int] = set()
         try:
             self.index = np.load(index_of(path))
             whole = path.stat().st_size >= self.index[:, :2].sum(axis=1).max(initial=0)
-        except (OSError, ValueError, EOFError):
-            raise damaged(path) from None
-        if not whole:
-            raise damaged(path)
+        except (OSError, ValueError, EOFError, IndexError):
+            raise DamagedCache(path) from None
+        if not whole or (sums is not None and len(sums) != len(self.index)):
+            raise DamagedCache(path)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -95,11 +111,15 @@ class Pieces:
         start, stored, full_height, full_width, channels = self.index[index].tolist()
         assert 0 <= top <= full_height - height and 0 <= left <= full_width - width
         line = full_width * (channels or 1)
+        if self.sums is not None and index not in self._checked:
+            if zlib.crc32(self._read(start, stored)) != self.sums[index]:
+                raise DamagedCache(self.path)
+            self._checked.add(index)
         if self.compressed:
             try:
                 content = zlib.decompress(self._read(start, stored), bufsize=full_height * line)
             except zlib.error:
-                raise damaged(self.path) from None
+                raise DamagedCache(self.path) from None
             rows = np.frombuffer(content, np.uint8)[top * line : (top + height) * line]
         else:
             # Whole lines in one call: faster than a call for each line's part, although more is read.
@@ -111,7 +131,7 @@ class Pieces:
         with _open(self.path) as file:
             file.seek(start)
             if file.readinto(content) != num_bytes:
-                raise damaged(self.path)
+                raise DamagedCache(self.path)
         return content
 
 
@@ -119,7 +139,7 @@ class RowsWriter:
     """Writes what :class:`Rows` reads, from any number of threads; room for all of it is taken at once."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.lock, self.stride = threading.Lock(), math.prod(shape[1:])
+        self.lock, self.stride, self.sums = threading.Lock(), math.prod(shape[1:]), [0] * shape[0]
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             self.offset = file.tell()
@@ -128,9 +148,11 @@ class RowsWriter:
 
     def write(self, index: int, array: Bytes) -> None:
         """Write the row at ``index``."""
+        row = np.ascontiguousarray(array)
+        self.sums[index] = zlib.crc32(row.data)
         with self.lock:
             self.file.seek(self.offset + index * self.stride)
-            self.file.write(np.ascontiguousarray(array).data)
+            self.file.write(row.data)
 
     def finish(self) -> None:
         """Bring everything to the disk."""
@@ -149,6 +171,7 @@ class PiecesWriter:
 
     def __init__(self, path: Path, num_pieces: int, num_bytes: int) -> None:
         self.path, self.lock, self.index = path, threading.Lock(), np.zeros((num_pieces, 5), np.int64)
+        self.sums = [0] * num_pieces
         with path.open("wb") as file:
             reserve(file, num_bytes if path.suffix == ".raw" else 0)
         self.file = path.open("r+b")
@@ -158,6 +181,7 @@ class PiecesWriter:
         content = np.ascontiguousarray(array).tobytes()
         if self.path.suffix == ".zlib":
             content = zlib.compress(content, LEVEL)  # outside the lock: this is what takes time
+        self.sums[index] = zlib.crc32(content)
         height, width, *channels = array.shape
         with self.lock:
             self.index[index] = (self.file.tell(), len(content), height, width, *(channels or [0]))
@@ -196,13 +220,8 @@ def index_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}-index.npy")
 
 
-def damaged(path: Path) -> DataError:
-    """The error for a file that is not what was written."""
-    return DataError(f"{path}: is missing, or shorter than it should be; delete its folder and run again")
-
-
 def _open(path: Path) -> io.FileIO:
     try:
         return io.FileIO(path)
     except OSError:
-        raise damaged(path) from None
+        raise DamagedCache(path) from None

@@ -12,7 +12,6 @@ are ``uint8`` HxWx3, label maps and masks ``uint8`` HxW.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from segstudy.data.scenes.endoscopy import polyp_scene
 from segstudy.data.scenes.people import person_scene
 from segstudy.data.scenes.street import street_scene
 from segstudy.errors import DataError
+from segstudy.files import temporary_beside
 
 MARKER = "synthetic.json"
 VERSION = 1  # raise it whenever a scene changes, so that sets of an older make are not taken for this one's
@@ -164,8 +164,7 @@ def _make_once(
             f"cannot write synthetic {family} scenes to {root}: it exists and {what}; "
             f"wanted {' '.join(wanted.split())}. Choose another folder, or move this one away."
         )
-    draft = root.with_name(f".{root.name}.{os.getpid()}.part")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = temporary_beside(root)
     try:
         draft.mkdir(parents=True)
         fill(draft)
@@ -175,6 +174,10 @@ def _make_once(
         except OSError:  # another process was first; that is well if it made the same set
             if not marker.is_file() or marker.read_text(encoding="utf-8") != wanted:
                 raise
+    except OSError as error:
+        raise DataError(
+            f"{root}: synthetic scenes cannot be drawn here ({error.strerror or error}); make room or choose another --out"
+        ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -1,0 +1,220 @@
+"""One run, from wherever it stands: train, measure its cost, evaluate, seal; each step is skipped if it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+from torch import nn
+
+from segstudy.cost import measure_cost
+from segstudy.data.cache.arrays import CachedSplit
+from segstudy.errors import StoreError
+from segstudy.evaluate import count_split
+from segstudy.files import (
+    SUMS,
+    building,
+    file_sha256,
+    read_sums,
+    sweep,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_sums,
+    write_yaml,
+)
+from segstudy.launch.inputs import begin, changed_inputs, check_siblings, environment, refuse_changes, run_record
+from segstudy.launch.workshop import Evaluation, Workshop
+from segstudy.networks.build import build_network, load_network, place, read_checkpoint, read_state
+from segstudy.plan import IMPORTED, Run
+from segstudy.records import EvaluationRecord
+from segstudy.store import HeldError, RunFolder, read_evaluation_record
+from segstudy.train import loop as training
+from segstudy.train.state import safetensors_of
+
+
+def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
+    """One run from wherever it stands: train, measure its cost, evaluate, seal. The caller holds its claim."""
+    sweep(folder.path)
+    damaged = folder.damaged()
+    _check_kept(workshop, folder, damaged)
+    fabric = training.make_fabric(run.config.recipe)
+    network = make_network(workshop, run)
+    (folder.path / SUMS).unlink(missing_ok=True)
+    if folder.trained:
+        check_siblings(workshop, run)
+        refuse_changes(folder, changed_inputs(workshop, run, folder.record()))
+    else:
+        _train(workshop, run, folder, network, fabric)
+    load_network(network, read_state(folder.best), str(folder.best))
+    network = place(network, fabric.device)
+    model = fabric.setup(network)
+    if not _has_cost(folder) or folder.cost.name in damaged:
+        cost = measure_cost(model, network, run.config.recipe.trained_px, folder.read_metrics(), fabric)
+        write_json(folder.cost, cost.model_dump(mode="json"))
+    for evaluation in workshop.evaluations(run):
+        evaluate_run(workshop, run, folder, model, evaluation, fabric, damaged)
+    if workshop.stop.claim_lost:
+        raise HeldError(f"{folder.path}: another process has taken this run over while this one was suspended")
+    _drop_foreign_counts(folder)
+    folder.failure.unlink(missing_ok=True)
+    write_sums(folder.path)
+
+
+def _has_cost(folder: RunFolder) -> bool:
+    try:
+        return folder.read_cost() is not None
+    except StoreError:
+        return False  # damaged: it is measured again
+
+
+def _check_kept(workshop: Workshop, folder: RunFolder, damaged: Sequence[str]) -> None:
+    """Say what of a run is damaged; what can be made again is, what cannot is a :class:`StoreError`."""
+    if not folder.config.is_file():
+        if (aside := folder.empty()) is not None:
+            workshop.progress.say(f"  note: results without a run.yaml were found; they are kept as {aside.name}")
+        return
+    lost = [name for name in damaged if name in (folder.config.name, folder.metrics.name)]
+    if lost:
+        raise StoreError(
+            f"{folder.path}: {' and '.join(lost)} changed since the run was finished, and cannot be made again without "
+            "training; bring back a copy, or call again with --replace to set this run aside and make it anew"
+        )
+    record = folder.record()
+    known = record.best_sha256 or read_sums(folder.path).get(folder.best.name)
+    if folder.trained and known is not None and file_sha256(folder.best) != known:
+        if record.imported_from is not None:
+            folder.check_best()
+        workshop.progress.say(f"  note: {folder.best.name} is damaged; the run is trained again")
+        folder.best.unlink()
+
+
+def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:
+    config, recipe = run.config, run.config.recipe
+    _, roles = workshop.dataset(config.dataset)
+    origin = begin(workshop, run, folder, fabric)
+    fit = workshop.cached(config.dataset, roles.train, recipe.resized_px)
+    # before the split that selects, which may be the same: so its files are read once for both sizes of its masks
+    report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
+    select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
+    training.reset_peak_memory()
+    stop = workshop.stop
+    training.train(
+        network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress, stop, origin, config.folder
+    )
+
+
+def _drop_foreign_counts(folder: RunFolder) -> None:
+    """Remove counts that are not of this run's weights, left over from a network that was trained again."""
+    weights, identity = file_sha256(folder.best), folder.record().identity
+    for path in sorted((folder.path / "evaluations").glob("*.npz")):
+        found = read_evaluation_record(path)
+        if found is None or found.identity != identity or found.weights_sha256 not in (None, weights):
+            path.unlink()
+            shutil.rmtree(folder.path / "predictions" / path.stem, ignore_errors=True)
+
+
+def make_network(workshop: Workshop, run: Run) -> nn.Module:
+    """The run's network with its initial weights; weights that a finished training will replace are not asked for."""
+    model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
+    if workshop.store.run(run.experiment, run.seed).trained:
+        model = model.model_copy(update={"weights": "none"})
+    weights = workshop.weights_file(model)
+    return build_network(model, len(dataset.classes), run.seed, weights, run.config.folder)
+
+
+def import_checkpoint(workshop: Workshop, run: Run, checkpoint: Path) -> None:
+    """Take a checkpoint in as ``run``, trained elsewhere: its tensors must be exactly those of the run's network.
+
+    The review's notebook writes ``{"epoch", "model_state", "miou"}``; the tensors alone will do as well.
+
+    Raises
+    ------
+    WeightsError
+        When the file cannot be read or is of another network.
+    StoreError
+        When the store holds this run already.
+
+    """
+    workshop.store.prepare(workshop.study.model_dump(mode="json", exclude_unset=True))
+    folder = workshop.store.run(run.experiment, run.seed)
+    if folder.config.is_file():
+        raise StoreError(f"{folder.path}: holds a run already; choose another --out or --seed, or move it away")
+    dataset, _ = workshop.dataset(run.config.dataset)
+    bare = run.config.model.model_copy(update={"weights": "none"})
+    network = build_network(bare, len(dataset.classes), seed=0, study_folder=run.config.folder)
+    load_network(network, read_state(checkpoint), str(checkpoint))
+    plain = {key: value for key, value in read_checkpoint(checkpoint).items() if isinstance(value, int | float | str)}
+    stored = {key: value.item() if isinstance(value, np.generic) else value for key, value in plain.items()}
+    origin = {"file": checkpoint.name, "sha256": file_sha256(checkpoint), **stored}
+    with folder.lock():
+        content = safetensors_of(network.state_dict(), {"imported_from": checkpoint.name})
+        write_bytes(folder.best, content)
+        digest = hashlib.sha256(content).hexdigest()
+        write_yaml(folder.config, run_record(workshop, run, imported_from=origin, best_sha256=digest).plain())
+
+
+def evaluate_run(
+    workshop: Workshop,
+    run: Run,
+    folder: RunFolder,
+    model: nn.Module,
+    evaluation: Evaluation,
+    fabric: Fabric,
+    damaged: Sequence[str] = (),
+) -> None:
+    """Counts and predicted masks of one run on one split, unless they are there, and whole."""
+    record = folder.record()
+    names = (evaluation.dataset, evaluation.split, evaluation.evaluation_hash)
+    if (path := folder.find_counts(record, *names)) is not None:
+        if path.relative_to(folder.path).as_posix() not in damaged:
+            return
+        workshop.progress.say(f"  note: {path.name} is damaged; it is scored again")
+    config = run.config
+    data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.resized_px, native_labels=True)
+    workshop.progress.task(f"scoring on {evaluation.dataset} {evaluation.split}", len(data))
+    pictures = folder.predictions(evaluation.dataset, evaluation.split)
+    shutil.rmtree(pictures, ignore_errors=True)
+    rules, table, progress = workshop.study.scoring, evaluation.table, workshop.progress
+    with building(pictures) as target:
+        counts = count_split(model, data, fabric.device, config.resolution, rules, table, target, progress)
+    arrays = {**counts, "ids": np.array([sample.id for sample in data.samples])}
+    if any(sample.group for sample in data.samples):
+        arrays["groups"] = np.array([sample.group for sample in data.samples])
+    write_arrays(
+        folder.evaluation(evaluation.dataset, evaluation.split),
+        arrays,
+        _record_of(workshop, run, folder, evaluation, data).plain(),
+    )
+
+
+def _record_of(
+    workshop: Workshop, run: Run, folder: RunFolder, evaluation: Evaluation, data: CachedSplit
+) -> EvaluationRecord:
+    """What stands beside counts: the run, the data, how they were read, and the weights that were scored."""
+    record, config = folder.record(), run.config
+    _, own_roles = workshop.dataset(config.dataset)
+    return EvaluationRecord(
+        identity=run.identity,
+        experiment=run.experiment,
+        seed=run.seed,
+        train_data=config.dataset,
+        test_data=evaluation.dataset,
+        split=evaluation.split,
+        selected_on=IMPORTED if record.imported_from else f"{config.dataset}/{own_roles.select}",
+        resolution=config.resolution,
+        classes=data.dataset.classes,
+        palette=data.dataset.palette,
+        evaluation_hash=evaluation.evaluation_hash,
+        scoring=workshop.study.scoring.model_dump(),
+        input_size=config.recipe.input_size,
+        crop_px=config.recipe.crop_px,
+        data_fingerprint=data.fingerprint,
+        reading=workshop.reading(evaluation.dataset),
+        weights_sha256=file_sha256(folder.best),
+        environment=environment(),
+    )

@@ -1,0 +1,161 @@
+"""What is left to do of a plan, and what would stop it: looked up in the store and the data before anything is begun."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from segstudy.errors import SegstudyError, SpecError, StoreError
+from segstudy.files import read_yaml
+from segstudy.launch.inputs import changed_inputs
+from segstudy.launch.workshop import Workshop
+from segstudy.networks.build import build_network, predict_logits
+from segstudy.plan import Plan, Run, differences
+from segstudy.schema import Model
+from segstudy.spec import Config
+from segstudy.store import State, Store
+from segstudy.train import loop as training
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A run of a plan, where it stands, and why there is something left to do; ``reason`` is empty when there is not."""
+
+    run: Run
+    state: State
+    reason: str = ""
+
+
+REASONS: dict[State, str] = {
+    "missing": "not begun",
+    "partial": "training was interrupted",
+    "trained": "not scored on everything",
+    "failed": "failed before",
+    "running": "another process is working on it",
+}
+
+
+def find_pending(store: Store, plan: Plan) -> list[Pending]:
+    """Every run of ``plan`` in its order, with what is left to do.
+
+    Results of finished runs that differ from their sums count as left to do: counts and costs are made again.
+    """
+    return [_pending(store, run) for run in plan.runs]
+
+
+def _pending(store: Store, run: Run) -> Pending:
+    folder = store.run(run.experiment, run.seed)
+    try:
+        state = folder.state(run.identity, run.scored_on)
+    except StoreError as error:
+        return Pending(run, "failed", f"damaged: {error}")
+    if state == "stale":
+        return Pending(run, state, f"made with other settings: {differences(run, read_yaml(folder.config))}")
+    if state == "done" and (damaged := folder.damaged()):
+        return Pending(run, "trained", f"damaged: {', '.join(damaged)}")
+    return Pending(run, state, REASONS.get(state, ""))
+
+
+def data_changes(workshop: Workshop, plan: Plan) -> dict[str, list[str]]:
+    """By run, which of the data that its results rest on are not what they were; data that are not there say nothing."""
+    found: dict[str, list[str]] = {}
+    for run in plan.runs:
+        folder = workshop.store.run(run.experiment, run.seed)
+        try:
+            changed = changed_inputs(workshop, run, folder.record()) if folder.config.is_file() else []
+        except SegstudyError:
+            continue  # a finished study needs its data no more
+        if changed:
+            found[run.name] = changed
+    return found
+
+
+def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:
+    """Find everything that would stop a run before the first one starts, and report it all together.
+
+    Raises
+    ------
+    SegstudyError
+        With a line or more for each problem.
+
+    """
+    if problems := find_problems(workshop, runs):
+        raise SegstudyError("\n".join(problems))
+
+
+def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
+    """Everything that would stop a run before the first one starts, each once.
+
+    Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
+    downloads them if that is asked for.
+    """
+    problems: dict[str, None] = {}
+
+    def note(error: SegstudyError, prefix: str = "") -> None:
+        problems.setdefault(prefix + str(error))
+
+    unreadable = set()
+    for name in dict.fromkeys(name for run in runs for name in run.datasets):
+        try:
+            workshop.dataset(name)
+        except SegstudyError as error:
+            unreadable.add(name)
+            note(error)
+    built: dict[Model, nn.Module] = {}
+    for run in runs:
+        try:
+            trained = workshop.store.run(run.experiment, run.seed).trained
+            if run.sources and not trained:
+                training.rehearse(run.config.recipe, run.config.folder)
+            if trained:
+                network = None
+            elif (network := built.get(run.config.model)) is None:
+                workshop.progress.task(f"preparing {run.experiment}", 1)
+                network = build_network(
+                    run.config.model, 2, 0, workshop.weights_file(run.config.model), run.config.folder
+                ).to("meta")
+                built[run.config.model] = network
+            if not unreadable.intersection(run.datasets):
+                workshop.evaluations(run)
+                if network is not None:
+                    check_batch(network, run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
+        except SegstudyError as error:
+            note(error, f"experiments.{run.experiment}: ")
+    return list(problems)
+
+
+def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
+    """Ask the network whether it trains on one image at a time, where there are such batches.
+
+    Batch normalisation cannot where features shrink to a point. The network is asked without computing anything.
+    """
+    if min(config.recipe.batch_size, num_train) > 1:
+        return
+    side = config.recipe.trained_px
+    try:
+        predict_logits(network.train(), torch.zeros(1, 3, side, side, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SpecError(
+            f"{config.model.arch} cannot train on batches of one image at {side} px with the encoder {config.model.encoder}, "
+            "as its features shrink to a point there; set recipe.batch_size to 2 or more"
+            + (", with at least 2 training images" if num_train < 2 else "")
+        ) from None
+    except (NotImplementedError, RuntimeError):  # a layer that cannot be asked so; training would say it
+        return
+
+
+def stale_message(store: Store, stale: Sequence[Run]) -> str:
+    """What the settings of runs in the store were, and what to do."""
+    lines = [
+        f"  {run.name}: {differences(run, read_yaml(store.run(run.experiment, run.seed).config))}" for run in stale
+    ]
+    return (
+        f"{store.root}: {len(stale)} runs there were made with other settings:\n"
+        + "\n".join(lines)
+        + "\nChoose another --out, or call again with --replace to set them aside and make them anew."
+    )

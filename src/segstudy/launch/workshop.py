@@ -1,0 +1,117 @@
+"""What carrying out a plan needs at hand: datasets, the store, where things lie, and what a run is scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segstudy.data.cache.arrays import CachedSplit, open_cache, remembered_fingerprint
+from segstudy.data.core import Dataset, Roles
+from segstudy.data.load import load_dataset
+from segstudy.data.quality.faults import refuse
+from segstudy.errors import DataError, SpecError, listing
+from segstudy.evaluate import class_table
+from segstudy.networks.build import ENCODER_WEIGHTS
+from segstudy.plan import Run, digest
+from segstudy.progress import Progress
+from segstudy.schema import Model
+from segstudy.spec import Study, find_path
+from segstudy.stopping import Stop
+from segstudy.store import Store
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One split that a run is scored on; ``table`` maps classes when the dataset is another than trained on."""
+
+    dataset: str
+    split: str
+    table: NDArray[np.int64] | None = None
+    evaluation_hash: str = ""
+
+
+class Workshop:
+    """Everything a plan needs at hand: datasets read once, the store, where things lie.
+
+    A dataset with files that had to be left out is refused, unless ``inspecting``: nothing may be trained on it.
+    ``stop`` says when to stop, and how often to write checkpoints within an epoch.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        data_root: Path | None,
+        progress: Progress,
+        *,
+        inspecting: bool = False,
+        stop: Stop | None = None,
+    ) -> None:
+        self.study, self.store, self.data_root, self.progress = study, store, data_root, progress
+        self.inspecting, self.stop = inspecting, stop or Stop()
+        self._datasets: dict[str, tuple[Dataset, Roles]] = {}
+
+    def dataset(self, name: str) -> tuple[Dataset, Roles]:
+        """Dataset ``name`` of the study with its roles, read on first use."""
+        if name not in self._datasets:
+            entry, folder = self.study.data[name], self.study.folder
+            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store)
+            _check_names(dataset)
+            if not self.inspecting:
+                refuse(f"dataset '{name}' (segstudy check tells all)", dataset.faults)
+                for note in dataset.notes:
+                    self.progress.say(f"note: {name}: {note}")
+            self._datasets[name] = dataset, roles
+        return self._datasets[name]
+
+    def cached(self, name: str, split: str, size: int | None, native_labels: bool = False) -> CachedSplit:
+        """A split of dataset ``name`` at ``size`` pixels, or at the images' own size; see :func:`open_cache`."""
+        return open_cache(self.dataset(name)[0], split, size, self.store, self.progress, native_labels)
+
+    def fingerprint(self, name: str, split: str) -> str:
+        """Hash of a split's files, remembered by their sizes and times."""
+        return remembered_fingerprint(self.dataset(name)[0].samples(split), self.store)
+
+    def reading(self, name: str) -> str:
+        """Hash of how a dataset's masks become classes: their names, their order, and the reader's rules."""
+        dataset = self.dataset(name)[0]
+        return digest({"classes": list(dataset.classes), "reading": dataset.reading})
+
+    def weights_file(self, model: Model) -> Path | None:
+        """Where the model's weights lie, when the study names a file."""
+        if model.weights in (names := ENCODER_WEIGHTS.names()):
+            return None
+        if not model.weights.endswith((".pth", ".pt", ".safetensors")):
+            raise SpecError(
+                f"model.weights '{model.weights}': must be {', '.join(names)}, or a .pth or .safetensors file"
+            )
+        return find_path(model.weights, "model.weights", self.data_root, self.study.folder)
+
+    def evaluations(self, run: Run) -> list[Evaluation]:
+        """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
+        own, roles = self.dataset(run.config.dataset)
+        found = [Evaluation(run.config.dataset, roles.report, evaluation_hash=run.evaluation_hash)]
+        for cross, named, evaluation_hash in run.crosses:
+            other, other_roles = self.dataset(cross.on)
+            try:
+                table = class_table(own.classes, other.classes, cross.map)
+            except SpecError as error:
+                raise SpecError(f"cross-evaluation of {run.experiment} on {cross.on}: {error}") from None
+            split = named or other_roles.report
+            other.samples(split)
+            found.append(Evaluation(cross.on, split, table, evaluation_hash))
+        return found
+
+
+def _check_names(dataset: Dataset) -> None:
+    """Refuse names that no list, table or message can hold: with line ends or other controls, or not UTF-8."""
+    ids = {sample.id for samples in dataset.splits.values() for sample in samples}
+    bad = sorted(ascii(name) for name in ids if not name.isprintable())
+    if bad:
+        raise DataError(
+            f"dataset '{dataset.name}': {len(bad)} files have names with line ends, control characters or bytes that are "
+            f"not UTF-8: {listing(bad, 4)}; rename them"
+        )
