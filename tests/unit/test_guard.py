@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from segstudy.guard import differing
+from segstudy.guard import differing as differing_records
+from segstudy.records import RunRecord
 
 RECORD = {
     "precision": "32-true",
@@ -17,6 +18,12 @@ RECORD = {
         "packages": {"torch": "2.13.0", "timm": "1.0.31"},
     },
 }
+
+
+def differing(first, second, declared=()):
+    """What differs between plain records, as they lie on disk."""
+    sides = [[RunRecord.parse(record) for record in side] for side in (first, second)]
+    return differing_records(*sides, declared)
 
 
 def changed(path, value):
