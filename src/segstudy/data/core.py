@@ -13,15 +13,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from segstudy.arrays import Labels
 from segstudy.data.quality.faults import Fault
 from segstudy.errors import DataError, listing
 
 IGNORE = 255
-COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+TURN = Image.Transpose
+UNTURN = {  # what undoes each EXIF orientation once it was applied
+    2: TURN.FLIP_LEFT_RIGHT,
+    3: TURN.ROTATE_180,
+    4: TURN.FLIP_TOP_BOTTOM,
+    5: TURN.TRANSPOSE,
+    6: TURN.ROTATE_90,
+    7: TURN.TRANSVERSE,
+    8: TURN.ROTATE_270,
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -146,12 +155,34 @@ def require_file(path: Path) -> None:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decode ``path`` completely; a missing, foreign or truncated file is a :class:`DataError` that names it."""
+    """Decode ``path`` completely, its pixels as they are stored: this is how every image and mask is read.
+
+    An orientation tag turns nothing, whatever the format (Pillow turns TIFF and no other): masks are drawn by programs
+    that see the stored pixels. ``info`` keeps the tag as ``orientation`` (1 for none) and the bits of a channel as
+    ``bits``.
+
+    Raises
+    ------
+    DataError
+        Naming the file, if it is missing, foreign or truncated, or holds several pages or frames.
+
+    """
     require_file(path)
     try:
-        with Image.open(path) as image:
+        # Given a path, Pillow maps uncompressed TIFF into memory and scrambles pictures that lie on their side.
+        with path.open("rb") as file, Image.open(file) as image:
+            pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a photograph and its previews
+            if pages > 1:
+                text = f"{path}: holds {pages} pages or frames; save the one that is meant as a file of its own"
+                raise DataError(text, "pages")
+            bits, turn = _bits(image), _orientation(image)
             image.load()
-            return image
+            stored: Image.Image = image
+            if image.format == "TIFF" and turn > 1:
+                stored = image.transpose(UNTURN[turn])
+                stored.format = image.format
+            stored.info.update(bits=bits, orientation=turn)
+            return stored
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -159,6 +190,27 @@ def open_image(path: Path) -> Image.Image:
         kind = "truncated" if "truncated" in str(error).lower() or _lacks_end(path) else "unreadable"
         reason = "not an image that Pillow can read" if unknown else f"the image cannot be decoded ({error})"
         raise DataError(f"{path}: {reason}; copy it anew from its source", kind) from None
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a channel as stored, of an image that is opened and not yet decoded; Pillow widens or cuts them to 8."""
+    if image.format == "TIFF":
+        return int(max(getattr(image, "tag_v2", {}).get(258, (8,))))
+    if image.format == "PNG" and image.tile:
+        depth = str(image.tile[0].args).partition(";")[2].strip("BLN'(),")  # a raw mode such as "L;2" or "RGB;16B"
+        return int(depth) if depth.isdigit() else 8
+    return 8
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 for none, and where the tag is damaged."""
+    if image.format != "TIFF" and "exif" not in image.info:
+        return 1
+    try:
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # whatever Pillow meets in damaged bytes, its warnings as errors among them
+        return 1
+    return turn if isinstance(turn, int) and turn in UNTURN else 1
 
 
 def _lacks_end(path: Path) -> bool:
@@ -171,14 +223,9 @@ def _lacks_end(path: Path) -> bool:
     return any(content.startswith(start) and end not in content[-64:] for start, end in ends.items())
 
 
-def is_deep(path: Path, image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
     """Whether a decoded file holds more than 8 bits a channel; of colours, Pillow keeps the upper 8 without a word."""
-    if image.mode.startswith(("I", "F")):
-        return True
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24] > 8  # the bit depth, after signature, chunk head, width and height
-    return bool(max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8)  # TIFF's BitsPerSample
+    return image.mode.startswith(("I", "F")) or image.info.get("bits", 8) > 8
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -188,84 +235,12 @@ def read_rgb(path: Path) -> Image.Image:
 
 def as_rgb(path: Path, image: Image.Image) -> Image.Image:
     """A decoded file as 8-bit RGB, as :func:`read_rgb` gives it."""
-    if is_deep(path, image):
+    if is_deep(image):
         text = f"mode '{image.mode}' has more than 8 bits a channel; convert it to 8-bit RGB first"
         raise DataError(f"{path}: {text}", "16-bit")
     if "transparency" in image.info:  # Pillow warns of palettes with transparency unless they become RGBA first
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
-
-
-def read_grey(path: Path, *, indices: bool = True) -> NDArray[np.uint8]:
-    """Decode a mask to one ``uint8`` channel (h, w).
-
-    With ``indices`` the values are class indices: a palette's indices stay as they are. Without, they are brightness:
-    palettes and the greys of a colour file become luminance. In both, colours are an error, since their brightness means
-    nothing; without ``indices`` the traces of colour that JPEG may leave are none.
-    """
-    image = open_image(path)
-    if image.mode == "L" or (image.mode == "P" and indices):
-        return np.asarray(image, dtype=np.uint8)
-    if image.mode.startswith(("I", "F")):
-        return _whole_8_bit(path, np.asarray(image))
-    if image.mode == "1":
-        return np.asarray(image.convert("L"), dtype=np.uint8)
-    if is_deep(path, image):
-        raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
-    rgb = np.asarray(image.convert("RGBA"))[..., :3]  # by way of RGBA, since Pillow warns of palettes with transparency
-    if (rgb == rgb[..., :1]).all():
-        return rgb[..., 0]
-    if indices or (rgb.max(axis=-1) - rgb.min(axis=-1)).max() > COLOUR_TRACES:
-        wanted = "of class indices" if indices else "with 0 for background and 255 for foreground"
-        raise DataError(
-            f"{path}: the mask is coloured (mode '{image.mode}'); convert it to one channel {wanted}", "coloured-mask"
-        )
-    return np.asarray(Image.fromarray(rgb).convert("L"))
-
-
-def _whole_8_bit(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Take 16-bit, 32-bit and floating-point masks only where nothing is lost."""
-    numbers = values.astype(np.float64)
-    if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 255 and (numbers % 1 == 0).all()):
-        raise DataError(
-            f"{path}: mask values go from {numbers.min():g} to {numbers.max():g}; "
-            "masks hold whole numbers from 0 to 255",
-            "outside-classes",
-        )
-    return values.astype(np.uint8)
-
-
-def threshold_labels(sample: Sample) -> Labels:
-    """Foreground where a two-class mask is above 127; JPEG noise around 0 and 255 does no harm.
-
-    A mask that is not black and yet nowhere above 127, such as one of the indices 0 and 1, is an error: it would
-    pass for an image without foreground.
-    """
-    values = read_grey(sample.mask, indices=False)
-    if values.size and 0 < values.max() <= 127:
-        raise DataError(
-            f"{sample.mask}: no pixel is above 127 although values reach {values.max()}; this reader expects 0 for "
-            "background and 255 for foreground (for masks of class indices use the reader 'folder')",
-            "outside-classes",
-        )
-    return (values > 127).astype(np.uint8)
-
-
-def index_labels(sample: Sample, num_classes: int, ignored: Sequence[int] = ()) -> Labels:
-    """Class indices as stored; ``ignored`` values and 255 become 255, any other value past the classes is an error."""
-    values = read_grey(sample.mask)
-    present = np.unique(values)
-    table = np.full(256, IGNORE, np.uint8)
-    table[:num_classes] = np.arange(num_classes)
-    table[list(ignored)] = IGNORE
-    wrong = [int(v) for v in present if v >= num_classes and v != IGNORE and v not in ignored]
-    if wrong:
-        raise DataError(
-            f"{sample.mask}: values {listing(wrong)} lie outside the {num_classes} classes 0-{num_classes - 1}; "
-            f"set num_classes to {max(wrong) + 1} or more, or name them under ignore_values (255 is always ignored)",
-            "outside-classes",
-        )
-    return table[values]
 
 
 def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:

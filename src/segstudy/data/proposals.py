@@ -1,0 +1,141 @@
+"""What to write for masks whose values are no class indices: the line is worked out from their histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+REACH = 24  # grey levels around a level within which JPEG's traces and soft edges stay
+MAX_LEVELS, MAX_SHOWN = 12, 24
+MIN_SHARE = 0.002  # of all pixels, that a level needs at least
+Colour = tuple[int, int, int]
+
+
+def option(key: str, value: object, flags: bool) -> str:
+    """A key of a study file, or the flag of ``segstudy score``, with its value.
+
+    >>> option("num_classes", 3, flags=False), option("num_classes", 3, flags=True), option("nearest", True, flags=True)
+    ('`num_classes: 3`', '`--num-classes 3`', '`--nearest`')
+    """
+    name = key.replace("_", "-")
+    if isinstance(value, Mapping):
+        named = [(str(k), str(v)) for k, v in value.items()]
+        if flags:
+            return f"`--{name} '{','.join(f'{k}={v}' for k, v in named)}'`"
+        quoted = [(f"'{k}'" if k.startswith("#") else k, v) for k, v in named]
+        return f"`{key}: {{{', '.join(f'{k}: {v}' for k, v in quoted)}}}`"
+    if value is True:
+        return f"`--{name}`" if flags else f"`{key}: true`"
+    return f"`--{name} {value}`" if flags else f"`{key}: {value}`"
+
+
+def names(number: int) -> list[str]:
+    """Names for classes that are not known."""
+    return ["background", "foreground"] if number == 2 else ["background", *(f"class_{k}" for k in range(1, number))]
+
+
+def values_option(levels: list[float], flags: bool) -> str:
+    """The option ``values`` for these levels, darkest first."""
+    shown = {f"{level:g}": name for level, name in zip(levels, names(len(levels)), strict=True)}
+    return option("values", shown, flags)
+
+
+def levels(counts: Mapping[float, int], flags: bool) -> str:
+    """What to write for grey levels: exact ones, levels with traces round them, or a continuum."""
+    found = sorted(counts)
+    far = all(b - a >= 2 for a, b in zip(found, found[1:], strict=False)) or len(found) <= 2
+    if len(found) <= MAX_LEVELS and far:
+        return f"write {values_option(found, flags)} with the names that are right ('ignore' for pixels to leave out)"
+    peaks = find_levels(counts)
+    if len(peaks) > 2:
+        nearest = option("nearest", True, flags)
+        text = f"they look like {len(peaks)} levels with traces of JPEG or soft edges round them"
+        return f"{text}: write {values_option(peaks, flags)} and {nearest}"
+    middle = round((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127
+    text = "they look like two levels with traces of JPEG or soft edges round them" if len(peaks) == 2 else (
+        "they may be probabilities or brightness"
+    )
+    return f"{text}: write {option('threshold', middle, flags)}"
+
+
+def find_levels(counts: Mapping[float, int]) -> list[float]:
+    """Values around which most pixels lie, darkest first.
+
+    >>> find_levels({0: 900, 1: 30, 2: 9, 127: 20, 128: 400, 254: 9, 255: 500})
+    [0, 128, 255]
+    """
+    rest = dict(counts)
+    total = sum(counts.values())
+    found = []
+    while rest and len(found) < MAX_LEVELS:
+        level = max(rest, key=lambda value: (rest[value], -value))
+        near = [value for value in rest if abs(value - level) <= REACH]
+        mass = sum(rest[value] for value in near)
+        if mass >= MIN_SHARE * total and rest[level] >= 0.3 * mass:
+            found.append(level)
+        for value in near:
+            del rest[value]
+    return sorted(found)
+
+
+def looks_like_levels(values: set[int], num_classes: int) -> bool:
+    """Whether values outside the classes are grey levels, not an index too many."""
+    outside = [value for value in values if value >= num_classes and value != 255]
+    inside = [value for value in values if value < num_classes]
+    return len(values) > 2 * num_classes or (min(outside) >= 2 * num_classes and len(inside) <= max(1, num_classes // 2))
+
+
+def is_black_and_white(counts: Mapping[float, int]) -> bool:
+    """Whether nearly all pixels lie near black or white, as in a mask that JPEG has spoilt."""
+    values = np.array(list(counts), np.float64)
+    pixels = np.array(list(counts.values()), np.float64)
+    middle = pixels[(values > 64) & (values < 191)].sum()
+    return bool(middle <= 0.05 * pixels.sum())
+
+
+def two_encodings(flags: bool) -> str:
+    """What to write for a set of masks with 0 and 1, and with 0 and 255."""
+    same = option("values", {"0": "background", "1": "foreground", "255": "foreground"}, flags)
+    ignored = "`--ignore 255`" if flags else "`ignore_values: [255]`"
+    return f"write {same} if 255 is foreground too, or {ignored} if it is to be left out"
+
+
+def colours(found: Mapping[Colour, int], flags: bool, jpeg: bool = False) -> str:
+    """What to write for coloured masks."""
+    wanted = "convert it to one channel of class indices, or"
+    if jpeg or len(found) > MAX_SHOWN:
+        return f"{wanted} save it without JPEG and soft edges, and write `colours`, each colour with its class"
+    channel = _index_channel(found)
+    if channel:
+        return f"{wanted} write {option('channel', channel, flags)} if that channel holds class indices"
+    ordered = sorted(found, key=lambda colour: (sum(colour), colour))
+    shown = dict(zip(map(hexadecimal, ordered), names(len(ordered)), strict=True))
+    return f"{wanted} write {option('colours', shown, flags)} with the names that are right"
+
+
+def _index_channel(found: Mapping[Colour, int]) -> str:
+    """The channel that holds small numbers while the others hold nothing, as simulators store class indices."""
+    for place, name in enumerate(("red", "green", "blue")):
+        others = {value for colour in found for k, value in enumerate(colour) if k != place}
+        if others <= {0} and max(colour[place] for colour in found) <= len(found) * 2:
+            return name
+    return ""
+
+
+def hexadecimal(colour: Colour) -> str:
+    """A colour as it stands in a study file.
+
+    >>> hexadecimal((255, 0, 16))
+    '#ff0010'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def deep(counts: Mapping[float, int], flags: bool) -> str:
+    """What to write for numbers that do not fit 8 bits."""
+    found = sorted(counts)
+    if len(found) <= MAX_LEVELS:
+        return f"Write {values_option(found, flags)} with the names that are right"
+    middle = 0.5 if 0 <= found[0] and found[-1] <= 1 else round((found[0] + found[-1]) / 2)
+    return f"If they are probabilities, write {option('threshold', middle, flags)}"

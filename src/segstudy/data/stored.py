@@ -1,0 +1,192 @@
+"""One mask file as its bytes say: its values before anything is said of what they mean.
+
+Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segstudy.data.core import is_deep, open_image
+from segstudy.errors import DataError
+
+COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
+CHANNELS = ("grey", "red", "green", "blue", "alpha")
+JPEG_FORMATS = ("JPEG", "MPO")
+
+Kind = Literal["bilevel", "grey", "palette", "colour", "deep"]
+Colour = tuple[int, int, int]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMask:
+    """A mask's stored values.
+
+    Attributes
+    ----------
+    path
+        The file.
+    kind
+        ``bilevel`` (1 bit: 0 and 1), ``grey``, ``palette`` (values are indices), ``colour`` (no single value) or ``deep``
+        (numbers that do not fit 8 bits).
+    values
+        (h, w): ``uint8``, of ``deep`` masks ``float64``. Grey of 2 and 4 bits has the values that are stored, 0 to 3 and
+        0 to 15. Of ``colour`` masks the luminance.
+    step
+        Brightness of one unit of ``values``: 1 for 8 bits, 255 for one bit.
+    jpeg
+        Whether the bytes are JPEG's, whatever the suffix.
+    rgb, alpha
+        (h, w, 3) and (h, w), where the file has them.
+    palette
+        (n, 3), where the file has one.
+
+    """
+
+    path: Path
+    kind: Kind
+    values: NDArray[Any]
+    step: int = 1
+    jpeg: bool = False
+    rgb: Bytes | None = None
+    alpha: Bytes | None = None
+    palette: Bytes | None = None
+
+    @cached_property
+    def counts(self) -> Mapping[float, int]:
+        """Pixels of each value that occurs."""
+        if self.kind == "deep":
+            values, numbers = np.unique(self.values, return_counts=True)
+            return dict(zip(values.tolist(), numbers.tolist(), strict=True))
+        return {value: count for value, count in enumerate(Image.fromarray(self.values).histogram()) if count}
+
+    @property
+    def brightness(self) -> NDArray[Any]:
+        """What the mask looks like in grey, 0 to 255; of ``deep`` masks the values themselves."""
+        if self.palette is not None:
+            return luminance(self.palette)[self.values]
+        return self.values * np.uint8(self.step) if self.step > 1 else self.values
+
+    @property
+    def used_palette(self) -> dict[int, Colour]:
+        """Colours of the indices that occur."""
+        if self.palette is None:
+            return {}
+        return {int(k): _colour(self.palette[int(k)]) for k in self.counts if int(k) < len(self.palette)}
+
+    @property
+    def alpha_varies(self) -> bool:
+        """Whether some pixels are transparent, and so the mask may lie in the alpha channel."""
+        return self.alpha is not None and bool((self.alpha < 255).any())
+
+    def colours(self) -> dict[Colour, int]:
+        """Pixels of each colour, most frequent first."""
+        packed, numbers = np.unique(self._packed_rgb, return_counts=True)
+        order = np.argsort(-numbers, kind="stable")
+        return {
+            (int(packed[k]) >> 16, int(packed[k]) >> 8 & 255, int(packed[k]) & 255): int(numbers[k]) for k in order
+        }
+
+    def as_rgb(self) -> Bytes:
+        """The mask's colours (h, w, 3), whatever its kind."""
+        if self.rgb is not None:
+            return self.rgb
+        if self.palette is not None:
+            return self.palette[self.values]
+        if self.kind == "deep":
+            raise DataError(f"{self.path}: has more than 8 bits a channel, and so no colours", "16-bit")
+        return np.repeat(self.brightness[..., None], 3, axis=2)
+
+    def only(self, channel: str) -> StoredMask:
+        """The mask that one of :data:`CHANNELS` holds; a file without that channel is a :class:`DataError`."""
+        if channel == "grey" and self.kind not in ("colour", "deep"):
+            return replace(self, alpha=None)
+        band = None
+        if channel == "alpha":
+            band = self.alpha
+        elif channel != "grey" and self.rgb is not None:
+            band = self.rgb[..., CHANNELS.index(channel) - 1]
+        if band is None:
+            kind = "coloured-mask" if channel == "grey" else "encoding"
+            raise DataError(f"{self.path}: a {self.kind} mask without the channel '{channel}' that is asked for", kind)
+        return StoredMask(self.path, "grey", np.ascontiguousarray(band), jpeg=self.jpeg)
+
+    def where(self, colour: Colour) -> NDArray[np.bool_]:
+        """Pixels of one colour."""
+        return np.equal(self._packed_rgb, colour[0] << 16 | colour[1] << 8 | colour[2])
+
+    @cached_property
+    def _packed_rgb(self) -> NDArray[np.uint32]:
+        return _packed(self.as_rgb())
+
+
+def read_stored(path: Path) -> StoredMask:
+    """Decode a mask and say nothing of what its values mean.
+
+    Raises
+    ------
+    DataError
+        If it cannot be decoded or has colours of 16 bits, which Pillow would cut.
+
+    """
+    image = open_image(path)
+    jpeg = image.format in JPEG_FORMATS
+    if image.mode == "1":
+        return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
+    if image.mode.startswith(("I", "F")):
+        return _deep(path, np.asarray(image))
+    if image.mode == "L":
+        values, bits = np.asarray(image, np.uint8), image.info.get("bits", 8)
+        step = 255 // (2**bits - 1) if bits in (2, 4) else 1
+        return StoredMask(path, "grey", values // step if step > 1 else values, step, jpeg)
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        values = np.asarray(image, np.uint8)
+        missing = int(values.max(initial=0)) + 1 - len(palette)
+        return StoredMask(path, "palette", values, palette=np.pad(palette, ((0, max(missing, 0)), (0, 0))))
+    if is_deep(image):
+        raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
+    transparent = image.has_transparency_data
+    rgba = np.asarray(image.convert("RGBA"))
+    rgb, alpha = rgba[..., :3], rgba[..., 3] if transparent else None
+    if (rgb == rgb[..., :1]).all():
+        return StoredMask(path, "grey", np.ascontiguousarray(rgb[..., 0]), 1, jpeg, rgb, alpha)
+    grey = np.asarray(Image.fromarray(rgb).convert("L"))
+    traces = jpeg and int((rgb.max(axis=-1) - rgb.min(axis=-1)).max()) <= COLOUR_TRACES
+    return StoredMask(path, "grey" if traces else "colour", grey, 1, jpeg, rgb, alpha)
+
+
+def _deep(path: Path, values: NDArray[Any]) -> StoredMask:
+    """Numbers of 16 and 32 bits and floats: grey where they fit 8 bits, as many programs write class indices so."""
+    numbers = values.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{path}: holds values that are no numbers (NaN or infinite); write a number everywhere", "16-bit")
+    if not numbers.size or (numbers.min() >= 0 and numbers.max() <= 255 and (numbers % 1 == 0).all()):
+        return StoredMask(path, "grey", values.astype(np.uint8))
+    return StoredMask(path, "deep", numbers)
+
+
+def luminance(rgb: Bytes) -> Bytes:
+    """Brightness of colours (..., 3) as Pillow has it (Rec. 601)."""
+    flat = np.ascontiguousarray(rgb).reshape(1, -1, 3)
+    return np.asarray(Image.fromarray(flat).convert("L")).reshape(rgb.shape[:-1])
+
+
+def _packed(rgb: Bytes) -> NDArray[np.uint32]:
+    wide = rgb.astype(np.uint32)
+    packed: NDArray[np.uint32] = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return packed
+
+
+def _colour(row: Bytes) -> Colour:
+    red, green, blue = (int(part) for part in row)
+    return red, green, blue
