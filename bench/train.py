@@ -31,7 +31,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from segstudy.data.cache.arrays import open_cache
 from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD, Feed
-from segstudy.data.core import Dataset, Sample, threshold_labels
+from segstudy.data.core import Dataset, Sample
+from segstudy.data.encoding import threshold_labels
 from segstudy.data.readers import kvasir
 from segstudy.data.scenes.synthetic import write_kvasir
 from segstudy.networks.build import build_network, place, predict_logits

@@ -33,7 +33,8 @@ from segstudy.data.cache.arrays import (
     reread_files,
 )
 from segstudy.data.cache.packed import DamagedCache, Pieces, PiecesWriter, Rows, RowsWriter
-from segstudy.data.core import Dataset, Sample, index_labels
+from segstudy.data.core import Dataset, Sample
+from segstudy.data.encoding import index_labels
 from segstudy.errors import DataError, StoreError
 from segstudy.files import claim_on, write_json
 from segstudy.plan import make_plan

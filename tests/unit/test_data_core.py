@@ -20,13 +20,11 @@ from segstudy.data.core import (
     assign_roles,
     divide,
     fingerprint,
-    index_labels,
     load_pair,
-    read_grey,
     read_rgb,
-    threshold_labels,
     train_test_indices,
 )
+from segstudy.data.encoding import index_labels, read_grey, threshold_labels
 from segstudy.data.quality.faults import refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.errors import DataError
@@ -176,9 +174,9 @@ def test_grey_of_equal_channels_is_one_of_them(tmp_path: Path, channels: int) ->
 
 def test_coloured_mask_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
-    with pytest.raises(DataError, match=r"the mask is coloured \(mode 'RGB'\); convert it to one channel"):
+    with pytest.raises(DataError, match=r"the mask is coloured \(2 colours\); convert it to one channel .*'#ff0000'"):
         read_grey(path)
-    with pytest.raises(DataError, match=r"coloured .*with 0 for background and 255 for foreground"):
+    with pytest.raises(DataError, match=r"the mask is coloured"):
         read_grey(path, indices=False)
 
 
@@ -198,7 +196,7 @@ def test_16_bit_mask_of_large_values_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [0.5, -1.0, np.nan, np.inf])
 def test_fractions_in_a_mask_are_refused(tmp_path: Path, value: float) -> None:
-    with pytest.raises(DataError, match="masks hold whole numbers"):
+    with pytest.raises(DataError, match="masks hold whole numbers|no numbers"):
         read_grey(save(tmp_path / "a.tif", np.array([[0, value]], np.float32)))
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segstudy.data.core import Dataset, Sample, threshold_labels
+from segstudy.data.core import Dataset, Sample
+from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.duplicates import ImagePrint, aligned_correlation, find_duplicates, fingerprint_image
 from segstudy.data.readers import cityscapes, kvasir
 from segstudy.data.scenes.synthetic import write_cityscapes, write_kvasir

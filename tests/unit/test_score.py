@@ -12,7 +12,7 @@ from fakes import save
 from segstudy import score
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, write_counts
-from segstudy.data.core import read_grey
+from segstudy.data.encoding import read_grey
 from segstudy.errors import DataError, SpecError
 from segstudy.files import read_arrays
 from segstudy.schema import ScoringRules

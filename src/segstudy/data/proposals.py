@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def values_option(levels: list[float], flags: bool) -> str:
 def levels(counts: Mapping[float, int], flags: bool) -> str:
     """What to write for grey levels: exact ones, levels with traces round them, or a continuum."""
     found = sorted(counts)
-    far = all(b - a >= 2 for a, b in zip(found, found[1:], strict=False)) or len(found) <= 2
+    far = all(b - a >= 2 for a, b in pairwise(found)) or len(found) <= 2
     if len(found) <= MAX_LEVELS and far:
         return f"write {values_option(found, flags)} with the names that are right ('ignore' for pixels to leave out)"
     peaks = find_levels(counts)
@@ -53,8 +54,10 @@ def levels(counts: Mapping[float, int], flags: bool) -> str:
         text = f"they look like {len(peaks)} levels with traces of JPEG or soft edges round them"
         return f"{text}: write {values_option(peaks, flags)} and {nearest}"
     middle = round((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127
-    text = "they look like two levels with traces of JPEG or soft edges round them" if len(peaks) == 2 else (
-        "they may be probabilities or brightness"
+    text = (
+        "they look like two levels with traces of JPEG or soft edges round them"
+        if len(peaks) == 2
+        else ("they may be probabilities or brightness")
     )
     return f"{text}: write {option('threshold', middle, flags)}"
 
@@ -83,7 +86,9 @@ def looks_like_levels(values: set[int], num_classes: int) -> bool:
     """Whether values outside the classes are grey levels, not an index too many."""
     outside = [value for value in values if value >= num_classes and value != 255]
     inside = [value for value in values if value < num_classes]
-    return len(values) > 2 * num_classes or (min(outside) >= 2 * num_classes and len(inside) <= max(1, num_classes // 2))
+    return len(values) > 2 * num_classes or (
+        min(outside) >= 2 * num_classes and len(inside) <= max(1, num_classes // 2)
+    )
 
 
 def is_black_and_white(counts: Mapping[float, int]) -> bool:
@@ -137,5 +142,5 @@ def deep(counts: Mapping[float, int], flags: bool) -> str:
     found = sorted(counts)
     if len(found) <= MAX_LEVELS:
         return f"Write {values_option(found, flags)} with the names that are right"
-    middle = 0.5 if 0 <= found[0] and found[-1] <= 1 else round((found[0] + found[-1]) / 2)
+    middle = 0.5 if found[0] >= 0 and found[-1] <= 1 else round((found[0] + found[-1]) / 2)
     return f"If they are probabilities, write {option('threshold', middle, flags)}"

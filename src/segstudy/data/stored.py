@@ -6,7 +6,7 @@ Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -92,9 +92,7 @@ class StoredMask:
         """Pixels of each colour, most frequent first."""
         packed, numbers = np.unique(self._packed_rgb, return_counts=True)
         order = np.argsort(-numbers, kind="stable")
-        return {
-            (int(packed[k]) >> 16, int(packed[k]) >> 8 & 255, int(packed[k]) & 255): int(numbers[k]) for k in order
-        }
+        return {(int(packed[k]) >> 16, int(packed[k]) >> 8 & 255, int(packed[k]) & 255): int(numbers[k]) for k in order}
 
     def as_rgb(self) -> Bytes:
         """The mask's colours (h, w, 3), whatever its kind."""
@@ -127,6 +125,38 @@ class StoredMask:
     @cached_property
     def _packed_rgb(self) -> NDArray[np.uint32]:
         return _packed(self.as_rgb())
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is kept of one mask to decide what the values of a set mean."""
+
+    path: Path
+    kind: str
+    counts: Mapping[float, int]
+    jpeg: bool = False
+    palette: Mapping[int, Colour] = field(default_factory=dict)
+    colours: Mapping[Colour, int] | None = None
+    alpha_varies: bool = False
+
+    @property
+    def values(self) -> set[int]:
+        """Values that occur, of masks that have whole numbers."""
+        return {int(value) for value in self.counts}
+
+
+def read_mask(path: Path, channel: str | None = None) -> StoredMask:
+    """Read a mask, or the one channel of it that is declared to hold it."""
+    stored = read_stored(path)
+    return stored.only(channel) if channel else stored
+
+
+def facts_of(stored: StoredMask) -> MaskFacts:
+    """What is kept of a mask; small, whatever its size."""
+    colours = stored.colours() if stored.kind == "colour" else None
+    return MaskFacts(
+        stored.path, stored.kind, stored.counts, stored.jpeg, stored.used_palette, colours, stored.alpha_varies
+    )
 
 
 def read_stored(path: Path) -> StoredMask:
@@ -169,7 +199,9 @@ def _deep(path: Path, values: NDArray[Any]) -> StoredMask:
     """Numbers of 16 and 32 bits and floats: grey where they fit 8 bits, as many programs write class indices so."""
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all():
-        raise DataError(f"{path}: holds values that are no numbers (NaN or infinite); write a number everywhere", "16-bit")
+        raise DataError(
+            f"{path}: holds values that are no numbers (NaN or infinite); write a number everywhere", "16-bit"
+        )
     if not numbers.size or (numbers.min() >= 0 and numbers.max() <= 255 and (numbers % 1 == 0).all()):
         return StoredMask(path, "grey", values.astype(np.uint8))
     return StoredMask(path, "deep", numbers)

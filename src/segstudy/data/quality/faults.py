@@ -32,6 +32,8 @@ KINDS = {
     "alpha": "transparency, which is left out on reading",
     "mode": "an image that is not stored as RGB",
     "coloured-mask": "a mask is coloured",
+    "encoding": "what the masks' values mean is not certain",
+    "pages": "several pages or frames",
     "outside-classes": "a mask holds values that are no class",
     "no-foreground": "a mask is nothing but background",
     "all-ignored": "a mask is nothing but ignored pixels",

@@ -5,7 +5,6 @@ Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from segstudy.data.quality.faults import Fault, Severity, fault_of
 from segstudy.errors import DataError
 
 # What a picture's EXIF orientation says to do before it is shown. Source: EXIF 2.32, tag 274.
-ORIENTATION = 0x0112
 TURNS = {
     2: "mirror it",
     3: "turn it by 180 degrees",
@@ -77,7 +75,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
     pixels: dict[int, int] = {}
     try:
         stored = open_image(sample.image)
-        for kind, message in _colour_doubts(sample.image, stored):
+        for kind, message in _colour_doubts(stored):
             note(kind, sample.image, message)
         rgb = as_rgb(sample.image, stored)
     except DataError as error:
@@ -128,26 +126,8 @@ def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8, that is left to be applied; 1 for none, and where the tag is damaged.
-
-    Pillow turns TIFF itself. Of the others the tag is read from its bytes, as Pillow would decode a PNG for it, and warn of
-    whatever else is damaged there.
-    """
-    exif = image.info.get("exif") or b""
-    data = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    if order is None or image.format == "TIFF":
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        for index in range(count):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * index)
-            if tag == ORIENTATION:
-                return int(value) if value in TURNS else 1
-    except struct.error:
-        return 1
-    return 1
+    """The EXIF orientation, 1 to 8, that a decoded picture is stored with; 1 for none."""
+    return int(image.info.get("orientation", 1))
 
 
 def _head(path: Path) -> Image.Image | None:
@@ -158,11 +138,11 @@ def _head(path: Path) -> Image.Image | None:
         return image
 
 
-def _colour_doubts(path: Path, stored: Image.Image) -> Iterator[tuple[str, str]]:
+def _colour_doubts(stored: Image.Image) -> Iterator[tuple[str, str]]:
     """Kinds and messages about how an image's colours are stored."""
     if stored.mode == "CMYK":
         yield "cmyk", "CMYK is converted to RGB without its colour profile; convert it to sRGB in an image editor"
-    elif stored.mode not in ("RGB", "RGBA") and not is_deep(path, stored):
+    elif stored.mode not in ("RGB", "RGBA") and not is_deep(stored):
         yield "mode", f"mode '{stored.mode}' is converted to RGB; nothing is lost if that is what the image shows"
     if stored.has_transparency_data:
         alpha = np.asarray(stored.convert("RGBA").getchannel("A"))

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IGNORE, Dataset, Sample, read_grey
+from segstudy.data.core import IGNORE, Dataset, Sample
+from segstudy.data.encoding import read_grey
 from segstudy.data.quality.faults import Fault, fault_of, refuse
 from segstudy.data.quality.pairing import Listing, lone_files
 from segstudy.data.readers import Reader

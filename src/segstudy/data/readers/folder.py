@@ -8,45 +8,48 @@
 5. ``images/`` with ``masks/``: divided into ``train`` and ``test`` by fraction over the sorted names
 
 An image and its mask have the same name but for the suffix. ``valid`` and ``validation`` are read as ``val``.
-Masks hold class indices (one channel or a palette), or 0 and 255 for two classes.
+Masks hold class indices (one channel or a palette), or 0 and 255 for two classes; what else they hold, an option says.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from segstudy.arrays import Labels
-from segstudy.data.core import (
-    IGNORE,
-    Dataset,
-    Sample,
-    divide,
-    index_labels,
-    open_image,
-    read_grey,
-    threshold_labels,
-)
+from segstudy.data.core import Dataset, Sample, divide, open_image
+from segstudy.data.declared import Declared
+from segstudy.data.encoding import Encoding, decide
 from segstudy.data.quality.faults import Fault, fault_of, refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.data.readers import Reader
+from segstudy.data.stored import MaskFacts, facts_of, read_mask
+from segstudy.data.threads import in_threads
+from segstudy.data.undeclared import refuse_unindexed
 from segstudy.errors import DataError, listing
 from segstudy.schema import ReaderOptions
 
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-MAX_CLASSES = 255
 MAX_LOOKED_AT = 50  # masks that are read to learn what their values mean
-MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 
 Splits = dict[str, tuple[Sample, ...]]
+
+
+def _number(key: Any) -> Any:
+    """A key of ``values`` as a number again, where JSON has made it text."""
+    with contextlib.suppress(ValueError, TypeError):
+        return float(key) if not float(key).is_integer() else int(float(key))
+    return key
+
+
+def _numbered(table: Any) -> Any:
+    return {_number(key): name for key, name in table.items()} if isinstance(table, dict) else table
 
 
 class Options(ReaderOptions):
@@ -54,11 +57,30 @@ class Options(ReaderOptions):
 
     ``classes`` names the classes in the order of their indices, ``num_classes`` says just their number; they are guessed
     from the masks where neither is given. ``ignore_values`` are mask values that count for nothing, besides 255.
+
+    For masks that are no class indices: ``values`` names the class of each stored value (the class ``ignore`` is left
+    out), and with ``nearest`` values between them are read as the nearest; ``colours`` names the class of each colour, as
+    ``'#rrggbb'``; ``threshold`` makes two classes, foreground being what is above it; ``channel`` says which channel holds
+    the mask.
     """
 
     num_classes: int | None = Field(None, ge=2, le=255)
     classes: list[str] | None = Field(None, min_length=2, max_length=255)
     ignore_values: list[Annotated[int, Field(ge=0, le=255)]] = Field([])
+    values: Annotated[dict[int | float, str] | None, BeforeValidator(_numbered)] = Field(None, min_length=2)
+    nearest: bool = Field(False)
+    colours: dict[str, str] | None = Field(None, min_length=2)
+    threshold: float | None = Field(None, ge=0)
+    channel: Literal["grey", "red", "green", "blue", "alpha"] | None = Field(None)
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Options:
+        given = [key for key in ("values", "colours", "threshold") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{listing(given)} each say what mask values mean; keep one of them")
+        if self.nearest and self.values is None:
+            raise ValueError("nearest goes with values; give values too, or take nearest out")
+        return self
 
 
 DEFAULTS = Options()
@@ -83,70 +105,76 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         If no layout fits, no image has a mask, or the classes cannot be told. Lone files, wrong lines of lists and masks
         that cannot be read are the dataset's ``faults``.
     """
-    classes, num_classes, ignore_values = options.classes, options.num_classes, options.ignore_values
     found = _find_splits(root, options.test_fraction, options.split_seed)
     masks = [sample.mask for part in found.splits.values() for sample in part]
-    if classes is not None:
-        _check_names(name, classes, num_classes)
-        num_classes = len(classes)
-    jpeg = any(_is_jpeg(mask) for mask in masks)
-    values: set[int] = set()
-    if num_classes in (None, 2) and not jpeg:
-        values, broken = _values(masks)
-        found.faults += broken
-    if num_classes is None:
-        num_classes = 2 if jpeg else _guess(masks, values, ignore_values, MAX_LOOKED_AT)
-        looked_at = min(len(masks), MAX_LOOKED_AT)
-        found.notes.append(f"{num_classes} classes, guessed from {looked_at} of {len(masks)} masks")
-    if not 2 <= num_classes <= MAX_CLASSES:
-        raise DataError(f"dataset '{name}': {num_classes} classes; a mask can hold 2 to {MAX_CLASSES}")
-    names = tuple(classes) if classes is not None else _default_names(num_classes)
-    labels_of = _meaning(masks, num_classes, ignore_values, values)
-    palette = _palette(masks, num_classes, labels_of)
+    if options.classes is not None:
+        _check_names(name, options.classes, options.num_classes)
+    declared = Declared(
+        classes=tuple(options.classes) if options.classes is not None else None,
+        num_classes=options.num_classes,
+        ignore_values=tuple(options.ignore_values),
+        values=options.values,
+        nearest=options.nearest,
+        colours=options.colours,
+        threshold=options.threshold,
+        channel=options.channel,
+    )
+    encoding, looked_at, broken = _decide(masks, declared)
+    found.faults += broken
+    if declared.number is None and declared.means is None:
+        found.notes.append(f"{encoding.num_classes} classes, guessed from {looked_at} of {len(masks)} masks")
+    names = declared.classes or encoding.classes or _default_names(encoding.num_classes)
     return Dataset(
         name,
         names,
-        palette,
+        _palette(masks, encoding),
         found.splits,
-        labels_of,
+        encoding.labels_of,
         notes=tuple(found.notes),
         by_fraction=found.by_fraction,
         faults=tuple(found.faults),
     )
 
 
-def guess_classes(masks: Sequence[Path], ignore_values: Sequence[int] = (), *, limit: int = MAX_LOOKED_AT) -> int:
-    """Guess the number of classes from the values in up to ``limit`` masks, taken evenly from ``masks``.
+def _decide(masks: Sequence[Path], declared: Declared) -> tuple[Encoding, int, list[Fault]]:
+    """What the masks' values mean, how many masks were looked at, and faults of those that cannot be used."""
+    where = masks[0].parent
+    if declared.means is not None:
+        return decide([], declared, where), 0, []
+    facts, faults = _look(masks, declared.channel)
+    fit = []
+    for mask in facts:
+        try:
+            refuse_unindexed([mask], declared)
+            fit.append(mask)
+        except DataError as error:
+            faults.append(fault_of(error, mask.path))
+    return decide(fit or facts, declared, where), min(len(masks), MAX_LOOKED_AT), faults
 
-    JPEG masks, and masks of 0 and 255 only, have two classes; otherwise the highest value, 255 and
-    ``ignore_values`` aside, is the last class.
 
-    Raises
-    ------
-    DataError
-        If there is one value only, or there are so many that they must be grey levels.
+def _look(masks: Sequence[Path], channel: str | None) -> tuple[list[MaskFacts], list[Fault]]:
+    """Facts of a number of masks, taken evenly; if these are all black, of further ones until one is not.
+
+    Of masks that cannot be read, the faults; if that is so of all of them, an error.
     """
-    if any(_is_jpeg(mask) for mask in masks):
-        return 2
-    return _guess(masks, _values(masks, limit)[0], ignore_values, limit)
+    chosen = np.unique(np.linspace(0, len(masks) - 1, min(MAX_LOOKED_AT, len(masks))).astype(int)).tolist()
 
+    def one(index: int) -> MaskFacts | Fault:
+        try:
+            return facts_of(read_mask(masks[index], channel))
+        except DataError as error:
+            return fault_of(error, masks[index])
 
-def _guess(masks: Sequence[Path], found: set[int], ignore_values: Sequence[int], limit: int) -> int:
-    values = found - set(ignore_values)
-    if values == {0, 255}:
-        return 2
-    indices = values - {IGNORE}
-    if len(indices) > MAX_GUESSED:
-        raise DataError(
-            f"{masks[0].parent}: the masks hold {len(indices)} different values up to {max(indices)}, too many to be "
-            "taken for classes; give classes or num_classes if they are"
-        )
-    if not indices or max(indices) == 0:
-        raise DataError(
-            f"{masks[0].parent}: {min(limit, len(masks))} masks hold only "
-            f"{listing(sorted(values)) or 'ignored values'}; give classes or num_classes"
-        )
-    return max(indices) + 1
+    found = in_threads(one, chosen)
+    for index in sorted(set(range(len(masks))) - set(chosen)):
+        if any(isinstance(each, MaskFacts) and set(each.counts) != {0} for each in found):
+            break
+        found.append(one(index))
+    facts = [each for each in found if isinstance(each, MaskFacts)]
+    faults = [each for each in found if isinstance(each, Fault)]
+    if not facts:
+        refuse(f"{masks[0].parent}: no mask can be read", faults)
+    return facts, faults
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
@@ -308,72 +336,21 @@ def _default_names(num_classes: int) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(num_classes))
 
 
-def _is_jpeg(path: Path) -> bool:
-    return path.suffix.lower() in (".jpg", ".jpeg")
-
-
-def _values(masks: Sequence[Path], limit: int = MAX_LOOKED_AT) -> tuple[set[int], list[Fault]]:
-    """All values in up to ``limit`` masks, taken evenly; if these are all black, in further ones until one is not.
-
-    Of masks that cannot be read, the faults; if that is so of all of them, an error.
-    """
-    chosen = np.unique(np.linspace(0, len(masks) - 1, min(limit, len(masks))).astype(int)).tolist()
-    found: set[int] = set()
-    faults = []
-    for number, index in enumerate([*chosen, *sorted(set(range(len(masks))) - set(chosen))]):
-        if number >= len(chosen) and not found <= {0}:
-            break
-        try:
-            found |= set(np.unique(read_grey(masks[index])).tolist())
-        except DataError as error:
-            faults.append(fault_of(error, masks[index]))
-    if not found:
-        refuse(f"{masks[0].parent}: no mask can be read", faults)
-    return found, faults
-
-
-def _meaning(
-    masks: Sequence[Path], num_classes: int, ignored: Sequence[int], values: set[int]
-) -> Callable[[Sample], Labels]:
-    """Say once for the whole dataset what mask values mean; mask by mask, 255 could be now foreground, now ignored."""
-    if jpeg := next((mask for mask in masks if _is_jpeg(mask)), None):
-        if num_classes > 2:
-            raise DataError(
-                f"{jpeg}: JPEG alters values, so it cannot hold the indices of {num_classes} classes; "
-                "provide the masks as PNG"
-            )
-        return threshold_labels
-    if num_classes == 2 and not ignored and values == {0, 255}:
-        return _black_and_white
-    return partial(index_labels, num_classes=num_classes, ignored=tuple(ignored))
-
-
-def _black_and_white(sample: Sample) -> Labels:
-    """Labels from a mask of 0 and 255, in a dataset whose masks were seen to hold nothing else."""
-    values = read_grey(sample.mask)
-    if wrong := set(np.unique(values).tolist()) - {0, 255}:
-        raise DataError(
-            f"{sample.mask}: holds {listing(sorted(wrong))}, while other masks of the dataset hold 0 and 255 only; "
-            "make them alike (0 and 255, or class indices with 255 ignored)",
-            "outside-classes",
-        )
-    return np.equal(values, 255).astype(np.uint8)
-
-
-def _palette(
-    masks: Sequence[Path], num_classes: int, labels_of: Callable[[Sample], Labels]
-) -> tuple[tuple[int, int, int], ...]:
+def _palette(masks: Sequence[Path], encoding: Encoding) -> tuple[tuple[int, int, int], ...]:
     """The palette of the first mask that can be read, where it has one for class indices; else the default."""
-    default = default_palette(num_classes)
+    default = default_palette(encoding.num_classes)
+    if encoding.how == "colours":
+        first = {label: int(code) for code, label in reversed(encoding.table.items())}
+        return tuple((first[k] >> 16, first[k] >> 8 & 255, first[k] & 255) for k in range(encoding.num_classes))
     flat = None
-    if isinstance(labels_of, partial):
+    if encoding.how == "indices":
         for mask in masks:
             with contextlib.suppress(DataError):
                 flat = open_image(mask).getpalette("RGB")
                 break
     if flat is None:
         return default
-    own = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))[:num_classes]
+    own = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))[: encoding.num_classes]
     return own + default[len(own) :]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segstudy.data.core import Dataset, divide, threshold_labels
+from segstudy.data.core import Dataset, divide
+from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.pairing import match_by_stem
 from segstudy.data.readers import Reader
 from segstudy.errors import DataError

@@ -27,11 +27,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IGNORE, Dataset, Sample, divide, threshold_labels
+from segstudy.data.core import IGNORE, Dataset, Sample, divide
+from segstudy.data.declared import MAX_CLASSES
+from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, Neighbours, list_images, lone_files
 from segstudy.data.readers import Reader
-from segstudy.data.readers.folder import MAX_CLASSES, default_palette
+from segstudy.data.readers.folder import default_palette
 from segstudy.errors import DataError, listing, nearest
 from segstudy.schema import ReaderOptions
 

@@ -1,0 +1,143 @@
+"""What a person declares of masks that are no class indices, and labels by it: obeyed exactly, or refused.
+
+Array letters: ``h`` height, ``w`` width.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segstudy.arrays import Labels
+from segstudy.data import proposals
+from segstudy.data.core import IGNORE
+from segstudy.data.stored import StoredMask
+from segstudy.errors import DataError, listing
+
+MAX_CLASSES = 255
+MIDDLE = 127
+IGNORE_NAME = "ignore"  # in ``values`` and ``colours``: pixels that are left out
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a person said of the masks of a set; nothing of it is needed for class indices.
+
+    Attributes
+    ----------
+    classes, num_classes
+        Names of the classes in the order of their indices, or their number.
+    ignore_values
+        Values that are left out, besides 255.
+    values
+        Class name of each stored value; several values may be one class, and the class ``ignore`` is left out.
+    nearest
+        Whether each value between those of ``values`` is read as the nearest of them, as JPEG needs it.
+    colours
+        Class name of each colour, as ``#rrggbb``.
+    threshold
+        Foreground is what is brighter.
+    channel
+        Which of :data:`~segstudy.data.stored.CHANNELS` holds the mask.
+    flags
+        Whether messages propose command-line flags rather than keys of a study file.
+
+    """
+
+    classes: tuple[str, ...] | None = None
+    num_classes: int | None = None
+    ignore_values: tuple[int, ...] = ()
+    values: Mapping[float, str] | None = None
+    nearest: bool = False
+    colours: Mapping[str, str] | None = None
+    threshold: float | None = None
+    channel: str | None = None
+    flags: bool = False
+
+    @property
+    def number(self) -> int | None:
+        """How many classes there are, if that was said."""
+        return len(self.classes) if self.classes is not None else self.num_classes
+
+    @property
+    def means(self) -> str | None:
+        """Which declaration says what values mean; None where they are to be class indices."""
+        given = [key for key in ("values", "colours", "threshold") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise DataError(f"{listing(given)} are given; each says what mask values mean, so keep one of them")
+        return given[0] if given else None
+
+
+def table_of(declared: Declared) -> tuple[tuple[str, ...], dict[float, int]]:
+    """Names of the classes, and the label of each value or colour that ``values`` or ``colours`` names."""
+    given = declared.values if declared.means == "values" else declared.colours
+    assert given is not None
+    named = [name for name in dict.fromkeys(given.values()) if name != IGNORE_NAME]
+    names = declared.classes or tuple(named)
+    if unknown := [name for name in named if name not in names]:
+        text = f"{declared.means} names {listing(unknown)}, which classes does not ({listing(names)})"
+        raise DataError(text, "encoding")
+    if not 2 <= len(names) <= MAX_CLASSES or declared.num_classes not in (None, len(names)):
+        wanted = declared.num_classes or f"2 to {MAX_CLASSES}"
+        raise DataError(f"{declared.means} names {len(names)} classes ({listing(names)}); must be {wanted}", "encoding")
+    label = {name: k for k, name in enumerate(names)} | {IGNORE_NAME: IGNORE}
+    number = float if declared.means == "values" else _packed_hex
+    return names, {float(number(key)): label[name] for key, name in given.items()}
+
+
+def _packed_hex(code: object) -> int:
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", str(code)):
+        raise DataError(f"colours: '{code}' is no colour; write it as '#rrggbb', such as '#ff0000' for red", "encoding")
+    return int(str(code)[1:], 16)
+
+
+def above(values: NDArray[np.generic], threshold: float, path: Path, advice: str = "correct the threshold") -> Labels:
+    """Foreground where a mask is above a threshold; one that is not black and yet nowhere above it is an error."""
+    if values.size and 0 < values.max() <= threshold:
+        raise DataError(
+            f"{path}: no pixel is above {threshold:g} although values reach {values.max():g}; {advice}",
+            "outside-classes",
+        )
+    return np.greater(values, threshold).astype(np.uint8)
+
+
+def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float, int]) -> Labels:
+    """Labels of a mask of which ``values`` names every value, or with ``nearest`` the nearest ones."""
+    values = stored.values
+    keys = np.array(sorted(table), np.float64)
+    results = np.array([table[key] for key in keys], np.uint8)
+    if declared.nearest:
+        return results[np.searchsorted((keys[1:] + keys[:-1]) / 2, values)]
+    if wrong := sorted(value for value in stored.counts if value not in table):
+        raise DataError(
+            f"{stored.path}: values {listing(f'{v:g}' for v in wrong)} stand in the mask but not under 'values' "
+            f"({listing(f'{k:g}' for k in keys)}); name them there, '{IGNORE_NAME}' for pixels to leave out, or add "
+            f"{proposals.option('nearest', True, declared.flags)} if they are traces of JPEG",
+            "outside-classes",
+        )
+    return results[np.searchsorted(keys, values)]
+
+
+def labels_by_colour(stored: StoredMask, table: Mapping[float, int]) -> Labels:
+    """Labels of a mask of which ``colours`` names every colour."""
+    labels = np.full(stored.values.shape, IGNORE, np.uint8)
+    named = np.zeros(stored.values.shape, bool)
+    for code, label in table.items():
+        packed = int(code)
+        here = stored.where((packed >> 16, packed >> 8 & 255, packed & 255))
+        labels[here] = label
+        named |= here
+    if not named.all():
+        codes = map(proposals.hexadecimal, stored.colours())
+        wrong = [code for code in codes if float(_packed_hex(code)) not in table]
+        raise DataError(
+            f"{stored.path}: {listing(wrong, 5)} stand in the mask but not under 'colours'; name them there, "
+            f"'{IGNORE_NAME}' for pixels to leave out",
+            "outside-classes",
+        )
+    return labels

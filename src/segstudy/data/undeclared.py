@@ -1,0 +1,137 @@
+"""What masks may hold when nothing was declared: class indices. Everything else is refused, with the line to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from segstudy.data import proposals
+from segstudy.data.core import IGNORE
+from segstudy.data.declared import Declared
+from segstudy.data.stored import Colour, MaskFacts
+from segstudy.errors import DataError, listing
+
+MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
+    """Refuse masks that hold no single small number at each pixel: colours, 16 bits, transparency."""
+    for mask in masks:
+        if mask.kind == "colour":
+            raise DataError(
+                f"{mask.path}: the mask is coloured ({len(mask.colours or {})} colours); "
+                f"{proposals.colours(mask.colours or {}, declared.flags, jpeg=mask.jpeg)}",
+                "coloured-mask",
+            )
+        if mask.kind == "deep":
+            low, high = min(mask.counts), max(mask.counts)
+            raise DataError(
+                f"{mask.path}: mask values go from {low:g} to {high:g}; masks hold whole numbers from 0 to 255. "
+                f"{proposals.deep(mask.counts, declared.flags)}",
+                "outside-classes",
+            )
+        if mask.alpha_varies:
+            raise DataError(
+                f"{mask.path}: has an alpha channel that varies, so the mask may lie in it; write "
+                f"{proposals.option('channel', 'alpha', declared.flags)}, or "
+                f"{proposals.option('channel', 'grey', declared.flags)} if transparency means nothing",
+                "encoding",
+            )
+
+
+def guess_number(values: set[int], counts: Mapping[float, int], declared: Declared, where: object) -> int:
+    """Number of classes of masks that are class indices, and a refusal of all that are none."""
+    indices = values - set(declared.ignore_values) - {IGNORE}
+    if not indices or indices == {0}:
+        raise DataError(
+            f"{where}: the masks looked at hold only {listing(sorted(values)) or 'ignored values'}; give classes or num_classes"
+        )
+    refuse_levels(values, counts, None, declared, where)
+    return max(indices) + 1
+
+
+def refuse_levels(
+    values: set[int],
+    counts: Mapping[float, int],
+    number: int | None,
+    declared: Declared,
+    where: object,
+    known: set[int] | None = None,
+) -> None:
+    """Refuse values that look like grey levels rather than class indices."""
+    left_out = {*declared.ignore_values, IGNORE}
+    indices = values - left_out
+    if number is not None:
+        outside = {value for value in indices if value >= number}
+        if not outside or not proposals.looks_like_levels(values, number):
+            return
+        what = f"the masks hold the values {listing(sorted(values), 12)}, which are not the {number} classes 0-{number - 1}"
+    elif len(indices) > MAX_GUESSED:
+        what = (
+            f"the masks hold {len(indices)} different values up to {max(indices)}, too many to be taken for classes; "
+            "give classes or num_classes if they are"
+        )
+    elif is_sparse((known or values) - left_out) or (known is None and _is_pair(values)):
+        what = (
+            f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
+            "nowhere"
+            if is_sparse(indices)
+            else f"the masks hold just the values {listing(sorted(values))}"
+        ) + f"; if they are class indices, give {proposals.option('num_classes', max(indices) + 1, declared.flags)}"
+    else:
+        return
+    raise DataError(f"{where}: {what}. Else {proposals.levels(counts, declared.flags)}", "encoding")
+
+
+def _is_pair(values: set[int]) -> bool:
+    """Whether masks hold two values that are not plainly background and foreground."""
+    return len(values) == 2 and values not in ({0, 1}, {0, 255})
+
+
+def is_sparse(indices: set[int]) -> bool:
+    """Whether most classes up to the largest index occur nowhere."""
+    return bool(indices) and len(indices) * 2 < max(indices) + 1
+
+
+def added(masks: Sequence[MaskFacts]) -> dict[float, int]:
+    """Pixels of each value in all masks."""
+    total: dict[float, int] = {}
+    for mask in masks:
+        for value, count in mask.counts.items():
+            total[value] = total.get(value, 0) + count
+    return total
+
+
+def joint_palette(masks: Sequence[MaskFacts]) -> dict[int, Colour]:
+    return {index: colour for mask in reversed(masks) for index, colour in mask.palette.items()}
+
+
+def palette_colours(masks: Sequence[MaskFacts]) -> dict[Colour, int]:
+    found: dict[Colour, int] = {}
+    for mask in masks:
+        for index, colour in mask.palette.items():
+            found[colour] = found.get(colour, 0) + mask.counts.get(index, 0)
+    return found
+
+
+def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse palettes by which an index means different things, or white would be the background."""
+    indices: dict[Colour, set[int]] = {}
+    colours: dict[int, set[Colour]] = {}
+    for mask in masks:
+        for index, colour in mask.palette.items():
+            indices.setdefault(colour, set()).add(index)
+            colours.setdefault(index, set()).add(colour)
+
+    def propose() -> str:
+        return proposals.colours(palette_colours(masks), declared.flags)
+
+    if wrong := sorted(index for index, several in colours.items() if len(several) > 1):
+        shown = ", ".join(proposals.hexadecimal(colour) for colour in sorted(colours[wrong[0]])[:4])
+        raise DataError(
+            f"{where}: the masks' palettes differ: index {wrong[0]} is {shown} in different files; {propose()}",
+            "encoding",
+        )
+    if colours.get(0) == {WHITE} and set(indices) <= {BLACK, WHITE}:
+        text = "the palette is black and white and begins with white, so that index 0 would be what is drawn white"
+        raise DataError(f"{where}: {text}; {propose()}", "encoding")
