@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,46 +19,45 @@ from numpy.typing import NDArray
 from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.counting import confusion_matrix, count_pair, stack_counts
 from segstudy.counts.countset import TRUTH, CountSet, hash_labels
-from segstudy.data.core import IGNORE, Sample, read_grey
+from segstudy.data.core import IGNORE, Sample
+from segstudy.data.declared import MAX_CLASSES, Declared
+from segstudy.data.encoding import LEFT_OUT, OUTSIDE, Encoding, decide_pair
 from segstudy.data.quality.pairing import list_images
-from segstudy.data.readers.folder import MAX_CLASSES, MAX_GUESSED
+from segstudy.data.readers.cityscapes import refuse_train_ids
 from segstudy.data.splitting.groups import find_groups
+from segstudy.data.stored import MaskFacts, StoredMask, facts_of, read_mask
 from segstudy.errors import DataError, SpecError, listing
 from segstudy.progress import Progress
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
 
-ValueTable = NDArray[np.int64]
+Encodings = tuple[Encoding, Encoding]  # of true and of predicted masks
 Made = TypeVar("Made")
-JPEG = (".jpg", ".jpeg")
-LEFT_OUT, OUTSIDE = -1, -2  # what a mask's value means when it is no class
 ELSEWHERE = "unknown (masks from elsewhere)"  # of which split the masks are, and what chose the epoch of their network
 
 
 @dataclass(frozen=True)
-class _Meaning:
-    """What stored values 0-255 of two folders' masks mean: a class, ``LEFT_OUT`` or ``OUTSIDE``."""
-
-    num_classes: int
-    true: ValueTable
-    predicted: ValueTable
-
-
-@dataclass(frozen=True)
 class _Tally:
-    """Pixels of one pair of masks by stored values, ``table[i, j]`` of ``true[i]`` and ``predicted[j]``.
+    """What is kept of one pair of masks until all have been seen, for only then can be said what values mean.
 
-    What the values mean can be said only when all masks have been seen. ``counts`` were taken before that, with the
-    meaning that the pair's own values suggest: ``guess``, of ``true`` and of ``predicted``. Empty where nothing could be
-    counted.
+    ``pixels`` counts pixels by the stored values that occur, those of the truth and those of the prediction. ``counts``
+    were taken with the meaning that the pair's own values suggest, ``guess``; empty where nothing could be counted.
     """
 
     pair: Sample
-    true: ValueTable
-    predicted: ValueTable
-    table: Confusion
-    guess: tuple[ValueTable, ValueTable] = (np.empty(0, np.int64), np.empty(0, np.int64))
+    true: MaskFacts
+    predicted: MaskFacts
+    pixels: Confusion
+    guess: Encodings | None = None
     counts: Mapping[str, Counts] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Confusion:
+        """Pixels (256, 256) by stored value; none where values do not fit 8 bits."""
+        whole = np.zeros((256, 256), np.int64)
+        if self.pixels.size:
+            whole[np.ix_(sorted(self.true.values), sorted(self.predicted.values))] = self.pixels
+        return whole
 
 
 def score_masks(
@@ -70,12 +69,14 @@ def score_masks(
     rules: ScoringRules | None = None,
     groups: str | None = None,
     progress: Progress | None = None,
+    declared: Declared | None = None,
 ) -> CountSet:
     """Count every mask in ``predictions`` against the mask of the same name in ``truth``.
 
     Masks are scored at their own size, each pixel's value being its class; 255 and ``ignore_values`` in the truth are
     left out. For two classes, a folder whose masks hold 0 and 255 only is read as background and foreground, and so
-    are JPEG masks. But 255 in predictions is an error where the truth uses 255 for pixels to leave out.
+    are JPEG masks. But 255 in predictions is an error where the truth uses 255 for pixels to leave out. Masks of any
+    other values are an error that says what to declare.
 
     Parameters
     ----------
@@ -94,6 +95,9 @@ def score_masks(
         Pattern whose first bracket names an image's group in its name, when images of a group are no independent ones.
     progress
         Moved on by an image at a time.
+    declared
+        What the values of the true masks mean where they are no class indices. Predictions that hold nothing but class
+        indices are read as these, others as the truth is.
 
     Raises
     ------
@@ -110,27 +114,32 @@ def score_masks(
     pairs, rules = _pairs(predictions, truth), rules or ScoringRules()
     ids = tuple(pair.id for pair in pairs)
     grouped = find_groups(ids, groups, "--groups") if groups is not None else None
-    ignored = frozenset(ignore_values)
+    declared = replace(
+        declared or Declared(flags=True),
+        classes=None if classes is None else tuple(classes),
+        num_classes=given,
+        ignore_values=tuple(ignore_values),
+    )
     if progress is not None:
         progress.task("scoring", len(pairs))
-    tallies = _for_each(lambda pair: _tally(pair, given, ignored, rules), pairs, progress)
-    true, predicted = _values(tally.true for tally in tallies), _values(tally.predicted for tally in tallies)
-    count = given or _guess_classes(truth, true | predicted, ignored)
-    means = _meaning(pairs, true, predicted, count, ignored)
+    tallies = _for_each(lambda pair: _tally(pair, declared, rules), pairs, progress)
+    means = decide_pair(
+        [tally.true for tally in tallies], [tally.predicted for tally in tallies], declared, (truth, predictions)
+    )
+    refuse_train_ids((tally.table for tally in tallies), declared)
     _for_each(lambda tally: _check(tally, means), tallies)
-    counts = stack_counts(_for_each(lambda tally: _settled(tally, means, rules), tallies))
+    counts = stack_counts(_for_each(lambda tally: _settled(tally, means, declared, rules), tallies))
     hashes = counts.pop(TRUTH)
-    names = tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
-    left_out = tuple(int(value) for value in np.flatnonzero(means.true == LEFT_OUT))
+    true, _ = means
     about = EvaluationRecord(
         predictions=predictions.resolve().name,
         test_data=truth.resolve().name,
         split=ELSEWHERE,
         selected_on=ELSEWHERE,
         resolution="native",
-        classes=names,
+        classes=tuple(classes or true.classes or (f"class {k}" for k in range(true.num_classes))),
         scoring=rules.model_dump(),
-        ignore=left_out,
+        ignore=true.left_out,
     )
     return CountSet(predictions.name, counts, ids, about, grouped, hashes)
 
@@ -139,7 +148,9 @@ def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
     """Masks of the same name without suffix; one that is alone, or twice, is an error that names it."""
     found, true = list_images(predictions), list_images(truth)
     problems = [
-        f"{fault.file}: {fault.message}" for fault in (*found.faults, *true.faults) if fault.severity == "error"
+        f"{fault.file}: {fault.message}"
+        for fault in (*found.faults, *true.faults)
+        if fault.severity == "error" or fault.kind == "left-out"
     ]
     for what, other, ours, theirs in (
         ("predictions have no true mask", truth, found.images, true.images),
@@ -198,40 +209,36 @@ def _for_each(function: Callable[[Any], Made], items: Sequence[Any], progress: P
     return found
 
 
-def _tally(pair: Sample, given: int | None, ignored: frozenset[int], rules: ScoringRules) -> _Tally:
+def _tally(pair: Sample, declared: Declared, rules: ScoringRules) -> _Tally:
     """Read the two masks, and count what can be counted before all masks are known."""
-    truth, predicted = _masks(pair)
-    table = confusion_matrix(truth, predicted, 256, ignore=-1)
-    rows, columns = np.flatnonzero(table.any(axis=1)), np.flatnonzero(table.any(axis=0))
-    tally = _Tally(pair, rows, columns, table[np.ix_(rows, columns)])
+    truth, predicted = _masks(pair, declared)
+    pixels = np.empty((0, 0), np.int64)
+    if "deep" not in (truth.kind, predicted.kind):
+        every = confusion_matrix(truth.values, predicted.values, 256, ignore=-1)
+        pixels = every[np.ix_(every.any(axis=1), every.any(axis=0))]
+    tally = _Tally(pair, facts_of(truth), facts_of(predicted), pixels)
     try:
-        count = given or _guess_classes(pair.mask, _values([rows, columns]), ignored)
-        guess = _meaning([pair], _values([rows]), _values([columns]), count, ignored)
+        guess = decide_pair([tally.true], [tally.predicted], declared, (pair.mask, pair.image))
         _check(tally, guess)
+        return replace(tally, guess=guess, counts=_count(truth, predicted, guess, rules))
     except DataError:  # said once all masks are known, when it may turn out to be none
         return tally
-    return replace(tally, guess=_labels(tally, guess), counts=_count(truth, predicted, guess, rules))
 
 
-def _settled(tally: _Tally, means: _Meaning, rules: ScoringRules) -> dict[str, Counts]:
+def _settled(tally: _Tally, means: Encodings, declared: Declared, rules: ScoringRules) -> dict[str, Counts]:
     """Counts of a pair under what the values turned out to mean; it is read again only where the guess was wrong."""
-    if not tally.counts or not all(map(np.array_equal, tally.guess, _labels(tally, means))):
-        return _count(*_masks(tally.pair), means, rules)
+    pairs = zip(means, (tally.true, tally.predicted), tally.guess or means, strict=True)
+    if not tally.counts or not all(one.reads_alike(other, mask) for one, mask, other in pairs):
+        return _count(*_masks(tally.pair, declared), means, rules)
     nothing = np.full((1, 1), IGNORE, np.uint8)
-    widened = _counted(nothing, nothing, means.num_classes, rules)  # as many classes as there are, no pixel
+    widened = _counted(nothing, nothing, means[0].num_classes, rules)  # as many classes as there are, no pixel
     for name, counts in tally.counts.items():
         widened[name][tuple(map(slice, counts.shape))] = counts
     return widened
 
 
-def _labels(tally: _Tally, means: _Meaning) -> tuple[ValueTable, ValueTable]:
-    """What a pair's own values mean."""
-    return means.true[tally.true], means.predicted[tally.predicted]
-
-
-def _count(truth: Labels, predicted: Labels, means: _Meaning, rules: ScoringRules) -> dict[str, Counts]:
-    labels = [np.where(table < 0, IGNORE, table).astype(np.uint8) for table in (means.true, means.predicted)]
-    return _counted(labels[0][truth], labels[1][predicted], means.num_classes, rules)
+def _count(truth: StoredMask, predicted: StoredMask, means: Encodings, rules: ScoringRules) -> dict[str, Counts]:
+    return _counted(means[0].lenient(truth), means[1].lenient(predicted), means[0].num_classes, rules)
 
 
 def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:
@@ -239,88 +246,32 @@ def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringR
     return count_pair(truth, predicted, num_classes, rules) | {TRUTH: hash_labels(truth)}
 
 
-def _masks(pair: Sample) -> tuple[Labels, Labels]:
+def _masks(pair: Sample, declared: Declared) -> tuple[StoredMask, StoredMask]:
     """True and predicted mask as stored, of one size."""
-    truth, predicted = _read(pair.mask), _read(pair.image)
-    if truth.shape != predicted.shape:
+    truth = read_mask(pair.mask, declared.channel)
+    predicted = read_mask(pair.image, declared.channel, lenient=True)
+    if truth.values.shape != predicted.values.shape:
+        (height, width), (true_height, true_width) = predicted.values.shape, truth.values.shape
         raise DataError(
-            f"{pair.image}: is {predicted.shape[1]}x{predicted.shape[0]} but its true mask is "
-            f"{truth.shape[1]}x{truth.shape[0]}; save predictions at the masks' own size (nearest neighbour)"
+            f"{pair.image}: is {width}x{height} but its true mask is {true_width}x{true_height}; "
+            "save predictions at the masks' own size (nearest neighbour)"
         )
     return truth, predicted
 
 
-def _read(mask: Path) -> Labels:
-    """ValueTable as stored; JPEG, which alters them, can hold no more than black and white."""
-    if mask.suffix.lower() not in JPEG:
-        return read_grey(mask)
-    values = read_grey(mask, indices=False)
-    if values.size and 0 < values.max() <= 127:
-        raise DataError(
-            f"{mask}: JPEG alters values, so it can hold only black and white, but nothing here is above 127; "
-            "provide masks of class indices as PNG"
-        )
-    return np.where(values > 127, np.uint8(255), np.uint8(0))
-
-
-def _values(found: Iterable[ValueTable]) -> set[int]:
-    return {int(value) for values in found for value in values}
-
-
-def _guess_classes(folder: Path, values: set[int], ignored: frozenset[int]) -> int:
-    """Two for masks of 0 and 255 (or 0 and 1), else one more than the largest value that is not ignored."""
-    counted = values - ignored - {IGNORE}
-    if len(counted) > MAX_GUESSED:
-        raise DataError(
-            f"{folder}: masks and predictions hold {len(counted)} different values, too many to be taken for classes; "
-            "give the number of classes (--num-classes) or their names (--classes) if they are"
-        )
-    return max(2, max(counted, default=0) + 1)
-
-
-def _meaning(
-    pairs: Sequence[Sample], true: set[int], predicted: set[int], num_classes: int, ignored: frozenset[int]
-) -> _Meaning:
-    """What the values of all masks mean, said once for a folder; mask by mask, 255 could be now foreground, now ignored."""
-    left_out = ignored | {IGNORE}
-    true_means = _meaning_in([pair.mask for pair in pairs], true, num_classes, left_out, two_valued=not ignored)
-    void = 255 in true and true_means[255] == LEFT_OUT
-    predicted_means = _meaning_in(
-        [pair.image for pair in pairs], predicted, num_classes, frozenset(), two_valued=not void
-    )
-    return _Meaning(num_classes, true_means, predicted_means)
-
-
-def _meaning_in(
-    masks: Sequence[Path], values: set[int], num_classes: int, left_out: frozenset[int], two_valued: bool
-) -> ValueTable:
-    """What each value 0-255 means in one folder."""
-    means = np.full(256, OUTSIDE, np.int64)
-    jpeg = next((mask for mask in masks if mask.suffix.lower() in JPEG), None)
-    if jpeg and (num_classes > 2 or values - {0, 255}):
-        raise DataError(
-            f"{jpeg}: JPEG alters values, so it can hold only black and white, for two classes; provide all masks of "
-            f"{jpeg.parent} as PNG"
-        )
-    if jpeg or (two_valued and num_classes == 2 and 255 in values and values <= {0, 255}):
-        means[[0, 255]] = [0, 1]
-        return means
-    means[:num_classes] = np.arange(num_classes)
-    means[list(left_out)] = LEFT_OUT
-    return means
-
-
-def _check(tally: _Tally, means: _Meaning) -> None:
+def _check(tally: _Tally, means: Encodings) -> None:
     """Every value that is scored must be a class."""
-    rows, columns = means.true[tally.true], means.predicted[tally.predicted]
-    classes = f"0-{means.num_classes - 1}"
-    if wrong := tally.true[rows == OUTSIDE].tolist():
+    truth, predicted = means
+    rows = truth.value_table(tally.true.kind) if truth.by_table else np.zeros(256, np.int64)
+    columns = predicted.value_table(tally.predicted.kind) if predicted.by_table else np.zeros(256, np.int64)
+    classes = f"0-{truth.num_classes - 1}"
+    if wrong := np.flatnonzero((rows == OUTSIDE) & tally.table.any(axis=1)).tolist():
         raise DataError(
-            f"{tally.pair.mask}: values {listing(wrong)} lie outside the {means.num_classes} classes {classes}; "
+            f"{tally.pair.mask}: values {listing(wrong)} lie outside the {truth.num_classes} classes {classes}; "
             f"{_more(wrong)}, or ignore these values (--ignore; 255 always is)"
         )
     scored = tally.table[rows != LEFT_OUT].any(axis=0)
-    if wrong := tally.predicted[(columns == OUTSIDE) & scored].tolist():
+    if wrong := np.flatnonzero((columns == OUTSIDE) & scored).tolist():
         raise DataError(
             f"{tally.pair.image}: predicts {listing(wrong)} on pixels that are scored; the classes are {classes}; "
             f"predict one of them for every pixel{'' if max(wrong) == IGNORE else f', or {_more(wrong)}'}"

@@ -13,6 +13,7 @@ from segstudy import score
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, write_counts
 from segstudy.data.encoding import read_grey
+from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, SpecError
 from segstudy.files import read_arrays
 from segstudy.schema import ScoringRules
@@ -106,11 +107,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the masks in the order in which they are read."""
     names: list[str] = []
 
-    def reading(path: Path, **options: bool) -> np.ndarray:
+    def reading(path: Path, *rest: object, **options: object) -> StoredMask:
         names.append(f"{path.parent.name}/{path.name}")
-        return read_grey(path, **options)
+        return read_mask(path, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(score, "read_grey", reading)
+    monkeypatch.setattr(score, "read_mask", reading)
     return names
 
 
@@ -298,7 +299,9 @@ def test_255_in_predictions_is_an_error_where_the_truth_is_scored(folders: Folde
 def test_255_besides_indices_is_no_foreground_in_predictions(folders: Folders) -> None:
     folders.add("a", [[0, 255]], [[0, 255]])
     folders.add("b", [[0, 255]], [[0, 1]])
-    with pytest.raises(DataError, match=r"a\.png: predicts 255 on pixels that are scored"):
+    with pytest.raises(
+        DataError, match=r"predictions: some masks hold 0 and 1, others 0 and 255, .*0=background,1=fore"
+    ):
         folders.score()
 
 
@@ -319,10 +322,8 @@ def test_jpeg_masks_are_black_and_white(folders: Folders, mode: str) -> None:
 
 @pytest.mark.parametrize("options", [{"num_classes": 3}, {}])
 def test_jpeg_cannot_hold_indices(folders: Folders, options: dict[str, int]) -> None:
-    folders.add("a", [[0, 2] * 8] * 16, [[0, 0] * 8] * 16, (".png", ".jpeg"))
-    with pytest.raises(
-        DataError, match=r"a\.jpeg: JPEG alters values, .* for two classes; provide all masks of .* PNG"
-    ):
+    folders.add("a", [[0, 1] * 8] * 16, [[0, 2] * 8] * 16, (".png", ".jpeg"))
+    with pytest.raises(DataError, match=r"a\.jpeg: JPEG alters values, .* provide .* as PNG"):
         folders.score(**options)
 
 
@@ -432,7 +433,9 @@ def test_ignored_values_must_be_possible(example: Folders, value: int) -> None:
 
 def test_grey_levels_are_not_taken_for_classes(folders: Folders) -> None:
     folders.add("a", [[0, 1] * 50], [list(range(100))])  # probabilities, say
-    with pytest.raises(DataError, match="hold 100 different values, too many to be taken for classes; give the number"):
+    with pytest.raises(
+        DataError, match="hold 100 different values up to 99, too many to be taken for classes; give `--num"
+    ):
         folders.score()
     assert folders.score(num_classes=100).confusion.shape == (1, 100, 100)
 
@@ -440,14 +443,17 @@ def test_grey_levels_are_not_taken_for_classes(folders: Folders) -> None:
 def test_unreadable_and_coloured_masks_are_named(example: Folders) -> None:
     (example.truth / "a.png").write_bytes(b"no image")
     save(example.predictions / "b.png", np.array([[[255, 0, 0]] * 4], np.uint8))
+    with pytest.raises(DataError, match=r"truth.a\.png: not an image that Pillow can read"):
+        example.score()
+    save(example.truth / "a.png", np.array([[0, 0], [1, 255]], np.uint8))
     with pytest.raises(
-        DataError, match=r"truth.a\.png: not an image that Pillow can read[^\n]*\n.*b\.png: the mask is coloured"
+        DataError, match=r"b\.png: the mask is coloured \(1 colours\); .*--colours '#ff0000=background'"
     ):
         example.score()
 
 
 def test_many_problems_are_counted(folders: Folders) -> None:
     for k in range(13):
-        folders.add(f"m{k:02}", [[0, 7]], [[0, 1]])
-    with pytest.raises(DataError, match=r"m00\.png: values 7 [^~]*m09\.png[^\n]*\n\.\.\. and 3 more$"):
+        folders.add(f"m{k:02}", [[0, 3]], [[0, 1]])
+    with pytest.raises(DataError, match=r"m00\.png: values 3 [^~]*m09\.png[^\n]*\n\.\.\. and 3 more$"):
         folders.score(num_classes=2)

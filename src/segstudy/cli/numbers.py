@@ -22,6 +22,22 @@ def score(
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
     ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' leaves out)."
+        ),
+    ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="With --values: take others as the nearest of them.")
+    ] = False,
+    colours: Annotated[
+        str | None, typer.Option(help="Class of each colour of the true masks: '#000000=background,#ff0000=car'.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Two classes: foreground is above this value.", min=0)] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="Channel that holds the mask: grey, red, green, blue or alpha.")
+    ] = None,
     as_: Annotated[
         list[str] | None,
         typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
@@ -44,6 +60,7 @@ def score(
     """Score masks from any framework against true masks; no network, no study."""
     from segstudy.conventions import chosen
     from segstudy.counts.countset import write_counts
+    from segstudy.data.declared import declared_by_flags
     from segstudy.files import write_text
     from segstudy.progress import showing
     from segstudy.score import score_masks
@@ -54,9 +71,10 @@ def score(
         if path is not None and path.suffix != suffix:  # a slip might name a mask, which would be written over
             raise SpecError(f"{option} {path}: name a file that ends in {suffix}")
     rules = _rules(boundary_px)
+    declared = declared_by_flags(values, nearest, colours, threshold, channel)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
-        scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress)
+        scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared)
     if counts is not None:
         write_counts(counts, scored)
     if out is not None:

@@ -14,13 +14,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from segstudy.arrays import Labels
 from segstudy.data.quality.faults import Fault
 from segstudy.errors import DataError, listing
 
 IGNORE = 255
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+IMAGE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".gif",
+    ".jfif",
+    ".pgm",
+    ".ppm",
+    ".pbm",
+    ".pnm",
+)
 TURN = Image.Transpose
 UNTURN = {  # what undoes each EXIF orientation once it was applied
     2: TURN.FLIP_LEFT_RIGHT,
@@ -196,7 +211,7 @@ def _bits(image: Image.Image) -> int:
     """Bits of a channel as stored, of an image that is opened and not yet decoded; Pillow widens or cuts them to 8."""
     if image.format == "TIFF":
         return int(max(getattr(image, "tag_v2", {}).get(258, (8,))))
-    if image.format == "PNG" and image.tile:
+    if isinstance(image, PngImageFile) and image.tile:
         depth = str(image.tile[0].args).partition(";")[2].strip("BLN'(),")  # a raw mode such as "L;2" or "RGB;16B"
         return int(depth) if depth.isdigit() else 8
     return 8

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from segstudy.arrays import Labels
 from segstudy.data import proposals
 from segstudy.data.core import IGNORE
-from segstudy.data.stored import StoredMask
-from segstudy.errors import DataError, listing
+from segstudy.data.stored import CHANNELS, StoredMask
+from segstudy.errors import DataError, SpecError, listing
 
 MAX_CLASSES = 255
 MIDDLE = 127
@@ -73,6 +73,53 @@ class Declared:
         return given[0] if given else None
 
 
+def declared_by_flags(
+    values: str | None, nearest: bool, colours: str | None, threshold: float | None, channel: str | None
+) -> Declared:
+    """What flags of the command line say: ``0=background,128=disc`` for values, ``#ff0000=car`` for colours.
+
+    Raises
+    ------
+    SpecError
+        For what cannot be read, and for two flags that both say what values mean.
+
+    """
+    if channel is not None and channel not in CHANNELS:
+        raise SpecError(f"--channel {channel}: must be {listing(CHANNELS)}")
+    if nearest and values is None:
+        raise SpecError("--nearest goes with --values; give both, or neither")
+    if sum(flag is not None for flag in (values, colours, threshold)) > 1:
+        raise SpecError("--values, --colours and --threshold each say what mask values mean; give one of them")
+    by_value: dict[float, str] = {}
+    for key, name in _entries(values, "--values").items():
+        try:
+            by_value[float(key)] = name
+        except ValueError:
+            raise SpecError(f"--values: '{key}' is no number; write value=class, commas between") from None
+    by_colour = _entries(colours, "--colours")
+    return Declared(
+        values=by_value or None,
+        nearest=nearest,
+        colours=by_colour or None,
+        threshold=threshold,
+        channel=channel,
+        flags=True,
+    )
+
+
+def _entries(text: str | None, flag: str) -> dict[str, str]:
+    """The pairs of ``key=name,key=name``."""
+    found: dict[str, str] = {}
+    for part in [] if text is None else text.split(","):
+        key, sign, name = (each.strip() for each in part.partition("="))
+        if not (key and sign and name):
+            raise SpecError(f"{flag}: '{part.strip()}' is no pair; write value=class, commas between")
+        if key in found:
+            raise SpecError(f"{flag}: {key} is given twice; keep one")
+        found[key] = name
+    return found
+
+
 def table_of(declared: Declared) -> tuple[tuple[str, ...], dict[float, int]]:
     """Names of the classes, and the label of each value or colour that ``values`` or ``colours`` names."""
     given = declared.values if declared.means == "values" else declared.colours
@@ -103,7 +150,8 @@ def above(values: NDArray[np.generic], threshold: float, path: Path, advice: str
             f"{path}: no pixel is above {threshold:g} although values reach {values.max():g}; {advice}",
             "outside-classes",
         )
-    return np.greater(values, threshold).astype(np.uint8)
+    labels: Labels = np.greater(values, threshold).astype(np.uint8)
+    return labels
 
 
 def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float, int]) -> Labels:
@@ -112,7 +160,7 @@ def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float
     keys = np.array(sorted(table), np.float64)
     results = np.array([table[key] for key in keys], np.uint8)
     if declared.nearest:
-        return results[np.searchsorted((keys[1:] + keys[:-1]) / 2, values)]
+        return np.asarray(results[np.searchsorted((keys[1:] + keys[:-1]) / 2, values)])
     if wrong := sorted(value for value in stored.counts if value not in table):
         raise DataError(
             f"{stored.path}: values {listing(f'{v:g}' for v in wrong)} stand in the mask but not under 'values' "
@@ -120,7 +168,7 @@ def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float
             f"{proposals.option('nearest', True, declared.flags)} if they are traces of JPEG",
             "outside-classes",
         )
-    return results[np.searchsorted(keys, values)]
+    return np.asarray(results[np.searchsorted(keys, values)])
 
 
 def labels_by_colour(stored: StoredMask, table: Mapping[float, int]) -> Labels:

@@ -24,7 +24,6 @@ from segstudy.data.stored import COLOUR_TRACES, Colour, MaskFacts, StoredMask, f
 from segstudy.data.undeclared import (
     added,
     guess_number,
-    is_sparse,
     joint_palette,
     palette_colours,
     refuse_levels,
@@ -44,15 +43,17 @@ class Encoding:
 
     ``how`` is ``indices``, ``two-valued`` (0 and 255), ``values``, ``colours`` or ``threshold``; ``classes`` are the names
     that a declaration gives, else empty. ``palette`` holds what each index looks like in the masks that were looked at.
+    ``void`` says that indices of 255 are left out, as in true masks.
     """
 
     how: str
     num_classes: int
     classes: tuple[str, ...] = ()
-    declared: Declared = Declared()
+    declared: Declared = field(default_factory=Declared)
     table: Mapping[float, int] = field(default_factory=dict)
     palette: Mapping[int, Colour] = field(default_factory=dict)
     saw_255: bool = True
+    void: bool = True
 
     def labels_of(self, sample: Sample) -> Labels:
         """Labels of a sample's mask; a mask that does not fit is a :class:`DataError` that names it."""
@@ -60,12 +61,12 @@ class Encoding:
 
     def labels(self, stored: StoredMask) -> Labels:
         """Labels of a mask that is read already."""
-        if self.how in ("indices", "two-valued"):
+        if self.by_table:
             self.check(facts_of(stored))
             table = self.value_table(stored.kind)
             if wrong := [int(v) for v in stored.counts if table[int(v)] == OUTSIDE]:
                 raise self._outside(stored.path, wrong)
-            return np.where(table < 0, IGNORE, table).astype(np.uint8)[stored.values]
+            return self._looked_up(stored)
         if self.how == "colours":
             return labels_by_colour(stored, self.table)
         if stored.alpha_varies or stored.kind == "colour":
@@ -74,6 +75,34 @@ class Encoding:
             return labels_by_value(stored, self.declared, self.table)
         assert self.declared.threshold is not None
         return above(stored.brightness, self.declared.threshold, stored.path)
+
+    @property
+    def by_table(self) -> bool:
+        """Whether each stored value 0-255 means one thing, which :meth:`value_table` tells."""
+        return self.how in ("indices", "two-valued")
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Stored values that are left out."""
+        if self.by_table:
+            return tuple(int(value) for value in np.flatnonzero(self.value_table("grey") == LEFT_OUT))
+        return tuple(int(value) for value, label in self.table.items() if label == IGNORE and self.how == "values")
+
+    def reads_alike(self, other: Encoding, mask: MaskFacts) -> bool:
+        """Whether both give a mask of these values the same labels."""
+        if not (self.by_table and other.by_table):
+            return self.how == other.how and self.table == other.table
+        values = sorted(mask.values)
+        return np.array_equal(self.value_table(mask.kind)[values], other.value_table(mask.kind)[values])
+
+    def lenient(self, stored: StoredMask) -> Labels:
+        """Labels of a mask, 255 where a value is no class, of which the caller makes sure that it does not matter."""
+        return self._looked_up(stored) if self.by_table else self.labels(stored)
+
+    def _looked_up(self, stored: StoredMask) -> Labels:
+        table = self.value_table(stored.kind)
+        labels: Labels = np.where(table < 0, IGNORE, table).astype(np.uint8)[stored.values]
+        return labels
 
     def value_table(self, kind: str) -> Table:
         """What each value 0-255 of a mask of ``kind`` means: a class, ``LEFT_OUT`` or ``OUTSIDE``."""
@@ -84,7 +113,7 @@ class Encoding:
                 means[1] = 1
             return means
         means[: self.num_classes] = np.arange(self.num_classes)
-        means[[IGNORE, *self.declared.ignore_values]] = LEFT_OUT
+        means[[*([IGNORE] if self.void else []), *self.declared.ignore_values]] = LEFT_OUT
         return means
 
     def check(self, mask: MaskFacts) -> None:
@@ -190,7 +219,7 @@ def decide_pair(
         if _fits(predicted, encoding):
             return encoding, encoding
         plain = Declared(num_classes=encoding.num_classes, channel=declared.channel, flags=declared.flags)
-        return encoding, decide(predicted, plain, where[1])
+        return encoding, replace(decide(predicted, plain, where[1]), void=False)
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
@@ -199,7 +228,7 @@ def decide_pair(
     truth = decide(true, declared, where[0])
     void = truth.how == "indices" and any(IGNORE in mask.values for mask in true)
     plain = replace(declared, ignore_values=())
-    return truth, decide(predicted, plain, where[1], two_valued=not void)
+    return truth, replace(decide(predicted, plain, where[1], two_valued=not void), void=False)
 
 
 def _number_of_both(
@@ -210,16 +239,11 @@ def _number_of_both(
     values = {value for mask in guessed for value in mask.values}
     if values <= {0, 1, 255}:
         return 2
-    counts = added([mask for mask in true if not mask.jpeg])
     left_out = {*declared.ignore_values, IGNORE}
-    own = {int(value) for value in counts}
-    if own - left_out - {0, 1} or not counts:
-        refuse_levels(own, counts, None, declared, where[0])
     for masks, place in ((true, where[0]), (predicted, where[1])):
         own = {value for mask in masks if not mask.jpeg for value in mask.values}
-        both = own | (values - left_out)
-        if is_sparse(both - left_out) and own - {0, 1}:
-            refuse_levels(own, added(masks), None, declared, place, both)
+        if own - {0, 1, 255}:
+            refuse_levels(own, added(masks), None, declared, place, values)
     return max(2, max(values - left_out, default=0) + 1)
 
 
@@ -272,8 +296,8 @@ def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:
     first = next(mask for mask in masks if mask.jpeg)
     if declared.number not in (None, 2):
         raise DataError(
-            f"{first.path}: JPEG alters values, so it cannot hold the indices of {declared.number} classes; "
-            "provide the masks as PNG",
+            f"{first.path}: JPEG alters values, so it can hold only black and white, for two classes, and not the indices "
+            f"of {declared.number}; provide all masks of {first.path.parent} as PNG",
             "encoding",
         )
     for mask in masks:

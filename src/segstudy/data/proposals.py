@@ -33,7 +33,11 @@ def option(key: str, value: object, flags: bool) -> str:
 
 def names(number: int) -> list[str]:
     """Names for classes that are not known."""
-    return ["background", "foreground"] if number == 2 else ["background", *(f"class_{k}" for k in range(1, number))]
+    return (
+        ["background", "foreground"][:number]
+        if number <= 2
+        else ["background", *(f"class_{k}" for k in range(1, number))]
+    )
 
 
 def values_option(levels: list[float], flags: bool) -> str:
@@ -70,7 +74,7 @@ def find_levels(counts: Mapping[float, int]) -> list[float]:
     """
     rest = dict(counts)
     total = sum(counts.values())
-    found = []
+    found: list[float] = []
     while rest and len(found) < MAX_LEVELS:
         level = max(rest, key=lambda value: (rest[value], -value))
         near = [value for value in rest if abs(value - level) <= REACH]

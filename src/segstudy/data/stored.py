@@ -73,7 +73,8 @@ class StoredMask:
     def brightness(self) -> NDArray[Any]:
         """What the mask looks like in grey, 0 to 255; of ``deep`` masks the values themselves."""
         if self.palette is not None:
-            return luminance(self.palette)[self.values]
+            bright: Bytes = luminance(self.palette)[self.values]
+            return bright
         return self.values * np.uint8(self.step) if self.step > 1 else self.values
 
     @property
@@ -99,7 +100,8 @@ class StoredMask:
         if self.rgb is not None:
             return self.rgb
         if self.palette is not None:
-            return self.palette[self.values]
+            rgb: Bytes = self.palette[self.values]
+            return rgb
         if self.kind == "deep":
             raise DataError(f"{self.path}: has more than 8 bits a channel, and so no colours", "16-bit")
         return np.repeat(self.brightness[..., None], 3, axis=2)
@@ -145,10 +147,12 @@ class MaskFacts:
         return {int(value) for value in self.counts}
 
 
-def read_mask(path: Path, channel: str | None = None) -> StoredMask:
-    """Read a mask, or the one channel of it that is declared to hold it."""
+def read_mask(path: Path, channel: str | None = None, *, lenient: bool = False) -> StoredMask:
+    """Read a mask, or the one channel of it that is declared to hold it; ``lenient`` where it may have but one."""
     stored = read_stored(path)
-    return stored.only(channel) if channel else stored
+    if channel is None or (lenient and stored.rgb is None):
+        return stored
+    return stored.only(channel)
 
 
 def facts_of(stored: StoredMask) -> MaskFacts:
@@ -215,8 +219,7 @@ def luminance(rgb: Bytes) -> Bytes:
 
 def _packed(rgb: Bytes) -> NDArray[np.uint32]:
     wide = rgb.astype(np.uint32)
-    packed: NDArray[np.uint32] = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    return packed
+    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.uint32)
 
 
 def _colour(row: Bytes) -> Colour:

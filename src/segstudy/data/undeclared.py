@@ -18,9 +18,12 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
     """Refuse masks that hold no single small number at each pixel: colours, 16 bits, transparency."""
     for mask in masks:
         if mask.kind == "colour":
+            every: dict[Colour, int] = {}
+            for each in masks:
+                every |= each.colours or {}
             raise DataError(
                 f"{mask.path}: the mask is coloured ({len(mask.colours or {})} colours); "
-                f"{proposals.colours(mask.colours or {}, declared.flags, jpeg=mask.jpeg)}",
+                f"{proposals.colours(every, declared.flags, jpeg=mask.jpeg)}",
                 "coloured-mask",
             )
         if mask.kind == "deep":
@@ -61,6 +64,7 @@ def refuse_levels(
     """Refuse values that look like grey levels rather than class indices."""
     left_out = {*declared.ignore_values, IGNORE}
     indices = values - left_out
+    give = f"give {proposals.option('num_classes', max(indices, default=0) + 1, declared.flags)}"
     if number is not None:
         outside = {value for value in indices if value >= number}
         if not outside or not proposals.looks_like_levels(values, number):
@@ -69,15 +73,15 @@ def refuse_levels(
     elif len(indices) > MAX_GUESSED:
         what = (
             f"the masks hold {len(indices)} different values up to {max(indices)}, too many to be taken for classes; "
-            "give classes or num_classes if they are"
+            f"{give} if they are"
         )
-    elif is_sparse((known or values) - left_out) or (known is None and _is_pair(values)):
+    elif is_sparse((known or values) - left_out):
         what = (
             f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
-            "nowhere"
-            if is_sparse(indices)
-            else f"the masks hold just the values {listing(sorted(values))}"
-        ) + f"; if they are class indices, give {proposals.option('num_classes', max(indices) + 1, declared.flags)}"
+            f"nowhere; if they are class indices, {give}"
+        )
+    elif _is_pair(known or values):
+        what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
         return
     raise DataError(f"{where}: {what}. Else {proposals.levels(counts, declared.flags)}", "encoding")
@@ -103,10 +107,12 @@ def added(masks: Sequence[MaskFacts]) -> dict[float, int]:
 
 
 def joint_palette(masks: Sequence[MaskFacts]) -> dict[int, Colour]:
+    """Colour of each index that occurs."""
     return {index: colour for mask in reversed(masks) for index, colour in mask.palette.items()}
 
 
 def palette_colours(masks: Sequence[MaskFacts]) -> dict[Colour, int]:
+    """Pixels of each colour that the masks' palettes show."""
     found: dict[Colour, int] = {}
     for mask in masks:
         for index, colour in mask.palette.items():

@@ -23,6 +23,7 @@ KINDS = {
     "annotation": "the annotation is malformed",
     "image-without-mask": "an image has no mask",
     "mask-without-image": "a mask has no image",
+    "left-out": "files that are not read",
     "same-name": "two files have one name but for the suffix",
     "case": "two names differ only in upper and lower case",
     "size-mismatch": "image and mask have different sizes",

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault, refuse
-from segstudy.errors import DataError
+from segstudy.errors import DataError, listing
 
+WORDS = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".log", ".db", ".ini", ".m", ".py")
 Files = Mapping[str, Path]
 
 
@@ -25,10 +26,11 @@ class Listing:
 
 
 def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
-    """List the files directly in ``folder``, sorted by name.
+    """List the files in ``folder`` and its sub-folders, sorted by name; keys are paths below it without suffix.
 
-    Of two images with one stem the first is taken and the second is a fault, said to be of ``split`` and of the sample
-    whose id is ``prefix`` and the stem.
+    Of two images with one key the first is taken and the second is a fault, said to be of ``split`` and of the sample
+    whose id is ``prefix`` and the key. Files of other suffixes are one fault together, a warning, unless their suffix
+    says that they hold words.
 
     Raises
     ------
@@ -36,34 +38,44 @@ def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
         If the folder is missing, cannot be listed, or holds no image.
 
     """
+    images: dict[str, Path] = {}
+    unread: dict[str, Path] = {}
+    faults = []
+    folded: dict[str, Path] = {}
+    for path in _files(folder):
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            unread[key] = path
+        elif key in images:
+            text = f"differs from '{images[key].name}' only in its suffix; keep one of the two"
+            faults.append(Fault("same-name", text, path, split, prefix + key))
+        else:
+            images[key] = path
+            if (twin := folded.setdefault(key.casefold(), path)) is not path:
+                text = (
+                    f"differs from '{twin.name}' only in upper and lower case, so one overwrites the other on Windows "
+                )
+                faults.append(Fault("case", text + "and macOS; rename one", path, split, prefix + key, "warning"))
+    if left := [path.name for path in unread.values() if path.suffix.lower() not in WORDS]:
+        text = f"{len(left)} files are left out, as their suffix is not read: {listing(left, 3)}"
+        faults.append(Fault("left-out", f"{text}; convert them or move them away", folder, split, severity="warning"))
+    if not images:
+        also = f"; it holds {listing(left, 3)}" if left else ""
+        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}){also}")
+    return Listing(images, unread, tuple(faults))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files in a folder, then those in its sub-folders, each sorted by name; hidden ones are left out."""
     try:
         paths = sorted(folder.iterdir(), key=lambda path: path.name)  # paths sort without case on Windows
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder}: no such folder") from None
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
-    images: dict[str, Path] = {}
-    unread: dict[str, Path] = {}
-    faults = []
-    folded: dict[str, Path] = {}
-    for path in paths:
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            unread[path.stem] = path
-        elif path.stem in images:
-            text = f"differs from '{images[path.stem].name}' only in its suffix; keep one of the two"
-            faults.append(Fault("same-name", text, path, split, prefix + path.stem))
-        else:
-            images[path.stem] = path
-            if (twin := folded.setdefault(path.stem.casefold(), path)) is not path:
-                text = (
-                    f"differs from '{twin.name}' only in upper and lower case, so one overwrites the other on Windows "
-                )
-                faults.append(Fault("case", text + "and macOS; rename one", path, split, prefix + path.stem, "warning"))
-    if not images:
-        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return Listing(images, unread, tuple(faults))
+    shown = [path for path in paths if not path.name.startswith((".", "__MACOSX"))]
+    below = [path for path in shown if path.is_dir() and not path.is_symlink()]
+    return [path for path in shown if path not in below] + [file for path in below for file in _files(path)]
 
 
 def match_by_stem(

@@ -7,14 +7,17 @@ The splits are the folders ``train`` and ``val``, and ``test`` if its masks are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from segstudy.arrays import Labels
+from segstudy.data import proposals
 from segstudy.data.core import IGNORE, Dataset, Sample
+from segstudy.data.declared import Declared
 from segstudy.data.encoding import read_grey
 from segstudy.data.quality.faults import Fault, fault_of, refuse
 from segstudy.data.quality.pairing import Listing, lone_files
@@ -135,6 +138,41 @@ def labels_from_train_ids(sample: Sample) -> Labels:
             "outside-classes",
         )
     return values
+
+
+def refuse_train_ids(tables: Iterable[NDArray[np.int64]], declared: Declared) -> None:
+    """Refuse to score Cityscapes train ids against label ids, or the other way round, by pixels (256, 256) of each image.
+
+    Raises
+    ------
+    DataError
+        If one side holds label ids, the other train ids, and they agree once the ones are turned into the others.
+
+    """
+    if declared.means is not None:
+        return
+    kinds = "label ids", "train ids"
+    table = np.zeros((256, 256), np.int64)
+    for each in tables:
+        table += each
+    for side, kind, by_ids in (("true masks", "predictions", table), ("predictions", "true masks", table.T)):
+        ids, train_ids = np.flatnonzero(by_ids.any(axis=1)), np.flatnonzero(by_ids.any(axis=0))
+        own = set(ids.tolist()) - {IGNORE}
+        if not (own and max(own) < NUM_LABEL_IDS and max(own) >= len(TABLE)):
+            continue
+        if not set(train_ids.tolist()) - {IGNORE} <= set(range(len(TABLE))):
+            continue
+        turned = sum(int(by_ids[label_id, train_id]) for train_id, (_, _, label_id) in enumerate(TABLE))
+        as_they_are, scored = int(np.trace(by_ids)), int(by_ids[:, : len(TABLE)].sum())
+        if turned > 0.3 * scored and turned > 2 * as_they_are:
+            values = {str(label_id): name for name, _, label_id in TABLE}
+            rest = {str(label_id): "ignore" for label_id in sorted(own - {row[2] for row in TABLE})}
+            advice = proposals.option("values", values | rest, flags=True)
+            raise DataError(
+                f"the {side} hold Cityscapes {kinds[0]} and the {kind} {kinds[1]}: {turned:,} pixels agree once {kinds[0]} "
+                f"are turned into {kinds[1]}, {as_they_are:,} as they are; turn both into the same ids"
+                + (f", or write {advice}" if side == "true masks" else "")
+            )
 
 
 def _find_files(root: Path) -> tuple[Listing, Listing, Listing]:

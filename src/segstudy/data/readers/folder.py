@@ -340,7 +340,7 @@ def _palette(masks: Sequence[Path], encoding: Encoding) -> tuple[tuple[int, int,
     """The palette of the first mask that can be read, where it has one for class indices; else the default."""
     default = default_palette(encoding.num_classes)
     if encoding.how == "colours":
-        first = {label: int(code) for code, label in reversed(encoding.table.items())}
+        first = {label: int(code) for code, label in reversed(list(encoding.table.items()))}
         return tuple((first[k] >> 16, first[k] >> 8 & 255, first[k] & 255) for k in range(encoding.num_classes))
     flat = None
     if encoding.how == "indices":
