@@ -50,4 +50,13 @@ def listing(items: Iterable[object], limit: int = 8) -> str:
     """Join ``items`` with commas, naming at most ``limit`` of them and counting the rest."""
     texts = [str(item) for item in items]
     more = len(texts) - limit
-    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(texts[:limit]) + (f" {and_more(more)}" if more > 0 else "")
+
+
+def and_more(number: int) -> str:
+    """How many of a list are not shown.
+
+    >>> and_more(1200)
+    'and 1,200 more'
+    """
+    return f"and {number:,} more"

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from segstudy.data.core import Dataset
-from segstudy.data.quality.faults import refuse
+from segstudy.data.quality.faults import grouped, refuse
 from segstudy.data.readers import READERS
 from segstudy.errors import DataError, SegstudyError, StoreError, listing
 from segstudy.files import write_text
 
+MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a folder is not understood
 TEMPLATE = """\
 # A segstudy study: which of these choices makes the segmentation better, by how much?
 # Found in {root}: {found}
-# segstudy check {file}     finds everything that is wrong with the file and the data
+{doubts}# segstudy check {file}     finds everything that is wrong with the file and the data
 # segstudy run {file}       does what is missing and writes the report; call it again after any interruption
 name: {name}
 # held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
@@ -60,8 +61,10 @@ def write_study_file(root: Path, file: Path) -> None:
     found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
     options = f", num_classes: {len(dataset.classes)}" if reader == "folder" else ""
     hint = FOLDER_HINT if reader == "folder" else ""
+    doubts = [*dataset.notes, *grouped(dataset.faults, root)]
+    said = "".join(f"# {line}\n" for doubt in doubts for line in doubt.splitlines())
     text = TEMPLATE.format(
-        root=_quoted(root), found=found, file=file, name=name, reader=reader, options=options, hint=hint
+        root=_quoted(root), found=found, doubts=said, file=file, name=name, reader=reader, options=options, hint=hint
     )
     write_text(file, text)
 
@@ -80,7 +83,9 @@ def _recognise(root: Path) -> tuple[str, Dataset]:
         one = READERS.find(reader)
         try:
             dataset = one.read("data", root, one.options())
-            refuse(str(root), dataset.faults)
+            errors = [fault for fault in dataset.faults if fault.severity == "error"]
+            if len(errors) > MAX_FAULTY * len(dataset.samples("all")):
+                refuse(str(root), errors)
             return reader, dataset
         except SegstudyError as error:
             reasons.append(f"as {reader}: {error}")

@@ -5,10 +5,8 @@ Array letters: ``n`` image, ``c`` class.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +24,8 @@ from segstudy.data.quality.pairing import list_images
 from segstudy.data.readers.cityscapes import refuse_train_ids
 from segstudy.data.splitting.groups import find_groups
 from segstudy.data.stored import MaskFacts, StoredMask, facts_of, read_mask
-from segstudy.errors import DataError, SpecError, listing
+from segstudy.data.threads import over_threads
+from segstudy.errors import DataError, SpecError, and_more, listing
 from segstudy.progress import Progress
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
@@ -194,17 +193,16 @@ def _for_each(function: Callable[[Any], Made], items: Sequence[Any], progress: P
             return error
 
     found, problems = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each holds a pair of masks and what is made of it
-        for made in pool.map(one, items):
-            if isinstance(made, DataError):
-                problems.append(str(made))
-            else:
-                found.append(made)
-            if progress is not None:
-                progress.advance()
+    for made in over_threads(one, items):  # each thread holds a pair of masks and what is made of it
+        if isinstance(made, DataError):
+            problems.append(str(made))
+        else:
+            found.append(made)
+        if progress is not None:
+            progress.advance()
     if problems:
         raise DataError(
-            "\n".join(problems[:10]) + (f"\n... and {len(problems) - 10} more" if len(problems) > 10 else "")
+            "\n".join(problems[:10]) + (f"\n... {and_more(len(problems) - 10)}" if len(problems) > 10 else "")
         )
     return found
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +12,9 @@ from segstudy.data.quality.card import Seen, Tally
 from segstudy.data.quality.duplicates import DuplicatePair, find_duplicates
 from segstudy.data.quality.faults import Fault, Severity
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
+from segstudy.data.quality.plausible import doubts_of_dataset
 from segstudy.data.splitting.splits import groups_across_splits
+from segstudy.data.threads import over_threads
 from segstudy.errors import SegstudyError
 from segstudy.launch.pending import find_problems
 from segstudy.launch.workshop import Workshop
@@ -106,6 +106,7 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         faults = _examine(dataset, workshop.progress, tally.add)
         pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
         faults += _repeated_images(pairs, tally) + _divided_groups(divided)
+        faults += doubts_of_dataset(dataset, roles.train, tally.seen)
         findings += [DatasetFault(name, fault) for fault in faults]
         inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
     listing_faults = [DatasetFault(name, Fault("dataset", message)) for message, name in unlisted.items()]
@@ -144,11 +145,7 @@ def _looks(dataset: Dataset, progress: Progress) -> Iterator[SampleReport]:
         progress.advance()
         return look
 
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        yield from pool.map(one, placed)
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interruption does not wait for the rest of the images
+    yield from over_threads(one, placed)
 
 
 def _repeated_images(pairs: Sequence[DuplicatePair], tally: Tally) -> list[Fault]:

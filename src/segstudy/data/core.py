@@ -132,15 +132,24 @@ def divide(samples: Sequence[Sample], fraction: float, seed: int) -> Parts:
 
 
 def assign_roles(
-    dataset: Dataset, protocol: str, report: str | None, set_aside: Callable[[Sequence[Sample]], Parts]
+    dataset: Dataset,
+    protocol: str,
+    report: str | None,
+    set_aside: Callable[[Sequence[Sample]], Parts],
+    trains: bool = True,
 ) -> tuple[Dataset, Roles]:
     """Say who trains, who chooses the epoch and who is reported, carving a ``holdout`` from train where needed.
 
     Under ``paper`` the reported split also chooses the epoch, as the review did. Under ``held-out`` the epoch is
     chosen on the dataset's own ``holdout`` (a split file may have one) or ``val``, whichever is not the reported split,
-    else on a ``holdout`` of what ``set_aside`` takes from ``train``, the same for every run.
+    else on a ``holdout`` of what ``set_aside`` takes from ``train``, the same for every run. A dataset on which nothing
+    ``trains``, a mere target of cross-evaluations, needs no ``train``; its roles of training and choosing are empty.
     """
     reported = report or next((name for name in ("test", "val") if name in dataset.splits), None)
+    if not trains and "train" not in dataset.splits:
+        reported = reported or "all"
+        dataset.samples(reported)
+        return dataset, Roles("", "", reported)
     if reported is None or "train" not in dataset.splits:
         raise DataError(
             f"dataset '{dataset.name}' has the splits {listing(dataset.splits) or 'none'}; "

@@ -21,11 +21,18 @@ from segstudy.store import Store
 
 
 def load_dataset(
-    name: str, data: Data, protocol: Protocol, data_root: Path | None, study_folder: str, store: Store
+    name: str,
+    data: Data,
+    protocol: Protocol,
+    data_root: Path | None,
+    study_folder: str,
+    store: Store,
+    trains: bool = True,
 ) -> tuple[Dataset, Roles]:
     """Read a dataset, divide it as the entry says and give its splits their roles.
 
     Synthetic scenes are drawn first, into ``store``, which also remembers what stratification reads off the masks.
+    ``trains`` says whether any experiment trains on it; a target of cross-evaluations needs no training split.
 
     Raises
     ------
@@ -34,7 +41,8 @@ def load_dataset(
 
     """
     find = partial(find_path, data_root=data_root, study_folder=study_folder)
-    return divide_as_asked(load_undivided(name, data, data_root, study_folder, store), data, protocol, find, store)
+    undivided = load_undivided(name, data, data_root, study_folder, store)
+    return divide_as_asked(undivided, data, protocol, find, store, trains)
 
 
 def load_undivided(name: str, data: Data, data_root: Path | None, study_folder: str, store: Store) -> Dataset:
@@ -62,7 +70,12 @@ def _inside(folder: Path, root: str, name: str) -> Path:
 
 
 def divide_as_asked(
-    dataset: Dataset, data: Data, protocol: Protocol, find: Callable[[str, str], Path], store: Store
+    dataset: Dataset,
+    data: Data,
+    protocol: Protocol,
+    find: Callable[[str, str], Path],
+    store: Store,
+    trains: bool = True,
 ) -> tuple[Dataset, Roles]:
     """Apply the entry's keys about groups and splits to what the reader gave."""
     key = f"data.{dataset.name}"
@@ -86,7 +99,7 @@ def divide_as_asked(
         traits=traits,
         key=f"{key}.holdout_fraction",
     )
-    used, roles = assign_roles(divided, protocol, data.report, aside)
+    used, roles = assign_roles(divided, protocol, data.report, aside, trains)
     if data.stratify and not divided.by_fraction and used.splits == divided.splits:
         used = replace(used, notes=(*used.notes, "stratify changes nothing, as no split is drawn"))
     if len(memo) > num_known:

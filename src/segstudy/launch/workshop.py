@@ -18,7 +18,7 @@ from segstudy.networks.build import ENCODER_WEIGHTS
 from segstudy.plan import Run, digest
 from segstudy.progress import Progress
 from segstudy.schema import Model
-from segstudy.spec import Study, find_path
+from segstudy.spec import Study, find_path, trained_on
 from segstudy.stopping import Stop
 from segstudy.store import Store
 
@@ -58,7 +58,8 @@ class Workshop:
         """Dataset ``name`` of the study with its roles, read on first use."""
         if name not in self._datasets:
             entry, folder = self.study.data[name], self.study.folder
-            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store)
+            trains = any(trained_on(self.study, each) == name for each in self.study.experiments)
+            dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store, trains)
             _check_names(dataset)
             if not self.inspecting:
                 refuse(f"dataset '{name}' (segstudy check tells all)", dataset.faults)

@@ -20,11 +20,12 @@ from segstudy.data.splitting.splits import split_hash
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a sound sample: its number of pixels by label, 255 included."""
+    """What is kept of a sound sample: its number of pixels by label, 255 included, and a hash of its labels."""
 
     split: str
     sample: Sample
     pixels: Mapping[int, int]
+    digest: int = 0
 
 
 class Tally:
@@ -45,7 +46,7 @@ class Tally:
         """Count one sample in; one with errors is left out."""
         if look.pixels is None or look.parts is None or look.channels is None or look.print is None:
             return
-        self.seen.append(Seen(look.split, look.sample, look.pixels))
+        self.seen.append(Seen(look.split, look.sample, look.pixels, look.digest))
         self.prints[look.sample.id] = look.print
         self._sizes[look.size] += 1
         self._modes[look.mode] += 1

@@ -19,9 +19,7 @@ Array letters: ``h`` height, ``w`` width, ``p`` pair.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -31,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudy.data.core import Dataset, Sample
+from segstudy.data.threads import in_threads
 
 HASH_SIDE, STEP = 16, 2
 THUMBNAIL_PX, COARSE_PX = 64, 32
@@ -160,9 +159,7 @@ def _near_pairs(prints: Sequence[ImagePrint]) -> list[tuple[int, int, float, boo
         second = prints[pair[1]].thumbnail
         return aligned_correlation(prints[pair[0]].thumbnail, second[:, ::-1] if pair[2] else second)
 
-    # OpenCV computes outside the interpreter lock, so threads are enough.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        similarities = list(pool.map(compare, pairs))
+    similarities = in_threads(compare, pairs)
     return [(i, j, s, m) for (i, j, m), s in zip(pairs, similarities, strict=True) if s >= MIN_SIMILARITY]
 
 

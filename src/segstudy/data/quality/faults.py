@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segstudy.errors import DataError
+from segstudy.errors import DataError, and_more
 
 Severity = Literal["error", "warning"]
 
@@ -36,6 +36,10 @@ KINDS = {
     "encoding": "what the masks' values mean is not certain",
     "pages": "several pages or frames",
     "outside-classes": "a mask holds values that are no class",
+    "crossed": "image and mask of a row are named like those of different rows",
+    "shared-mask": "one mask for several images",
+    "class-absent": "a class has no pixel",
+    "mostly-ignored": "most pixels are ignored",
     "no-foreground": "a mask is nothing but background",
     "all-ignored": "a mask is nothing but ignored pixels",
     "duplicate": "the same image twice in a split",
@@ -92,7 +96,7 @@ def grouped(faults: Iterable[Fault], root: Path | None = None, num_examples: int
             message = fault.message.removesuffix(f"; {advice}") if advice else fault.message
             lines.append("  " + ": ".join(filter(None, [_place(fault, root), message])).replace("\n", "\n    "))
         if len(found) > len(shown):
-            lines.append(f"  and {len(found) - len(shown):,} more")
+            lines.append(f"  {and_more(len(found) - len(shown))}")
     return lines
 
 

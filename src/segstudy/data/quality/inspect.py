@@ -5,6 +5,7 @@ Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ class SampleReport:
 
     ``size`` is (width, height); ``mode`` the image's, as stored. ``pixels`` counts the mask's pixels by label, 255
     included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
-    but the background; ``channels`` is how many pixels have each of 256 values, ``int64`` (3, 256). Of a sample with
+    but the background; ``digest`` is a hash of the labels;
+    ``channels`` is how many pixels have each of 256 values, ``int64`` (3, 256). Of a sample with
     errors there are only these and ``faults``.
     """
 
@@ -53,6 +55,7 @@ class SampleReport:
     parts: dict[int, dict[int, int]] | None = None
     channels: NDArray[np.int64] | None = None
     print: ImagePrint | None = None
+    digest: int = 0
 
 
 def has_background(dataset: Dataset) -> bool:
@@ -102,6 +105,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         {label: part_areas(labels == label) for label in sorted(objects)},
         np.array(rgb.histogram(), np.int64).reshape(3, 256),
         fingerprint_image(np.asarray(rgb)),
+        zlib.crc32(np.ascontiguousarray(labels).data, labels.shape[1]),
     )
 
 

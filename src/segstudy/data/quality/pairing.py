@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault, refuse
@@ -134,6 +134,25 @@ def lone_files(images: Listing, masks: Listing, place: str, split: str = "", pre
 def _beside(images: Path, masks: Path) -> str:
     """The folder of masks as seen from the folder that holds both: ``masks`` or ``masks/train``."""
     return Path(os.path.relpath(masks, os.path.commonpath([images, masks]))).as_posix()
+
+
+def bare_names(paths: Sequence[str]) -> list[str]:
+    """Files' names without folder, suffix, and what all of them begin and end with.
+
+    >>> bare_names(["i/img_01.jpg", "i/img_12.jpg"]), bare_names(["m/12_mask.png", "m/01_mask.png"])
+    (['01', '12'], ['12', '01'])
+    """
+    stems = [PurePosixPath(path).stem for path in paths]
+    start = _common_start(stems)
+    cut = [stem[start:] for stem in stems]
+    end = _common_start([stem[::-1] for stem in cut])
+    return [stem[: len(stem) - end] for stem in cut]
+
+
+def _common_start(names: Sequence[str]) -> int:
+    """How many letters all names begin with alike."""
+    first, last = min(names, default=""), max(names, default="")
+    return next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 class _Reasons:

@@ -7,7 +7,8 @@ The splits are the folders ``train`` and ``val``, and ``test`` if its masks are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ NUM_LABEL_IDS = 34
 UNUSED = ("unused", (0, 0, 0))  # the review's 20th output, never a target
 SPLITS = ("train", "val", "test")
 IMAGE_END, ID_END, TRAIN_ID_END = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
+NUM_ROADS = 4  # masks a split that may show a road
 NUM_COMPARED = 3  # masks a split that are looked at while reading, as a full pass would take minutes
 
 Files = Mapping[str, Path]
@@ -105,6 +107,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     else:
         faults += _wrong_train_ids(looked_at)
         notes.append("there are no labelIds; labelTrainIds are used as they are")
+    faults += _without_road(splits, labels_of)
     rows = [(title, colour) for title, colour, _ in TABLE] + [UNUSED] * (num_classes - len(TABLE))
     classes, palette = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
     return Dataset(name, classes, palette, splits, labels_of, notes=tuple(notes), faults=tuple(faults))
@@ -253,6 +256,20 @@ def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
         except DataError as error:
             faults.append(fault_of(error, sample.mask, split, sample.id))
     return faults
+
+
+def _without_road(splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[Sample], Labels]) -> list[Fault]:
+    """A fault where no mask looked at has road, which is in nearly every picture of a street: the ids are wrong."""
+    looked_at = [part[k] for part in splits.values() for k in np.linspace(0, len(part) - 1, NUM_ROADS).astype(int)]
+    read = 0
+    for sample in dict.fromkeys(looked_at):
+        with contextlib.suppress(DataError):  # said of the single mask
+            if (labels_of(sample) == 0).any():
+                return []
+            read += 1
+    text = f"none of {read} masks looked at has a pixel of road; they hold other ids than their names say (copies with wrong "
+    text += f"labelTrainIds are common). Put the official *{ID_END} beside them, from which train ids are derived"
+    return [Fault("class-absent", text, looked_at[0].mask)] if read else []
 
 
 def _compare(samples: list[Sample], train_ids: Files) -> list[str]:

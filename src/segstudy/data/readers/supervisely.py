@@ -31,7 +31,7 @@ from segstudy.data.core import IGNORE, Dataset, Sample, divide
 from segstudy.data.declared import MAX_CLASSES
 from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
-from segstudy.data.quality.pairing import Listing, Neighbours, list_images, lone_files
+from segstudy.data.quality.pairing import Listing, Neighbours, bare_names, list_images, lone_files
 from segstudy.data.readers import Reader
 from segstudy.data.readers.folder import default_palette
 from segstudy.errors import DataError, listing, nearest
@@ -150,6 +150,7 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
     outer = table.parent
     bases = [base for base in (outer / INNER / INNER, outer / INNER, outer) if base.is_dir()]
     base = next((base for base in bases if any((base / image).is_file() for _, image, _ in rows)), bases[0])
+    faults += _crossed(table, rows)
     samples: dict[str, Sample] = {}
     beside = Neighbours()
     for number, image, mask in rows:
@@ -169,6 +170,27 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
     if not samples:
         refuse(f"{table}: names no pair of files", faults)
     return list(samples.values()), faults
+
+
+def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
+    """Faults of rows whose mask is named like another row's image, and of masks that several rows name."""
+    faults = []
+    rows_of: dict[str, list[int]] = {}
+    for number, _, mask in rows:
+        rows_of.setdefault(mask, []).append(number)
+    for mask, numbers in rows_of.items():
+        if len(numbers) > 1:
+            text = f"rows {listing(numbers, 5)} all name the mask '{mask}'; give each image its own"
+            faults.append(Fault("shared-mask", text, table))
+    images, masks = bare_names([row[1] for row in rows]), bare_names([row[2] for row in rows])
+    place_of = {name: number for name, (number, _, _) in zip(images, rows, strict=True)}
+    if len(place_of) < len(rows) or len(set(images) & set(masks)) < len(rows) / 2:
+        return faults  # the names of images and masks have nothing to do with each other
+    for (number, image, mask), own, other in zip(rows, images, masks, strict=True):
+        if own != other and other in place_of:
+            text = f"row {number}: the mask '{mask}' of '{image}' is named like the image of row {place_of[other]}"
+            faults.append(Fault("crossed", f"{text}; put images and masks of one name into one row", table))
+    return faults
 
 
 def _sample_id(image: str) -> str:
@@ -270,6 +292,10 @@ def _project_samples(root: Path) -> tuple[list[Sample], list[Fault]]:
                 samples.append(Sample(prefix + image.stem, image, annotations[name]))
         faults += listed.faults
         faults += lone_files(Listing(images, listed.unread), Listing(annotations), f"{folder.name}/ann", prefix=prefix)
+    if nested := sorted(path.parent for path in root.glob("*/**/img") if path.is_dir() and path.parent not in folders):
+        number = sum(1 for folder in nested for path in (folder / "img").iterdir() if path.is_file())
+        text = f"{number} images of nested datasets are left out: {listing(path.relative_to(root) for path in nested)}"
+        faults.append(Fault("left-out", f"{text}; move each dataset beside the others", nested[0], severity="warning"))
     if not samples:
         refuse(f"{root}: no image has an annotation", faults)
     return samples, faults

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +96,31 @@ def group_by_table(dataset: Dataset, table: Path, image_column: str, group_colum
     return _grouped(noted, named)
 
 
+def _spelling(group: str) -> str:
+    """Equal for names that one group may have: case, spaces, leading zeros and ``.0`` of tables do not count.
+
+    >>> _spelling("P07"), _spelling(" p7 "), _spelling("7.0"), _spelling("7")
+    ('p7', 'p7', '7', '7')
+    """
+    folded = "".join(unicodedata.normalize("NFKC", group).casefold().split())
+    return re.sub(r"0*(\d+)", r"\1", re.sub(r"(?<=\d)\.0+$", "", folded))
+
+
+def refuse_spellings(groups: Iterable[str], key: str) -> None:
+    """Refuse groups that differ only in spelling: one patient would count as two, and be divided among splits."""
+    spelt: dict[str, set[str]] = {}
+    for group in groups:
+        spelt.setdefault(_spelling(group), set()).add(group)
+    twice = [" and ".join(f"'{name}'" for name in sorted(names)) for names in spelt.values() if len(names) > 1]
+    if twice:
+        raise DataError(
+            f"{key}: {len(twice)} groups are spelled in several ways: {listing(twice, 4)}; spell each in one way, for an "
+            "image's group must not depend on capitals, zeros or spaces"
+        )
+
+
 def _grouped(dataset: Dataset, named: Mapping[str, str]) -> Dataset:
+    refuse_spellings(named.values(), f"data.{dataset.name}.groups")
     splits = {
         split: tuple(replace(sample, group=named[sample.id]) for sample in samples)
         for split, samples in dataset.splits.items()

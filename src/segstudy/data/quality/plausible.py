@@ -1,0 +1,72 @@
+"""What cannot be right in a dataset although every file can be read: classes without a pixel, masks that many images share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from segstudy.data.core import IGNORE, Dataset
+from segstudy.data.quality.card import Seen
+from segstudy.data.quality.faults import Fault
+from segstudy.errors import listing
+
+NEVER_SEEN = ("unused",)  # names of classes that no pixel is meant to have
+MAX_IGNORED = 0.5  # share of all pixels
+MAX_ALIKE = 2  # images whose masks may be alike by chance or because the images are
+
+
+def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> list[Fault]:
+    """Faults that only all samples together show; of a dataset without a training split, ``trained`` is empty."""
+    if not seen:
+        return []
+    return [*_absent_classes(dataset, trained, seen), *_ignored(seen), *_shared_masks(dataset, seen)]
+
+
+def _absent_classes(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> list[Fault]:
+    """Classes with no pixel in the training split, or anywhere."""
+    everywhere = {label for each in seen for label in each.pixels}
+    in_training = {label for each in seen if each.split == trained for label in each.pixels}
+    names = [name for name in dataset.classes if name not in NEVER_SEEN]
+    nowhere = [name for name in names if dataset.classes.index(name) not in everywhere]
+    untrained = [name for name in names if dataset.classes.index(name) in everywhere - in_training]
+    faults = []
+    if nowhere:
+        text = f"{len(nowhere)} of {len(dataset.classes)} classes have no pixel in any mask: {listing(nowhere)}"
+        text += "; see that the number of classes and what mask values mean are right"
+        faults.append(Fault("class-absent", text, severity="warning"))
+    if untrained and trained:
+        splits = listing(split for split in dataset.splits if split != trained)
+        text = f"{listing(untrained)} have no pixel in {trained}, only in {splits}, so that they cannot be learnt"
+        text += "; divide anew (stratify), or leave the class out"
+        faults.append(Fault("class-absent", text, split=trained, severity="warning"))
+    return faults
+
+
+def _ignored(seen: Sequence[Seen]) -> list[Fault]:
+    pixels: Counter[int] = Counter()
+    for each in seen:
+        pixels.update(each.pixels)
+    share = pixels[IGNORE] / pixels.total()
+    if share <= MAX_IGNORED:
+        return []
+    text = f"{share:.0%} of all mask pixels are ignored and count for nothing; see what the mask values mean"
+    return [Fault("mostly-ignored", text, severity="warning")]
+
+
+def _shared_masks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
+    """One mask file for several images, and masks of the same content beyond what chance or copies explain."""
+    faults = []
+    for mask, number in Counter(sample.mask for sample in dataset.samples("all")).items():
+        if number > 1:
+            text = f"is the mask of {number} images; give each image its own"
+            faults.append(Fault("shared-mask", text, mask))
+    shown = sorted((each for each in seen if len(each.pixels) > 1), key=lambda each: each.digest)
+    for _, group in groupby(shown, key=lambda each: each.digest):
+        alike = list(group)
+        files = {each.sample.mask for each in alike}
+        if len(files) > MAX_ALIKE:
+            text = f"{len(alike)} images have one and the same mask: {listing((each.sample.id for each in alike), 3)}"
+            text += "; see that each image has its own"
+            faults.append(Fault("shared-mask", text, alike[0].sample.mask, severity="warning"))
+    return faults
