@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.counting import confusion_matrix, count_pair, stack_counts

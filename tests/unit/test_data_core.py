@@ -280,7 +280,7 @@ def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
     [
         ("Scene00.PNG", "'Scene00.PNG' differs only in upper and lower case"),
         ("scene00.jpg.png", "'scene00.jpg.png' differs only in its suffix"),
-        ("scene00.gif", "'scene00.gif' has an ending that is not read"),
+        ("scene00.npy", "'scene00.npy' has an ending that is not read"),
         ("elsewhere.png", "masks; add the mask or move the image away"),  # no reason is known
     ],
 )

@@ -18,9 +18,12 @@ from sklearn.model_selection import train_test_split
 import fakes
 from fakes import bitmap_object, polygon_object, save, write_annotation
 from segstudy.data.core import Dataset, Sample, load_pair
+from segstudy.data.declared import Declared
+from segstudy.data.encoding import decide
 from segstudy.data.quality import faults
 from segstudy.data.quality.pairing import Neighbours, list_images
 from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
+from segstudy.data.stored import facts_of, read_mask
 from segstudy.errors import DataError
 
 
@@ -727,33 +730,37 @@ def masks_of(root: Path, *values: list[int]) -> list[Path]:
     return [save(root / f"{k}.png", np.array([row], np.uint8)) for k, row in enumerate(values)]
 
 
+def guessed(masks: list[Path], ignored: tuple[int, ...] = ()) -> int:
+    facts = [facts_of(read_mask(mask)) for mask in masks]
+    return decide(facts, Declared(ignore_values=ignored), masks[0].parent).num_classes
+
+
 @pytest.mark.parametrize(
     ("values", "ignored", "expected"),
     [
-        ([[0, 255], [0, 0]], [], 2),
-        ([[0, 1], [0, 0]], [], 2),
-        ([[0, 1], [0, 255]], [], 2),
-        ([[0, 1, 2], [4, 255, 0]], [], 5),
-        ([[0, 10, 11]], [11], 11),
-        ([[0, 20, 255]], [], 21),
+        ([[0, 255], [0, 0]], (), 2),
+        ([[0, 1], [0, 0]], (), 2),
+        ([[0, 1], [0, 255]], (255,), 2),
+        ([[0, 1, 2], [4, 255, 0]], (), 5),
+        ([[0, 1, 2, 3, 11]], (11,), 4),
     ],
 )
-def test_guessed_classes(tmp_path: Path, values: list[list[int]], ignored: list[int], expected: int) -> None:
-    assert folder.guess_classes(masks_of(tmp_path, *values), ignored) == expected
+def test_guessed_classes(tmp_path: Path, values: list[list[int]], ignored: tuple[int, ...], expected: int) -> None:
+    assert guessed(masks_of(tmp_path, *values), ignored) == expected
 
 
-def test_guess_looks_at_few_masks_from_first_to_last(tmp_path: Path) -> None:
-    masks = masks_of(tmp_path, *[[0, 1]] * 9, [0, 3])
-    assert folder.guess_classes(masks, limit=3) == 4
-    (tmp_path / "1.png").write_text("never read")
-    assert folder.guess_classes(masks, limit=3) == 4
+def test_guess_looks_at_few_masks_from_first_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "MAX_LOOKED_AT", 3)
+    root = fakes.fake_folder(tmp_path, num_images=9, num_classes=4)
+    (root / "masks/scene01.png").write_text("never read")
+    assert folder.read("f", root).notes == ("4 classes, guessed from 3 of 9 masks",)
 
 
 def test_guess_refuses_grey_levels_and_empty_masks(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the masks hold 80 different values up to 79, too many"):
-        folder.guess_classes(masks_of(tmp_path, list(range(80))))
-    with pytest.raises(DataError, match="1 masks hold only 0; give classes or num_classes"):
-        folder.guess_classes(masks_of(tmp_path, [0, 0]))
+        guessed(masks_of(tmp_path, list(range(80))))
+    with pytest.raises(DataError, match="the masks looked at hold only 0; give classes or num_classes"):
+        guessed(masks_of(tmp_path, [0, 0]))
 
 
 def test_jpeg_masks_are_two_classes_and_no_more(tmp_path: Path) -> None:
@@ -761,16 +768,20 @@ def test_jpeg_masks_are_two_classes_and_no_more(tmp_path: Path) -> None:
     dataset = folder.read("f", tmp_path)
     assert dataset.classes == ("background", "foreground")
     assert all(np.unique(dataset.labels_of(sample)).tolist() == [0, 1] for sample in dataset.samples("all"))
-    with pytest.raises(DataError, match=r"JPEG alters values, so it cannot hold the indices of 4 classes"):
+    with pytest.raises(DataError, match=r"JPEG alters values, .* not the indices of 4"):
         folder.read("f", tmp_path, folder.Options(num_classes=4))
 
 
 def test_255_means_one_thing_in_the_whole_dataset(tmp_path: Path) -> None:
     root = fakes.fake_folder(tmp_path)
     white = save(root / "masks/scene00.png", np.full((32, 48), 1, np.uint8))
-    dataset = folder.read("f", root, folder.Options(num_classes=2))  # now 0 and 1, with 255 ignored
+    with pytest.raises(DataError, match=r"some masks hold 0 and 1, others 0 and 255.*ignore_values: \[255\]"):
+        folder.read("f", root, folder.Options(num_classes=2))
+    dataset = folder.read("f", root, folder.Options(num_classes=2, ignore_values=[255]))
     sample = next(sample for sample in dataset.samples("all") if sample.id == "scene01")
     assert set(np.unique(dataset.labels_of(sample)).tolist()) == {0, 255}
+    dataset = folder.read("f", root, folder.Options(values={0: "background", 1: "thing", 255: "thing"}))
+    assert set(np.unique(dataset.labels_of(sample)).tolist()) == {0, 1}
     save(white, np.zeros((32, 48), np.uint8))
     dataset = folder.read("f", root, folder.Options(num_classes=2))  # 0 and 255 only
     save(white, np.full((32, 48), 1, np.uint8))

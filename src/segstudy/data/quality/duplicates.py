@@ -213,7 +213,7 @@ def _coarse_details(thumbnail: Pixels) -> Floats:
     """Details of a thumbnail at ``COARSE_PX``, without dark pixels, of mean 0 and length 1 (or all 0)."""
     grey = _resized(thumbnail, COARSE_PX, COARSE_PX)
     shown = _shown(grey, 3)
-    details = _details(grey.astype(np.float32), 3, shown)
+    details = _details(grey.astype(np.float32), 3)
     details = np.where(shown, details - details[shown].mean(), np.float32(0))
     return details / max(float(np.linalg.norm(details)), 1e-6)
 
@@ -245,7 +245,7 @@ def aligned_correlation(first: Pixels, second: Pixels) -> float:
     area = abs(float(np.linalg.det(affine[:, :2])))
     if both.sum() < 0.5 * min(shown.sum(), other_shown.sum()) or not 0.5 < area < 2:
         return 0.0  # laid on one another only by leaving most of them out
-    return _correlation(_details(still, 4, both)[both], _details(moved, 4, both)[both])
+    return _correlation(_details(still, 4)[both], _details(moved, 4)[both])
 
 
 def _correlation(a: Floats, b: Floats) -> float:
@@ -255,11 +255,8 @@ def _correlation(a: Floats, b: Floats) -> float:
     return min(float(a @ b) / length, 1.0) if length > 1e-3 else 0.0
 
 
-def _details(grey: Floats, sigma_px: float, shown: NDArray[np.bool_]) -> Floats:
-    """What a blurred copy lacks; blurred over ``shown`` pixels alone, as the rim of a dark surround is no detail."""
-    weight = shown.astype(np.float32)
-    blurred = cv2.GaussianBlur(np.where(shown, grey, np.float32(0)), (0, 0), sigma_px)
-    return np.asarray(grey - blurred / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma_px), 1e-3), dtype=np.float32)
+def _details(grey: Floats, sigma_px: float) -> Floats:
+    return grey - np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma_px), dtype=np.float32)
 
 
 def _shown(grey: Pixels, rim_px: int) -> NDArray[np.bool_]:

@@ -37,7 +37,7 @@ def _absent_classes(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> lis
         faults.append(Fault("class-absent", text, severity="warning"))
     if untrained and trained:
         splits = listing(split for split in dataset.splits if split != trained)
-        text = f"{listing(untrained)} have no pixel in {trained}, only in {splits}, so that they cannot be learnt"
+        text = f"no pixel in {trained}, only in {splits}, of: {listing(untrained)}, which therefore cannot be learnt"
         text += "; divide anew (stratify), or leave the class out"
         faults.append(Fault("class-absent", text, split=trained, severity="warning"))
     return faults
