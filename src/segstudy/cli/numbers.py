@@ -15,6 +15,32 @@ if TYPE_CHECKING:
     from segstudy.schema import ScoringRules
 
 
+ValuesFlag = Annotated[
+    str | None,
+    typer.Option(help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' leaves out)."),
+]
+NearestFlag = Annotated[bool, typer.Option("--nearest", help="With --values: take others as the nearest of them.")]
+ColoursFlag = Annotated[
+    str | None, typer.Option(help="Class of each colour of the true masks: '#000000=background,#ff0000=car'.")
+]
+ThresholdFlag = Annotated[float | None, typer.Option(help="Two classes: foreground is above this value.", min=0)]
+ChannelFlag = Annotated[str | None, typer.Option(help="Channel that holds the mask: grey, red, green, blue or alpha.")]
+AsFlag = Annotated[
+    list[str] | None,
+    typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
+]
+BoundaryFlag = Annotated[
+    list[int] | None,
+    typer.Option(help="Tolerance of boundary F and surface Dice in pixels; may be repeated.", min=0, max=1000),
+]
+GroupsFlag = Annotated[
+    str | None,
+    typer.Option(help="Pattern whose bracket finds an image's group in its name, such as '^(p[0-9]+)_'."),
+]
+CsvFlag = Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")]
+CountsFlag = Annotated[Path | None, typer.Option("--counts", help="Write counts to this .npz, for 'segstudy compare'.")]
+
+
 @app.command()
 def score(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks.")],
@@ -22,38 +48,16 @@ def score(
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
     ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
-    values: Annotated[
-        str | None,
-        typer.Option(
-            help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' leaves out)."
-        ),
-    ] = None,
-    nearest: Annotated[
-        bool, typer.Option("--nearest", help="With --values: take others as the nearest of them.")
-    ] = False,
-    colours: Annotated[
-        str | None, typer.Option(help="Class of each colour of the true masks: '#000000=background,#ff0000=car'.")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Two classes: foreground is above this value.", min=0)] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="Channel that holds the mask: grey, red, green, blue or alpha.")
-    ] = None,
-    as_: Annotated[
-        list[str] | None,
-        typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
-    ] = None,
-    boundary_px: Annotated[
-        list[int] | None,
-        typer.Option(help="Tolerance of boundary F and surface Dice in pixels; may be repeated.", min=0, max=1000),
-    ] = None,
-    groups: Annotated[
-        str | None,
-        typer.Option(help="Pattern whose bracket finds an image's group in its name, such as '^(p[0-9]+)_'."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")] = None,
-    counts: Annotated[
-        Path | None, typer.Option("--counts", help="Write counts to this .npz, for 'segstudy compare'.")
-    ] = None,
+    values: ValuesFlag = None,
+    nearest: NearestFlag = False,
+    colours: ColoursFlag = None,
+    threshold: ThresholdFlag = None,
+    channel: ChannelFlag = None,
+    as_: AsFlag = None,
+    boundary_px: BoundaryFlag = None,
+    groups: GroupsFlag = None,
+    out: CsvFlag = None,
+    counts: CountsFlag = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
