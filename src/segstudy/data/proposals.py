@@ -57,7 +57,7 @@ def levels(counts: Mapping[float, int], flags: bool) -> str:
         nearest = option("nearest", True, flags)
         text = f"they look like {len(peaks)} levels with traces of JPEG or soft edges round them"
         return f"{text}: write {values_option(peaks, flags)} and {nearest}"
-    middle = round((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127
+    middle = int((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127
     text = (
         "they look like two levels with traces of JPEG or soft edges round them"
         if len(peaks) == 2
