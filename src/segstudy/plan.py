@@ -290,7 +290,7 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
     question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
     if cross is not None:
         data = study.data[cross.on]
-        question |= {"map": cross.map, "data": data.values()}
+        question |= {"map": cross.map, "data": data.determining()}
         if is_callable_name(data.reader):
             question |= {"source": source_hash(data.reader, study.folder)}
     return digest(question)

@@ -241,7 +241,7 @@ class Data(ReaderOptions, Tabled):
     report: str | None = None
     synthetic: Synthetic | None = None
 
-    def values(self) -> dict[str, Any]:
+    def determining(self) -> dict[str, Any]:
         """All that determines a result: every key but where the data lie, and of the reader's options those that matter."""
         shared = self.model_dump(exclude={"root", *self.option_names})
         return {**FORMER_OPTIONS, **shared, **self.own_options()}

@@ -113,7 +113,7 @@ class Config:
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
         tree = {"model": self.model.model_dump(), "recipe": self.recipe.values(), "protocol": self.protocol}
-        tree["data"] = {"name": self.dataset, **self.data.values()}
+        tree["data"] = {"name": self.dataset, **self.data.determining()}
         return flatten(tree)
 
 

@@ -226,7 +226,7 @@ def test_score_under_other_rules(segstudy, tmp_path):
         (["init", "nowhere"], "nowhere: no such folder"),
         (["init", "."], "no reader understands this folder"),
         (["score", "nowhere", "Kvasir-SEG/masks"], "nowhere: no such folder"),
-        (["score", "Kvasir-SEG", "Kvasir-SEG/masks"], "holds no images"),
+        (["score", "Kvasir-SEG", "Kvasir-SEG/masks"], "have no true mask"),
         ([*SCORE, "--as", "mmsg"], "--as mmsg: no such rule (did you mean 'mmseg'?)"),
         ([*SCORE, "--classes", ",,"], "names of the classes (--classes): 3 given, of which number 1, 2, 3 is empty"),
         ([*SCORE, "--classes", ""], "(--classes): 1 given, of which number 1 is empty"),

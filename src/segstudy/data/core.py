@@ -199,12 +199,13 @@ def open_image(path: Path) -> Image.Image:
             if pages > 1:
                 text = f"{path}: holds {pages} pages or frames; save the one that is meant as a file of its own"
                 raise DataError(text, "pages")
-            bits, turn = _bits(image), _orientation(image)
+            bits, turn = _bits(image), exif_orientation(image) if image.format == "TIFF" else 1
             image.load()
             stored: Image.Image = image
             if image.format == "TIFF" and turn > 1:
                 stored = image.transpose(UNTURN[turn])
                 stored.format = image.format
+            turn = turn if image.format == "TIFF" else exif_orientation(image)
             stored.info.update(bits=bits, orientation=turn)
             return stored
     except FileNotFoundError:
@@ -226,7 +227,7 @@ def _bits(image: Image.Image) -> int:
     return 8
 
 
-def _orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 for none, and where the tag is damaged."""
     if image.format != "TIFF" and "exif" not in image.info:
         return 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, is_deep, open_image
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep, open_image
 from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image
 from segstudy.data.quality.faults import Fault, Severity, fault_of
 from segstudy.errors import DataError
@@ -139,6 +139,7 @@ def _head(path: Path) -> Image.Image | None:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return None
     with Image.open(path) as image:
+        image.info["orientation"] = exif_orientation(image)
         return image
 
 

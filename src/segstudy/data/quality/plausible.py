@@ -12,6 +12,7 @@ from segstudy.data.quality.faults import Fault
 from segstudy.errors import listing
 
 NEVER_SEEN = ("unused",)  # names of classes that no pixel is meant to have
+FEW_CLASSES, MAX_ABSENT = 10, 2 / 3
 MAX_IGNORED = 0.5  # share of all pixels
 MAX_ALIKE = 2  # images whose masks may be alike by chance or because the images are
 
@@ -31,7 +32,8 @@ def _absent_classes(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> lis
     nowhere = [name for name in names if dataset.classes.index(name) not in everywhere]
     untrained = [name for name in names if dataset.classes.index(name) in everywhere - in_training]
     faults = []
-    if nowhere:
+    few = len(dataset.classes) <= FEW_CLASSES and len(seen) >= len(dataset.classes)
+    if nowhere and (few or len(nowhere) > MAX_ABSENT * len(dataset.classes)):  # of many classes, some are rare
         text = f"{len(nowhere)} of {len(dataset.classes)} classes have no pixel in any mask: {listing(nowhere)}"
         text += "; see that the number of classes and what mask values mean are right"
         faults.append(Fault("class-absent", text, severity="warning"))

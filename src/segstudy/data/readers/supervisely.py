@@ -175,12 +175,12 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
 def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
     """Faults of rows whose mask is named like another row's image, and of masks that several rows name."""
     faults = []
-    rows_of: dict[str, list[int]] = {}
-    for number, _, mask in rows:
-        rows_of.setdefault(mask, []).append(number)
-    for mask, numbers in rows_of.items():
+    images_of: dict[str, dict[str, int]] = {}
+    for number, image, mask in rows:
+        images_of.setdefault(mask, {}).setdefault(image, number)
+    for mask, numbers in images_of.items():
         if len(numbers) > 1:
-            text = f"rows {listing(numbers, 5)} all name the mask '{mask}'; give each image its own"
+            text = f"rows {listing(numbers.values(), 5)} all name the mask '{mask}'; give each image its own"
             faults.append(Fault("shared-mask", text, table))
     images, masks = bare_names([row[1] for row in rows]), bare_names([row[2] for row in rows])
     place_of = {name: number for name, (number, _, _) in zip(images, rows, strict=True)}
