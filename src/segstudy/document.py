@@ -64,7 +64,10 @@ def plain(node: Any, path: Keys, problems: Problems, setting: str = "") -> Any:
             at = (*path, str(key) if isinstance(node, CommentedMap) else key)
             if key in lines:
                 problems.places[at] = setting or f"{problems.source}:{lines[key][0] + 1}"
-            if isinstance(node, CommentedMap) and not isinstance(key, str):
+            number = (
+                isinstance(key, int | float) and not isinstance(key, bool | ScalarBoolean) and path[-1:] == ("values",)
+            )  # mask values name classes
+            if isinstance(node, CommentedMap) and not isinstance(key, str) and not number:
                 problems.add(at, "a key must be text; put it in quotes")
             if len(problems.places) > MAX_ENTRIES:
                 raise ValueError(f"more than {MAX_ENTRIES:,} keys and entries")

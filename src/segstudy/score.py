@@ -5,6 +5,7 @@ Array letters: ``n`` image, ``c`` class.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,18 +129,24 @@ def score_masks(
     _for_each(lambda tally: _check(tally, means), tallies)
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, declared, rules), tallies))
     hashes = counts.pop(TRUTH)
-    true, _ = means
-    about = EvaluationRecord(
+    about = _described(predictions, truth, tuple(classes or ()), rules, means[0])
+    return CountSet(predictions.name, counts, ids, about, grouped, hashes)
+
+
+def _described(
+    predictions: Path, truth: Path, classes: tuple[str, ...], rules: ScoringRules, true: Encoding
+) -> EvaluationRecord:
+    """What the counts rest on."""
+    return EvaluationRecord(
         predictions=predictions.resolve().name,
         test_data=truth.resolve().name,
         split=ELSEWHERE,
         selected_on=ELSEWHERE,
         resolution="native",
-        classes=tuple(classes or true.classes or (f"class {k}" for k in range(true.num_classes))),
+        classes=classes or true.classes or tuple(f"class {k}" for k in range(true.num_classes)),
         scoring=rules.model_dump(),
         ignore=true.left_out,
     )
-    return CountSet(predictions.name, counts, ids, about, grouped, hashes)
 
 
 def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:

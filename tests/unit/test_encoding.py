@@ -13,7 +13,8 @@ from segstudy.data.core import IMAGE_SUFFIXES, Sample, open_image
 from segstudy.data.declared import Declared
 from segstudy.data.encoding import Encoding, decide
 from segstudy.data.stored import facts_of, read_mask
-from segstudy.errors import DataError
+from segstudy.errors import DataError, SpecError
+from segstudy.spec import parse_study
 
 
 def decided(root: Path, declared: Declared = Declared()) -> Encoding:  # noqa: B008
@@ -132,3 +133,15 @@ def test_several_pages_are_refused(tmp_path: Path) -> None:
     page.save(tmp_path / "a.tif", save_all=True, append_images=[page])
     with pytest.raises(DataError, match="holds 2 pages or frames"):
         open_image(tmp_path / "a.tif")
+
+
+def test_a_study_file_may_name_values_and_colours() -> None:
+    text = """
+name: t
+data: {d: {reader: folder, root: d, values: {0: ground, 128: disc, 255: cup}}}
+experiments: {u: {data: d, model: {arch: unet}}}
+"""
+    entry = parse_study(text).data["d"]
+    assert entry.own_options() == {"values": {0: "ground", 128: "disc", 255: "cup"}}
+    with pytest.raises(SpecError, match="values, threshold each say what mask values mean; keep one"):
+        parse_study(text.replace("255: cup}", "255: cup}, threshold: 127"))
