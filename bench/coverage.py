@@ -29,10 +29,14 @@ from scipy import special
 from segstudy import measures
 from segstudy.arrays import Counts
 from segstudy.stats.comparison import Difference, compare, compare_each, holm
+from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, simultaneous
 from segstudy.stats.exchange import exchange_images
-from segstudy.stats.intervals import Estimate, bootstrap_each, estimate_each
+from segstudy.stats.folds import over_splits
+from segstudy.stats.intervals import Estimate, bootstrap_each, estimate, estimate_each
 from segstudy.stats.planning import Components, detectable, required, upper_limits
 from segstudy.stats.resampling import bootstrap, influences
+from segstudy.stats.sequential import look_levels
+from segstudy.stats.unseen import Robust, failure_share, median, split_seeds, trimmed_mean
 from segstudy.stats.variance import Variance
 
 Array = NDArray[np.float64]
@@ -314,37 +318,331 @@ def paired(studies: int, quick: bool) -> None:
     table("Two networks on the same images", heads, rows())
 
 
+def missed(results: Sequence[Estimate | Difference], truth: float) -> tuple[float, float]:
+    """Shares of the intervals given that lie above the true value, and below it; half of the error is meant for each."""
+    given = [result for result in results if not result.reason]
+    if not given:
+        return float("nan"), float("nan")
+    return float(np.mean([r.low > truth for r in given])), float(np.mean([r.high < truth for r in given]))
+
+
+UNEQUAL = (
+    ("seeds of the variant four times as noisy", replace(POLYPS, seed=0.4), replace(POLYPS, seed=0.1)),
+    ("seeds of the base four times as noisy", replace(POLYPS, seed=0.1), replace(POLYPS, seed=0.4)),
+)
+
+
+def renamed(networks: Networks) -> Networks:
+    return {1000 + seed: counts for seed, counts in networks.items()}
+
+
 def recipes(studies: int, quick: bool) -> None:
-    """Two recipes with seeds: the same recipe twice, hence every finding is false."""
+    """Two recipes with seeds: recipes of equal score, hence every finding is false."""
+    balances = [(name, world, world) for name, world in BALANCES[1:]]
 
     def rows() -> Iterable[Sequence[object]]:
-        for name, world in BALANCES[1:]:
-            same = [(s, s, True) for s in ((3, 5) if quick else (2, 3, 5))]
-            other = [(3, 3), (3, 5)] if quick else [(2, 2), (3, 3), (5, 5), (2, 3), (3, 5), (2, 5), (1, 5)]
-            for ours, theirs, alike in [*same, *((*sides, False) for sides in other)]:
-                n, sides = 50, (ours, theirs)
-                rng = np.random.default_rng([5, *sides])
-                found, alone = [], []
+        for name, one, two in [*balances, *UNEQUAL]:
+            truth = (
+                0.0
+                if one is two
+                else float((population(one, num_networks=2_000) - population(two, num_networks=2_000))[0])
+            )
+            for ours, theirs in [(3, 3), (3, 5)] if quick else [(2, 2), (3, 3), (5, 5), (2, 3), (3, 5), (2, 5), (5, 2)]:
+                rng = np.random.default_rng([5, ours, theirs])
+                found = []
                 for _ in range(studies):
-                    images = draw_images(world, rng, n)
-                    variant, base = (draw_counts(world, rng, images, s) for s in sides)
-                    base = base if alike else {1000 + seed: counts for seed, counts in base.items()}
-                    found.append(compare(variant, base, measures.mean_iou, rng))
-                    one = exchange_images(
-                        variant[0], next(iter(base.values())), lambda m: measures.mean_iou(m)[..., None], rng, 400
-                    )
-                    alone.append(float(one[0]))
+                    images = draw_images(one, rng, 50)
+                    variant, base = draw_counts(one, rng, images, ours), draw_counts(two, rng, images, theirs)
+                    found.append(compare(variant, base, measures.mean_iou, rng, num_permutations=100))
+                # Where the truth is not 0, a false finding is one of the wrong sign, or of any sign were it 0.
+                false = rejected(d.p_value for d in found) if truth == 0 else float("nan")
+                yield name, f"{ours} and {theirs}", covered(found, truth), *missed(found, truth), false
+
+    heads = ("noise", "seeds", "covers", "too high", "too low", "false positives")
+    table("Two recipes of equal score, 50 images (mIoU, 2 classes)", heads, rows())
+
+
+def correlated(
+    world: World, rng: Generator, images: Images, num_seeds: int, correlation: float, better: float = 0.0
+) -> tuple[Networks, Networks]:
+    """Two recipes whose networks of equal number share a part of what their seeds do."""
+    shared = rng.normal(0, 1, num_seeds)
+    sides = []
+    for gain in (better, 0.0):
+        effects = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * rng.normal(0, 1, num_seeds)
+        quiet = replace(world, seed=0.0)
+        drawn = [draw_counts(quiet, rng, images, 1, gain + world.seed * float(effect))[0] for effect in effects]
+        sides.append(dict(enumerate(drawn)))
+    return sides[0], sides[1]
+
+
+def pairing(studies: int, quick: bool) -> None:
+    """Seeds of equal number that share nothing, or most: error and power of networks taken as independent or in pairs."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        world = replace(POLYPS, seed=0.3, difficulty=0.2, class_effect=0.2, interaction=0.2)
+        for correlation in (0.0, 0.8):
+            for s in (3,) if quick else (2, 3, 5):
+                rng = np.random.default_rng([21, s])
+                found: dict[str, list[list[float]]] = {"independent": [[], []], "in pairs": [[], []]}
+                for _ in range(studies):
+                    for column, better in enumerate((0.0, 0.6)):
+                        images = draw_images(world, rng, 50)
+                        sides = correlated(world, rng, images, s, correlation, better)
+                        for name, p_values in found.items():
+                            paired = name == "in pairs"
+                            d = compare(*sides, measures.mean_iou, rng, num_permutations=10, pair_seeds=paired)
+                            p_values[column].append(d.p_value)
+                for name, (none, some) in found.items():
+                    yield correlation, s, name, rejected(none), rejected(some)
+
+    heads = ("shared part of the seeds' noise", "seeds", "networks taken", "false positives", "power")
+    table("Networks of equal seed number, 50 images (mIoU, 2 classes)", heads, rows())
+
+
+def one_network(studies: int, quick: bool) -> None:
+    """One network against several of another recipe: the interval is about that network."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for noisy, quiet in ((0.1, 0.1), (0.3, 0.1), (0.1, 0.3)):
+            own, other = replace(POLYPS, seed=noisy), replace(POLYPS, seed=quiet)
+            recipe = population(other, num_networks=2_000)[0]
+            for s in (3,) if quick else (2, 3, 5):
+                rng = np.random.default_rng([22, s])
+                hits: list[bool] = []
+                verdicts = 0
+                for _ in range(studies):
+                    images, many = draw_images(own, rng, 50), draw_images(own, rng, 5_000)
+                    effect = own.seed * (rng.normal(0, 1, (1, 1, 1)) + 0.5 * rng.normal(0, 1, (1, 1, own.num_classes)))
+                    this = replace(own, seed=0.0, found=tuple((np.array(own.found) + effect[0, 0]).tolist()))
+                    truth = float(measures.mean_iou(draw_counts(this, rng, many)[0].sum(axis=0)) - recipe)
+                    sides = draw_counts(this, rng, images), renamed(draw_counts(other, rng, images, s))
+                    d = compare(*sides, measures.mean_iou, rng, num_permutations=10)
+                    hits += [] if d.reason else [d.low <= truth <= d.high]
+                    verdicts += not np.isnan(d.p_value)
+                yield noisy, quiet, s, float(np.mean(hits)), verdicts
+
+    heads = ("noise of its recipe", "noise of the other", "seeds of the other", "covers", "verdicts about the recipe")
+    table("One network against several, 50 images (mIoU, 2 classes)", heads, rows())
+
+
+def ones(values: Array) -> Counts:
+    """Counts (n, 2) of a mean over images."""
+    return np.stack([values, np.ones(len(values))], axis=-1)
+
+
+def mean_of(merged: Array) -> Array:
+    return merged[..., 0] / merged[..., 1]
+
+
+def distances(studies: int, quick: bool) -> None:
+    """Means of what has no upper limit: distances with heavier and heavier tails, and images that fail outright."""
+
+    def failing(share: float) -> Callable[[Generator, int], Array]:
+        return lambda rng, n: np.exp(rng.normal(1, 0.5, n)) * np.where(rng.random(n) < share, 20, 1)
+
+    def lognormal(sigma: float) -> Callable[[Generator, int], Array]:
+        return lambda rng, n: np.exp(rng.normal(1, sigma, n))
+
+    worlds = [(f"lognormal, sigma {s}", lognormal(s), np.exp(1 + s**2 / 2)) for s in (0.4, 0.8, 1.2, 1.6)]
+    worlds += [
+        (f"{s:.0%} of images fail, 20 times as far", failing(s), np.exp(1.125) * (1 + 19 * s)) for s in (0.02, 0.05)
+    ]
+
+    def rows() -> Iterable[Sequence[object]]:
+        for name, draw, truth in worlds:
+            for n in (50, 200) if quick else (50, 100, 200, 500):
+                rng = np.random.default_rng([23, n])
+                values = [draw(rng, n) for _ in range(studies)]
+                found = [estimate({0: ones(v)}, mean_of, limits=(0, np.inf)) for v in values]
+                middle = [median(v) for v in values]
+                true_median = np.median(draw(np.random.default_rng(1), 400_000))
                 yield (
                     name,
-                    f"{ours} and {theirs}, {'the same' if alike else 'others'}",
-                    covered(found, 0.0),
-                    rejected(d.p_value for d in found),
-                    rejected(d.p_exchange for d in found),
-                    rejected(alone),
+                    n,
+                    covered(found, truth),
+                    *missed(found, truth),
+                    refused(found),
+                    covered_by(middle, true_median),
                 )
 
-    heads = ("noise", "seeds", "covers", "false positives", "networks exchanged", "one network each, images exchanged")
-    table("One recipe against itself, 50 images (mIoU, 2 classes)", heads, rows())
+    heads = ("world", "images", "covers", "too high", "too low", "no interval", "the median's covers")
+    table("Distances, one network", heads, rows())
+
+
+def covered_by(results: Sequence[Robust], truth: float) -> float:
+    return float(np.mean([r.low <= truth <= r.high for r in results]))
+
+
+def failures(studies: int, quick: bool) -> None:
+    """Mean scores where few images fail outright; and what the bound on unseen failures adds."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for share in (0.01, 0.02, 0.05):
+            truth = (1 - share) * 0.9 + share * 0.05
+            for n in (50, 200) if quick else (20, 50, 200, 1000):
+                rng = np.random.default_rng([24, n])
+                found, bound, trimmed = [], [], []
+                for _ in range(studies):
+                    failed = rng.random(n) < share
+                    values = np.where(failed, 0.05, rng.beta(36, 4, n))
+                    found.append(estimate({0: ones(values)}, mean_of))
+                    exact = failure_share(values, 0.2)
+                    bound.append(exact.low <= share <= exact.high)
+                    trimmed.append(trimmed_mean(values))
+                middle = trimmed_mean(
+                    np.where(np.arange(400_000) < share * 4e5, 0.05, np.random.default_rng(1).beta(36, 4, 400_000))
+                )
+                yield (
+                    share,
+                    n,
+                    covered(found, truth),
+                    *missed(found, truth),
+                    float(np.mean(bound)),
+                    covered_by(trimmed, middle.value),
+                )
+
+    heads = ("images that fail", "images", "covers", "too high", "too low", "P(failure) covers", "trimmed mean covers")
+    table("Scores where few images fail outright, one network", heads, rows())
+
+
+def bimodal(studies: int, quick: bool) -> None:
+    """Seeds of which some fail: coverage of their mean, and how often they are flagged."""
+
+    del quick
+
+    def rows() -> Iterable[Sequence[object]]:
+        for share in (0.0, 0.1, 0.2):
+            for s in (5, 10):
+                rng = np.random.default_rng([25, s])
+                hits, flags, kept = [], [], []
+                for _ in range(studies):
+                    values = rng.normal(0.8, 0.01, s) - 0.3 * (rng.random(s) < share)
+                    half = special.stdtrit(s - 1, 0.975) * values.std(ddof=1) / np.sqrt(s)
+                    hits.append(abs(values.mean() - (0.8 - 0.3 * share)) <= half)
+                    flags.append(split_seeds(values.tolist()).split)
+                    kept += [] if flags[-1] else [hits[-1]]
+                yield share, s, float(np.mean(hits)), float(np.mean(flags)), float(np.mean(kept))
+
+    heads = ("seeds that fail", "seeds", "covers", "flagged", "covers where not flagged")
+    table("Seeds that fail: a mean over seeds, and the flag", heads, rows())
+
+
+def equivalences(studies: int, quick: bool) -> None:
+    """Two one-sided tests at the margin, where a claim is false, and with no difference, where it is true."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        world, n = replace(POLYPS, seed=0.1, interaction=0.3), 100
+        base = population(world)[0]
+        shift = equal_shift(world, 0.0, 0.03)
+        margin = float(population(world, shift)[0] - base)
+        for sides in [(1, 1), (3, 3)] if quick else [(1, 1), (2, 2), (3, 3), (5, 5), (2, 5)]:
+            own = replace(world, seed=0.0) if sides[0] == 1 == sides[1] else world
+            if sides == (1, 1):
+                margin_here = float(population(own, shift)[0] - population(own)[0])
+            else:
+                margin_here = margin
+            rng = np.random.default_rng([26, *sides])
+            at_margin, at_zero, below, together = [], [], [], []
+            for _ in range(studies):
+                images = draw_images(own, rng, n)
+                base_networks = draw_counts(own, rng, images, sides[1])
+                found = [
+                    compare(
+                        draw_counts(own, rng, images, sides[0], b),
+                        base_networks,
+                        measures.mean_iou,
+                        rng,
+                        num_permutations=10,
+                    )
+                    for b in (shift, -shift, 0.0, 0.0, 0.0)
+                ]
+                at_margin.append(equivalence(found[0], margin_here).verdict == EQUIVALENT)
+                below.append(equivalence(found[1], margin_here).verdict in (EQUIVALENT, NOT_WORSE))
+                at_zero.append(equivalence(found[2], margin_here).verdict == EQUIVALENT)
+                together.append(all(low <= 0 <= high for low, high in simultaneous(found[2:])))
+            yield f"{sides[0]} and {sides[1]}", *(float(np.mean(x)) for x in (at_margin, below, at_zero, together))
+
+    heads = (
+        "seeds",
+        "equivalent, at the margin (false)",
+        "not worse, at the margin (false)",
+        "equivalent, no difference (true)",
+        "three simultaneous intervals cover",
+    )
+    table("Equivalence, margin of 0.03, 100 images (mIoU, 2 classes)", heads, rows())
+
+
+def folds(studies: int, quick: bool) -> None:
+    """Variant against base over folds of a small regression, both equally good: error of the tests over splits."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for kind, splits in (("5 folds", 1), ("5 folds, 10 times", 10), ("10 splits of 20 %", 0)):
+            for n in (60,) if quick else (60, 200):
+                rng = np.random.default_rng([27, n])
+                plain, ours = [], []
+                for _ in range(studies):
+                    x, noise = rng.normal(size=(n, 20)), rng.normal(size=n)
+                    y = x.sum(axis=1) / 4 + noise
+                    values = []
+                    for repeat in range(max(splits, 10 if splits == 0 else 1)):
+                        order = rng.permutation(n)
+                        parts = np.array_split(order, 5)[: 1 if splits == 0 else 5]
+                        for test in parts:
+                            train = np.setdiff1d(order, test)
+                            loss = []
+                            for columns in (slice(0, 10), slice(10, 20)):  # two halves that tell as much
+                                fit = np.linalg.lstsq(x[train, columns], y[train], rcond=None)[0]
+                                loss.append(float(((y[test] - x[test, columns] @ fit) ** 2).mean()))
+                            values.append(loss[0] - loss[1])
+                        del repeat
+                    plain.append(over_splits(values, 1e9, 1).p_value)
+                    ours.append(over_splits(values, 4, 1).p_value)
+                yield kind, n, rejected(plain), rejected(ours)
+
+    heads = ("splits", "images", "plain t: false positives", "corrected: false positives")
+    table("Folds and repeated splits, two equally good recipes", heads, rows())
+
+
+def sequential(studies: int, quick: bool) -> None:
+    """Seeds added one by one: error, power and runs, against ten seeds fixed beforehand; arrays of seeds' scores alone."""
+
+    del quick
+
+    def rows() -> Iterable[Sequence[object]]:
+        at_most = 10
+        levels = np.array(list(look_levels(2, at_most).values()))
+        for share, name in ((0.0, "seeds only"), (0.5, "half of it images")):
+            for effect in (0.0, 1.0, 1.5, 2.0, 3.0):
+                rng = np.random.default_rng([28, int(10 * effect)])
+                found = []
+                for _ in range(studies):
+                    a, b = effect + rng.normal(size=at_most), rng.normal(size=at_most)
+                    common = rng.normal() * np.sqrt(share * 2 / at_most)  # images move every look alike
+                    a = a + common
+                    p_values = []
+                    for s in range(2, at_most + 1):
+                        parts = np.array([share * 2 / at_most, a[:s].var(ddof=1) / s, b[:s].var(ddof=1) / s])[:, None]
+                        degrees = np.array([[60.0], [s - 1.0], [s - 1.0]])
+                        value = np.array([a[:s].mean() - b[:s].mean()])
+                        p_values.append(float(Variance(parts, degrees, degrees, agree=True).p_value(value)[0]))
+                    hit = np.flatnonzero(np.array(p_values) <= levels)
+                    found.append(
+                        (len(hit) > 0, hit[0] + 2 if len(hit) else at_most, p_values[-1] <= 0.05, min(p_values) <= 0.05)
+                    )
+                decided, seeds, fixed, peeking = np.mean(found, axis=0)
+                yield name, effect, decided, fixed, peeking, float(seeds), 1 - float(seeds) / at_most
+
+    heads = (
+        "noise",
+        "difference (seeds' standard deviations)",
+        "decided",
+        "10 fixed seeds decide",
+        "looking at 0.05 each time",
+        "mean number of seeds",
+        "runs saved",
+    )
+    table("Seeds added one by one, from 2 to 10", heads, rows())
 
 
 def family(studies: int, quick: bool) -> None:
@@ -482,7 +780,27 @@ def speed(studies: int, quick: bool) -> None:
 
 
 SECTIONS = {
-    work.__name__: work for work in (single, groups, parts, seeds, paired, recipes, family, power, planning, speed)
+    work.__name__: work
+    for work in (
+        single,
+        groups,
+        parts,
+        seeds,
+        paired,
+        recipes,
+        pairing,
+        one_network,
+        distances,
+        failures,
+        bimodal,
+        equivalences,
+        folds,
+        sequential,
+        family,
+        power,
+        planning,
+        speed,
+    )
 }
 
 

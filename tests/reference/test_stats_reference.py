@@ -23,7 +23,7 @@ from scipy.special import expit, logit
 from segstudy.errors import DataError, SegstudyError
 from segstudy.measures import iou, mean_iou
 from segstudy.stats import resampling
-from segstudy.stats.comparison import ALIKE_IN_SEEDS, compare, holm, verdict
+from segstudy.stats.comparison import ONE_AGAINST_SEVERAL, THIS_NETWORK, compare, holm, verdict
 from segstudy.stats.exchange import exchange_networks
 from segstudy.stats.intervals import TOO_WIDE, bootstrap_each, estimate, estimate_each
 from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required, upper_limits
@@ -266,7 +266,7 @@ def test_one_network_against_several_by_a_slow_analysis_of_variance() -> None:
     assert_allclose([found.low, found.high], [found.value - half, found.value + half])
     _, cautious = slow_half_widths([(image, 1.5 * others), of_seeds], 1 - found.p_value)
     assert_allclose(cautious, abs(found.value), rtol=1e-9)
-    assert found.population == "images and seeds" and found.assumption == ALIKE_IN_SEEDS
+    assert found.population == "images and seeds" and found.assumption == ONE_AGAINST_SEVERAL
     noise = found.components
     assert noise is not None
     assert_allclose([noise.seed_variance, noise.seed_degrees], [2 * seeds, 2])
@@ -398,7 +398,7 @@ def test_exchanged_sides_turn_the_sign_and_order_changes_nothing(own: tuple, oth
     assert_allclose(there.value, average[0] - average[1])
     assert there.paired_seeds == (own == other)
     assert there.population == ("images" if len(own) == 1 else "images and seeds")
-    assert there.assumption == back.assumption == (ALIKE_IN_SEEDS if other == (4,) else "")
+    assert there.assumption == back.assumption == (ONE_AGAINST_SEVERAL if other == (4,) else "")
     order = np.random.default_rng(0).permutation(8)
     shuffled = [{s: side[s][order] for s in reversed(side)} for side in (variant, base)]
     again = compare(*shuffled, mean, generator())

@@ -18,7 +18,11 @@ from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
 from segstudy.stats.variance import Arm, Spread, spread_of
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
-ALIKE_IN_SEEDS = "the side with one network is taken to differ between seeds as the other side does"
+THIS_NETWORK = "this network"
+ONE_AGAINST_SEVERAL = (
+    "one side has a single network, which does not show how much its recipe differs between seeds: the interval is about "
+    "that network, and there is no verdict about the recipe. Train it with as many seeds as the other side (`seeds: [...]`)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,11 @@ class Difference:
     standard_error, degrees_of_freedom
         Of ``value``.
     p_value
-        The one that decides, of a test that errs no more often than it says, at the price of being less sharp than the
-        interval: where it is 1 - level or less, the interval leaves out 0, but not the other way about. Over images and
-        seeds see :meth:`segstudy.stats.variance.Variance.p_value`; over images it is the larger of that and
-        ``p_exchange``.
+        The one that decides. With as many seeds on both sides it is at 1 - level or less exactly where the interval
+        leaves out 0. Elsewhere the test is more cautious than the interval: it never rejects a 0 that the interval holds,
+        but it may keep a 0 that the interval leaves out. Over images and seeds see
+        :meth:`segstudy.stats.variance.Variance.p_value`; over images it is the larger of that and ``p_exchange``. NaN for
+        one network against several.
     p_exchange
         Of the permutation test alone: over images for population ``"images"``, over networks for ``"images and seeds"``
         (where its smallest possible value may be too large to decide anything).
@@ -59,14 +64,15 @@ class Difference:
     paired_seeds
         Whether networks of equal seed were compared with each other.
     population
-        ``"images"`` (these two networks) or ``"images and seeds"`` (the two recipes).
+        ``"images"`` (these two networks), ``"images and seeds"`` (the two recipes) or ``"this network"`` (one network
+        against the recipe of several others).
     method
         ``"t"``; empty without interval.
     assumption
-        What the interval takes for granted beyond the usual, a sentence; empty if nothing. (One network against
-        several: that recipes differ in their seeds alike.)
+        What limits the interval, a sentence; empty if nothing. (One network against several: why there is no verdict
+        about the recipe, and what it takes.)
     reason
-        Why there is no interval and no p-value, a clause; empty where there is one.
+        Why there is no interval and no p-value, a clause; empty where there is an interval.
 
     """
 
@@ -106,11 +112,13 @@ def compare(
     questions: int = 1,
     limits: tuple[float, float] = (-math.inf, math.inf),
     num_permutations: int = 10_000,
+    pair_seeds: bool = False,
 ) -> Difference:
     """Difference of a function that gives one number.
 
-    Networks are compared in pairs where both sides have the same seeds, else as independent networks. If one side has
-    one network and the other several, the seeds of the one are taken to differ like those of the other.
+    Networks of the two sides are independent, whatever their seeds are called, unless ``pair_seeds`` says otherwise. If
+    one side has one network and the other several, the interval is about that network against the other's recipe, and
+    there is no p-value.
 
     Parameters
     ----------
@@ -128,11 +136,15 @@ def compare(
         Smallest and largest possible difference, beyond which no bound lies: (-1, 1) for shares.
     num_permutations
         Drawn at random; where there are no more in all, each is taken once and the p-value is exact.
+    pair_seeds
+        Compare networks of equal seed with each other. Right where they share their noise, because one was made from the
+        other: equal numbers alone are no reason, and pairs leave half of the degrees of freedom.
 
     Raises
     ------
     DataError
-        If the networks have different numbers of images, or labels of groups are not as many as images.
+        If the networks have different numbers of images, labels of groups are not as many as images, or seeds are to be
+        paired and differ.
 
     """
     return compare_each(
@@ -146,6 +158,7 @@ def compare(
         questions=questions,
         limits=limits,
         num_permutations=num_permutations,
+        pair_seeds=pair_seeds,
     )[0]
 
 
@@ -161,14 +174,17 @@ def compare_each(
     questions: int = 1,
     limits: tuple[float, float] = (-math.inf, math.inf),
     num_permutations: int = 10_000,
+    pair_seeds: bool = False,
 ) -> tuple[Difference, ...]:
     """As :func:`compare`, for a function that gives several numbers (..., m), one for each class say."""
-    own, other = _checked_alike(variant, base, groups)
+    own, other = _checked_alike(variant, base, groups, pair_seeds)
     first, second = (measure(side, function) for side in (own, other))
-    (fewest, most), paired = sorted((len(own), len(other))), own.keys() == other.keys()
-    in_order = paired or most == 1
-    spread = spread_of(_arms(first, second, in_order), difference=True)
-    if most > 1:
+    fewest, most = sorted((len(own), len(other)))
+    paired = own.keys() == other.keys() and (pair_seeds or most == 1)
+    spread = spread_of(_arms(first, second, paired or most == 1), difference=True)
+    if fewest < most and fewest == 1:
+        exchanged = np.full(first.values.shape[1], np.nan)
+    elif most > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
     else:
         exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
@@ -177,8 +193,9 @@ def compare_each(
     seen = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
     numbers["detectable"] = np.where(seen > limits[1], np.nan, seen)
     reasons = spread.reasons(value, groups is not None)
-    if in_order and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
+    if fewest == most and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
         numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
+        numbers["standard_error"] = np.zeros(value.shape)
         reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
     asked = {"level": level, "power": power, "questions": questions}
     shared: dict[str, Any] = asked | {
@@ -187,18 +204,31 @@ def compare_each(
         "num_seeds_variant": len(own),
         "num_seeds_base": len(other),
         "paired_seeds": paired,
-        "population": IMAGES_AND_SEEDS if most > 1 else IMAGES,
-        "assumption": ALIKE_IN_SEEDS if fewest < most and fewest == 1 else "",
+        **_about(fewest, most),
     }
-    planned = components_of(spread, max(fewest, 2) if most > 1 else 1)
+    planned = components_of(spread, fewest)
     return tuple(
         _difference({key: float(row[m]) for key, row in numbers.items()}, planned[m], reason, shared)
         for m, reason in enumerate(reasons)
     )
 
 
-def _checked_alike(variant: Networks, base: Networks, groups: GroupLabels | None) -> tuple[Networks, Networks]:
+def _about(fewest: int, most: int) -> dict[str, str]:
+    """Whom the interval speaks about, given the numbers of networks of the two sides, and what limits it."""
+    if fewest == 1 < most:
+        return {"population": THIS_NETWORK, "assumption": ONE_AGAINST_SEVERAL}
+    return {"population": IMAGES_AND_SEEDS if most > 1 else IMAGES, "assumption": ""}
+
+
+def _checked_alike(
+    variant: Networks, base: Networks, groups: GroupLabels | None, pair_seeds: bool
+) -> tuple[Networks, Networks]:
     own, other = checked(variant, groups), checked(base, groups)
+    if pair_seeds and own.keys() != other.keys():
+        raise DataError(
+            f"networks are to be compared seed by seed, but the sides have the seeds {sorted(own)} and {sorted(other)}; "
+            "give both the same seeds"
+        )
     shapes = [np.shape(_only(side)) for side in (own, other)]
     if shapes[0] != shapes[1]:
         raise DataError(
@@ -243,7 +273,9 @@ def _difference(numbers: dict[str, float], components: Components, reason: str, 
         kept = ("value", "standard_error", "p_exchange", "effective_images")
         numbers = {key: number if key in kept else math.nan for key, number in numbers.items()}
     fields: dict[str, Any] = {**numbers, **shared, "method": "" if reason else "t", "reason": reason}
-    tells = not reason and numbers["standard_error"] > 0
+    if shared["population"] == THIS_NETWORK:
+        fields |= {"p_value": math.nan, "detectable": math.nan}
+    tells = not reason and numbers["standard_error"] > 0 and shared["population"] != THIS_NETWORK
     return Difference(**fields, components=components if tells else None)
 
 
@@ -269,8 +301,9 @@ def holm(p_values: Sequence[float] | Values) -> Values:
 def verdict(difference: Difference, adjusted_p: float | None = None, higher_is_better: bool = True) -> str:
     """Return ``"better"``, ``"worse"`` or ``"not distinguishable"``; ``""`` where there is no test.
 
-    The interval leaves out 0 wherever this says better or worse. The reverse need not hold: a test is more cautious
-    than an interval, and a family of questions more than one.
+    The interval leaves out 0 wherever this says better or worse. The reverse holds for one question and as many seeds on
+    both sides. It need not hold elsewhere: the test is then more cautious than the interval, and a family of questions
+    asks for more than one does.
 
     Parameters
     ----------

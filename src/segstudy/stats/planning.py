@@ -17,7 +17,7 @@ from scipy import special
 from segstudy.errors import SegstudyError
 from segstudy.stats.intervals import measure
 from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
-from segstudy.stats.variance import Spread, Variance, image_degrees, spread_of
+from segstudy.stats.variance import Spread, Variance, difference_degrees, image_degrees, spread_of
 
 ONE_SEED = "with one seed nothing is known about how much networks of one recipe differ"
 ASSURANCE = 0.8  # that the true noise is no larger than what "to be safe" reckons with
@@ -50,6 +50,9 @@ class Components:
         explain; and its degrees of freedom. NaN with one seed.
     image_degrees
         Degrees of freedom of ``image``; infinite where it is known.
+    paired
+        Whether networks are compared seed by seed, so that s seeds give s - 1 degrees of freedom. Independent networks
+        give nearly twice as many, by Welch's rule.
 
     """
 
@@ -62,6 +65,7 @@ class Components:
     seed_variance: float
     seed_degrees: float
     image_degrees: float
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
     seen = np.sum([noise.variance for noise in spread.seeds], axis=0) if seeds else nothing
     residual = np.sum([noise.residual for noise in spread.seeds], axis=0) if seeds else nothing
     degrees = image_degrees(spread.effective_images, spread.num_images)
-    own = spread.seeds[:1] if spread.borrowed else spread.seeds  # one estimate, or two that are added (Satterthwaite)
+    own = spread.seeds  # one estimate, or two that are added (Satterthwaite)
     squares = np.sum([noise.variance**2 / noise.degrees for noise in own], axis=0) if own else nothing
     added = np.sum([noise.variance for noise in own], axis=0) if own else nothing
     least = float(own[0].degrees) if own else math.nan
@@ -134,6 +138,7 @@ def components_of(spread: Spread, num_seeds: int) -> tuple[Components, ...]:
             seed_variance=float(seen[m]),
             seed_degrees=float(seed_degrees[m]),
             image_degrees=float(degrees[m]),
+            paired=len(own) == 1,
         )
         for m in range(len(spread.image))
     )
@@ -163,6 +168,7 @@ def noise_floor(base: Networks, function: Function, *, groups: GroupLabels | Non
         residual=2 * own.residual,
         seed_variance=2 * own.seed_variance,
         image_degrees=math.inf,
+        paired=False,
     )
 
 
@@ -204,10 +210,18 @@ def detectable(
     parts, degrees_of = [components.image / num_images], [degrees]
     if known:
         parts.append((components.seed + components.residual / num_images) / num_seeds)
-        degrees_of.append(num_seeds - 1.0)
-    for_tests = np.array([degrees_of]).T
-    variance = Variance(np.array([parts]).T, for_tests, for_tests)
+        degrees_of.append(num_seeds - 1.0 if components.paired else _welch_degrees(num_seeds))
+        degrees_of[0] = float(difference_degrees(share * num_images, num_images))
+    degrees_of_parts = np.array([degrees_of]).T
+    variance = Variance(np.array([parts]).T, degrees_of_parts, degrees_of_parts, agree=known)
     return 0.0 if sum(parts) == 0 else float(variance.detectable(level, power)[0])
+
+
+def _welch_degrees(num_seeds: int) -> float:
+    """Mean of the degrees of freedom that Welch's rule gives to two equally noisy sides of ``num_seeds`` each."""
+    half = (num_seeds - 1) / 2
+    share = special.betaincinv(half, half, (np.arange(64) + 0.5) / 64) if num_seeds < 1000 else np.array([0.5])
+    return float(np.mean((num_seeds - 1) / (share**2 + (1 - share) ** 2)))
 
 
 def required(
@@ -305,3 +319,80 @@ def _what_cannot(components: Components, found: Requirement) -> str:
     if components.seed == 0:
         told.append(f"seeds by themselves changed nothing here, which {found.num_seeds} seeds cannot prove")
     return "; ".join(told)
+
+
+def power_of(components: Components, difference: float, num_seeds: int, num_images: int, level: float = 0.95) -> float:
+    """Probability that so many seeds (of each side) and images find ``difference``; NaN where nothing is known."""
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        seen = detectable(components, num_seeds, num_images, middle, level)
+        if math.isnan(seen):
+            return math.nan
+        low, high = (middle, high) if seen <= abs(difference) else (low, middle)
+    return (low + high) / 2
+
+
+def power_curves(
+    components: Components, difference: float, seeds: Sequence[int], images: Sequence[int], level: float = 0.95
+) -> list[dict[str, float]]:
+    """Rows ``seeds, images, power``, for a frame or a figure: every number of seeds with every number of images."""
+    return [
+        {"seeds": s, "images": n, "power": power_of(components, difference, s, n, level)} for s in seeds for n in images
+    ]
+
+
+def assume_seed_sd(components: Components, seed_sd: float, *, degrees: float = math.inf) -> Components:
+    """Put a seeds' standard deviation from elsewhere (a published table, an earlier study) in the place of one's own.
+
+    Parameters
+    ----------
+    components
+        Of any study, one with a single seed included: their images' part stays.
+    seed_sd
+        Standard deviation of one recipe's score between seeds, on the measure's scale; both sides are taken for as noisy.
+    degrees
+        Degrees of freedom of that number, seeds - 1 where it came from; infinite: taken for known.
+
+    Raises
+    ------
+    SegstudyError
+        If the standard deviation is below 0 or no number.
+
+    """
+    if not 0 <= seed_sd < math.inf:
+        raise SegstudyError(f"a seeds' standard deviation of {seed_sd} must be a number from 0 on, for instance 0.01")
+    residual = 0.0 if math.isnan(components.residual) else components.residual
+    image = 0.0 if math.isnan(components.image) else components.image
+    seen = 2 * seed_sd**2
+    return replace(
+        components,
+        seed=max(seen - residual / components.num_images, 0.0),
+        image=image,
+        residual=residual,
+        seed_variance=seen,
+        seed_degrees=degrees,
+    )
+
+
+def next_seeds(
+    components: Components, difference: float, *, more: Sequence[int] = (1, 2), power: float = 0.8, level: float = 0.95
+) -> list[dict[str, float]]:
+    """What further pilot seeds would tell: rows ``seeds, seeds_safe, factor`` for the pilot as it is and with more.
+
+    ``factor`` is what "to be safe" multiplies the seeds' standard deviation with, and ``seeds_safe`` the seeds that are
+    then needed if the further ones vary as the present ones do; NaN where no number is enough.
+    """
+    rows = []
+    for added in (0, *more):
+        degrees = components.seed_degrees * (components.num_seeds - 1 + added) / max(components.num_seeds - 1, 1)
+        known = replace(components, seed_degrees=degrees, num_seeds=components.num_seeds + added)
+        needed = required(power, difference, known, level=level, seeds=()).seeds_safe
+        rows.append(
+            {
+                "seeds": known.num_seeds,
+                "seeds_safe": math.nan if needed is None else needed,
+                "factor": math.sqrt(_upper_factor(degrees, ASSURANCE)),
+            }
+        )
+    return rows

@@ -6,8 +6,8 @@ Over images alone there is one part. Its degrees of freedom are not n - 1 but fo
 images*, because few images make most of a score's error. Over images and seeds, every network sees the same images, so
 that a value has a part from its seeds and a part from the images, each with degrees of freedom of its own.
 
-Intervals and tests combine the parts each in its own way. An interval is to cover as often as it says, no less and no
-more. A test is not to err more often than it says, so it takes the side of caution where one must be chosen.
+Where both sides of a difference have as many seeds, the test inverts the interval, so the two agree. Elsewhere the test
+takes the side of caution, because simulated intervals miss their level there.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class Variance:
     """Independent parts of a number's variance: ``parts`` and their degrees of freedom, all (p, m).
 
     The first part is of the images, the others, none to two, of the seeds of one or two recipes. ``degrees`` are for
-    intervals, ``test_degrees``, never more, for tests.
+    intervals, ``test_degrees``, never more, for tests. ``agree``: the test inverts the interval, and ``test_degrees``
+    play no part.
     """
 
     parts: Values
     degrees: Values
     test_degrees: Values
+    agree: bool = False
 
     @property
     def standard_error(self) -> Values:
@@ -61,7 +63,9 @@ class Variance:
         The generalization of Student's problem, Biometrika 1947; the powers were found by simulation
         (``docs/explanation/uncertainty.md``).
         """
-        tail = (1 - level) / 2
+        return self._width((1 - level) / 2)
+
+    def _width(self, tail: float | Values) -> Values:
         parts, degrees, squares = self.parts, self.degrees, special.stdtrit(self.degrees, tail) ** 2
         if len(parts) == 3:
             uneven = 1 - degrees[1:].min(axis=0) / degrees[1:].max(axis=0)
@@ -79,16 +83,21 @@ class Variance:
     def p_value(self, value: Values) -> Values:
         """p-value (m,) of a test that the true value is 0; not below 1e-12.
 
-        It is the smallest error rate at which ``value`` (m,) is further from 0 than the root of the parts' sum, each
-        times its own squared quantile of t. With one part this is Student's test; with several it errs no more often
-        than it says on normally distributed data, whatever the true parts are. It is at 1 - level or below only where
-        the interval leaves out 0.
+        Where ``agree`` holds, it is one minus the highest level whose interval leaves out 0. Elsewhere it is the
+        smallest error rate at which ``value`` (m,) is further from 0 than the root of the parts' sum, each times its own
+        squared quantile of t. With one part this is Student's test. With several it errs no more often than it says on
+        normally distributed data, whatever the true parts are, and it is at 1 - level or below only where the interval
+        leaves out 0.
 
         Source: Banerjee, On confidence interval for two-means problem based on separate estimates of variances and
         tabulated values of t-table, Sankhya A 1961.
         """
         distance, least = np.abs(value), np.full(value.shape, _SMALLEST_P)
-        return _smallest(lambda p: _cautious(self.parts, self.test_degrees, p / 2) < distance, least, np.ones(()))
+        return _smallest(lambda p: self._critical(p / 2) < distance, least, np.ones(()))
+
+    def _critical(self, tail: float | Values) -> Values:
+        """What a value must exceed for the test to reject at an error rate of twice ``tail``, (m,)."""
+        return self._width(tail) if self.agree else _cautious(self.parts, self.test_degrees, tail)
 
     def equivalent_degrees(self, level: float) -> Values:
         """Degrees of freedom (m,) with which Student's interval from the standard error alone is just as wide."""
@@ -108,13 +117,7 @@ class Variance:
         larger, now for a smaller value; the probability is the mean over these.
         """
         error = self.standard_error
-        points = (np.arange(_POINTS[len(self.parts)]) + 0.5) / _POINTS[len(self.parts)]
-        squares = np.zeros((1, len(error)))
-        for part, degrees in zip(self.parts, self.test_degrees, strict=True):
-            estimated = part * special.chdtri(degrees, points[:, None]) / degrees
-            term = special.stdtrit(degrees, (1 - level) / 2) ** 2 * estimated
-            squares = (squares[:, None] + term).reshape(-1, len(error))
-        least = np.sqrt(squares)
+        least = self._estimated()._critical((1 - level) / 2).reshape(-1, len(error))
 
         def found(value: Values) -> Any:
             distance = np.divide(value - least, error, out=np.full(least.shape, np.nan), where=error > 0)
@@ -122,9 +125,24 @@ class Variance:
 
         return _smallest(found, 0.1 * error, least.max(axis=0) + 10 * error)
 
+    def _estimated(self) -> Variance:
+        """What studies estimate when these parts are the true ones: (p, points x m), each point as likely as any."""
+        number = len(self.parts)
+        points = (np.arange(_POINTS[number]) + 0.5) / _POINTS[number]
+        of_parts = self.degrees if self.agree else self.test_degrees
+        drawn = [
+            part * special.chdtri(degrees, points[:, None]) / degrees
+            for part, degrees in zip(self.parts, of_parts, strict=True)
+        ]
+        chosen = np.stack(np.meshgrid(*[np.arange(len(points))] * number, indexing="ij")).reshape(number, -1)
+        estimated = np.stack([values[rows] for values, rows in zip(drawn, chosen, strict=True)])
+        spread_out = [np.broadcast_to(x[:, None], estimated.shape) for x in (self.degrees, self.test_degrees)]
+        parts, degrees, for_tests = (x.reshape(number, -1) for x in (estimated, *spread_out))
+        return Variance(parts, degrees, for_tests, self.agree)
+
 
 def _together(
-    parts: Values, degrees: Values, squares: Values, tail: float, flatness: Values
+    parts: Values, degrees: Values, squares: Values, tail: float | Values, flatness: Values
 ) -> tuple[Values, Values, Values]:
     """Sum of two parts, its degrees of freedom and its squared quantile, each (m,).
 
@@ -198,8 +216,7 @@ class Spread:
     """Where a number's noise comes from: ``seeds``, one entry a recipe (none if there was one network of each).
 
     ``image`` (m,) is the variance between images without the residual's share, ``effective_images`` (m,) the number of
-    images that it rests on; ``difference`` tells whether the number is one between two recipes, ``borrowed`` whether the
-    two entries of ``seeds`` are one estimate, taken for both.
+    images that it rests on; ``difference`` tells whether the number is one between two recipes.
     """
 
     seeds: tuple[SeedNoise, ...]
@@ -207,7 +224,6 @@ class Spread:
     effective_images: Values
     num_images: int
     difference: bool
-    borrowed: bool = False
 
     def variance(self, floored: bool = False) -> Variance:
         """Variance of the number; ``floored``: chance may not make a seed's part smaller than its residual alone."""
@@ -215,12 +231,11 @@ class Spread:
         for noise in self.seeds:
             least = noise.residual / self.num_images if floored else 0.0
             parts.append(np.maximum(noise.variance, least) / noise.num_seeds)
-        if self.borrowed:
-            parts = [parts[0], parts[1] + parts[2]]
-        of_seeds = [np.full(self.image.shape, float(noise.degrees)) for noise in self.seeds[: len(parts) - 1]]
+        of_seeds = [np.full(self.image.shape, float(noise.degrees)) for noise in self.seeds]
         for_tests = image_degrees(self.effective_images, self.num_images)
         of_images = difference_degrees(self.effective_images, self.num_images) if self.difference else for_tests
-        return Variance(np.stack(parts), np.stack([of_images, *of_seeds]), np.stack([for_tests, *of_seeds]))
+        degrees, test_degrees = np.stack([of_images, *of_seeds]), np.stack([for_tests, *of_seeds])
+        return Variance(np.stack(parts), degrees, test_degrees, agree=len({n.num_seeds for n in self.seeds}) == 1)
 
     def reasons(self, value: Values, grouped: bool) -> tuple[str, ...]:
         """Why no interval around ``value`` (m,) can be defended, a clause for each; empty where one can be."""
@@ -265,16 +280,11 @@ def spread_of(arms: Sequence[Arm], difference: bool = False) -> Spread:
     """Split the noise of the sum of the arms' means; for a ``difference``, the second comes with its sign turned.
 
     Two-way analysis of variance with one observation a cell: rows are seeds, columns are images, and an observation is
-    an image's influence. An arm of one seed beside an arm of several borrows the other's variance between seeds, with a
-    degree of freedom less: skew seeds even out in a mean, but not in one network (found by simulation).
+    an image's influence. An arm of one network has no noise of seeds: what follows is about that very network.
 
     Source: Searle, Casella and McCulloch, Variance components, 1992 (two-way crossed classification, random effects).
     """
-    several = [arm for arm in arms if len(arm.values) > 1]
-    borrowed = 0 < len(several) < len(arms)
-    noises = [
-        _seed_noise(arm if len(arm.values) > 1 else several[0], len(arm.values), borrowed) for arm in arms if several
-    ]
+    noises = [_seed_noise(arm) for arm in arms if len(arm.values) > 1]
     influences = np.sum([arm.influences.mean(axis=0) for arm in arms], axis=0)
     num_images = len(influences)
     between = (influences**2).sum(axis=0) / (num_images - 1)
@@ -285,12 +295,11 @@ def spread_of(arms: Sequence[Arm], difference: bool = False) -> Spread:
         effective_images=effective_number(influences),
         num_images=num_images,
         difference=difference,
-        borrowed=borrowed,
     )
 
 
-def _seed_noise(source: Arm, num_seeds: int, borrowed: bool) -> SeedNoise:
-    seeds, images = source.influences.shape[:2]
-    rest = source.influences - source.influences.mean(axis=0)
+def _seed_noise(arm: Arm) -> SeedNoise:
+    seeds, images = arm.influences.shape[:2]
+    rest = arm.influences - arm.influences.mean(axis=0)
     residual = (rest**2).sum(axis=(0, 1)) / ((seeds - 1) * (images - 1))
-    return SeedNoise(source.values.var(axis=0, ddof=1), residual, max(seeds - 1 - borrowed, 1), num_seeds)
+    return SeedNoise(arm.values.var(axis=0, ddof=1), residual, seeds - 1, seeds)
