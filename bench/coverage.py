@@ -343,9 +343,7 @@ def recipes(studies: int, quick: bool) -> None:
     def rows() -> Iterable[Sequence[object]]:
         for name, one, two in [*balances, *UNEQUAL]:
             truth = (
-                0.0
-                if one is two
-                else float((population(one, num_networks=2_000) - population(two, num_networks=2_000))[0])
+                0.0 if one is two else float((population(one, num_networks=600) - population(two, num_networks=600))[0])
             )
             for ours, theirs in [(3, 3), (3, 5)] if quick else [(2, 2), (3, 3), (5, 5), (2, 3), (3, 5), (2, 5), (5, 2)]:
                 rng = np.random.default_rng([5, ours, theirs])
@@ -406,13 +404,13 @@ def one_network(studies: int, quick: bool) -> None:
     def rows() -> Iterable[Sequence[object]]:
         for noisy, quiet in ((0.1, 0.1), (0.3, 0.1), (0.1, 0.3)):
             own, other = replace(POLYPS, seed=noisy), replace(POLYPS, seed=quiet)
-            recipe = population(other, num_networks=2_000)[0]
+            recipe = population(other, num_networks=600)[0]
             for s in (3,) if quick else (2, 3, 5):
                 rng = np.random.default_rng([22, s])
                 hits: list[bool] = []
                 verdicts = 0
                 for _ in range(studies):
-                    images, many = draw_images(own, rng, 50), draw_images(own, rng, 5_000)
+                    images, many = draw_images(own, rng, 50), draw_images(own, rng, 2_000)
                     effect = own.seed * (rng.normal(0, 1, (1, 1, 1)) + 0.5 * rng.normal(0, 1, (1, 1, own.num_classes)))
                     this = replace(own, seed=0.0, found=tuple((np.array(own.found) + effect[0, 0]).tolist()))
                     truth = float(measures.mean_iou(draw_counts(this, rng, many)[0].sum(axis=0)) - recipe)

@@ -23,11 +23,35 @@ from scipy.special import expit, logit
 from segstudy.errors import DataError, SegstudyError
 from segstudy.measures import iou, mean_iou
 from segstudy.stats import resampling
-from segstudy.stats.comparison import ONE_AGAINST_SEVERAL, THIS_NETWORK, compare, holm, verdict
+from segstudy.stats.comparison import ONE_AGAINST_SEVERAL, THIS_NETWORK, Difference, compare, holm, verdict
+from segstudy.stats.datasets import bayesian_signed_rank, friedman
+from segstudy.stats.equivalence import (
+    EQUIVALENT,
+    Rank,
+    equivalence,
+    probability_better,
+    rank_shares,
+    ranks,
+    simultaneous,
+)
 from segstudy.stats.exchange import exchange_networks
-from segstudy.stats.intervals import TOO_WIDE, bootstrap_each, estimate, estimate_each
-from segstudy.stats.planning import ONE_SEED, Components, detectable, noise_floor, required, upper_limits
+from segstudy.stats.folds import over_splits
+from segstudy.stats.intervals import TOO_FEW, TOO_WIDE, bootstrap_each, estimate, estimate_each
+from segstudy.stats.planning import (
+    ONE_SEED,
+    Components,
+    assume_seed_sd,
+    detectable,
+    next_seeds,
+    noise_floor,
+    power_curves,
+    power_of,
+    required,
+    upper_limits,
+)
 from segstudy.stats.resampling import bootstrap, influences, leave_one_out, merge_groups
+from segstudy.stats.sequential import CONTINUE, DECIDED, STOP, look_levels, sequential_decision
+from segstudy.stats.unseen import failure_share, median, split_seeds, trimmed_mean, unseen_failures
 
 NO_LIMITS = (-math.inf, math.inf)
 Function = Callable[[np.ndarray], np.ndarray]
@@ -171,7 +195,7 @@ def test_equally_weighty_images_give_students_interval(level: float) -> None:
 
 
 def test_one_network_by_the_formula() -> None:
-    values = np.random.default_rng(3).gamma(1.0, size=40)
+    values = np.random.default_rng(3).gamma(1.0, size=140)
     found, distance = estimate({0: one_each(values)}, mean, limits=NO_LIMITS), values - values.mean()
     assert_allclose(found.standard_error, scipy_stats.sem(values))
     effective = sum(d**2 for d in distance) ** 2 / sum(d**4 for d in distance)
@@ -188,15 +212,25 @@ def test_one_network_by_the_formula() -> None:
 
 
 def test_bounds_of_a_distance_that_say_nothing_are_left_out() -> None:
-    """Four images, of which one makes most of the mean: on the logarithm's scale the bounds are thousands of times apart."""
-    few = estimate({0: one_each([3.0, 2.0, 90.0, 4.0])}, mean, limits=(0, math.inf))
-    assert few.reason and few.method == "" and math.isnan(few.low) and math.isnan(few.high) and few.value == 24.75
-    two = estimate({0: one_each([1.0, 90.0, 2.0, 20.0])}, mean, limits=(0, math.inf))
+    """On a logarithmic scale, a few images that make most of the mean set the bounds far apart."""
+    values = np.tile([3.0, 2.0, 9.0, 4.0], 30)
+    sound = estimate({0: one_each(values)}, mean, limits=(0, math.inf))
+    assert sound.reason == "" and 3.5 < sound.low < 4.5 < sound.high < 5.5
+    far = values.copy()
+    far[:2] = 9000.0, 7000.0
+    two = estimate({0: one_each(far)}, mean, limits=(0, math.inf))
     assert two.reason == TOO_WIDE and math.isnan(two.low) and not math.isnan(two.standard_error)
-    many = estimate({0: one_each([3.0, 2.0, 9.0, 4.0, 5.0, 7.0, 4.0, 6.0])}, mean, limits=(0, math.inf))
-    assert many.reason == "" and 0.5 < many.low < 5 < many.high < 50
-    below = estimate({0: one_each([-1.0, -90.0, -2.0, -20.0])}, mean, limits=(-math.inf, 0))
-    assert below.reason == TOO_WIDE
+    assert estimate({0: one_each(-far)}, mean, limits=(-math.inf, 0)).reason == TOO_WIDE
+
+
+def test_a_mean_distance_of_few_images_has_no_interval() -> None:
+    values = np.random.default_rng(1).gamma(4.0, size=100)
+    all_of_them = estimate({0: one_each(values)}, mean, limits=(0, math.inf))
+    fewer = estimate({0: one_each(values[:99])}, mean, limits=(0, math.inf))
+    assert all_of_them.reason == "" and fewer.reason == TOO_FEW and math.isnan(fewer.low) and fewer.method == ""
+    grouped = estimate({0: one_each(values)}, mean, groups=np.arange(100) // 2, limits=(0, math.inf))
+    assert grouped.reason == TOO_FEW  # fifty groups
+    assert estimate({0: one_each(values / 100)}, mean).reason == ""  # a share may have an interval
 
 
 def test_a_difference_stays_within_what_can_be() -> None:
@@ -251,25 +285,25 @@ def test_several_networks_by_a_slow_analysis_of_variance(seed: int) -> None:
     assert_allclose([floor.seed, floor.image, floor.residual], [2 * (seeds - rest / 15), 0, 2 * rest])
 
 
-def test_one_network_against_several_by_a_slow_analysis_of_variance() -> None:
+def test_one_network_against_several_is_about_that_network() -> None:
     one, several = means(1, 15, 1, shift=3), means(3, 15, 4)
     seeds, _, rest, _ = slow_parts(several)
     apart = [float(one[0][i, 0]) - sum(float(counts[i, 0]) for counts in several.values()) / 4 for i in range(15)]
     squares = [(x - sum(apart) / 15) ** 2 for x in apart]
-    image = (sum(squares) / 14 - rest * (1 + 1 / 4)) / 15
-    assert image > 0  # else the part is taken for 0
+    image = (sum(squares) / 14 - rest / 4) / 15  # what the one network answers to each image is no noise of seeds
+    assert image > 0
     others = sum(squares) ** 2 / sum(x**2 for x in squares) - 1
-    # What seeds do is known from the four only, with a degree of freedom less than theirs: one estimate, for both sides.
-    of_seeds = (seeds * (1 + 1 / 4), 2)
-    half, _ = slow_half_widths([(image, 2 * others**1.25), of_seeds])
+    half, _ = slow_half_widths([(image, min(2 * others**1.25, 14)), (seeds / 4, 3)])
     found = compare(one, several, mean, generator())
     assert_allclose([found.low, found.high], [found.value - half, found.value + half])
-    _, cautious = slow_half_widths([(image, 1.5 * others), of_seeds], 1 - found.p_value)
-    assert_allclose(cautious, abs(found.value), rtol=1e-9)
-    assert found.population == "images and seeds" and found.assumption == ONE_AGAINST_SEVERAL
-    noise = found.components
-    assert noise is not None
-    assert_allclose([noise.seed_variance, noise.seed_degrees], [2 * seeds, 2])
+    assert (
+        found.population == THIS_NETWORK
+        and found.assumption == ONE_AGAINST_SEVERAL
+        and "seeds: [...]" in found.assumption
+    )
+    assert found.reason == "" and verdict(found) == "" and found.components is None
+    assert all(map(math.isnan, (found.p_value, found.p_exchange, found.detectable)))
+    assert equivalence(found, 100.0).verdict == ""
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(3, 3), (3, 5), (2, 7)])
@@ -391,13 +425,14 @@ def test_a_study_against_itself(num_seeds: int) -> None:
 def test_exchanged_sides_turn_the_sign_and_order_changes_nothing(own: tuple, other: tuple) -> None:
     variant, base = sides(own, other)
     there, back = compare(variant, base, mean, generator()), compare(base, variant, mean, generator())
-    assert there.value != 0 and 0 < there.p_value < 1
+    alone = len(other) == 1 < len(own)
+    assert there.value != 0 and (math.isnan(there.p_value) if alone else 0 < there.p_value < 1)
     assert_allclose([there.value, there.low, there.high], [-back.value, -back.high, -back.low])
     assert_allclose([there.p_value, there.p_exchange], [back.p_value, back.p_exchange])
     average = [np.mean([slow_mean(list(counts)) for counts in side.values()]) for side in (variant, base)]
     assert_allclose(there.value, average[0] - average[1])
-    assert there.paired_seeds == (own == other)
-    assert there.population == ("images" if len(own) == 1 else "images and seeds")
+    assert there.paired_seeds == (own == other == (0,))
+    assert there.population == (THIS_NETWORK if alone else "images" if len(own) == 1 else "images and seeds")
     assert there.assumption == back.assumption == (ONE_AGAINST_SEVERAL if other == (4,) else "")
     order = np.random.default_rng(0).permutation(8)
     shuffled = [{s: side[s][order] for s in reversed(side)} for side in (variant, base)]
@@ -456,19 +491,57 @@ def test_exchanged_images_by_enumeration(seed: int) -> None:
     assert drawn.p_exchange == pytest.approx(expected, abs=0.25) and drawn.p_exchange * 64 % 1 == pytest.approx(0)
 
 
-@given(seed=st.integers(0, 10**6), num_seeds=st.integers(1, 4), paired=st.booleans(), shift=st.floats(-2, 2))
+@given(seed=st.integers(0, 10**6), num_seeds=st.integers(1, 4), more=st.integers(0, 2), shift=st.floats(-2, 2))
 @settings(max_examples=120, deadline=None)
-def test_a_verdict_never_contradicts_its_interval(seed: int, num_seeds: int, paired: bool, shift: float) -> None:
-    base = {s if paired else s + 9: x for s, x in means(seed + 1, 9, num_seeds, noise=0.2).items()}
+def test_a_verdict_never_contradicts_its_interval(seed: int, num_seeds: int, more: int, shift: float) -> None:
+    more = 0 if num_seeds == 1 else more
+    base = means(seed + 1, 9, num_seeds + more, noise=0.2)
     found = compare(means(seed, 9, num_seeds, shift, noise=0.2), base, mean, generator(), num_permutations=600)
+    if found.reason:
+        assert verdict(found) == ""
+        return
     holds_zero, decided = found.low <= 0 <= found.high, found.p_value <= 0.05
     assert not (decided and holds_zero)
+    if num_seeds > 1 and not more:  # the test inverts the interval
+        assert decided != holds_zero
     if num_seeds == 1:  # the test over images has its say as well
         degrees = min(max(1.5 * (found.effective_images - 1), 1), 8)
         beyond = abs(found.value) > scipy_stats.t.ppf(0.975, degrees) * found.standard_error
         assert decided == (beyond and found.p_exchange <= 0.05)
-        assert found.reason or found.p_value >= found.p_exchange
+        assert found.p_value >= found.p_exchange
     assert verdict(found) == (("better" if found.value > 0 else "worse") if decided else "not distinguishable")
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_test_and_interval_agree_at_every_level(level: float) -> None:
+    """Move the difference so that the interval ends at 0: the p-value is then 1 - level."""
+    variant, base = means(1, 15, 3), means(4, 15, 3)
+    found = compare(variant, base, mean, generator(), level=level)
+    moved = {s: counts - [found.low, 0] for s, counts in variant.items()}
+    assert compare(moved, base, mean, generator(), level=level).p_value == pytest.approx(1 - level, rel=1e-6)
+
+
+def test_numbering_seeds_alike_gains_nothing() -> None:
+    variant, base = means(1, 15, 3), means(4, 15, 3)
+    same = compare(variant, base, mean, generator())
+    other = compare(variant, {7 + s: counts for s, counts in base.items()}, mean, generator())
+    assert same == other and not same.paired_seeds
+    in_pairs = compare(variant, base, mean, generator(), pair_seeds=True)
+    apart = [slow_mean(list(variant[s])) - slow_mean(list(base[s])) for s in range(3)]
+    assert in_pairs.paired_seeds and in_pairs.components is not None and in_pairs.components.paired
+    assert_allclose(in_pairs.components.seed_variance, np.var(apart, ddof=1))
+    with pytest.raises(DataError, match=r"seed by seed, but the sides have the seeds \[0, 1, 2\] and \[0, 1\]"):
+        compare(variant, means(4, 15, 2), mean, generator(), pair_seeds=True)
+
+
+def test_seeds_alone_give_welchs_test() -> None:
+    """Networks whose images all answer alike: what is left is Welch's test of the seeds' values."""
+    first, second = [0.3, 0.9, 0.4, 0.7], [1.6, 1.2, 2.1, 1.3]
+    sides = [{s: one_each(x + np.tile([1e-9, -1e-9], 6)) for s, x in enumerate(side)} for side in (first, second)]
+    found = compare(*sides, mean, generator())
+    theirs = scipy_stats.ttest_ind(first, second, equal_var=False)
+    assert_allclose(found.p_value, theirs.pvalue, rtol=1e-6)
+    assert_allclose([found.low, found.high], theirs.confidence_interval(0.95), rtol=1e-6)
 
 
 def test_a_clear_difference_is_told() -> None:
@@ -489,6 +562,223 @@ def test_verdict() -> None:
     assert verdict(found, adjusted_p=0.06) == "not distinguishable"
     assert verdict(replace(found, level=0.99)) == "not distinguishable"
     assert verdict(replace(found, p_value=math.nan)) == "" == verdict(found, adjusted_p=math.nan)
+
+
+# What "not distinguishable" leaves open.
+def told(value: float, standard_error: float = 1.0, degrees: float = 10.0, seeds: int = 3) -> Difference:
+    found = compare(means(1, 9, 3), means(2, 9, 3), mean, generator())
+    half = float(scipy_stats.t.ppf(0.975, degrees)) * standard_error
+    return replace(
+        found, value=value, standard_error=standard_error, degrees_of_freedom=degrees, low=value - half, high=value + half,
+        p_value=float(2 * scipy_stats.t.sf(abs(value) / standard_error, degrees)), num_seeds_variant=seeds, num_seeds_base=seeds,
+    )  # fmt: skip
+
+
+def test_equivalence_by_two_one_sided_tests_of_scipy() -> None:
+    values = np.random.default_rng(2).normal(0.4, 1, 11)
+    error = float(scipy_stats.sem(values))
+    found = equivalence(told(float(values.mean()), error), 1.0)
+    below = scipy_stats.ttest_1samp(values, 1.0, alternative="less").pvalue
+    above = scipy_stats.ttest_1samp(values, -1.0, alternative="greater").pvalue
+    assert_allclose([found.p_equivalent, found.p_not_worse], [max(below, above), above], rtol=1e-9)
+    assert_allclose([found.low, found.high], scipy_stats.ttest_1samp(values, 0).confidence_interval(0.9), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("value", "margin", "higher", "expected"),
+    [  # the 90 % interval reaches 1.8125 to either side
+        (0.0, 1.9, True, "equivalent within the margin"),
+        (0.0, 1.8, True, "undecided"),
+        (3.0, 2.0, True, "not worse by more than the margin"),
+        (3.0, 2.0, False, "undecided"),
+        (-3.0, 2.0, False, "not worse by more than the margin"),
+        (-3.0, 5.0, True, "equivalent within the margin"),
+    ],
+)
+def test_equivalence_by_hand(value: float, margin: float, higher: bool, expected: str) -> None:
+    found = equivalence(told(value), margin, higher_is_better=higher)
+    assert found.verdict == expected
+    assert_allclose(found.margin_equivalent, abs(value) + 1.8125, atol=1e-4)
+    gain = value if higher else -value
+    assert_allclose(found.margin_not_worse, max(1.8125 - gain, 0), atol=1e-4)
+    assert equivalence(told(value), found.margin_equivalent * 1.001, higher_is_better=higher).verdict == EQUIVALENT
+
+
+def test_margins_that_make_no_sense_and_equal_predictions() -> None:
+    for margin in (0, -1, math.nan, math.inf):
+        with pytest.raises(SegstudyError, match="must be a number above 0"):
+            equivalence(told(0.0), margin)
+    networks = {s: confusions(s, 8) for s in range(2)}
+    same = compare(networks, networks, mean_iou, generator())
+    assert equivalence(same, 1e-9).verdict == EQUIVALENT and probability_better(same) == 0.5
+    assert simultaneous([same]) == ((0.0, 0.0),)
+    none = replace(same, reason="there is one image only")
+    assert equivalence(none, 1.0).verdict == "" and math.isnan(probability_better(none))
+
+
+def test_probability_of_being_better_goes_with_the_interval() -> None:
+    assert probability_better(told(float(scipy_stats.t.ppf(0.975, 10)))) == pytest.approx(0.975)
+    assert probability_better(told(1.3), higher_is_better=False) == pytest.approx(scipy_stats.t.sf(1.3, 10))
+
+
+def test_simultaneous_intervals_are_bonferronis() -> None:
+    none = replace(told(1.0), reason="the value is undefined")
+    first, missing, second = simultaneous([told(1.0), none, told(-2.0, 0.5)], limits=(-2.5, 2.5))
+    wide = float(scipy_stats.t.ppf(1 - 0.05 / 4, 10))
+    assert_allclose(first, [1 - wide, 2.5])
+    assert all(map(math.isnan, missing))
+    assert_allclose(second, [-2.5, -2 + wide / 2])
+
+
+def test_ranks_by_hand() -> None:
+    # Holm over three pairs: 0.001 x 3, 0.02 x 2 = 0.04, 0.6: the first beats both, which share the second place.
+    p_values = np.array([[1, 0.02, 0.001], [0, 1, 0.6], [0, 0, 1]])
+    assert ranks([0.9, 0.7, 0.8], p_values) == [Rank(1, 1, 1), Rank(2, 2, 3), Rank(2, 2, 3)]
+    assert ranks([0.9, 0.7, 0.8], p_values, higher_is_better=False) == [Rank(3, 3, 3), Rank(1, 1, 2), Rank(1, 1, 2)]
+    assert ranks([0.9, 0.7], np.full((2, 2), math.nan)) == [Rank(1, 1, 2), Rank(1, 1, 2)]
+
+
+def test_rank_shares() -> None:
+    one, other = means(1, 12, 3), means(2, 12, 3)
+    far = {s: counts + np.array([100.0, 0.0]) for s, counts in other.items()}
+    shares = rank_shares([one, far, one], mean, generator(), num_resamples=50)
+    assert_allclose(shares.sum(axis=0), 1) and assert_allclose(shares.sum(axis=1), 1)
+    assert shares[1].tolist() == [1, 0, 0]
+    single = rank_shares([{0: one[0]}, {4: one[0]}], mean, generator(), num_resamples=20)
+    assert_allclose(single, 0.5)  # the same predictions share both places
+
+
+# What is not seen.
+def test_unseen_failures_against_the_binomial() -> None:
+    for n, k in ((20, 0), (50, 0), (50, 3)):
+        assert scipy_stats.binom.cdf(k, n, unseen_failures(n, k)) == pytest.approx(0.05)
+    assert unseen_failures(3000) == pytest.approx(3 / 3000, rel=0.01) and unseen_failures(5, 5) == 1
+    with pytest.raises(DataError, match="4 failures among 3 images"):
+        unseen_failures(3, 4)
+
+
+def test_failure_share_by_scipy() -> None:
+    found = failure_share([0.05, 0.9, math.nan, 0.02, 0.8, 0.7, 0.95, 0.9, 0.85], 0.1)
+    theirs = scipy_stats.binomtest(2, 8).proportion_ci(0.95, "exact")
+    assert (found.value, found.num_failures, found.num_images) == (0.25, 2, 8)
+    assert_allclose([found.low, found.high], [theirs.low, theirs.high])
+    assert failure_share([0.5, 0.6], 0.1).low == 0
+    with pytest.raises(DataError, match="no value of any image"):
+        failure_share([math.nan], 0.1)
+
+
+def test_median_against_tables_of_the_sign_test() -> None:
+    found = median(np.arange(1.0, 21))  # the sixth and the fifteenth of twenty
+    assert (found.value, found.low, found.high) == (10.5, 6, 15)
+    assert math.isnan(median([1, 2, 3, 4, 5]).low) and "5 images are too few" in median([1, 2, 3, 4, 5]).reason
+    assert (median([1, 2, 3, 4, 5, 6]).low, median([1, 2, 3, 4, 5, 6]).high) == (1, 6)
+
+
+def test_trimmed_mean_by_scipy() -> None:
+    values = np.random.default_rng(1).gamma(1.0, size=25)
+    found = trimmed_mean(values, 0.2)
+    assert_allclose(found.value, scipy_stats.trim_mean(values, 0.2))
+    yuen = scipy_stats.ttest_ind(values + 1, values, equal_var=False, trim=0.2)  # apart by 1, with twice the variance
+    half = scipy_stats.t.ppf(0.975, 14) / yuen.statistic / math.sqrt(2)
+    assert_allclose([found.low, found.high], [found.value - half, found.value + half])
+    assert trimmed_mean([1, 2], 0.0).reason and math.isnan(trimmed_mean([1, 2], 0.0).low)
+    with pytest.raises(DataError, match=r"trimmed share 0\.5"):
+        trimmed_mean(values, 0.5)
+
+
+def test_seeds_of_two_kinds_are_flagged_and_normal_ones_seldom() -> None:
+    found = split_seeds([0.81, 0.80, 0.31, 0.82, 0.815])
+    assert found.split and (found.below, found.above) == (1, 4)
+    assert not split_seeds([0.80, 0.80, 0.80, 0.80]).split and not split_seeds([0.8, 0.1, 0.8]).split
+    rng = np.random.default_rng(3)
+    assert np.mean([split_seeds(rng.normal(size=6).tolist()).split for _ in range(3000)]) == pytest.approx(
+        0.01, abs=0.007
+    )
+
+
+# Splits and datasets.
+def test_over_splits_by_hand() -> None:
+    # Mean 2, variance 1, times 1/3 + 1/2: the root of 5/6; two degrees of freedom.
+    found = over_splits([1, 2, 3], num_train=80, num_test=40)
+    assert_allclose([found.value, found.standard_error, found.degrees_of_freedom], [2, math.sqrt(5 / 6), 2])
+    assert_allclose(found.high, 2 + 4.302653 * math.sqrt(5 / 6), rtol=1e-6)
+    assert_allclose(found.p_value, 2 * scipy_stats.t.sf(2 / math.sqrt(5 / 6), 2))
+    plain = scipy_stats.ttest_1samp([1, 2, 4], 0)
+    assert_allclose(
+        over_splits([1, 2, 4], 1e12, 1).p_value, plain.pvalue, rtol=1e-6
+    )  # the textbook's, without the overlap
+    assert over_splits([0, 0], 4, 1).p_value == 1 and over_splits([1, 1], 4, 1).p_value == 0
+    for values, train in (([1.0], 4), ([1.0, math.nan], 4), ([1.0, 2.0], 0)):
+        with pytest.raises(DataError, match=r"defined ones|must be above 0"):
+            over_splits(values, train, 1)
+
+
+def test_friedman_by_scipy_and_demsars_example() -> None:
+    # Demsar 2006, table 6: AUC of four variants of C4.5 on 14 data sets.
+    table = [
+        [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
+        [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
+        [0.661, 0.668, 0.609, 0.685], [0.583, 0.583, 0.563, 0.625], [0.775, 0.838, 0.866, 0.875],
+        [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962], [0.619, 0.666, 0.614, 0.669],
+        [0.972, 0.981, 0.9751, 0.975], [0.957, 0.978, 0.946, 0.970],
+    ]  # fmt: skip
+    found = friedman(np.array(table))
+    assert_allclose(found.mean_ranks, [3.143, 2.000, 2.893, 1.964], atol=6e-4)  # as printed there
+    assert_allclose(found.statistic, scipy_stats.friedmanchisquare(*np.transpose(table)).statistic)
+    assert found.critical_difference == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 14)), abs=1e-3)  # table 5 there
+    assert found.groups == ((3, 1, 2, 0),)
+    clear = friedman(np.tile([0.9, 0.7, 0.5], (10, 1)))
+    assert clear.p_value == 0 and clear.groups == ((0, 1), (1, 2)) and clear.mean_ranks == (1, 2, 3)
+    with pytest.raises(DataError, match=r"shape \(2, 2\)"):
+        friedman(np.ones((2, 2)))
+
+
+def test_bayesian_signed_rank() -> None:
+    rng = np.random.default_rng(1)
+    even = bayesian_signed_rank([-0.03, -0.02, -0.01, 0.01, 0.02, 0.03], 0.0, rng)
+    assert even.worse == pytest.approx(
+        even.better, abs=0.03
+    ) and even.worse + even.equal + even.better == pytest.approx(1)
+    clear = bayesian_signed_rank([0.05] * 9, 0.01, rng)
+    assert clear.better > 0.99 and bayesian_signed_rank([0.05] * 9, 0.01, rng, higher_is_better=False).worse > 0.99
+    assert bayesian_signed_rank([0.001] * 9, 0.01, rng).equal == 1
+    # Pairs are above 0 unless both are the prior's, whose weight is Beta(1, 2): better where its square is below a half.
+    two = bayesian_signed_rank([1.0, 1.0], 0.0, rng, prior=1.0, num_draws=40_000)
+    assert two.better == pytest.approx(scipy_stats.beta.cdf(math.sqrt(0.5), 1, 2), abs=0.01)
+
+
+# Seeds one by one.
+def test_looks_err_no_more_than_they_say() -> None:
+    levels = look_levels(2, 6)
+    assert list(levels) == [2, 3, 4, 5, 6] and levels[6] == pytest.approx(3 * levels[2]) and levels[6] < 0.05
+    assert look_levels(5, 5) == {5: pytest.approx(0.05, rel=0.2)}
+    rng, wrong, peeking, number = np.random.default_rng(9), 0, 0, 4000
+    for first, second in rng.normal(size=(number, 2, 6)):
+        p_values = [scipy_stats.ttest_ind(first[:s], second[:s], equal_var=False).pvalue for s in range(2, 7)]
+        wrong += any(p <= level for p, level in zip(p_values, levels.values(), strict=True))
+        peeking += min(p_values) <= 0.05
+    assert wrong / number == pytest.approx(0.05, abs=0.012) and peeking / number > 0.1
+
+
+def test_sequential_decision() -> None:
+    levels = look_levels(2, 5)
+    at = replace(told(2.0, seeds=3), p_value=levels[3])
+    assert (
+        sequential_decision(at, at_most=5).verdict == "better" and sequential_decision(at, at_most=5).action == DECIDED
+    )
+    assert sequential_decision(at, at_most=5, higher_is_better=False).verdict == "worse"
+    above = replace(at, p_value=levels[3] * 1.01)
+    assert sequential_decision(above, at_most=5).action == CONTINUE
+    assert sequential_decision(at, at_most=5, questions=2).action == CONTINUE
+    assert sequential_decision(replace(at, p_value=0.5), at_most=3).action == STOP
+    futile = sequential_decision(above, at_most=5, futile_below=1e-6)
+    assert futile.action == STOP and "5 seeds would show" in futile.reason
+    assert sequential_decision(above, at_most=5, futile_below=1e6).action == CONTINUE
+    for wrong in (replace(at, num_seeds_base=4), replace(at, num_seeds_variant=6, num_seeds_base=6)):
+        with pytest.raises(SegstudyError, match="as many seeds on both sides, from 2 to 5"):
+            sequential_decision(wrong, at_most=5)
+    with pytest.raises(SegstudyError, match="looks from 1 to 3"):
+        look_levels(1, 3)
 
 
 # Many questions.
@@ -535,10 +825,12 @@ def test_detectable_has_the_power_of_a_t_test(num_images: int, power: float) -> 
     degrees = num_images - 1
     theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
     assert theirs == pytest.approx(power, abs=0.003)
-    seeds_alone = Components(4.0, 0.0, 0.0, 3, 50, 50.0, 4.0, 2.0, math.inf)
+    seeds_alone = Components(4.0, 0.0, 0.0, 3, 50, 50.0, 4.0, 2.0, math.inf, paired=True)
     shift = detectable(seeds_alone, num_images, 50, power) * math.sqrt(num_images / 4.0)
     theirs = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, degrees), degrees, shift)
     assert theirs == pytest.approx(power, abs=0.01)  # taken at fewer points
+    apart = replace(seeds_alone, paired=False)  # independent networks: nearly twice the degrees of freedom
+    assert detectable(apart, 5, 50) < detectable(seeds_alone, 5, 50)
 
 
 @given(known=components(), num_seeds=st.integers(2, 30), num_images=st.integers(4, 500))
@@ -574,6 +866,41 @@ def test_to_be_safe_never_takes_less(known: Components, factor: float) -> None:
     found = required(0.8, factor * detectable(known, known.num_seeds, known.num_images), known, seeds=(7,))
     for plain, safe in ((found.seeds, found.seeds_safe), (found.images, found.images_safe), found.table[0][1:]):
         assert safe is None or (plain is not None and safe >= plain)
+
+
+def test_power_curves_and_a_seed_sd_from_elsewhere() -> None:
+    known = Components(0.5, 4.0, 0.0, 3, 50, 50.0, 0.5, 4.0, 49.0)
+    rows = power_curves(known, 1.0, seeds=(3, 6), images=(50, 200))
+    assert [(row["seeds"], row["images"]) for row in rows] == [(3, 50), (3, 200), (6, 50), (6, 200)]
+    assert (
+        rows[0]["power"]
+        < min(rows[1]["power"], rows[2]["power"])
+        <= max(rows[1]["power"], rows[2]["power"])
+        < rows[3]["power"]
+    )
+    seen = detectable(known, 3, 50, 0.7)
+    assert power_of(known, seen, 3, 50) == pytest.approx(0.7, abs=0.001)
+    assert math.isnan(power_of(NO_SEEDS, 1.0, 2, 50))
+    assumed = assume_seed_sd(NO_SEEDS, 0.5)
+    assert (assumed.seed, assumed.seed_variance, assumed.residual) == (0.5, 0.5, 0.0)
+    assert (
+        detectable(assumed, 3, 50) == pytest.approx(detectable(known, 3, 50))
+        and required(0.8, 1.0, assumed).seeds is not None
+    )
+    assert upper_limits(assumed).seed_variance == 0.5  # taken for known
+    with pytest.raises(SegstudyError, match="must be a number from 0 on"):
+        assume_seed_sd(NO_SEEDS, -1)
+
+
+def test_what_further_pilot_seeds_tell() -> None:
+    pilot = Components(0.5, 0.0, 0.0, 2, 50, 50.0, 0.5, 1.0, math.inf)
+    two, three, four = next_seeds(pilot, 1.0)
+    assert [row["seeds"] for row in (two, three, four)] == [2, 3, 4]
+    # 80 % of a chi-square with 1, 2, 3 degrees of freedom lie above 0.0642, 0.4463, 1.0052.
+    assert_allclose(
+        [row["factor"] ** 2 for row in (two, three, four)], [1 / 0.06418, 2 / 0.44629, 3 / 1.00517], rtol=1e-4
+    )
+    assert two["seeds_safe"] > three["seeds_safe"] > four["seeds_safe"]
 
 
 def test_upper_limits_against_tables_of_chi_square() -> None:

@@ -273,7 +273,7 @@ def difference_degrees(effective_images: Any, num_images: int) -> Any:
     Influences on a difference are less skew than those on a score, for either side may be the better one on an image.
     Found by simulation likewise.
     """
-    return np.clip(2 * (effective_images - 1) ** 1.25, 1, num_images - 1)
+    return np.clip(2 * np.maximum(effective_images - 1, 0) ** 1.25, 1, num_images - 1)
 
 
 def spread_of(arms: Sequence[Arm], difference: bool = False) -> Spread:
