@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from segstudy.measures import mean_iou
-from segstudy.stats.comparison import Difference, compare, verdict
+from segstudy.stats.comparison import THIS_NETWORK, Difference, compare, verdict
+from segstudy.stats.equivalence import EQUIVALENT, equivalence
 from segstudy.stats.exchange import exchange_images
 from segstudy.stats.intervals import Estimate, estimate
 
@@ -60,3 +61,30 @@ def test_a_recipe_is_seldom_told_from_itself_but_two_of_its_networks_often(bench
         networks.append(exchange_images(variant[0], base[0], lambda merged: mean_iou(merged)[..., None], rng, 99)[0])
     assert told_apart(recipes) <= 0.11
     assert np.mean(np.array(networks) <= 0.05) > 0.3  # true of the networks, false of the recipe
+
+
+def test_one_noisy_network_against_quiet_ones_gives_no_false_verdict(bench: ModuleType) -> None:
+    noisy, quiet = replace(bench.POLYPS, seed=0.6), replace(bench.POLYPS, seed=0.1)
+    rng, found = np.random.default_rng(3), []
+    for _ in range(60):
+        images = bench.draw_images(noisy, rng, NUM_IMAGES)
+        found.append(
+            compare(bench.draw_counts(noisy, rng, images, 1), bench.draw_counts(quiet, rng, images, 5), mean_iou, rng)
+        )
+    assert told_apart(found) == 0 and {d.population for d in found} == {THIS_NETWORK}
+    outside = [not d.low <= 0 <= d.high for d in found if not d.reason]
+    assert np.mean(outside) > 0.2  # the networks do differ, so that a verdict about their recipes would be false
+
+
+def test_equivalence_is_seldom_claimed_at_the_margin_and_often_far_inside() -> None:
+    """Seeds' values alone: true differences of one margin, and of none."""
+    rng, claims = np.random.default_rng(4), []
+    image = np.array([1e-6, -1e-6] * 5)
+    for _ in range(NUM_STUDIES // 2):
+        sides = [rng.normal(size=5) for _ in range(2)]
+        base = {s: np.stack([x + image, np.ones(10)], axis=-1) for s, x in enumerate(sides[1])}
+        for shift in (4.0, 0.0):
+            own = {s: np.stack([x + shift + image, np.ones(10)], axis=-1) for s, x in enumerate(sides[0])}
+            found = compare(own, base, lambda merged: merged[..., 0] / merged[..., 1], rng)
+            claims.append(equivalence(found, 4.0).verdict == EQUIVALENT)
+    assert np.mean(claims[::2]) <= 0.14 and np.mean(claims[1::2]) > 0.9

@@ -182,7 +182,7 @@ def compare_each(
     fewest, most = sorted((len(own), len(other)))
     paired = own.keys() == other.keys() and (pair_seeds or most == 1)
     spread = spread_of(_arms(first, second, paired or most == 1), difference=True)
-    if fewest < most and fewest == 1:
+    if fewest == 1 < most:
         exchanged = np.full(first.values.shape[1], np.nan)
     elif most > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
@@ -193,10 +193,8 @@ def compare_each(
     seen = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
     numbers["detectable"] = np.where(seen > limits[1], np.nan, seen)
     reasons = spread.reasons(value, groups is not None)
-    if fewest == most and all(map(np.array_equal, own.values(), other.values())):  # the same predictions, on any images
-        numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
-        numbers["standard_error"] = np.zeros(value.shape)
-        reasons = tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
+    if fewest == most and all(map(np.array_equal, own.values(), other.values())):
+        reasons = _same_predictions(numbers, reasons)
     asked = {"level": level, "power": power, "questions": questions}
     shared: dict[str, Any] = asked | {
         "num_images": len(_only(variant)),
@@ -211,6 +209,14 @@ def compare_each(
         _difference({key: float(row[m]) for key, row in numbers.items()}, planned[m], reason, shared)
         for m, reason in enumerate(reasons)
     )
+
+
+def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """Put in what the same predictions show on any images, no difference; return the reasons that are left."""
+    value = numbers["value"]
+    numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
+    numbers["standard_error"] = np.zeros(value.shape)
+    return tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
 
 
 def _about(fewest: int, most: int) -> dict[str, str]:
