@@ -29,6 +29,7 @@ OUTLINES = ("boundary_iou", "boundary_matches", "surface")
 ABOUT = {
     IMAGES: "these very networks, on images like these; other seeds of the same recipes may differ otherwise",
     IMAGES_AND_SEEDS: "networks trained like these, with other seeds, on images like these",
+    "this network": "about the one network, against the recipe of the others, on images like these",
 }
 
 
@@ -322,7 +323,7 @@ def _verdict_lines(record: dict[str, Any]) -> list[str]:
         line = f"A is {record['verdict']} than B by {shown(abs(difference['value']), unit)}{' ' + unit if unit else ''}"
     lines = [f"{line}: {ABOUT[difference['population']]}"]
     if difference["assumption"]:
-        lines.append(f"taken for granted: {difference['assumption']}")
+        lines.append(f"note: {difference['assumption']}")
     if difference["detectable"] is not None:
         least, often = shown(difference["detectable"], unit), f"{100 * difference['power']:g} %"
         lines.append(

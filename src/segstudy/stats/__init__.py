@@ -1,4 +1,4 @@
-"""How sure a number is: intervals, comparisons and planning from counts that add up. NumPy and SciPy's quantiles alone.
+"""How sure a number is: intervals, comparisons and planning from counts that add up. NumPy and SciPy alone.
 
 Everything here takes the same two things.
 
@@ -16,7 +16,12 @@ image that has one and ``(0, 0)`` for others, with ``lambda merged: merged[..., 
 :mod:`.intervals`              a number with its interval, over images or over images and seeds
 :mod:`.exchange`               permutation tests over images, over networks
 :mod:`.comparison`             variant against baseline: difference, interval, tests, Holm, verdict
+:mod:`.equivalence`            equivalence and non-inferiority, P(A > B), simultaneous intervals, ranks
+:mod:`.unseen`                 unseen failures, seeds of two kinds, median, trimmed mean, P(failure)
+:mod:`.folds`                  folds and repeated splits, by the corrected variance
+:mod:`.datasets`               several datasets as the unit: Friedman, Nemenyi, Bayesian signed-rank
 :mod:`.planning`               noise floor; how many seeds and images a difference needs
+:mod:`.sequential`             seeds one by one, with the error under control
 =============================  ======================================================================
 
 Which methods, why, and the measured coverage and error rates: ``docs/explanation/uncertainty.md``.

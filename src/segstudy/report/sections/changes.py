@@ -21,7 +21,8 @@ from segstudy.stats.comparison import BETTER, WORSE
 VERDICT_COLOURS = {BETTER: COLOURS[2], WORSE: COLOURS[1]}  # any other verdict is drawn in grey
 MARKS = {BETTER: "↑", WORSE: "↓"}
 CLASS_COLUMNS = (Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0))
-ABOUT = {"images": "these networks", "images and seeds": "recipes"}  # what an interval or verdict speaks about
+# What an interval or verdict speaks about.
+ABOUT = {"images": "these networks", "images and seeds": "recipes", "this network": "this network"}
 
 
 def comparisons_table(data: ReportData) -> Table:
