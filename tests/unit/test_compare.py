@@ -452,7 +452,7 @@ def test_text_where_nothing_can_be_said() -> None:
 def test_text_says_what_was_taken_for_granted() -> None:
     record = record_of()
     record["difference"]["assumption"] = "seeds are alike"
-    assert "\ntaken for granted: seeds are alike\n" in comparison_text(record)
+    assert "\nnote: seeds are alike\n" in comparison_text(record)
 
 
 def test_text_of_a_small_p_value_and_a_distance() -> None:

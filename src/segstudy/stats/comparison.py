@@ -190,7 +190,7 @@ def compare_each(
         exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
     numbers = _numbers(value, spread, exchanged, level, limits)
-    seen = spread.variance(floored=True).detectable(1 - (1 - level) / questions, power)
+    seen = spread.variance(True).detectable(1 - (1 - level) / questions, power)
     numbers["detectable"] = np.where(seen > limits[1], np.nan, seen)
     reasons = spread.reasons(value, groups is not None)
     if fewest == most and all(map(np.array_equal, own.values(), other.values())):
@@ -204,10 +204,9 @@ def compare_each(
         "paired_seeds": paired,
         **_about(fewest, most),
     }
-    planned = components_of(spread, fewest)
     return tuple(
-        _difference({key: float(row[m]) for key, row in numbers.items()}, planned[m], reason, shared)
-        for m, reason in enumerate(reasons)
+        _difference({key: float(row[m]) for key, row in numbers.items()}, components, reason, shared)
+        for m, (reason, components) in enumerate(zip(reasons, components_of(spread, fewest), strict=True))
     )
 
 
