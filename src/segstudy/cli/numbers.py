@@ -1,4 +1,4 @@
-"""Commands about numbers: scores of masks from anywhere, and comparisons of two results."""
+"""Commands about numbers: scoring masks from any source, and comparing two results."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def score(
     truth: Annotated[Path, typer.Argument(help="Folder of true masks of the same names.")],
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
-    ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
+    ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to ignore.")] = None,
     as_: Annotated[
         list[str] | None,
-        typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
+        typer.Option("--as", help="Also score by another library's rule: mmseg, smp, torchmetrics ... or all."),
     ] = None,
     boundary_px: Annotated[
         list[int] | None,
-        typer.Option(help="Tolerance of boundary F and surface Dice in pixels; may be repeated.", min=0, max=1000),
+        typer.Option(help="Tolerance of boundary F and surface Dice in pixels; can be repeated.", min=0, max=1000),
     ] = None,
     groups: Annotated[
         str | None,
-        typer.Option(help="Pattern whose bracket finds an image's group in its name, such as '^(p[0-9]+)_'."),
+        typer.Option(help="Pattern whose bracket matches the group in an image's name, such as '^(p[0-9]+)_'."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")] = None,
     counts: Annotated[
@@ -41,7 +41,7 @@ def score(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score masks from any framework against true masks; no network, no study."""
+    """Score masks from any framework against true masks, without a network or study."""
     from segstudy.conventions import chosen
     from segstudy.counts.countset import write_counts
     from segstudy.files import write_text
@@ -49,10 +49,10 @@ def score(
     from segstudy.score import score_masks
     from segstudy.scorecard import as_record, as_text, image_csv
 
-    chosen(as_ or ())  # an unknown name is told before masks are read
+    chosen(as_ or ())  # report an unknown name before masks are read
     for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
-        if path is not None and path.suffix != suffix:  # a slip might name a mask, which would be written over
-            raise SpecError(f"{option} {path}: name a file that ends in {suffix}")
+        if path is not None and path.suffix != suffix:  # a typo could name a mask, which would be overwritten
+            raise SpecError(f"{option} {path}: must end in {suffix}")
     rules = _rules(boundary_px)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
@@ -77,14 +77,16 @@ def _rules(boundary_px: list[int] | None) -> ScoringRules:
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(help="STUDY:EXPERIMENT, STUDY:EXPERIMENT/seedN, or a .npz of counts.")],
-    b: Annotated[str, typer.Argument(help="What it is compared with, likewise.")],
-    measure: Annotated[str, typer.Option(help="Measure of the whole set that is asked about.")] = "miou",
-    on: Annotated[str | None, typer.Option("--on", help="Dataset of a cross-evaluation; its own unless given.")] = None,
+    b: Annotated[str, typer.Argument(help="The result to compare it with, in the same form.")],
+    measure: Annotated[str, typer.Option(help="Measure of the whole set to compare.")] = "miou",
+    on: Annotated[
+        str | None, typer.Option("--on", help="Dataset of a cross-evaluation; by default each side's own.")
+    ] = None,
     out: Out = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two results on the same images: which is better, how surely, and what else differs."""
+    """Compare two results on the same images: which is better, with what uncertainty, and what else differs."""
     from segstudy.results import compare_results
     from segstudy.scorecard import comparison_record, comparison_text
 
