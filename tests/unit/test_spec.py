@@ -261,7 +261,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "huge number": (
         "epochs: 3",
         "epochs: 99999999999999999999",
-        "7: recipe.epochs: is a number beyond all bounds",
+        "7: recipe.epochs: is a number outside -2^63 to 2^63",
     ),
     "name with a slash": (
         "name: s\n",
@@ -296,7 +296,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "repeated seeds": (
         "seeds: [1, 2]",
         "seeds: [1, 2, 1]",
-        "15: seeds: a seed is named twice: [1, 2, 1]",
+        "15: seeds: a seed is repeated: [1, 2, 1]",
     ),
     "negative seed": (
         "seeds: [1, 2]",
@@ -469,7 +469,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "base and data": (
         DEEP,
         "{base: unet, data: polyps, change: {recipe.epochs: 4}}",
-        "11: experiments.deep: has a base, so data and model come from there",
+        "11: experiments.deep: has a base, which gives data and model",
     ),
     "second change": (
         "{model.encoder: resnet101}",
@@ -562,7 +562,7 @@ WRONG: dict[str, tuple[str, ...]] = {
         "experiments:\n  a: {base: b, change: {recipe.epochs: 4}}\n  c: {data: mars, model: {arch: unet}}\nseeds: [3, 3]\n",
         "10: experiments.a.base: no experiment is named 'b'",
         "11: experiments.c.data: no dataset is named 'mars'",
-        "12: seeds: a seed is named twice",
+        "12: seeds: a seed is repeated",
     ),
 }
 
@@ -852,7 +852,7 @@ def test_kind_is_the_papers(key: str, kind: str) -> None:
 # Anything that YAML can say, put anywhere into a right study: a study that can be planned, or a SpecError.
 @pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/x", "gone"])
 def test_a_file_that_cannot_be_is_not_found(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=rf"^data\.d\.root: '{name}' was not found; looked at\n  {tmp_path}/{name}\n"):
+    with pytest.raises(DataError, match=rf"^data\.d\.root: '{name}' was not found; searched\n  {tmp_path}/{name}\n"):
         find_path(name, "data.d.root", tmp_path, "")
     if name == "gone":
         (tmp_path / name).touch()
