@@ -22,10 +22,8 @@ COMPARED = {
     "environment.cpu_threads": "processor threads",
     "imported_from.file": "trained elsewhere, imported from",
 }
-HASHES = (
-    "data_fingerprints.train",
-    "data_fingerprints.select",
-)  # reported without their values, which mean nothing to a reader
+# Reported without their values, which mean nothing to a reader.
+HASHES = ("data_fingerprints.train", "data_fingerprints.select")
 
 
 def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared: Iterable[str] = ()) -> list[str]:

@@ -393,12 +393,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "code": (
         "name: s\n",
         "name: !!python/object/apply:os.system [true]\n",
-        "1: name: has the YAML tag 'tag:yaml.org,2002:python/object/apply:os.system', which means nothing",
+        "1: name: has the YAML tag 'tag:yaml.org,2002:python/object/apply:os.system', which is not supported here",
     ),
     "tag on a mapping": (
         "  optimizer: {",
         "  optimizer: !best {",
-        "8: recipe.optimizer: has the YAML tag '!best', which means nothing",
+        "8: recipe.optimizer: has the YAML tag '!best', which is not supported here",
     ),
     "alias to itself": (
         "optimizer: {name: sgd, lr: 0.1}",
@@ -474,7 +474,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "second change": (
         "{model.encoder: resnet101}",
         "{model.encoder: resnet101, recipe.epochs: 4}",
-        "11: experiments.deep.change: changes 2 things (model.encoder, recipe.epochs), so no difference ... confounded: true",
+        "11: experiments.deep.change: changes 2 things (model.encoder, recipe.epochs), so a difference could not be attributed ... confounded: true",
     ),
     "change to the same": (
         "{model.encoder: resnet101}",
