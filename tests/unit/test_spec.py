@@ -474,7 +474,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "second change": (
         "{model.encoder: resnet101}",
         "{model.encoder: resnet101, recipe.epochs: 4}",
-        "11: experiments.deep.change: changes 2 things (model.encoder, recipe.epochs), so a difference could not be attributed ... confounded: true",
+        "11: experiments.deep.change: changes 2 things (model.encoder, recipe.epochs), so a difference ... confounded: true",
     ),
     "change to the same": (
         "{model.encoder: resnet101}",
