@@ -183,7 +183,7 @@ def test_a_reader_that_is_none_is_one_message(tmp_path: Path, case: str) -> None
     [
         (
             "def read(name, root): return 3",
-            "data.d: the reader 'mine:read' gave int; it must return a segstudy.data.core",
+            "data.d: the reader 'mine:read' returned int; it must return a segstudy.data.core",
         ),
         ("def read(name, root): return {}['x']", "data.d: the reader 'mine:read' failed: KeyError: 'x'"),
     ],

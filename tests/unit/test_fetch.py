@@ -404,7 +404,7 @@ def test_half_a_set_is_neither_taken_for_it_nor_overwritten(serve, tiny, tmp_pat
     ):
         get(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / ROOT / "masks")
-    with pytest.raises(DataError, match=r"is not the whole set \(.+Kvasir-SEG not found.+\); move it away"):
+    with pytest.raises(DataError, match=r"is not the complete dataset \(.+Kvasir-SEG not found.+\); move it away"):
         get(tmp_path / "data")
 
 
@@ -450,7 +450,10 @@ def test_contents_are_compared_with_the_known_copy(serve, tiny, tmp_path, monkey
     done = subprocess.run(command.format(folder), shell=True, check=True, capture_output=True, text=True)
     digest = done.stdout.split()[0]
     assert content_digest(folder) == digest
-    for known_digest, words in ((digest, "byte for byte those of the copy"), ("0" * 64, "but not byte for byte those")):
+    for known_digest, words in (
+        (digest, "masks, byte for byte those of the known copy"),
+        ("0" * 64, "but not byte for byte those"),
+    ):
         said = Said()
         register(monkeypatch, serve(tiny), digest=known_digest)
         get(tmp_path / words[:3], said)
@@ -464,7 +467,7 @@ def test_what_must_be_got_by_hand_says_how(tmp_path) -> None:
 
 def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(
-        DataError, match=r"'kvasr' is no dataset .+ \(did you mean 'kvasir'\?\); known: cityscapes, kvasir"
+        DataError, match=r"'kvasr' is not a known dataset \(did you mean 'kvasir'\?\); known: cityscapes, kvasir"
     ):
         known("kvasr")
 

@@ -275,9 +275,8 @@ def _count_holes(runs: _Runs, min_px: int) -> Integers:
 def _count_sizes(true: _Parts, predicted: _Parts, overlaps: _Overlaps, limits: Sequence[int]) -> Integers:
     """Hits, false positives and false negatives by class and size, (256, 3, 3)."""
     size, size_predicted = (np.searchsorted(limits, parts.pixels, side="right") for parts in (true, predicted))
-    order = np.lexsort(
-        [true.pixels[overlaps.true], overlaps.pixels]
-    )  # the part with most shared pixels comes last and remains
+    # The part with most shared pixels comes last and remains.
+    order = np.lexsort([true.pixels[overlaps.true], overlaps.pixels])
     size_predicted[overlaps.predicted[order]] = size[overlaps.true[order]]
     hits, hits_predicted = _hits(true, overlaps.true, overlaps), _hits(predicted, overlaps.predicted, overlaps)
     columns = (

@@ -206,9 +206,8 @@ def _house(street: Street, x: float, z: Point) -> None:
     street.upright(x, (0, height), z, paint, BUILDING, material)
     if not 0 < street.at(x, 0, far)[0] < street.canvas.size[0]:
         return  # out of sight
-    near = max(
-        near, street.focal_px * abs(x) / (0.7 * street.canvas.size[0])
-    )  # the nearest windows are also out of sight
+    # The nearest windows are also out of sight.
+    near = max(near, street.focal_px * abs(x) / (0.7 * street.canvas.size[0]))
     glass = street.tone(mix(any_colour(rng, (0.1, 0.4), (0.1, 0.45)), street.haze, rng.uniform(0, 0.5)), middle)
     frame = lit(paint, rng.choice([0.75, 1.25]))
     storey, bay = rng.uniform(2.7, 3.6), rng.uniform(1.6, 3.4) * (1 if near < 35 else 2)
