@@ -460,5 +460,5 @@ def test_text_of_a_small_p_value_and_a_distance() -> None:
     record["difference"] |= {"value": -3.21, "p_value": 1e-6}
     text = comparison_text(record)
     assert "Hausdorff 95, mean [px], lower is better" in text
-    assert "p < 0.0001" in text and "A is better than B by 3.2 px:" in text
+    assert "p < 0.0001" in text and "A is better than B by 3.2 px, for" in text
     assert not math.isnan(record["difference"]["value"])
