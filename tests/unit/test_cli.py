@@ -136,7 +136,7 @@ def test_init_writes_a_study_that_check_accepts(segstudy, tmp_path):
     assert "output_stride=16" in out
     code, _, err = segstudy("init", "town")
     assert code == 2
-    assert "study.yaml: exists" in err
+    assert "study.yaml: already exists" in err
     assert (tmp_path / "study.yaml").read_text() == text
 
 
