@@ -1,8 +1,8 @@
-"""Two sides on the same images: whether they may be compared, and one answer for everyone who asks.
+"""Compare two sides on the same images: whether they can be compared, difference, interval, test and verdict.
 
-The report, ``segstudy compare``, ``segstudy status`` and the planning all ask here and only print what they get. The
-order of images never matters: they are put in the order of their names. Random draws follow from the counts themselves,
-so the same two sides give the same digits wherever they are asked about.
+The report, ``segstudy compare``, ``segstudy status`` and the planning all call this module and only print its results.
+The order of images never matters: images are sorted by name. Random draws are seeded by the counts, so the same two
+sides give the same digits everywhere.
 
 Array letters: ``n`` image, ``c`` class.
 """
@@ -31,36 +31,34 @@ from segstudy.stats.intervals import Estimate, estimate_each
 from segstudy.stats.resampling import Networks
 
 NOT_COMPARABLE = "not comparable"
-PRIMARY = next(
-    measure for measure in OVERALL if measure.key == "miou"
-)  # what verdicts are about unless asked otherwise
-# The measure of each class whose differences are shown next to those of a measure of the whole set; a mean over classes
-# is called after its measure.
+PRIMARY = next(measure for measure in OVERALL if measure.key == "miou")  # the default measure of verdicts
+# Measure of the whole set -> the per-class measure whose differences are shown next to it; a mean over classes has the
+# name of its measure.
 BY_CLASS = {"miou": "iou", "mdice": "dice", "mean_class_accuracy": "class_accuracy", "pixel_accuracy": "iou"}
-# What is said when it is not the same on both sides, besides what the runs recorded of themselves.
+# Flagged if different on the two sides, in addition to what the runs recorded.
 ORIGINS = {"selected_on": "epoch chosen on", "split": "split", "train_data": "trained on"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why two sides, or the seeds of one, may not be compared: in a few words, in detail, and what to do."""
+    """Why two sides, or the seeds of one side, cannot be compared: in a few words, in detail, and what to do."""
 
     what: str
     detail: str = ""
     advice: str = ""
 
     def __str__(self) -> str:
-        """All three, as an error prints them."""
+        """All three as one error message."""
         return "\n".join(
             part for part in (f"{self.what}{':' if self.detail else ''}", self.detail, self.advice) if part
         )
 
 
 class Side:
-    """Networks of one recipe, one for each seed, on the same images in the order of their names.
+    """Networks of one recipe, one per seed, on the same images, sorted by name.
 
-    ``stored`` are the sets as they lie on disk. ``problems`` say why they cannot stand for one recipe, and ``notes`` what
-    must be said wherever the side is shown.
+    ``stored`` are the count sets as stored on disk. ``problems`` say why they cannot represent one recipe; ``notes`` are
+    shown wherever the side is shown.
     """
 
     def __init__(self, name: str, sets: Sequence[CountSet], notes: Iterable[str] = ()) -> None:
@@ -71,49 +69,49 @@ class Side:
 
     @property
     def first(self) -> CountSet:
-        """The set of the first seed."""
+        """The count set of the first seed."""
         return self.sets[0]
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds that have a result, in order."""
+        """Seeds with a result, in order."""
         return [one.seed for one in self.sets]
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The run's resolved settings by dotted key; none where they were not recorded."""
+        """The resolved settings of the run by dotted key; empty if they were not recorded."""
         return self.first.record.values if self.sets and self.first.record else {}
 
     @property
     def lacks_truth(self) -> bool:
-        """Whether counts were written before true masks were hashed."""
+        """Whether any counts were written without hashes of the true masks, by an earlier version."""
         return any(one.truth is None for one in self.sets)
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """Hash of everything that was counted."""
+        """Hash of all counts."""
         total = hashlib.sha256()
         for one in self.sets:
             total.update(repr(one.ids).encode() + one.confusion.astype(np.int64).tobytes())
         return total.digest()
 
     def networks(self, counts: str) -> Networks:
-        """One array of counts for each seed, as the statistics take them."""
+        """One array of counts per seed, as the statistics expect them."""
         return {one.seed: one.counts[counts] for one in self.sets}
 
     def about(self, key: str) -> Any:
-        """What the sets say of ``key``; all of it where they do not agree."""
+        """The value of ``key`` in the count sets; all distinct values if they differ."""
         found = dict.fromkeys(getattr(one.about, key) for one in self.sets)
         return next(iter(found)) if len(found) == 1 else " and ".join(map(str, found))
 
     def mean(self, measure: Measure) -> Values:
-        """The measure, one value for each class or one, meaned over seeds."""
+        """The measure, one value per class or one for all, averaged over seeds."""
         each = measure.each_for(self.first.counts[measure.counts])
         values: Values = np.mean([each(measures.merge(one.counts[measure.counts])) for one in self.sets], axis=0)
         return values
 
     def estimates(self, measure: Measure, groups: Sequence[str] | None = None) -> tuple[Estimate, ...]:
-        """The measure with its interval, one estimate for each class or one; no interval where the seeds do not belong together."""
+        """The measure with its interval, one estimate per class or one for all; no interval if the seeds do not match."""
         each, counts = measure.each_for(self.first.counts[measure.counts]), self.networks(measure.counts)
         if not self.problems:
             return estimate_each(counts, each, groups=groups or self.first.groups, limits=measure.bounds)
@@ -138,7 +136,7 @@ class Side:
 
 @dataclass(frozen=True)
 class ClassEffect:
-    """The difference in one class, and its p-value corrected over the classes of this comparison."""
+    """The difference in one class, with its p-value corrected over the classes of this comparison."""
 
     index: int
     name: str
@@ -151,24 +149,24 @@ class ClassEffect:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What can be said of ``a`` minus ``b``.
+    """The result of ``a`` minus ``b``.
 
     Attributes
     ----------
     a, b, measure
-        What was compared, and by which measure.
+        What is compared, and by which measure.
     problems
-        Why the two may not be compared; then there is no difference.
+        Why the two cannot be compared; if there are any, there is no difference.
     flags
-        What else differs, or cannot be known, in words.
+        What else differs or is unknown, in words.
     changes
-        Settings in which the two differ: key -> (a's, b's).
+        Settings that differ: key -> (a's, b's).
     difference
-        None where a side has no result, or the two may not be compared.
+        None if a side has no result, or the two cannot be compared.
     questions
-        How many comparisons the study makes; 1 for a question that is asked alone.
+        Number of comparisons that the study makes; 1 for a single comparison.
     p_holm
-        The p-value corrected for them; NaN where there is none.
+        The p-value corrected for them; NaN if there is none.
 
     """
 
@@ -184,31 +182,31 @@ class Comparison:
 
     @property
     def confounded(self) -> bool:
-        """Whether more than one setting differs, so that the difference cannot be put down to one of them."""
+        """Whether more than one setting differs, so that the difference cannot be attributed to one of them."""
         return len(self.changes or {}) > 1
 
     @property
     def groups(self) -> tuple[str, ...] | None:
-        """The images' groups, in the order of the images' names."""
+        """The groups of the images, in the order of the image names."""
         return self.a.first.groups or self.b.first.groups
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, ``not distinguishable``, ``not comparable``, or nothing where there is no test."""
+        """``better``, ``worse``, ``not distinguishable``, ``not comparable``, or empty if there is no test."""
         if self.difference is None:
             return NOT_COMPARABLE if self.problems and self.a.sets and self.b.sets else ""
         return verdict(self.difference, self.p_holm, self.measure.higher_is_better)
 
     @property
     def by_class(self) -> Measure | None:
-        """The measure of each class whose differences stand next to this one's."""
+        """The per-class measure whose differences are shown next to this one's."""
         key = BY_CLASS.get(self.measure.key, self.measure.key.removeprefix("mean_"))
         known = {measure.key: measure for measure in measures_of(self.a.first.rules) if measure.per_class}
         return known.get(key)
 
     @cached_property
     def classes(self) -> tuple[ClassEffect, ...]:
-        """The effect on each class; none where the two may not be compared."""
+        """The effect on each class; empty if the two cannot be compared."""
         if self.difference is None or (measure := self.by_class) is None:
             return ()
         ours, theirs = (side.networks(measure.counts) for side in (self.a, self.b))
@@ -251,13 +249,13 @@ def compare(
     a, b
         What is compared; differences are ``a`` minus ``b``.
     measure
-        Of the whole set.
+        A measure of the whole set.
     changes
-        Settings that differ on purpose, key -> (a's, b's); what the runs recorded where it is not given.
+        Settings that differ on purpose, key -> (a's, b's); by default, those that the runs recorded.
     questions
-        How many comparisons are made in all; ``difference.detectable`` counts them.
+        Total number of comparisons, which ``difference.detectable`` depends on.
     problems
-        From :func:`problems_between`, where that was asked before.
+        The result of :func:`problems_between`, if already known.
 
     """
     changes = recorded_changes(a, b) if changes is None else changes
@@ -280,10 +278,10 @@ def compare(
 
 
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same with p-values corrected over all of them that may be made, by Holm's rule.
+    """The same comparisons with p-values corrected by Holm's rule over all that can be made.
 
-    A comparison without a result counts as a question all the same, with a p-value of 1, so that no verdict turns back
-    when the study's other runs are done.
+    A comparison without a result yet counts with a p-value of 1, so that no verdict is reversed when the study's other runs
+    finish.
     """
     p_values = [one.difference.p_value if one.difference else float("nan") for one in comparisons]
     asked = [not one.problems for one in comparisons]
@@ -296,13 +294,13 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def generator(a: Side, b: Side, *names: str) -> np.random.Generator:
-    """Random draws that follow from the counts of both sides, whichever comes first, and from ``names``."""
+    """A generator seeded by the counts of both sides, in any order, and by ``names``."""
     seed = hashlib.sha256(b"".join(sorted([a.fingerprint, b.fingerprint])) + "\n".join(names).encode()).digest()
     return np.random.default_rng(int.from_bytes(seed[:8]))
 
 
 def recorded_changes(a: Side, b: Side) -> dict[str, tuple[Any, Any]]:
-    """Settings in which the runs differ, as they recorded them; none where one side recorded nothing."""
+    """Settings that differ between the runs, as recorded; empty if one side recorded none."""
     ours, theirs = a.values, b.values
     if not ours or not theirs:
         return {}
@@ -311,7 +309,7 @@ def recorded_changes(a: Side, b: Side) -> dict[str, tuple[Any, Any]]:
 
 
 def problems_between(a: Side, b: Side, measure: Measure, known: Sequence[Problem] = ()) -> tuple[Problem, ...]:
-    """Why two sides may not be compared by ``measure``, besides what is ``known`` before any result; empty if they may."""
+    """Why two sides cannot be compared by ``measure``, in addition to ``known`` problems; empty if they can."""
     if known or not a.sets or not b.sets:
         return tuple(known)
     own = [
@@ -340,42 +338,42 @@ def problems_between(a: Side, b: Side, measure: Measure, known: Sequence[Problem
 
 
 def _problems(a: CountSet, b: CountSet, names: tuple[str, str] | None = None) -> tuple[Problem, ...]:
-    """Why counts of two networks may not be compared or pooled; the first reason hides those that follow from it."""
-    told = names or (a.name, b.name)
+    """Why counts of two networks cannot be compared or pooled; the first reason hides those that follow from it."""
+    titles = names or (a.name, b.name)
     for what, ours, theirs in (
         ("scored on masks of different sizes", _size(a), _size(b)),
         ("scored with different classes", listing(a.classes, 20), listing(b.classes, 20)),
     ):
         if ours != theirs:
-            return (Problem(what, f"  {told[0]}: {ours}\n  {told[1]}: {theirs}", "Score both in the same way."),)
-    alone = [(told[0], set(a.ids) - set(b.ids)), (told[1], set(b.ids) - set(a.ids))]
+            return (Problem(what, f"  {titles[0]}: {ours}\n  {titles[1]}: {theirs}", "Score both in the same way."),)
+    alone = [(titles[0], set(a.ids) - set(b.ids)), (titles[1], set(b.ids) - set(a.ids))]
     if lines := [f"  {len(ids)} only in {name}: {listing(sorted(ids), 5)}" for name, ids in alone if ids]:
-        return (Problem("scored on other images", "\n".join(lines), "Score both on the same images."),)
+        return (Problem("scored on different images", "\n".join(lines), "Score both on the same images."),)
     order = sorted(a.ids)
-    if problem := _other_truth(a.in_order(order), b.in_order(order), told):
+    if problem := _other_truth(a.in_order(order), b.in_order(order), titles):
         return (problem,)
     if a.ids == b.ids and _files_differ(a, b):
         detail = "  image or mask files differ in content, although the images have the same names"
         advice = "Score both on the same files: delete the older evaluation and run again."
-        return (Problem("scored on files that changed in between", detail, advice),)
+        return (Problem("scored on files that changed between the evaluations", detail, advice),)
     return ()
 
 
 def _files_differ(a: CountSet, b: CountSet) -> bool:
-    """Whether both recorded the hash of their files, which counts these in order, and the two differ."""
+    """Whether both recorded a hash of their files, which depends on their order, and the hashes differ."""
     ours, theirs = a.about.data_fingerprint, b.about.data_fingerprint
     return None not in (ours, theirs) and ours != theirs
 
 
 def _size(counted: CountSet) -> str:
-    """At which size masks were scored, in words."""
+    """The size at which masks were scored, in words."""
     if counted.about.resolution == "input":
         return f"the network's input size, {counted.about.input_size} px"
     return "each mask's own size"
 
 
 def _other_truth(a: CountSet, b: CountSet, names: tuple[str, str]) -> Problem | None:
-    """Images whose true masks differ, by hash where both have one, else as far as their numbers of pixels tell."""
+    """Images whose true masks differ: by hash if both have one, otherwise by their numbers of pixels per class."""
     if a.truth is not None and b.truth is not None:
         wrong = np.flatnonzero((a.truth != b.truth).any(axis=1))
     else:
@@ -395,9 +393,9 @@ def _other_truth(a: CountSet, b: CountSet, names: tuple[str, str]) -> Problem | 
 
 
 def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
-    """Everything that differs besides one declared factor, or that cannot be known."""
+    """Everything that differs apart from the declared factor, or that is unknown."""
     flags = [*a.notes, *b.notes]
-    flags += [f"{side.name}: how its masks came about is not recorded" for side in (a, b) if side.first.record is None]
+    flags += [f"{side.name}: the origin of its masks is not recorded" for side in (a, b) if side.first.record is None]
     ours, theirs = ([one.record for one in side.sets if one.record is not None] for side in (a, b))
     flags += differing(ours, theirs, changes)
     for key, words in ORIGINS.items():
@@ -405,14 +403,14 @@ def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
         if None not in (ours_of, theirs_of) and ours_of != theirs_of:
             flags.append(f"{words} {ours_of} against {theirs_of}")
     if a.first.rules != b.first.rules:
-        flags.append("outlines and objects were counted with other tolerances")
+        flags.append("outlines and objects were counted with different tolerances")
     if None not in (a.first.groups, b.first.groups) and a.first.groups != b.first.groups:
-        flags.append(f"images are grouped in another way in {b.name}; the groups of {a.name} are used")
+        flags.append(f"images are grouped differently in {b.name}; the groups of {a.name} are used")
     return flags
 
 
 def _unknown_truth(a: Side, b: Side) -> list[str]:
-    """What is said where nothing shows that both saw the same images and masks."""
+    """Flags if there is no proof that both used the same images and masks."""
     prints = {one.about.data_fingerprint for side in (a, b) for one in side.sets}
     if len(prints) == 1 and None not in prints:
         return []  # the same files, byte by byte
@@ -421,6 +419,6 @@ def _unknown_truth(a: Side, b: Side) -> list[str]:
         flags.append(
             f"{listing(old)}: written without hashes of the true masks, so only their pixels by class were compared"
         )
-    if _files_differ(a.stored[0], b.stored[0]):  # in another order, else they are no match
-        flags.append("images come in another order, so it is not known whether the files are the same")
+    if _files_differ(a.stored[0], b.stored[0]):  # the order differs; other differences are problems
+        flags.append("images come in a different order, so it is unknown whether the files are the same")
     return flags

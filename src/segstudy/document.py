@@ -1,6 +1,6 @@
-"""A YAML document as plain data, with the place of every key, so that whatever is wrong can be said where it stands.
+"""A YAML document as plain data, with the place of every key for error messages.
 
-And plain data as a JSON document can hold it.
+Also converts plain data to what JSON can hold.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from segstudy.errors import SpecError
 
-Keys = tuple[str | int, ...]  # from the document's top: ("seeds", 0)
+Keys = tuple[str | int, ...]  # from the top of the document: ("seeds", 0)
 
-MAX_ENTRIES = 100_000  # aliases of aliases could ask for any number
+MAX_ENTRIES = 100_000  # nested aliases could expand to any number
 
 
 @dataclass
 class Problems:
-    """Collects problems of one study file, each with the place of its key: ``file:line``, or the ``--set`` it is from."""
+    """Collects problems of one study file, each with the place of its key: ``file:line``, or its ``--set``."""
 
     source: str
     places: dict[Keys, str] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
 
     def add(self, path: Keys, message: str) -> None:
-        """Note ``message`` at the place of ``path``, or of the nearest key above it that has one."""
+        """Add ``message`` at the place of ``path``, or of its nearest parent that has one."""
         place = next((self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places), self.source)
         self.found.append(f"{place}: {'.'.join(map(str, path)) or 'study'}: {message}")
 
     def stop(self) -> None:
-        """Raise all problems together, if there are any."""
+        """Raise all problems in one error, if there are any."""
         if self.found:
             raise SpecError("\n".join(self.found))
 
 
 def parse_yaml(text: str, path: Keys, problems: Problems, setting: str = "") -> Any:
-    """YAML 1.2 text -> plain data for ``path`` of the study, noting places and faults in ``problems``."""
+    """YAML 1.2 text -> plain data for ``path`` of the study; records places and errors in ``problems``."""
     try:
         return plain(YAML(typ="rt").load(text), path, problems, setting)
-    except Exception as error:  # ruamel's own, and whatever "!!int x", 5,000 digits or 1,000 brackets make it raise
+    except Exception as error:  # ruamel's own, and what "!!int x", 5,000 digits or 1,000 brackets raise
         mark = getattr(error, "problem_mark", None)
         place = setting or (f"{problems.source}:{mark.line + 1}" if mark else problems.source)
         problems.found.append(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}")
@@ -51,14 +51,14 @@ def parse_yaml(text: str, path: Keys, problems: Problems, setting: str = "") -> 
 
 
 def plain(node: Any, path: Keys, problems: Problems, setting: str = "") -> Any:
-    """Round-trip YAML nodes to plain Python values; what would be lost on the way is a problem."""
+    """Convert round-trip YAML nodes to plain Python values; anything that would be lost is a problem."""
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, TaggedScalar) and tag == "tag:yaml.org,2002:str":
         return str(node.value)
     if tag is not None:
-        problems.add(path, f"has the YAML tag '{tag}', which means nothing here; leave it out")
+        problems.add(path, f"has the YAML tag '{tag}', which is not supported here; remove it")
     if isinstance(node, CommentedMap | CommentedSeq):
-        lines = node.lc.data or {}  # keys that come by a merge (<<) have no line
+        lines = node.lc.data or {}  # keys from a merge (<<) have no line
         values = {}
         for key, value in node.items() if isinstance(node, CommentedMap) else enumerate(node):
             at = (*path, str(key) if isinstance(node, CommentedMap) else key)
@@ -74,7 +74,7 @@ def plain(node: Any, path: Keys, problems: Problems, setting: str = "") -> Any:
             values[at[-1]] = plain(value, at, problems, setting)
         return values if isinstance(node, CommentedMap) else list(values.values())
     if isinstance(node, int) and abs(node) >= 2**63:
-        problems.add(path, "is a number beyond all bounds")
+        problems.add(path, "is a number outside -2^63 to 2^63")
         return 0
     for kind in (bool, int, float, str):
         if isinstance(node, (bool, ScalarBoolean) if kind is bool else kind):
@@ -83,7 +83,7 @@ def plain(node: Any, path: Keys, problems: Problems, setting: str = "") -> Any:
 
 
 def finite(value: Any) -> Any:
-    """Plain data with None for NaN and infinities, which JSON does not know; tuples become lists."""
+    """Plain data with None for NaN and infinities, which JSON cannot hold; tuples become lists."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
-"""Doors: what a study file may name, and how other people add to it.
+"""Doors: the parts that a study file may name, and how others add to them.
 
-A door is a table, a dict literal that stands in one visible place: name -> what is behind it. Another package adds
-entries through an entry point of the door's group; a study file may name a callable of the user's own as
-``package.module:name``, which is looked for beside the study file first, then among what is installed.
+A door is a table of names and objects, a dict literal in one place. Another package adds entries through the entry point
+group of the door. A study file may also name a callable of the user as ``package.module:name``, which is searched next
+to the study file first, then among installed packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from segstudy.errors import SpecError, listing, nearest
 
-_SOURCE = "__segstudy_source__"  # in a module of a study's folder: from where, and which source, it was imported
+_SOURCE = "__segstudy_source__"  # in a module of a study's folder: the file and source it was imported from
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Door:
     Attributes
     ----------
     kind
-        What people call an entry, such as ``loss``.
+        What an entry is called in messages, such as ``loss``.
     table
-        Name -> what is behind it. A text ``module:name`` stands for an object that is imported when it is needed.
+        Name -> object. A text ``module:name`` is imported when it is needed.
     adapt
-        From a name and the object behind it to what :meth:`find` returns; raises ``SpecError`` for an object that cannot
-        be an entry.
+        Converts a name and its object to what :meth:`find` returns; raises ``SpecError`` for an object that is not a valid
+        entry.
 
     """
 
@@ -48,31 +48,31 @@ class Door:
 
     @property
     def group(self) -> str:
-        """The group of entry points through which other packages add entries."""
+        """The entry point group through which other packages add entries."""
         return f"segstudy.{self.kind.replace(' ', '_')}"
 
     def names(self) -> list[str]:
-        """Every name that is known, those of installed packages last."""
+        """Every known name, those of installed packages last."""
         return list(dict.fromkeys([*self.table, *_points(self.group, tuple(sys.path))]))
 
     def knows(self, name: str) -> bool:
-        """Whether ``name`` is in the table, comes with an installed package, or is a ``module:name``."""
+        """Whether ``name`` is in the table, comes from an installed package, or is a ``module:name``."""
         return name in self.table or is_callable_name(name) or name in self.names()
 
     def find(self, name: str, folder: str = "") -> Any:
-        """What is behind ``name``.
+        """The entry ``name``.
 
         Parameters
         ----------
         name
             A name of the table or of an installed package, or ``package.module:name``.
         folder
-            Where the study file lies; modules there come before installed ones.
+            The folder of the study file; modules there take precedence over installed ones.
 
         Raises
         ------
         SpecError
-            When there is no such name, or it cannot be imported.
+            If there is no such name, or it cannot be imported.
 
         """
         if name in self.table:
@@ -84,16 +84,18 @@ class Door:
             point = points[0]
             if len(points) > 1:
                 packages = listing(sorted(each.dist.name if each.dist else each.value for each in points))
-                raise SpecError(f"{self.kind} '{name}': several packages bring one ({packages}); uninstall all but one")
+                raise SpecError(
+                    f"{self.kind} '{name}': several packages provide it ({packages}); uninstall all but one"
+                )
             try:
                 found = point.load()
-            except (Exception, SystemExit) as error:  # whatever another package's module may raise
+            except (Exception, SystemExit) as error:  # another package's module may raise anything
                 raise SpecError(f"{self.kind} '{name}' ({point.value}): cannot be imported ({error})") from None
             return self.adapt(name, found)
         raise SpecError(self.unknown(name))
 
     def unknown(self, name: str) -> str:
-        """What is said of a name that is not known."""
+        """The message for an unknown name."""
         known, article = self.names(), "an" if self.kind[0] in "aeiou" else "a"
         return (
             f"is '{name}', must be {_alternatives(known)}{nearest(name, known)}, or {article} {self.kind} of your own as "
@@ -108,7 +110,7 @@ def _alternatives(names: list[str]) -> str:
 
 @functools.cache
 def _points(group: str, path: tuple[str, ...]) -> dict[str, list[metadata.EntryPoint]]:
-    """Entry points of a group by name, looked up once for a ``sys.path``."""
+    """Entry points of a group by name, looked up once per ``sys.path``."""
     found: dict[str, list[metadata.EntryPoint]] = {}
     for point in metadata.entry_points(group=group):
         found.setdefault(point.name, []).append(point)
@@ -126,7 +128,7 @@ def is_callable_name(name: str) -> bool:
 
 
 def import_object(name: str, folder: str = "") -> Any:
-    """The object that ``package.module:name`` stands for; see :class:`Door`."""
+    """The object named by ``package.module:name``; see :class:`Door`."""
     module_name, _, attribute = name.partition(":")
     found: Any = _import_module(module_name, folder, name)
     for part in attribute.split("."):
@@ -142,19 +144,22 @@ def _import_module(module: str, folder: str, name: str) -> ModuleType:
             return importlib.import_module(module)
         now = source_hash(module, folder)
         known = sys.modules.get(module)
-        if known is None or getattr(known, _SOURCE, None) != (folder, now):  # edited, or another study's of this name
+        if known is None or getattr(known, _SOURCE, None) != (
+            folder,
+            now,
+        ):  # edited, or of the same name in another study
             for each in _sources(module, folder):
                 sys.modules.pop(each, None)
             with _importable(folder):
                 known = importlib.import_module(module)
-                for each in _sources(module, folder):  # what its functions import when they are called
+                for each in _sources(module, folder):  # its functions may import when they are called
                     with contextlib.suppress(Exception):
                         importlib.import_module(each)
             setattr(known, _SOURCE, (folder, now))
         return known
-    except (Exception, SystemExit) as error:  # a module of the user's own may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         raise SpecError(
-            f"'{name}': the module {module} cannot be imported ({type(error).__name__}: {error}); it is looked for in the "
+            f"'{name}': the module {module} cannot be imported ({type(error).__name__}: {error}); it is searched in the "
             "study file's folder, then among installed packages"
         ) from None
 
@@ -170,7 +175,7 @@ def _importable(folder: str) -> Iterator[None]:
 
 
 def _file_beside(module: str, folder: str) -> Path | None:
-    """The source file of a module that lies beside the study file; None where there is none."""
+    """The source file of a module next to the study file; None if there is none."""
     if not folder:
         return None
     stem = Path(folder, *module.split("."))
@@ -180,8 +185,8 @@ def _file_beside(module: str, folder: str) -> Path | None:
 def source_hash(name: str, folder: str = "") -> str:
     """Hash of the source behind ``package.module:name``.
 
-    It covers the module and everything that the module imports from its own surroundings: the study file's folder for
-    a module that lies there, else the module's top-level package. A module without Python source counts by its name.
+    It covers the module and everything it imports from the same place: the study file's folder for a module in it,
+    otherwise the module's top-level package. For a module without Python source, only its name counts.
     """
     total = hashlib.sha256()
     for module, text in _sources(name.partition(":")[0], folder).items():
@@ -190,7 +195,7 @@ def source_hash(name: str, folder: str = "") -> str:
 
 
 def _sources(module: str, folder: str) -> dict[str, bytes]:
-    """Module -> its source, for a module and what it imports from its surroundings, in a fixed order."""
+    """Module -> its source, for a module and its imports from the same place, in a fixed order."""
     todo, top = [module], module.partition(".")[0]
     seen: set[str] = set()
     found: dict[str, bytes] = {}
@@ -218,7 +223,7 @@ def _source_of(module: str, folder: str, top: str) -> Path | None:
 
 
 def _imports(source: bytes, module: str, is_package: bool) -> set[str]:
-    """Modules that a source text may import."""
+    """Modules that a source text may import, at any level."""
     found: set[str] = set()
     with contextlib.suppress(SyntaxError, ValueError):
         for node in ast.walk(ast.parse(source)):

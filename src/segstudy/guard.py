@@ -1,7 +1,7 @@
-"""What differs between runs besides the factor that is studied: data, versions, hardware, precision.
+"""What differs between runs apart from the studied factor: data, versions, hardware, precision.
 
-The study file is held to one change by ``plan``; this looks at what the runs themselves recorded. Nothing here forbids a
-comparison: whatever differs is said wherever the comparison is shown.
+``plan`` enforces one change in the study file; this module compares what the runs recorded. It forbids no comparison:
+differences are flagged wherever the comparison is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from segstudy.records import RunRecord
 
-# Dotted key of a run's record -> what people call it. ``environment.packages`` is looked at package by package.
+# Dotted key of a run's record -> its name in messages. ``environment.packages`` is compared package by package.
 COMPARED = {
     "data_fingerprints.train": "training data",
     "data_fingerprints.select": "data that choose the epoch",
@@ -22,16 +22,17 @@ COMPARED = {
     "environment.cpu_threads": "processor threads",
     "imported_from.file": "trained elsewhere, imported from",
 }
-HASHES = ("data_fingerprints.train", "data_fingerprints.select")  # that they differ says all; their values say nothing
+# Reported without their values, which mean nothing to a reader.
+HASHES = ("data_fingerprints.train", "data_fingerprints.select")
 
 
 def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared: Iterable[str] = ()) -> list[str]:
-    """Say what differs between the runs of two sides besides what is declared.
+    """List what differs between the runs of two sides apart from what is declared.
 
     Parameters
     ----------
     first, second
-        What the runs of each side recorded, one record a seed.
+        What the runs of each side recorded, one record per seed.
     declared
         Dotted keys that the study changes on purpose; a changed ``recipe.precision`` explains another precision.
 
@@ -67,7 +68,7 @@ def _packages(record: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _values(records: Sequence[Mapping[str, Any]], key: str) -> str:
-    """Every value that the records give ``key``, each once."""
+    """The distinct values of ``key`` in the records."""
     found: dict[str, None] = {}
     for record in records:
         value: Any = record

@@ -1,4 +1,4 @@
-"""Look at a folder of images and masks and write a study file that a newcomer can read and run."""
+"""Inspect a folder of images and masks and write a commented study file for it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a 
 TEMPLATE = """\
 # A segstudy study: which of these choices makes the segmentation better, by how much?
 # Found in {root}: {found}
-{doubts}# segstudy check {file}     finds everything that is wrong with the file and the data
-# segstudy run {file}       does what is missing and writes the report; call it again after any interruption
+{doubts}# segstudy check {file}     list every problem with the file and the data
+# segstudy run {file}       train what is missing and write the report; repeat it after any interruption
 name: {name}
 # held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
 protocol: held-out
 data:
 {hint}  {name}: {{reader: {reader}, root: {root}{options}}}
-# Everything about training that all experiments share. These values are a published review's defaults.
+# Training settings that all experiments share. These values are those of a published review.
 recipe:
   epochs: 50
   batch_size: 16
   input_size: 256
   optimizer: {{name: adam, lr: 1.0e-4, weight_decay: 1.0e-4}}
-# Baselines, and variants that change one thing each; a second change in one variant is an error.
-# weights: imagenet downloads on first use; packaged needs no download (encoder tu-tf_efficientnet_lite0); none is random.
+# Baselines, and variants that each change one thing; a second change in a variant is an error.
+# weights: imagenet is downloaded on first use; packaged needs no download (encoder tu-tf_efficientnet_lite0); none is random.
 experiments:
   unet:            {{data: {name}, model: {{arch: unet, encoder: resnet50, weights: imagenet}}}}
   unet-noimagenet: {{base: unet, change: {{model.weights: none}}}}
   deeplabv3:       {{data: {name}, model: {{arch: deeplabv3, encoder: resnet50, weights: imagenet, output_stride: 8}}}}
   deeplabv3-os16:  {{base: deeplabv3, change: {{model.output_stride: 16}}}}
-# One seed says nothing about chance; three are a start.
+# One seed cannot show how much of a difference is chance; start with three: [1, 2, 3].
 seeds: [42]
 """
 FOLDER_HINT = """\
-  # ignore_values: [11] leaves mask values out that are no class; classes: [background, ...] gives classes names.
+  # ignore_values: [11] ignores mask values that are no class; classes: [background, ...] names the classes.
 """
 
 
@@ -48,14 +48,14 @@ def write_study_file(root: Path, file: Path) -> None:
     Raises
     ------
     SegstudyError
-        When no reader understands the folder (with each reader's reason), or ``file`` exists.
+        If no reader understands the folder (with each reader's reason), or ``file`` exists.
 
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     reader, dataset = _recognise(root)
     if file.exists():
-        raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
+        raise StoreError(f"{file}: already exists; choose another name with --file, or move it away")
     name = _study_name(root.resolve().name)
     splits = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
@@ -70,7 +70,7 @@ def write_study_file(root: Path, file: Path) -> None:
 
 
 def _study_name(folder: str) -> str:
-    """The folder's name as a study may have it: letters, digits and dashes, never a word that YAML reads as a value."""
+    """The folder's name as a valid study name: letters, digits and dashes, and not a word that YAML reads as a value."""
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in folder.lower()).strip("-")[:60]
     return kept if kept[:1].isalpha() and kept not in ("true", "false", "null") else f"data-{kept}".rstrip("-")
 

@@ -1,11 +1,11 @@
 """From counts to numbers: pure functions of confusion matrices, in NumPy alone.
 
-A confusion matrix has the true class in rows and the predicted class in columns, in pixels; ignored pixels are in
-none. Every function takes ``(..., c, c)`` and works on the last two axes, so the same code gives a number for each
+A confusion matrix has the true class in rows and the predicted class in columns, in pixels; ignored pixels are not
+counted. Every function takes ``(..., c, c)`` and works on the last two axes, so the same code gives a number for each
 image (``(n, c, c)``) and, after :func:`merge`, for a whole split.
 
 A class that has no true pixel is *absent*: its IoU, Dice and accuracy are NaN, and means are taken over the other
-classes. Wrong predictions of an absent class still count, as misses of the classes that were there.
+classes. Wrong predictions of an absent class still count, as misses of the true classes.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def class_accuracy(confusion: Confusion) -> Values:
 
 
 def precision(confusion: Confusion) -> Values:
-    """Share of each class's predicted pixels that are right, TP / (TP + FP); NaN where absent or never predicted.
+    """Share of each class's predicted pixels that are correct, TP / (TP + FP); NaN where absent or never predicted.
 
     >>> precision(np.array([[3, 1], [0, 2]])).round(3).tolist()
     [1.0, 0.667]
@@ -90,7 +90,7 @@ def precision(confusion: Confusion) -> Values:
 
 
 def pixel_accuracy(confusion: Confusion) -> Values:
-    """Share of all counted pixels that are right, (...); the review prints it as "mPA". NaN without pixels.
+    """Share of all counted pixels that are correct, (...); the review prints it as "mPA". NaN without pixels.
 
     Source: Long et al., Fully convolutional networks for semantic segmentation, CVPR 2015, section 5.
 
@@ -129,7 +129,7 @@ def mean_class_accuracy(confusion: Confusion) -> Values:
 
 
 def constant_prediction(confusion: Confusion, label: int) -> Confusion:
-    """The counts if every pixel had been predicted as ``label``: what a score is worth beside no skill at all.
+    """The counts if every pixel were predicted as ``label``: a baseline without any skill.
 
     >>> constant_prediction(np.array([[3, 1], [0, 2]]), 0).tolist()
     [[4, 0], [2, 0]]
@@ -139,7 +139,7 @@ def constant_prediction(confusion: Confusion, label: int) -> Confusion:
     return counts
 
 
-# Classes rarer than the first share of all true pixels are rare, rarer than the second common, the others frequent.
+# Classes below the first share of all true pixels are rare, below the second common, and others frequent.
 FREQUENCIES = (0.01, 0.1)
 FREQUENCY_GROUPS = ("rare", "common", "frequent")
 
@@ -158,9 +158,9 @@ def frequency_group(confusion: Confusion) -> NDArray[np.int64]:
 
 
 def mean_iou_of_group(confusion: Confusion, group: int, members: NDArray[np.bool_] | None = None) -> Values:
-    """Mean IoU over the classes of one frequency group, (...); NaN where no class is of that group.
+    """Mean IoU over the classes of one frequency group, (...); NaN if the group is empty.
 
-    ``members`` (c,) says which classes those are; without it, the confusion matrix itself does.
+    ``members`` (c,) marks these classes; without it, they follow from the confusion matrix.
 
     >>> float(mean_iou_of_group(np.array([[990, 0], [5, 4]]), 0).round(3))
     0.444
@@ -179,34 +179,34 @@ CLASS: tuple[Level, ...] = ("class",)
 
 @dataclass(frozen=True)
 class Measure:
-    """A quantity's contract: what it is called, of which counts it is a function, and what its values can be.
+    """A measure and its contract: its name, the counts that it is computed from, and its possible values.
 
     Attributes
     ----------
     key, label
-        Its name in files, and in print.
+        Its name in files and in text.
     function
         From counts (..., a, b) with any leading axes to values: (..., c) when ``per_class``, else (...). NaN: undefined.
     counts
-        Name of the array, among those of :func:`segstudy.counts.counting.count_pair`, that ``function`` takes.
+        Name of the array of :func:`segstudy.counts.counting.count_pair` that ``function`` takes.
     per_class
-        Whether there is one value for each class.
+        Whether there is one value per class.
     levels
-        What it may be computed for: ``class`` (all images merged, one class), ``dataset`` (all images merged), ``image``.
+        What it can be computed for: ``class`` (all images merged, one class), ``dataset`` (all images merged), ``image``.
     pooled
-        How merged counts are to be read: True, pixels or objects of all images weigh alike; False, the value is the mean
-        of the images' own values, over the images in which it is defined.
+        True if the pixels or objects of all images have equal weight; False if the value is the mean of the images' values,
+        over the images in which it is defined.
     bounds
-        Least and greatest possible value.
+        Smallest and largest possible value.
     higher_is_better
-        The direction of improvement.
+        Whether a higher value is better.
     unit
-        ``px``, or empty for a pure number.
+        ``px``, or empty for a number without a unit.
     source
-        Where it was defined.
+        Where it is defined.
     given_whole
-        For a measure that depends on what the whole set is like (which of its classes are rare): from the merged counts
-        of all images to the function for parts of them.
+        For a measure that depends on a property of the whole set (which classes are rare): from the merged counts of all
+        images to the function for parts of them.
 
     """
 
@@ -225,19 +225,19 @@ class Measure:
 
     @property
     def difference_bounds(self) -> tuple[float, float]:
-        """Least and greatest possible difference of two values."""
+        """Smallest and largest possible difference of two values."""
         span = self.bounds[1] - self.bounds[0]
         return -span, span
 
     def function_for(self, counts: Counts) -> Callable[[Counts], Values]:
-        """``function`` for any part of ``counts`` (n, ...): what depends on the whole set stays as it is in all of them.
+        """``function`` for any part of ``counts`` (n, ...); properties of the whole set stay fixed.
 
-        Resampling asks what the number would be on other images, not what it would be of other classes.
+        Resampling estimates the number on other images, not for other classes.
         """
         return self.function if self.given_whole is None else self.given_whole(merge(counts))
 
     def each_for(self, counts: Counts) -> Callable[[Counts], Values]:
-        """As :meth:`function_for`, always with an axis of values (..., m): one for each class, or one for all."""
+        """Like :meth:`function_for`, but always with an axis of values (..., m): one per class, or one for all."""
         function = self.function_for(counts)
         return function if self.per_class else lambda merged: function(merged)[..., None]
 
@@ -247,7 +247,7 @@ def _mean_over_classes(counts: Counts, function: Callable[[Counts], Values]) -> 
 
 
 def measure_and_mean(measure: Measure) -> tuple[Measure, Measure]:
-    """One measure for each class, and its mean over the classes in which it is defined."""
+    """A per-class measure, and its mean over the classes for which it is defined."""
     mean = partial(_mean_over_classes, function=measure.function)
     return (
         replace(measure, per_class=True, levels=CLASS),
@@ -260,8 +260,8 @@ DICE = "Dice, Ecology 1945"
 FCN = "Long et al., CVPR 2015"
 RETRIEVAL = "van Rijsbergen, Information Retrieval, 1979"
 
-# One number for each class, and one number for all: the only places where a quantity gets its key and label. Those of
-# other counts stand beside their counts (boundaries, objects, calibration); counting.measures_of has all.
+# Measures per class and overall: the only place that defines their keys and labels. Measures of other counts are defined
+# next to their counts (boundaries, objects, calibration); counting.measures_of returns all.
 PER_CLASS = (
     Measure("iou", "IoU", iou, per_class=True, levels=CLASS, source=VOC),
     Measure("dice", "Dice", dice, per_class=True, levels=CLASS, source=DICE),

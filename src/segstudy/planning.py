@@ -1,4 +1,4 @@
-"""How many seeds and images a difference needs, from what a study has already shown of its noise."""
+"""How many seeds and images a difference needs, based on the noise of a study's results."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from segstudy.stats.planning import Components, noise_floor, required
 
 
 def requirements(results: StudyResults, power: float, difference: float) -> list[dict[str, Any]]:
-    """What it takes to see ``difference`` in mIoU with probability ``power``, for everything that has a result.
+    """What it takes to detect ``difference`` in mIoU with probability ``power``, for everything with a result.
 
-    Every variant of the study is a question, and the error rate is divided by their number, as Holm's rule divides it
-    for the first of them. A variant's noise is that of its difference to its base. A baseline's is the noise floor: that
-    of the difference between two studies of one and the same recipe, about what a variant needs at least that is as noisy
-    as its base; of one seed it is unknown.
+    The error rate is divided by the number of variants, as Holm's rule does for the smallest p-value. The noise of a
+    variant is that of its difference to its base. The noise of a baseline is the noise floor: that of the difference
+    between two studies of the same recipe. A variant that is as noisy as its base needs about as much. With one seed, the
+    noise floor is unknown.
 
     Returns
     -------
     list of dict
-        ``about`` (what is asked), ``questions`` (how many in all), and the fields of
-        :class:`~segstudy.stats.planning.Requirement`, None for what is unknown or endless.
+        ``about`` (what is compared), ``questions`` (number of comparisons), and the fields of
+        :class:`~segstudy.stats.planning.Requirement`, None for unknown or infinite values.
 
     Raises
     ------
     SegstudyError
-        When no run has a result, or the numbers asked for make no sense.
+        If no run has a result, or ``power`` or ``difference`` is out of range.
 
     """
     if not 0 < power < 1 or not 0 < difference < 1:
@@ -47,14 +47,14 @@ def requirements(results: StudyResults, power: float, difference: float) -> list
             rows.append({"about": about, "questions": questions, **needed})
     if not rows:
         raise SegstudyError(
-            f"{results.store.root}: no run of '{plan.study.name}' has a result that tells its noise yet; run a baseline with "
+            f"{results.store.root}: no run of '{plan.study.name}' has a result that shows its noise yet; run a baseline with "
             "two or more seeds first"
         )
     return rows
 
 
 def _components(results: StudyResults, name: str) -> Components | None:
-    """The noise of a variant's difference to its base, or of a baseline against itself; None where it is not known."""
+    """The noise of a variant's difference to its base, or of a baseline against itself; None if unknown."""
     if (compared := results.comparisons.get(name)) is not None:
         return compared.difference.components if compared.difference else None
     side = results.side(name)

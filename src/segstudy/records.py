@@ -1,7 +1,7 @@
-"""What lies on disk, typed: a run, an evaluation, an epoch, a cost, an environment.
+"""Typed records of the files on disk: run, evaluation, epoch, cost, environment.
 
-Each is read from plain data that a former version, or a person, may have written: what is missing has the value that
-says so, what is unknown is kept aside, and what cannot be is a ``ValueError`` in one line.
+Records are read from plain data that an earlier version or a person may have written. Missing fields get defaults that
+mean "unknown", unknown keys are ignored, and invalid values raise a one-line ``ValueError``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 
 class Record(BaseModel):
-    """Base of all records: immutable, tolerant of keys that other versions know."""
+    """Base of all records: immutable, tolerant of keys from other versions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     @classmethod
     def parse(cls, data: Any) -> Self:
-        """Check plain data; what cannot be is a ``ValueError`` that names the first wrong key."""
+        """Check plain data; raises ``ValueError`` with the first invalid key."""
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -27,12 +27,12 @@ class Record(BaseModel):
             raise ValueError(f"{where}: {first['msg'].lower()}") from None
 
     def plain(self) -> dict[str, Any]:
-        """The record as plain data for JSON and YAML; what is not known is left out."""
+        """The record as plain data for JSON and YAML, without unknown values."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 class Environment(Record):
-    """Versions and hardware that results may depend on."""
+    """Versions and hardware that can influence results."""
 
     python: str = ""
     system: str = ""
@@ -42,7 +42,7 @@ class Environment(Record):
 
 
 class SplitRoles(Record):
-    """Which split trains, which chooses the epoch, which is reported."""
+    """The splits that train, choose the epoch, and are reported."""
 
     train: str = "train"
     select: str = ""
@@ -50,7 +50,7 @@ class SplitRoles(Record):
 
 
 class RunRecord(Record):
-    """``run.yaml``: what identifies a run, and what is needed to read its results without the study file.
+    """``run.yaml``: the identity of a run, and what is needed to read its results without the study file.
 
     ``values`` are the resolved settings by dotted key. ``data_fingerprints`` hash the files of the splits by role
     (``train``, ``select``, ``report``), ``readings`` by dataset how masks become classes: names, order and rules.
@@ -76,7 +76,7 @@ class RunRecord(Record):
 
 
 class EvaluationRecord(Record):
-    """What stands beside counts: what was scored, how, and what it rests on.
+    """The record stored with counts: what was scored, how, and under which contract.
 
     ``evaluation_hash`` identifies what was counted, ``data_fingerprint`` the files of the split, ``reading`` how masks
     become classes, ``weights_sha256`` the network, ``environment`` where it was scored. ``ignore`` are the values of the
@@ -108,7 +108,7 @@ class EvaluationRecord(Record):
 
     @property
     def ignored(self) -> tuple[int, ...]:
-        """Values of the true masks that were left out."""
+        """Ignored values of the true masks."""
         return self.ignore if isinstance(self.ignore, tuple) else (self.ignore,)
 
 

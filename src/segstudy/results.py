@@ -1,6 +1,6 @@
-"""Everything that a store holds of a study's runs, each file read once; and results as people name them.
+"""Read the results of a study from its store, each file once, and find results by the names that users give.
 
-The report, comparisons, status and planning all begin here.
+The report, comparisons, status and planning all use this module.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from segstudy.plan import Plan, Run, Variation, open_plan, run_of
 from segstudy.records import Cost, Environment, Epoch, RunRecord
 from segstudy.store import RunFolder, State, Store
 
-SIZE_FACTORS = ("recipe.input_size", "recipe.crop_px")  # they change the masks that are scored at input size
+SIZE_FACTORS = ("recipe.input_size", "recipe.crop_px")  # these change the masks that are scored at input size
 STUDY_FILES = (".yaml", ".yml")
 OTHER_SIZES = Problem("scored on masks of different sizes", advice="Score both at the images' own size.")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the store holds of one run; of a run that was made with other settings, its state alone."""
+    """What the store holds of one run; for a run made with other settings, only its state."""
 
     run: Run
     folder: RunFolder
@@ -40,7 +40,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """What the store holds of a plan's runs, in the plan's order."""
+    """What the store holds of the runs of a plan, in the plan's order."""
 
     plan: Plan
     store: Store
@@ -54,14 +54,14 @@ class StudyResults:
 
     @cached_property
     def sides(self) -> Mapping[tuple[str, str], Side]:
-        """Every experiment with a result, by its name and the dataset that it was scored on."""
+        """Every experiment with a result, by its name and the dataset it was scored on."""
         found: dict[tuple[str, str], list[CountSet]] = {}
         for one in self.sets:
             found.setdefault((one.experiment, str(one.about.test_data)), []).append(one)
         return {key: Side(key[0], sets, self._missing(key, sets)) for key, sets in found.items()}
 
     def side(self, experiment: str, on: str | None = None) -> Side:
-        """An experiment on its own dataset, or on ``on``; without sets where it has no result there."""
+        """An experiment on its own dataset, or on ``on``; without count sets if it has no result there."""
         data = on or self.plan.first(experiment).config.dataset
         known = self.sides.get((experiment, data))
         return known or Side(experiment, (), self._missing((experiment, data), []))
@@ -69,11 +69,11 @@ class StudyResults:
     def _missing(self, key: tuple[str, str], sets: list[CountSet]) -> tuple[str, ...]:
         done = {one.seed for one in sets}
         missing = [r.run.name for r in self.runs if r.run.experiment == key[0] and r.run.seed not in done]
-        return (f"{key[0]}: without {', '.join(missing)}, not scored yet",) if missing and sets else ()
+        return (f"{key[0]}: missing {', '.join(missing)} (not scored yet)",) if missing and sets else ()
 
     @cached_property
     def comparisons(self) -> Mapping[str, Comparison]:
-        """Every variant against its base, by the variant's name, corrected over all that the study asks."""
+        """Every variant against its base, by the variant's name, corrected over all comparisons of the study."""
         asked = {
             name: (
                 self.side(name),
@@ -90,9 +90,9 @@ class StudyResults:
 
     @cached_property
     def questions(self) -> int:
-        """How many comparisons the study makes, 1 at least: every variant that is planned and not known to be incomparable.
+        """Number of comparisons of the study, at least 1: planned variants that are not known to be incomparable.
 
-        Verdicts that hold today therefore hold when the study's other runs are done.
+        Verdicts therefore do not change when the study's other runs finish.
         """
         return max(1, sum(not problems for problems in self._problems.values()))
 
@@ -102,7 +102,7 @@ class StudyResults:
 
     @cached_property
     def _problems(self) -> Mapping[str, tuple[Problem, ...]]:
-        """Why each variant may not be compared with its base, as far as is known."""
+        """Why a variant cannot be compared with its base, for each one where this is known."""
         found = {}
         for name, variation in self._variants.items():
             at_input = self.plan.first(name).config.resolution == "input" and set(variation.changes) & set(SIZE_FACTORS)
@@ -112,12 +112,12 @@ class StudyResults:
 
 
 def read_results(store: Store, plan: Plan) -> StudyResults:
-    """Read what the store holds for the plan's runs.
+    """Read what the store holds of the runs of a plan.
 
     Raises
     ------
     StoreError
-        When a file is damaged, naming it.
+        If a file is damaged; the message names it.
 
     """
     runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
@@ -140,17 +140,17 @@ def _read_run(folder: RunFolder, run: Run) -> RunResult:
 
 
 def side_of_file(path: Path) -> Side:
-    """Read counts that ``segstudy score --counts`` or a run's evaluation wrote.
+    """Read counts written by ``segstudy score --counts`` or by the evaluation of a run.
 
     Raises
     ------
     SpecError, StoreError
-        For a file that is missing, damaged or something else.
+        If the file is missing, damaged or of another kind.
 
     """
     if path.suffix != ".npz" and (path.suffix in STUDY_FILES or not path.is_file()):
         raise SpecError(
-            f"{path}: is no result; name an experiment of a study, as in study.yaml:unet, or a .npz of counts from "
+            f"{path}: is not a result; name an experiment of a study, as in study.yaml:unet, or a .npz of counts from "
             "'segstudy score PREDICTIONS TRUTH --counts'"
         )
     if not path.is_file():
@@ -162,7 +162,7 @@ def side_of_file(path: Path) -> Side:
 
 @dataclass(frozen=True)
 class Named:
-    """What ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN`` names; ``label`` is what to call it, its name unless given."""
+    """What ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN`` names; ``label`` is its display name; by default ``name``."""
 
     name: str
     experiment: str
@@ -179,7 +179,7 @@ def side_of_runs(named: Named, on: str | None = None) -> Side:
     SpecError
         If the experiment is not scored on ``on``.
     StoreError
-        If none of the runs has been scored there with the study's settings.
+        If none of the runs is scored there with the study's settings.
 
     """
     name, plan, store = named.name, named.results.plan, named.results.store
@@ -199,12 +199,10 @@ def side_of_runs(named: Named, on: str | None = None) -> Side:
 
 
 def measure_of(side: Side, key: str) -> Measure:
-    """The measure of the whole set that is called ``key``; an unknown one is a :class:`SpecError`."""
+    """The measure of the whole set with this ``key``; raises :class:`SpecError` for an unknown one."""
     known = {measure.key: measure for measure in measures_of(side.first.rules) if "dataset" in measure.levels}
     if key not in known:
-        raise SpecError(
-            f"--measure {key}: no such measure{nearest(key.lower(), known)}; there are {listing(known, 40)}"
-        )
+        raise SpecError(f"--measure {key}: no such measure{nearest(key.lower(), known)}; known: {listing(known, 40)}")
     return known[key]
 
 
@@ -218,26 +216,26 @@ def compare_results(
 ) -> Comparison:
     """Compare two results on the same images.
 
-    A variant and its base in one study are one of the comparisons that the study makes: their p-value and verdict are
-    then corrected for all of these, as in the study's report.
+    If the two are a variant and its base in one study, p-value and verdict are corrected for all comparisons of the study,
+    as in its report.
 
     Parameters
     ----------
     a, b
         ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or a side; differences are ``a`` minus ``b``.
     measure
-        The measure of the whole set that is asked about.
+        A measure of the whole set.
     on
-        Dataset of a cross-evaluation; each side's own unless given.
+        Dataset of a cross-evaluation; by default each side's own dataset.
     out, settings
-        The studies' output folder, and ``key=value`` that replace values of their files.
+        The output folder of the studies, and ``key=value`` strings that replace values of their files.
 
     Raises
     ------
     SpecError, StoreError
-        If a name names no result, or there is no such measure.
+        If a name is not that of a result, or there is no such measure.
     DataError
-        If the two may not be compared.
+        If the two cannot be compared.
 
     """
     known: dict[Path, StudyResults] = {}
@@ -254,7 +252,7 @@ def compare_results(
 def _named(
     name: str | Side, out: Path | None, settings: Sequence[str], known: dict[Path, StudyResults]
 ) -> Named | Side:
-    """What a name names: a study's experiment, each store being read once, or the counts in a file."""
+    """Resolve a name to an experiment of a study, reading each store once, or to the counts in a file."""
     if isinstance(name, Side):
         return name
     if name.endswith(".npz") or ":" not in name:
@@ -268,7 +266,7 @@ def _named(
 
 
 def _short(named: list[Named | Side]) -> list[Named | Side]:
-    """Two experiments of one study, called by their own names, as its report calls them."""
+    """Shorten the names of two experiments of one study to those in its report."""
     studies = [one for one in named if isinstance(one, Named)]
     if len(studies) < 2 or studies[0].results is not studies[1].results:
         return named
@@ -276,7 +274,7 @@ def _short(named: list[Named | Side]) -> list[Named | Side]:
 
 
 def _family(a: Named | Side, b: Named | Side) -> Comparison | None:
-    """The comparison of these two that their study makes; None if it makes none."""
+    """The comparison of these two in their study; None if there is none."""
     if isinstance(a, Side) or isinstance(b, Side) or a.results is not b.results or not a.seed is b.seed is None:
         return None
     comparisons = a.results.comparisons
@@ -287,7 +285,7 @@ def _family(a: Named | Side, b: Named | Side) -> Comparison | None:
 
 
 def checked(comparison: Comparison) -> Comparison:
-    """The comparison itself, if it may be made; else a :class:`DataError` that says why not."""
+    """Return the comparison; raises :class:`DataError` with the reasons if the two cannot be compared."""
     if comparison.problems:
         names = f"{comparison.a.name} and {comparison.b.name} cannot be compared"
         raise DataError("\n".join([f"{names}:", *map(str, comparison.problems)]))

@@ -1,4 +1,4 @@
-"""What may stand in a study file, part by part: datasets, networks, the recipe, what is counted. Frozen, typed, checked."""
+"""The parts of a study file: datasets, networks, the recipe, scoring rules; immutable, typed and checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from segstudy.errors import SpecError
 
 
 def _named_or_spelled(value: Any) -> str:
-    """Which of two forms was given; the marks stand in pydantic's paths, from where they are taken out again."""
+    """Which of two forms was given; pydantic adds these tags to its paths, and error messages remove them."""
     return "<spelled>" if isinstance(value, dict | BaseModel) else "<named>"
 
 
@@ -42,9 +42,9 @@ class Frozen(BaseModel):
 
 
 class Tabled(Frozen):
-    """A part of which one key names an entry of a table; the entry's own options are further keys of the part.
+    """A part with one key that names an entry of a table; the options of the entry are further keys of the part.
 
-    ``door`` says where the table is and ``by`` which key names the entry. The table is imported when a study is read.
+    ``door`` locates the table and ``by`` is the key that names the entry. The table is imported when a study is read.
     """
 
     door: ClassVar[str]
@@ -53,7 +53,7 @@ class Tabled(Frozen):
 
     @classmethod
     def table(cls) -> Door:
-        """The table whose entries may be named."""
+        """The table of the valid entries."""
         door: Door = import_object(cls.door)
         return door
 
@@ -61,14 +61,14 @@ class Tabled(Frozen):
     def with_options(cls, name: str, folder: str = "") -> type[Self]:
         """This part with the options of entry ``name`` as further keys; raises :class:`SpecError` for an unknown name.
 
-        ``folder`` is where the study file lies.
+        ``folder`` contains the study file.
         """
         joined: type[Self] = _joined(cls, cls.table().find(name, folder).options)
         return joined
 
     @classmethod
     def read(cls, value: Any, info: ValidationInfo) -> Any:
-        """Check a mapping of the study file against the part's keys and those of the entry that it names."""
+        """Check a mapping of the study file against the keys of the part and of the entry it names."""
         if not isinstance(value, dict):
             return value
         folder = (info.context or {}).get("folder", "")
@@ -83,12 +83,12 @@ class Tabled(Frozen):
             raise _fault(cls, (cls.by,), str(error), name) from None
 
     def own_options(self) -> dict[str, Any]:
-        """The named entry's own options as plain data, without those that have their default."""
+        """The options of the named entry as plain data, without defaults."""
         return self.model_dump(include=set(self.option_names), exclude_defaults=True)
 
 
 def _fault(part: type[Tabled], at: tuple[str, ...], words: str, given: Any) -> ValidationError:
-    """What is wrong with the name of an entry, as pydantic says it of a key."""
+    """A problem with the name of an entry, as a pydantic error of that key."""
     fault = PydanticCustomError("entry", "{words}", {"words": words})
     return ValidationError.from_exception_data(part.__name__, [InitErrorDetails(type=fault, loc=at, input=given)])
 
@@ -105,12 +105,12 @@ def _joined(part: type[Tabled], options: type[BaseModel]) -> Any:
 
 @functools.cache
 def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] = Frozen) -> type[Any]:
-    """The options of a plain function: its parameters after the first ``num_given``, with their types and defaults.
+    """The options of a function: its parameters after the first ``num_given``, with their types and defaults.
 
     Raises
     ------
     SpecError
-        When the parameters cannot be read, or are fewer than what is given.
+        If the parameters cannot be read, or are too few.
 
     """
     name = getattr(function, "__qualname__", type(function).__name__)
@@ -123,7 +123,7 @@ def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] 
             if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
         }
         return create_model("Options", __base__=base, **fields)  # type: ignore[call-overload, no-any-return]
-    except Exception as error:  # types of the user's own that pydantic does not know, names that are not defined
+    except Exception as error:  # the user's own types, undefined names
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise SpecError(
             f"'{name}': its parameters cannot be read as {num_given} values and options ({reason})"
@@ -140,14 +140,14 @@ def _hint(function: Any, annotation: Any) -> Any:
 
 @dataclass(frozen=True)
 class Choice:
-    """An entry of a table of functions: the function, and its options, which it takes as keyword arguments."""
+    """An entry of a table of functions: the function, and the options that it takes as keyword arguments."""
 
     function: Callable[..., Any]
     options: type[BaseModel]
 
 
 def as_choice(kind: str, num_given: int) -> Callable[[str, Any], Choice]:
-    """What makes a :class:`Choice` of a function that is given ``num_given`` values; see :class:`segstudy.doors.Door`."""
+    """Return an adapter from a function of ``num_given`` values to a :class:`Choice`; see :class:`segstudy.doors.Door`."""
 
     def adapt(name: str, found: Any) -> Choice:
         if not callable(found):
@@ -158,7 +158,7 @@ def as_choice(kind: str, num_given: int) -> Callable[[str, Any], Choice]:
 
 
 def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
-    """A name, or a mapping of ``name`` and options: a mapping without options that matter is the name."""
+    """A name, or a mapping of ``name`` and options; a mapping with only default options becomes the name."""
     if isinstance(value, str):
         try:
             part.read({"name": value}, info)
@@ -175,7 +175,7 @@ def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
 
 
 def _text(value: str | BaseModel) -> str:
-    """A name, or what is spelled out, as one text."""
+    """A name, or a written-out mapping, as one text."""
     if isinstance(value, str):
         return value
     changed = value.model_dump(exclude_defaults=True)
@@ -184,7 +184,7 @@ def _text(value: str | BaseModel) -> str:
 
 
 class Synthetic(Frozen):
-    """Procedural scenes to draw when the dataset's folder is to be made, not found."""
+    """Synthetic scenes to draw if segstudy creates the dataset itself."""
 
     num_images: PositiveInt | None = None
     num_train: PositiveInt | None = None
@@ -194,7 +194,7 @@ class Synthetic(Frozen):
 
 
 class Groups(Frozen):
-    """A CSV that says which images belong together (of one patient, video, place): its path and two column names."""
+    """A CSV file of groups (patient, video, place): its path and two column names."""
 
     file: str = Field(min_length=1)
     image: str = "image"
@@ -207,24 +207,23 @@ NamedGroups = Annotated[
 
 
 class ReaderOptions(Frozen):
-    """Base of a reader's options, with what every reader is given: how to divide images that have no splits."""
+    """Base of a reader's options, with the options of every reader: how to divide images without splits."""
 
     test_fraction: float = Field(0.2, gt=0, lt=1)
     split_seed: int = Field(42, ge=0, lt=2**32)
 
 
-# Options that every reader had once: their values stay part of a run's identity. Any other option of a reader, optimiser
-# or loss counts in an identity only where it is not its default, so that one that is added makes no run stale.
+# Options that every reader had in earlier versions: their values stay part of a run's identity. Any other option of a
+# reader, optimiser or loss enters the identity only if it is not its default, so that a new option keeps runs valid.
 FORMER_OPTIONS: dict[str, Any] = {"num_classes": None, "classes": None, "ignore_values": []}
 
 
 class Data(ReaderOptions, Tabled):
-    """Where a dataset lies, how it is read and how it is split.
+    """Where a dataset is, how it is read and how it is split.
 
-    ``groups``, a pattern whose first bracket names an image's group in its id, or a CSV, says which images are never
-    divided. ``stratify`` keeps the shares of classes equal in the parts; ``folds`` and ``fold`` take one part of so many
-    as the test set; ``split_file`` takes a split that ``segstudy check --write-split`` wrote. All other keys are
-    options of the reader.
+    ``groups`` keeps images together: a pattern whose first bracket matches the group in an image's id, or a CSV file.
+    ``stratify`` draws parts with equal shares of each class. ``folds`` divides all images, and part ``fold`` is the test
+    set. ``split_file`` is a file written by ``segstudy check --write-split``. All other keys are options of the reader.
     """
 
     door: ClassVar[str] = "segstudy.data.readers:READERS"
@@ -242,7 +241,7 @@ class Data(ReaderOptions, Tabled):
     synthetic: Synthetic | None = None
 
     def determining(self) -> dict[str, Any]:
-        """All that determines a result: every key but where the data lie, and of the reader's options those that matter."""
+        """Everything that determines a result: every key except the location, and the reader's options that are not defaults."""
         shared = self.model_dump(exclude={"root", *self.option_names})
         return {**FORMER_OPTIONS, **shared, **self.own_options()}
 
@@ -251,7 +250,7 @@ Entry = Annotated[SerializeAsAny[Data], BeforeValidator(Data.read)]
 
 
 def data_entry(keys: Mapping[str, Any], folder: str = "") -> Data:
-    """A ``data`` entry from plain data; ``folder`` is where the study file lies."""
+    """A ``data`` entry from plain data; ``folder`` contains the study file."""
     return Data.with_options(str(keys["reader"]), folder).model_validate(dict(keys))
 
 
@@ -269,7 +268,7 @@ class Model(Frozen):
 
 
 class Optimizer(Tabled):
-    """Optimiser and its constants; ``momentum`` is SGD's. All other keys are options of the optimiser."""
+    """Optimiser and its constants; ``momentum`` is for SGD. All other keys are options of the optimiser."""
 
     door: ClassVar[str] = "segstudy.train.optimizers:OPTIMIZERS"
     by: ClassVar[str] = "name"
@@ -308,28 +307,28 @@ class AugmentPart(Tabled):
 
 
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
-Shard = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augment(Frozen):
-    """Random changes of the training images, each drawn anew for every image; the defaults change nothing.
+    """Random changes of the training images, drawn for each image; the defaults change nothing.
 
-    ``flip_horizontal``, ``flip_vertical``, ``blur``, ``noise`` and ``cutout`` are probabilities; ``scale`` is a range of
-    zoom factors, ``rotation_degrees`` the largest angle; ``brightness``, ``contrast``, ``saturation`` the largest relative
-    change, ``hue`` the largest share of the colour circle.
+    ``flip_horizontal``, ``flip_vertical``, ``blur``, ``noise`` and ``cutout`` are probabilities. ``scale`` is a range of
+    zoom factors and ``rotation_degrees`` the largest angle. ``brightness``, ``contrast`` and ``saturation`` are the largest
+    relative change, ``hue`` is the largest fraction of the colour circle.
     """
 
-    flip_horizontal: Shard = 0.0
-    flip_vertical: Shard = 0.0
+    flip_horizontal: Fraction = 0.0
+    flip_vertical: Fraction = 0.0
     scale: Range = [1.0, 1.0]
     rotation_degrees: float = Field(0.0, ge=0, le=180)
     brightness: float = Field(0.0, ge=0, lt=1)
     contrast: float = Field(0.0, ge=0, lt=1)
     saturation: float = Field(0.0, ge=0, le=1)
     hue: float = Field(0.0, ge=0, le=0.5)
-    blur: Shard = 0.0
-    noise: Shard = 0.0
-    cutout: Shard = 0.0
+    blur: Fraction = 0.0
+    noise: Fraction = 0.0
+    cutout: Fraction = 0.0
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> Augment:
@@ -352,8 +351,8 @@ Augmentation = Annotated[str | SerializeAsAny[AugmentPart] | Augment, BeforeVali
 class Recipe(Frozen):
     """Everything about training that experiments share; the defaults are the review's.
 
-    With ``crop_px`` a network is trained on random crops of that size from full-size images, and is given whole images
-    elsewhere; ``input_size`` then means nothing.
+    With ``crop_px``, a network is trained on random crops of that size from full-size images, and predicts whole images.
+    ``input_size`` then has no effect.
     """
 
     epochs: PositiveInt = 50
@@ -369,40 +368,40 @@ class Recipe(Frozen):
 
     @property
     def resized_px(self) -> int | None:
-        """Height and width that images are resized to; None where a network takes them at their own size."""
+        """Height and width to which images are resized; None if a network takes them at their own size."""
         return None if self.crop_px else self.input_size
 
     @property
     def trained_px(self) -> int:
-        """Height and width of what a network is trained on."""
+        """Height and width of the network's training input."""
         return self.crop_px or self.input_size
 
     @property
     def augmentation(self) -> str:
-        """The augmentation's name, or what is spelled out, as one text: an experiment may change all of it as one thing."""
+        """The augmentation's name, or its policy as one text: an experiment can change all of it as one thing."""
         return _text(self.augment)
 
     @property
     def callables(self) -> list[str]:
-        """Every name of the recipe that may stand for a callable of the user's own."""
+        """Every name of the recipe that may be a callable of the user."""
         parts = (self.schedule, self.loss, self.augment)
         named = [part if isinstance(part, str) else getattr(part, "name", "") for part in parts]
         return [self.optimizer.name, *named]
 
     def values(self) -> dict[str, Any]:
-        """All that determines a result; schedule, loss and augmentation as one text each, idle options left out."""
+        """Everything that determines a result; schedule, loss and augmentation as one text each, without default options."""
         texts = {"schedule": _text(self.schedule), "loss": _text(self.loss), "augment": self.augmentation}
         optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
         return {**self.model_dump(), **texts, "optimizer": optimizer}
 
 
 class ScoringRules(Frozen):
-    """What is counted beside the confusion matrix, and with which tolerances; part of every number's contract.
+    """What is counted apart from the confusion matrix, and with which tolerances; part of every number's contract.
 
-    Shares are of the image's diagonal. ``boundary_iou_share`` is the band's width (Cheng et al. 2021);
-    ``tolerances_px`` and ``tolerance_shares`` are those of boundary F-score and normalised surface distance;
-    ``min_object_px`` is the area below which objects and holes are ignored; ``object_sizes_px`` are the areas at which
-    medium and large objects begin (COCO's); ``calibration_bins`` of equal width divide the confidence.
+    Shares are relative to the image's diagonal. ``boundary_iou_share`` is the width of the band (Cheng et al. 2021).
+    ``tolerances_px`` and ``tolerance_shares`` apply to boundary F-score and normalised surface distance.
+    ``min_object_px`` is the area below which objects and holes are ignored. ``object_sizes_px`` are the areas at which
+    medium and large objects begin (COCO's). ``calibration_bins`` is the number of confidence bins of equal width.
     """
 
     boundary_iou_share: float = Field(0.02, gt=0, le=0.5)
@@ -415,5 +414,5 @@ class ScoringRules(Frozen):
     @model_validator(mode="after")
     def _sizes_rise(self) -> ScoringRules:
         if self.object_sizes_px[0] >= self.object_sizes_px[1]:
-            raise ValueError(f"object_sizes_px {self.object_sizes_px} must rise")
+            raise ValueError(f"object_sizes_px {self.object_sizes_px} must be in rising order")
         return self

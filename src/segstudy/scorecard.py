@@ -1,4 +1,4 @@
-"""What ``segstudy score`` and ``segstudy compare`` say: records for programs, a few short tables for people, a CSV of images."""
+"""The output of ``segstudy score`` and ``segstudy compare``: records for programs, short tables, a CSV of images."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimat
 from segstudy.terminal import table_lines
 
 UNDEFINED = "-"
-SAME = 1e-9  # what two numbers may differ by and still be shown as the same
+SAME = 1e-9  # numbers that differ by less are shown as equal
 LOST = ("boundary", "missed", "spurious")
 OUTLINES = ("boundary_iou", "boundary_matches", "surface")
 ABOUT = {
-    IMAGES: "these very networks, on images like these; other seeds of the same recipes may differ otherwise",
-    IMAGES_AND_SEEDS: "networks trained like these, with other seeds, on images like these",
-    "this network": "about the one network, against the recipe of the others, on images like these",
+    IMAGES: "these networks and images like these; other seeds of the same recipes may give another result",
+    IMAGES_AND_SEEDS: "networks trained like these with other seeds, and images like these",
+    "this network": "the one network against the recipe of the others, on images like these",
 }
 
 
@@ -41,7 +41,7 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
     scored
         The counts.
     rules
-        Names of other libraries' rules (see :mod:`segstudy.conventions`) under which the same counts are scored too.
+        Names of other libraries' rules (see :mod:`segstudy.conventions`) under which the same counts are also scored.
 
     """
     confusion, known = scored.confusion, scored.measures()
@@ -62,7 +62,7 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _estimates(scored: CountSet, measure: Measure) -> tuple[Estimate, ...]:
-    """One for each class, or one for all."""
+    """One per class, or one for all."""
     counts = scored.counts[measure.counts]
     return estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
 
@@ -90,7 +90,7 @@ def _class_records(scored: CountSet, known: Sequence[Measure]) -> list[dict[str,
 
 
 def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
-    """The same for people: the contract, the set's scores, the classes', what went wrong, other libraries' rules."""
+    """The same as text: contract, scores of the set and of each class, errors, rules of other libraries."""
     record = as_record(scored, rules)
     blocks = [
         [contract_words(record)],
@@ -104,7 +104,7 @@ def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
 
 
 def contract_words(record: dict[str, Any]) -> str:
-    """In a line, what every number of a record rests on."""
+    """The contract of a record's numbers in one line."""
     groups = "" if record["groups"] is None else f" in {_number_of(record['groups'], 'group')}"
     where = "the masks' own size" if record["resolution"] == "native" else "the network's input size"
     ignored = f"{listing(record['ignore'])} ignored" if record["ignore"] else "no value ignored"
@@ -116,13 +116,13 @@ def contract_words(record: dict[str, Any]) -> str:
 
 
 def _origin_words(record: dict[str, Any]) -> str:
-    """Which split was scored, and what chose the epoch."""
+    """The scored split, and what chose the epoch."""
     split, chosen = record["split"], record["selected_on"]
-    return f"split and choice of the epoch {split}" if split == chosen else f"split {split}, epoch chosen on {chosen}"
+    return f"split and epoch choice {split}" if split == chosen else f"split {split}, epoch chosen on {chosen}"
 
 
 def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
-    """Scores of the set with intervals: of pixels and of outlines; of classes by frequency where they are of several."""
+    """Scores of the set with intervals: pixels, outlines, and classes by frequency if several groups occur."""
     by_frequency = [measure for measure in measures.BY_FREQUENCY if record[measure.key] is not None]
     wanted = (*measures.OVERALL, *(by_frequency if len(by_frequency) > 1 else ()))
     shown_here = [
@@ -135,11 +135,11 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
         found = record["intervals"][measure.key]
         bounds = interval_words(found["low"], found["high"], measure.unit)
         rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
-    told = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
+    reasons = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
     lines = table_lines(
         [["", "", "95 % interval"], *rows] if any(row[2] != UNDEFINED for row in rows) else [row[:2] for row in rows]
     )
-    return lines + [f"no interval: {reason}" for reason in dict.fromkeys(told) if reason]
+    return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def _class_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
@@ -162,7 +162,7 @@ def _class_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
 
 
 def _lost_lines(record: dict[str, Any]) -> list[str]:
-    """Where the IoU of each class that is there is lost, and its IoU by size of object, for sizes that occur."""
+    """Where the IoU of each present class is lost, and its IoU by object size, for sizes that occur."""
     small, large = record["scoring"]["object_sizes_px"]
     present = [row for row in record["classes"] if row["lost_boundary"] is not None]
     sizes = [size for size in OBJECT_SIZES if any(row[f"iou_{size}"] is not None for row in present)]
@@ -178,7 +178,7 @@ def _lost_lines(record: dict[str, Any]) -> list[str]:
 
 
 def _object_lines(record: dict[str, Any]) -> list[str]:
-    """How many objects there are and what is wrong with them; holes where there are any."""
+    """Numbers of objects and their errors; holes if there are any."""
     rows = [row for row in record["classes"] if any(row["objects"].values())]
     names = [name for name in OBJECT_COUNTS if "holes" not in name or any(row["objects"][name] for row in rows)]
     if not rows:
@@ -186,18 +186,18 @@ def _object_lines(record: dict[str, Any]) -> list[str]:
     cells = [[row["class"], *(f"{row['objects'][name]:,}" for name in names)] for row in rows]
     return [
         *table_lines([["objects", *(name.replace("_", " ") for name in names)], *cells]),
-        f"connected parts of at least {record['scoring']['min_object_px']} px; merged and split: parts too few, too many",
+        f"connected components of at least {record['scoring']['min_object_px']} px; merged: too few components; split: too many",
     ]
 
 
 def rule_lines(found: dict[str, Any]) -> list[str]:
-    """What :func:`segstudy.conventions.rescore` found: each rule's numbers, and why they are not segstudy's."""
-    lines = ["the same counts under the rules of other libraries (in brackets: segstudy's number, where it differs)"]
-    for key, what in (("absent_but_predicted", "predicted but in no truth"), ("nowhere", "in neither")):
+    """The result of :func:`segstudy.conventions.rescore`: each rule's numbers, and why they differ from segstudy's."""
+    lines = ["the same counts under the rules of other libraries (in brackets: segstudy's number, if different)"]
+    for key, what in (("absent_but_predicted", "predicted but in no true mask"), ("nowhere", "in neither")):
         lines += [f"  {what}: {listing(found[key], 20)}"] if found[key] else []
     if found["images_without_some_class"]:
         lines.append(
-            f"  {found['images_without_some_class']} of {found['images']} images lack a class that others hold"
+            f"  {found['images_without_some_class']} of {found['images']} images lack a class that other images have"
         )
     for row in found["rules"]:
         if row["scores"]:
@@ -218,7 +218,7 @@ def _beside(row: dict[str, Any], label: str) -> str:
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """A comparison as plain data; undefined numbers are None."""
     a, b, measure = comparison.a, comparison.b, comparison.measure
-    assert comparison.difference is not None, "comparisons that may not be made are refused before"
+    assert comparison.difference is not None, "incomparable sides are refused before this"
     contract = a.first.contract
     ignored = sorted({*a.first.about.ignored, *b.first.about.ignored})
     return {
@@ -245,9 +245,9 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
 
 
 def _confounded(comparison: Comparison) -> list[str]:
-    """What is said where more than one setting differs; a report marks the variant as confounded."""
+    """The flag if more than one setting differs; a report marks the variant as confounded."""
     number = len(comparison.changes or {})
-    return [f"{number} settings differ, so the difference cannot be put down to one of them"] * comparison.confounded
+    return [f"{number} settings differ, so the difference cannot be attributed to one of them"] * comparison.confounded
 
 
 def _side_record(side: Side, comparison: Comparison) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def comparison_text(record: dict[str, Any]) -> str:
-    """A comparison for people: both scores, the difference, the verdict and what it is about, classes, what else differs."""
+    """A comparison as text: both scores, the difference, the verdict and its scope, classes, flags."""
     unit, difference = record["unit"], record["difference"]
     title = (
         record["label"] + (f" [{unit}]" if unit else "") + ("" if record["higher_is_better"] else ", lower is better")
@@ -298,15 +298,15 @@ def comparison_text(record: dict[str, Any]) -> str:
         table_lines(rows),
         _verdict_lines(record),
         _effect_lines(record),
-        ["what else differs, or is not known:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
+        ["what else differs or is unknown:", *(f"  {flag}" for flag in record["flags"])] if record["flags"] else [],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def _side_lines(letter: str, side: dict[str, Any]) -> list[str]:
     seeds = side["seed_values"]
-    told = f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else ""
-    return [f"{letter}  {side['name']}{told}", f"   {_origin_words(side)}"]
+    each = f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else ""
+    return [f"{letter}  {side['name']}{each}", f"   {_origin_words(side)}"]
 
 
 def _p_words(p_value: float | None) -> str:
@@ -321,19 +321,17 @@ def _verdict_lines(record: dict[str, Any]) -> list[str]:
         line = f"A and B are {UNDECIDED}"
     else:
         line = f"A is {record['verdict']} than B by {shown(abs(difference['value']), unit)}{' ' + unit if unit else ''}"
-    lines = [f"{line}: {ABOUT[difference['population']]}"]
+    lines = [f"{line}, for {ABOUT[difference['population']]}"]
     if difference["assumption"]:
         lines.append(f"note: {difference['assumption']}")
     if difference["detectable"] is not None:
         least, often = shown(difference["detectable"], unit), f"{100 * difference['power']:g} %"
-        lines.append(
-            f"with as many {difference['population']} a true difference of {least} is seen {often} of the time"
-        )
+        lines.append(f"detectable difference ({often} power, the same number of {difference['population']}): {least}")
     return lines
 
 
 def _effect_lines(record: dict[str, Any]) -> list[str]:
-    """The effect on each class; p corrected for the number of classes by Holm's rule."""
+    """The effect on each class; p is corrected for the number of classes by Holm's rule."""
     if not record["classes"]:
         return []
     unit = record["unit"]
@@ -347,7 +345,7 @@ def _effect_lines(record: dict[str, Any]) -> list[str]:
 
 
 def image_csv(scored: CountSet) -> str:
-    """Every image's scores as CSV, at full precision, and in the last columns what they rest on."""
+    """Every image's scores as CSV at full precision; the last columns hold the contract."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     known = [measure for measure in scored.measures() if "image" in measure.levels]
@@ -365,13 +363,13 @@ def name_of(measure: Measure) -> str:
 
 
 def shown(value: float | None, unit: str = "", signed: bool = False) -> str:
-    """A number as people read it: four decimals, one where it has a unit, "-" where it is undefined."""
+    """A number for display: four decimals, or one if it has a unit; "-" if undefined."""
     sign = "+" if signed else ""
     return UNDEFINED if value is None or math.isnan(value) else f"{value:{sign}.{1 if unit else 4}f}"
 
 
 def interval_words(low: float | None, high: float | None, unit: str = "", signed: bool = False) -> str:
-    """Bounds as people read them."""
+    """Bounds for display."""
     return UNDEFINED if low is None or high is None else f"{shown(low, unit, signed)} to {shown(high, unit, signed)}"
 
 

@@ -1,4 +1,4 @@
-"""The study file as frozen, typed data; everything that is wrong with it is reported at once, with line and key."""
+"""The study file as frozen, typed data; all problems are reported at once, with line and key."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Protocol = Literal["held-out", "paper"]
 
 DATA_VARIABLE = "SEGSTUDY_DATA"
 
-# The paper's section 2.3: an ablation changes the architecture or a core component, a hyper-parameter a setting.
+# Section 2.3 of the paper: an ablation changes the architecture or a core component, a hyper-parameter a setting.
 ABLATIONS = ("model.arch", "model.encoder", "model.weights")
 
-# pydantic's kinds of fault whose own words speak of Python
+# pydantic error types whose own messages mention Python types
 WORDS = {
     "string_type": "must be text; a number or date in quotes is text",
     "dict_type": "must hold keys and values",
@@ -46,7 +46,7 @@ class Choices(Frozen):
 
 
 class Experiment(Frozen):
-    """A baseline (``data`` and ``model``), or ``base`` plus the one thing that it changes."""
+    """A baseline (``data`` and ``model``), or ``base`` plus the one thing it changes."""
 
     data: str | None = None
     model: Model | None = None
@@ -56,7 +56,7 @@ class Experiment(Frozen):
 
 
 class CrossEvaluation(Frozen):
-    """A trained experiment scored on another dataset; ``map`` says which of its classes means which there."""
+    """A trained experiment scored on another dataset; ``map`` maps its classes to classes of that dataset."""
 
     experiment: str
     on: str
@@ -65,7 +65,7 @@ class CrossEvaluation(Frozen):
 
 
 class Study(Frozen):
-    """One study file. ``source`` names it, ``folder`` is where it lies; empty for one that comes with the package."""
+    """One study file. ``source`` names it; ``folder`` contains it and is empty for a study of the package."""
 
     name: Name
     title: str = ""
@@ -76,15 +76,15 @@ class Study(Frozen):
     cross_evaluations: list[CrossEvaluation] = Field([])
     scoring: ScoringRules = ScoringRules()
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
-    source: str = Field("", exclude=True, alias="<source>")  # no keys of the file
+    source: str = Field("", exclude=True, alias="<source>")  # not keys of the file
     folder: str = Field("", exclude=True, alias="<folder>")
 
 
 @dataclass(frozen=True)
 class Config:
-    """An experiment with its base and change carried out: all that determines its result but the seed.
+    """An experiment with its base and change resolved: everything that determines its result except the seed.
 
-    ``folder`` is where the study file lies. In a plan, ``data`` names files by their contents;
+    ``folder`` contains the study file. In a plan, ``data`` names files by their contents;
     see :func:`segstudy.plan.study_by_content`.
     """
 
@@ -100,7 +100,7 @@ class Config:
     def resolution(self) -> Literal["input", "native"]:
         """Where scores are taken: the network's input size under ``paper``, each image's own size otherwise.
 
-        Networks trained on crops are given whole images at their own size, so for them the two are one.
+        Networks trained on crops predict whole images at their own size, so both are the same for them.
         """
         return "input" if self.protocol == "paper" and self.recipe.resized_px else "native"
 
@@ -111,14 +111,14 @@ class Config:
         return [name for name in dict.fromkeys(named) if is_callable_name(name)]
 
     def values(self) -> dict[str, Any]:
-        """Dotted key -> value of everything that an experiment may differ in, without where the data lie."""
+        """Dotted key -> value of everything that can differ between experiments, without the location of the data."""
         tree = {"model": self.model.model_dump(), "recipe": self.recipe.values(), "protocol": self.protocol}
         tree["data"] = {"name": self.dataset, **self.data.determining()}
         return flatten(tree)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted keys; lists stay values.
+    """Flatten nested mappings to dotted keys; lists stay values.
 
     >>> flatten({"a": {"b": 1}, "c": [2]})
     {'a.b': 1, 'c': [2]}
@@ -151,7 +151,7 @@ def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> S
     Raises
     ------
     SpecError
-        Naming every problem with its line and key.
+        With every problem, its line and key.
 
     """
     packaged = packaged_studies()
@@ -161,7 +161,7 @@ def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> S
     except (FileNotFoundError, NotADirectoryError):
         hint = nearest(str(study), packaged)
         raise SpecError(
-            f"{study}: no such file, and no study of that name comes with segstudy ({listing(packaged)}){hint}"
+            f"{study}: no such file, and segstudy has no study of that name ({listing(packaged)}){hint}"
         ) from None
     except IsADirectoryError:
         hint = f"; this one's is {study}/study.yaml" if (path / "study.yaml").is_file() else ""
@@ -198,16 +198,16 @@ def find_path(given: str, what: str, data_root: Path | None, study_folder: str) 
     """Find a file or folder that a study names.
 
     An absolute path is taken as it is. A relative one is looked for in ``data_root`` (``--data``), in the folder
-    that the environment variable ``SEGSTUDY_DATA`` names, beside the study file, and in the current folder.
+    of the environment variable ``SEGSTUDY_DATA``, next to the study file, and in the current folder.
 
     Raises
     ------
     DataError
-        With every place that was looked at.
+        With every place that was searched.
 
     """
     path = Path(given)
-    with contextlib.suppress(RuntimeError):  # "~name" of nobody here
+    with contextlib.suppress(RuntimeError):  # "~name" of an unknown user
         path = path.expanduser()
     roots = [data_root, os.environ.get(DATA_VARIABLE), study_folder, Path.cwd()]
     places = [path] if path.is_absolute() else list(dict.fromkeys(Path(root) / path for root in roots if root))
@@ -217,13 +217,13 @@ def find_path(given: str, what: str, data_root: Path | None, study_folder: str) 
                 return place.resolve()
     looked = "\n".join(f"  {place}" for place in places)
     raise DataError(
-        f"{what}: '{given}' was not found; looked at\n{looked}\n"
-        f"Say where datasets lie with --data DIR or the environment variable {DATA_VARIABLE}, or correct the path."
+        f"{what}: '{given}' was not found; searched\n{looked}\n"
+        f"Set the folder of the datasets with --data DIR or the environment variable {DATA_VARIABLE}, or correct the path."
     )
 
 
 def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:
-    """Carry out one ``key=value`` in ``tree``; the value is read as YAML. What follows ``change.`` is one key."""
+    """Apply one ``key=value`` to ``tree``; the value is read as YAML. The part after ``change.`` is one key."""
     key, equals, text = setting.partition("=")
     head, change, factor = key.partition(".change.")
     parts = [*head.split("."), "change", factor] if change else key.split(".")
@@ -243,9 +243,9 @@ def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> Non
 
 
 def explain(detail: Mapping[str, Any], path: Keys, tree: Any, folder: str = "") -> str:
-    """One of pydantic's findings in plain words, with the nearest right name for a wrong one.
+    """One pydantic error in plain words, with the nearest valid name for an invalid one.
 
-    ``tree`` is the study as plain data, ``folder`` where its file lies.
+    ``tree`` is the study as plain data, ``folder`` contains its file.
     """
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
@@ -296,7 +296,7 @@ def _inside(tree: Any, part: str | int) -> Any:
 
 
 def _model_in(hint: Any, value: Any) -> Any:
-    """The part of a type that has fields: the model of a union, whatever is annotated; of two, that which ``value`` fits."""
+    """The part of a type that has fields: an annotated type, the model of a union; of two models, the one ``value`` fits."""
     if typing.get_origin(hint) is Annotated:
         return _model_in(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -308,11 +308,11 @@ def _model_in(hint: Any, value: Any) -> Any:
 
 
 def check_references(study: Study, problems: Problems) -> None:
-    """Names that point nowhere, unfinished experiments, second changes, repeated seeds."""
+    """Report names that do not exist, incomplete experiments, second changes and repeated seeds."""
     for name, experiment in study.experiments.items():
         check_experiment(study, name, experiment, problems)
     if len(set(study.seeds)) < len(study.seeds):
-        problems.add(("seeds",), f"a seed is named twice: {study.seeds}")
+        problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     seen: set[tuple[str, str]] = set()
     for index, cross in enumerate(study.cross_evaluations):
         at: Keys = ("cross_evaluations", index)
@@ -329,7 +329,7 @@ def check_references(study: Study, problems: Problems) -> None:
 
 
 def check_experiment(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
-    """One experiment: a whole baseline, or a base that exists plus one change that can be carried out."""
+    """Check that an experiment is a complete baseline, or an existing base plus one valid change."""
     at: Keys = ("experiments", name)
     if experiment.base is None:
         missing = [key for key in ("data", "model") if getattr(experiment, key) is None]
@@ -343,7 +343,7 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
             )
         return
     if experiment.data is not None or experiment.model is not None:
-        problems.add(at, "has a base, so data and model come from there; put what differs under change")
+        problems.add(at, "has a base, which gives data and model; put what differs under change")
     if experiment.base not in study.experiments:
         problems.add(
             (*at, "base"), f"no experiment is named '{experiment.base}'{nearest(experiment.base, study.experiments)}"
@@ -355,13 +355,13 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
 
 
 def trained_on(study: Study, name: str) -> str | None:
-    """The dataset of experiment ``name``, from the baseline that it goes back to; None where that is broken."""
+    """The dataset of experiment ``name``, from its baseline; None if the chain of bases is broken."""
     chain = [name, *base_chain(study, name)]
     return study.experiments[chain[-1]].data if chain[-1] in study.experiments else None
 
 
 def base_chain(study: Study, name: str) -> list[str]:
-    """Names from ``name``'s base upwards, ending at a baseline, an unknown name, or the first repeat."""
+    """Names from the base of ``name`` upwards, up to a baseline, an unknown name, or the first repeat."""
     chain: list[str] = []
     current = study.experiments[name].base
     while current is not None:
@@ -373,14 +373,16 @@ def base_chain(study: Study, name: str) -> list[str]:
 
 
 def check_change(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
-    """The change: present, single unless declared, of known keys, valid values that really differ."""
+    """Check that the change exists, is single unless declared, and has known keys and values that are valid and new."""
     at: Keys = ("experiments", name, "change")
     if not experiment.change:
-        problems.add(at[:-1], "has a base but no change; say what differs, as in change: {model.encoder: resnet101}")
+        problems.add(
+            at[:-1], "has a base but no change; add what differs, for example change: {model.encoder: resnet101}"
+        )
         return
     chain = base_chain(study, name)
     if any(base not in study.experiments for base in chain) or chain[-1] in chain[:-1]:
-        return  # reported where the broken base stands
+        return  # reported at the broken base
     base = study.experiments[chain[-1]]
     if base.model is None or base.data not in study.data:
         return
@@ -392,7 +394,7 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
     try:
         before = resolve(study, experiment.base or "").values()
     except (ValidationError, SpecError):
-        return  # reported where the base stands
+        return  # reported at the base
     try:
         after = resolve(study, name).values()
     except ValidationError as error:
@@ -402,7 +404,7 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
             )
         return
     if "recipe.input_size" in experiment.change and after["recipe.crop_px"] is not None:
-        problems.add((*at, "recipe.input_size"), "has no effect while recipe.crop_px is set; leave it out")
+        problems.add((*at, "recipe.input_size"), "has no effect while recipe.crop_px is set; remove it")
         return
     changed = list(changes(before, after))
     if not changed:
@@ -410,13 +412,13 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
     if len(changed) > 1 and not experiment.confounded:
         problems.add(
             at,
-            f"changes {len(changed)} things ({listing(changed)}), so no difference could be put down to one of them; "
+            f"changes {len(changed)} things ({listing(changed)}), so a difference could not be attributed to one of them; "
             "change one, or declare it with confounded: true",
         )
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted key -> (before, after) of all that differs; an option that one side has alone is None on the other."""
+    """Dotted key -> (before, after) of everything that differs; an option that only one side has is None on the other."""
     pairs = {key: (before.get(key), after.get(key)) for key in dict.fromkeys([*after, *before])}
     return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
 
@@ -428,7 +430,7 @@ def changeable() -> tuple[str, ...]:
 
 
 def resolve(study: Study, name: str) -> Config:
-    """Carry out base and change of experiment ``name``; raises pydantic's error for values that are not allowed."""
+    """Resolve base and change of experiment ``name``; raises pydantic's error for invalid values."""
     lineage = [name, *base_chain(study, name)]
     root = study.experiments[lineage[-1]]
     assert root.data is not None and root.model is not None
@@ -437,7 +439,7 @@ def resolve(study: Study, name: str) -> Config:
         for key, value in (study.experiments[each].change or {}).items():
             if key not in changeable():
                 raise SpecError(f"experiments.{each}.change: '{key}' cannot be changed")
-            if key == "recipe.optimizer.name":  # the former optimiser's own options mean nothing to another
+            if key == "recipe.optimizer.name":  # options of one optimiser have no meaning for another
                 kept = trees["recipe"]["optimizer"]
                 trees["recipe"]["optimizer"] = {k: v for k, v in kept.items() if k in Optimizer.model_fields}
             *parents, last = key.split(".")
@@ -450,7 +452,7 @@ def resolve(study: Study, name: str) -> Config:
 
 
 def factor_kind(key: str) -> Literal["ablation", "hyperparameter"]:
-    """The paper's word for a change of ``key``.
+    """The paper's term for a change of ``key``.
 
     >>> factor_kind("model.encoder"), factor_kind("model.output_stride")
     ('ablation', 'hyperparameter')

@@ -565,7 +565,7 @@ def test_clear_removes_all_but_not_under_a_run(segstudy_cache, study: Path) -> N
 def test_clearing_both_ways_at_once_is_an_error(segstudy_cache) -> None:
     code, _, errors = segstudy_cache("--clear", "--clear-unused")
     assert code == 2
-    assert "give one of them" in errors
+    assert "give only one of them" in errors
 
 
 def test_an_empty_store_is_no_error(segstudy_cache, study: Path) -> None:

@@ -416,7 +416,7 @@ def test_errors_come_before_warnings_and_are_counted() -> None:
         "errors of the study",
         "warnings of d",
     ]
-    assert verdict(checked) == "2 errors to mend before training, 1 warning"
+    assert verdict(checked) == "2 errors to fix before training, 1 warning"
     assert verdict(Checked(checked.findings[:1], ())) == "no errors, 1 warning to look at"
 
 

@@ -136,7 +136,7 @@ def test_init_writes_a_study_that_check_accepts(segstudy, tmp_path):
     assert "output_stride=16" in out
     code, _, err = segstudy("init", "town")
     assert code == 2
-    assert "study.yaml: exists" in err
+    assert "study.yaml: already exists" in err
     assert (tmp_path / "study.yaml").read_text() == text
 
 
@@ -200,7 +200,7 @@ def test_score_under_other_rules(segstudy, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "no-such-study.yaml"], "no such file, and no study of that name comes with segstudy (demo, review)"),
+        (["run", "no-such-study.yaml"], "no such file, and segstudy has no study of that name (demo, review)"),
         (["run", "reveiw"], "did you mean 'review'"),
         (["run", "study.yaml", "--only", "unett"], "no experiment is named 'unett' (did you mean 'unet'?)"),
         (["run", "study.yaml", "--seed", "7"], "--seed 7: the study's seeds are 42"),
@@ -241,24 +241,24 @@ def test_score_under_other_rules(segstudy, tmp_path):
         ([*SCORE, "--groups", "x(.)"], "finds no group in 10 of 10 image ids"),
         ([*SCORE, "--boundary-px", "-1"], "--boundary-px"),
         ([*SCORE, *[word for px in range(9) for word in ("--boundary-px", px)]], "9 tolerances were given; 8 at most"),
-        ([*SCORE, "--out", "Kvasir-SEG/masks"], "--out Kvasir-SEG/masks: name a file that ends in .csv"),
-        ([*SCORE, "--counts", "counts.json"], "--counts counts.json: name a file that ends in .npz"),
+        ([*SCORE, "--out", "Kvasir-SEG/masks"], "--out Kvasir-SEG/masks: must end in .csv"),
+        ([*SCORE, "--counts", "counts.json"], "--counts counts.json: must end in .npz"),
         ([*SCORE, "--counts", "study.yaml/counts.npz"], "study.yaml/counts.npz: cannot be written"),
         (["compare", "a.npz", "b.npz"], "a.npz: no such file; 'segstudy score PREDICTIONS TRUTH --counts a.npz'"),
         (
             ["compare", "study.yaml", "b.npz"],
-            "study.yaml: is no result; name an experiment of a study, as in study.yaml:unet",
+            "study.yaml: is not a result; name an experiment of a study, as in study.yaml:unet",
         ),
-        (["compare", ".", "b.npz"], ".: is no result; name an experiment of a study"),
-        (["compare", "demo", "b.npz"], "demo: is no result; name an experiment of a study"),
-        (["compare", "unet", "unet34"], "unet: is no result; name an experiment of a study"),
+        (["compare", ".", "b.npz"], ".: is not a result; name an experiment of a study"),
+        (["compare", "demo", "b.npz"], "demo: is not a result; name an experiment of a study"),
+        (["compare", "unet", "unet34"], "unet: is not a result; name an experiment of a study"),
         (["compare", "study.yaml:unet", "study.yaml:unet34"], "study.yaml:unet: not scored on polyps yet"),
         (["compare", "study.yaml:unett", "study.yaml:unet34"], "no experiment is named 'unett' (did you mean 'unet'?)"),
         (["compare", "study.yaml:unet/seed7", "study.yaml:unet34"], "--seed 7: the study's seeds are 42"),
         (["compare", "study.yaml:unet/seedx", "study.yaml:unet34"], "'seedx' is not a seed"),
         (["compare", "study.yaml:", "study.yaml:unet34"], "write STUDY:EXPERIMENT"),
         (["compare", "study.yaml:unet", "study.yaml:unet34", "--on", "folk"], "is not scored on 'folk'"),
-        (["check", "study.yaml", "--set", "data.polyps.root=none"], "1 error to mend before training"),
+        (["check", "study.yaml", "--set", "data.polyps.root=none"], "1 error to fix before training"),
         (["check", "study.yaml", "--dataset", "polips"], "has no such dataset (did you mean 'polyps'?); it has polyps"),
         (["check", "study.yaml", "--card", "study.yaml/x"], "study.yaml/x/card.json: cannot be written"),
         (["run"], "Missing argument"),
@@ -283,7 +283,7 @@ def test_check_names_every_faulty_file_at_once(segstudy, study, tmp_path):
     Image.new("RGB", (10, 10)).save(images[2])
     code, out, err = segstudy("check", study)
     assert code == 2
-    assert err.splitlines()[-1] == "segstudy: 3 errors to mend before training, 0 warnings"
+    assert err.splitlines()[-1] == "segstudy: 3 errors to fix before training, 0 warnings"
     for image, reason in zip(images, ("cannot be decoded", "not an image", "10x10"), strict=False):
         assert f"images/{image.name}: " in out
         assert reason in out

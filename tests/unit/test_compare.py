@@ -110,7 +110,7 @@ def test_groups_of_a_file_are_used(side: Callable[..., Side]) -> None:
     assert record["groups"] == 6 and record["difference"]["num_groups"] == 6
     other = side(confusions(20), groups=["x"] * 12 + ["y"] * 12)
     flags = compare_sides(side(confusions(5), groups=groups), other)["flags"]
-    assert any("grouped in another way" in flag for flag in flags)
+    assert any("grouped differently" in flag for flag in flags)
 
 
 def test_a_class_that_is_absent_is_undefined_not_an_error(side: Callable[..., Side]) -> None:
@@ -129,7 +129,7 @@ def test_an_image_of_one_side_alone_is_an_error_that_names_it(side: Callable[...
     short = side(confusions(5, number=23), ids=[*IDS[:22], "q"])
     with pytest.raises(
         DataError,
-        match=r"cannot be compared:\nscored on other images:\n  1 only in .*a\.npz: q\n  2 only in .*b\.npz: p4-22, p5-23\n",
+        match=r"cannot be compared:\nscored on different images:\n  1 only in .*a\.npz: q\n  2 only in .*b\.npz: p4-22, p5-23\n",
     ):
         compare_sides(short, side(confusions(5)))
 
@@ -171,7 +171,7 @@ def test_input_sizes_must_agree_where_masks_were_shrunk(side: Callable[..., Side
 
 def test_unknown_measures_and_missing_counts(side: Callable[..., Side]) -> None:
     with pytest.raises(
-        SpecError, match=r"--measure mIoU: no such measure \(did you mean 'miou'\?\); there are miou, mdice"
+        SpecError, match=r"--measure mIoU: no such measure \(did you mean 'miou'\?\); known: miou, mdice"
     ):
         compare_sides(side(confusions(5)), side(confusions(5)), "mIoU")
     with pytest.raises(DataError, match=r"npz holds no counts for Boundary IoU, mean\nScore it again"):
@@ -191,7 +191,7 @@ def test_outlines_that_were_counted_differently_are_not_compared(tmp_path: Path)
         DataError, match=r"Boundary IoU, mean was counted differently:\n  boundary_iou_share 0\.02 against 0\.01"
     ):
         compare_sides(*sides, "mean_boundary_iou")
-    assert "outlines and objects were counted with other tolerances" in compare_sides(*sides)["flags"]
+    assert "outlines and objects were counted with different tolerances" in compare_sides(*sides)["flags"]
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_unknown_origins_and_differing_metadata_are_flagged(side: Callable[..., Side]) -> None:
     a, b = side(confusions(5), selected_on="kvasir/holdout"), side(confusions(20), selected_on="kvasir/test")
     assert compare_sides(a, b)["flags"] == [
-        f"{a.name}: how its masks came about is not recorded",
-        f"{b.name}: how its masks came about is not recorded",
+        f"{a.name}: the origin of its masks is not recorded",
+        f"{b.name}: the origin of its masks is not recorded",
         "epoch chosen on kvasir/holdout against kvasir/test",
         f"{a.name}, {b.name}: written without hashes of the true masks, so only their pixels by class were compared",
     ]
@@ -309,14 +309,14 @@ def test_all_seeds_of_an_experiment(runs: Runs) -> None:
     text = comparison_text(record)
     assert "  model.encoder: resnet34 (A), resnet18 (B)" in text
     assert "(2 seeds: " in text
-    assert "with other seeds, on images like these" in text or "no verdict" in text
+    assert "with other seeds, and images like these" in text or "no verdict" in text
 
 
 def test_one_run_of_an_experiment(runs: Runs) -> None:
     record = compare_sides(runs.side("unet34", 2), runs.side("unet", 1))
     assert (record["a"]["seeds"], record["b"]["seeds"]) == ([2], [1])
     assert record["difference"]["population"] == "images"
-    assert "these very networks" in comparison_text(record)
+    assert "for these networks" in comparison_text(record)
 
 
 def test_an_evaluation_in_a_store_brings_its_run_s_record(runs: Runs) -> None:
@@ -342,7 +342,7 @@ def test_cross_evaluations_are_named(runs: Runs) -> None:
 def test_missing_seeds_are_said(runs: Runs) -> None:
     runs.store.run("unet34", 2).config.unlink()
     record = compare_sides(runs.side("unet34"), runs.side("unet"))
-    assert record["flags"][0] == "unet34: without unet34/seed2, not scored yet"
+    assert record["flags"][0] == "unet34: missing unet34/seed2 (not scored yet)"
     assert record["a"]["seeds"] == [1]
 
 
@@ -365,7 +365,7 @@ def test_several_changes_are_confounded(runs: Runs) -> None:
     values = runs.plan.first("unet34").config.values() | {"recipe.epochs": 7}
     path = runs.add("unet34", 1, 6, values=values)
     flags = compare_sides(side_of_file(path), runs.side("unet", 1))["flags"]
-    assert flags == ["2 settings differ, so the difference cannot be put down to one of them"]
+    assert flags == ["2 settings differ, so the difference cannot be attributed to one of them"]
 
 
 # For people
@@ -422,21 +422,21 @@ def test_text_by_hand() -> None:
         "A  a.npz",
         "   split test, epoch chosen on polyps/holdout",
         "B  b.npz",
-        "   split and choice of the epoch unknown (masks from elsewhere)",
+        "   split and epoch choice unknown (masks from elsewhere)",
         "",
         "          mIoU       95 % interval",
         "A       0.5000    0.4500 to 0.5500",
         "B       0.5300    0.4500 to 0.5500",
         "A - B  -0.0300  -0.0500 to -0.0100  p = 0.0123",
         "",
-        "A is worse than B by 0.0300: these very networks, on images like these; other seeds of the same recipes may differ "
-        "otherwise",
-        "with as many images a true difference of 0.0200 is seen 80 % of the time",
+        "A is worse than B by 0.0300, for these networks and images like these; other seeds of the same recipes may give "
+        "another result",
+        "detectable difference (80 % power, the same number of images): 0.0200",
         "",
         "IoU by class       A       B    A - B       95 % interval  p (Holm)",
         "polyp         0.4000  0.4600  -0.0600  -0.0900 to +0.0100    0.2000  not distinguishable",
         "",
-        "what else differs, or is not known:",
+        "what else differs or is unknown:",
         "  precision a against b",
     ]
 
@@ -460,5 +460,5 @@ def test_text_of_a_small_p_value_and_a_distance() -> None:
     record["difference"] |= {"value": -3.21, "p_value": 1e-6}
     text = comparison_text(record)
     assert "Hausdorff 95, mean [px], lower is better" in text
-    assert "p < 0.0001" in text and "A is better than B by 3.2 px:" in text
+    assert "p < 0.0001" in text and "A is better than B by 3.2 px, for" in text
     assert not math.isnan(record["difference"]["value"])

@@ -152,11 +152,11 @@ SITUATIONS: dict[str, tuple[Planted, str, str]] = {
         NOT_COMPARABLE,
         "the seeds of good were scored against different true masks",
     ),
-    "a subset of the images": (Planted(lambda one: part(one, slice(20))), NOT_COMPARABLE, "scored on other images"),
+    "a subset of the images": (Planted(lambda one: part(one, slice(20))), NOT_COMPARABLE, "scored on different images"),
     "one seed on a subset": (
         Planted(lambda one: part(one, slice(20)), only=(1,)),
         NOT_COMPARABLE,
-        "the seeds of good were scored on other images",
+        "the seeds of good were scored on different images",
     ),
     "other classes": (
         Planted(about(classes=("background", "person"))),
@@ -166,7 +166,7 @@ SITUATIONS: dict[str, tuple[Planted, str, str]] = {
     "other files": (
         Planted(about(data_fingerprint="dd")),
         NOT_COMPARABLE,
-        "scored on files that changed in between",
+        "scored on files that changed between the evaluations",
     ),
     "other resolution": (
         Planted(about(resolution="input")),
@@ -200,7 +200,7 @@ SITUATIONS: dict[str, tuple[Planted, str, str]] = {
         "epoch chosen on spot/test against spot/holdout",
     ),
     "another split": (Planted(about(split="test2")), "better", ""),
-    "a missing seed": (Planted(without=(2,)), "better", "good: without good/seed2, not scored yet"),
+    "a missing seed": (Planted(without=(2,)), "better", "good: missing good/seed2 (not scored yet)"),
 }
 
 
@@ -293,7 +293,7 @@ def test_hashes_know_size_place_and_class() -> None:
 def test_problems_hide_those_that_follow_from_them(tmp_path: Path) -> None:
     """On other images the true masks cannot be the same; that is not said too."""
     _, good, base = sides(tmp_path, Planted(lambda one: part(with_(truth=TURNED)(one), slice(20))))
-    assert [p.what for p in problems_between(good, base, compare(base, base).measure)] == ["scored on other images"]
+    assert [p.what for p in problems_between(good, base, compare(base, base).measure)] == ["scored on different images"]
 
 
 def test_a_question_without_an_answer_yet_counts(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ WRONG_READERS = {
     "stops at import": (
         "mine:read",
         "1 / 0",
-        "cannot be imported (ZeroDivisionError: division by zero); it is looked for",
+        "cannot be imported (ZeroDivisionError: division by zero); it is searched",
     ),
     "exits at import": ("mine:read", "import sys; sys.exit(3)", "cannot be imported (SystemExit: 3)"),
     "no Python": ("mine:read", "def read(", "cannot be imported (SyntaxError: "),
@@ -183,9 +183,9 @@ def test_a_reader_that_is_none_is_one_message(tmp_path: Path, case: str) -> None
     [
         (
             "def read(name, root): return 3",
-            "data.d: the reader 'mine:read' gave int; it must return a segstudy.data.core",
+            "data.d: the reader 'mine:read' returned int; it must return a segstudy.data.core",
         ),
-        ("def read(name, root): return {}['x']", "data.d: the reader 'mine:read' stopped: KeyError: 'x'"),
+        ("def read(name, root): return {}['x']", "data.d: the reader 'mine:read' failed: KeyError: 'x'"),
     ],
 )
 def test_a_reader_that_fails_is_one_message(tmp_path: Path, source: str, words: str) -> None:
@@ -469,7 +469,7 @@ def test_two_packages_with_one_name_are_refused(tmp_path: Path, monkeypatch: pyt
         folder.mkdir()
         fake_distribution(write(folder, theirs=MINE), monkeypatch, "segstudy.loss", "mine", "theirs:loss", package)
     with pytest.raises(
-        SpecError, match=r"loss 'mine': several packages bring one \(first, second\); uninstall all but one"
+        SpecError, match=r"loss 'mine': several packages provide it \(first, second\); uninstall all but one"
     ):
         load_study_text("loss: mine")
 
@@ -495,7 +495,7 @@ def test_what_a_function_imports_when_it_is_called_is_found(tmp_path: Path) -> N
 def test_a_measure_of_a_taken_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, their_miou="from segstudy.measures import OVERALL\nAGAIN = OVERALL[0]\nWRONG = 3\n")
     fake_distribution(tmp_path, monkeypatch, "segstudy.measure", "again", "their_miou:AGAIN")
-    with pytest.raises(SpecError, match=r"^measure 'again': the key 'miou' or label 'mIoU' is taken$"):
+    with pytest.raises(SpecError, match=r"^measure 'again': the key 'miou' or label 'mIoU' is already in use$"):
         measures_of(ScoringRules())
 
 

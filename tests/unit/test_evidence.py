@@ -273,7 +273,7 @@ def test_seeds_scored_on_different_images_have_a_mean_without_interval(tmp_path:
     for frame in (estimates_frame(frames.results), frames.class_scores):
         rows = frame[frame["experiment"] == "base"]
         assert rows["value"].notna().any() and rows["low"].isna().all()
-        assert set(rows["reason"]) == {"the seeds were scored on other images"}
+        assert set(rows["reason"]) == {"the seeds were scored on different images"}
     assert build_report(store, plan).is_file()
 
 
@@ -318,7 +318,7 @@ def test_results_on_other_images_are_not_compared(tmp_path: Path) -> None:
     odd = plan.select(["good"])
     fill(store, odd, ids=np.array([f"other{k}" for k in range(NUM_IMAGES)]))
     frame = data_of(store, plan).effects.set_index("experiment")
-    assert frame.loc["good", "flags"] == "scored on other images"
+    assert frame.loc["good", "flags"] == "scored on different images"
     assert np.isnan(frame.loc["good", "value"])
     assert frame.loc["good", "verdict"] == NOT_COMPARABLE
     assert frame.loc["same", "verdict"] == "not distinguishable"

@@ -251,7 +251,9 @@ def test_a_silent_server_is_asked_again(serve, tiny, tmp_path, monkeypatch) -> N
 def test_patience_ends_and_the_next_call_goes_on(serve, tiny, tmp_path, monkeypatch) -> None:
     server = serve(tiny, (PIECE,), 500, 500, 500)
     register(monkeypatch, server)
-    with pytest.raises(DataError, match=r"stopped at 0\.0 of .+ \(the server answers 500\); call again to go on"):
+    with pytest.raises(
+        DataError, match=r"stopped at 0\.0 of .+ \(the server answers 500\); run the command again to resume"
+    ):
         get(tmp_path / "data")
     assert left_in(tmp_path / "data") == [".downloads/tiny.zip.part"]
     assert not (tmp_path / "data" / ROOT).exists()
@@ -269,7 +271,7 @@ def test_progress_renews_patience(serve, tiny, tmp_path, monkeypatch) -> None:
 def test_a_file_that_is_gone_is_told_at_once(serve, tiny, tmp_path, monkeypatch) -> None:
     server = serve(tiny, 404)
     register(monkeypatch, server)
-    with pytest.raises(DataError, match=r"tiny\.zip: the server answers 404 \(Not Found\); see the set's page"):
+    with pytest.raises(DataError, match=r"tiny\.zip: the server answers 404 \(Not Found\); see the dataset's page"):
         get(tmp_path / "data")
     assert server.ranges == [None]
 
@@ -278,7 +280,7 @@ def test_nobody_there_is_told(tiny, tmp_path, monkeypatch) -> None:
     server = Server(tiny, httpd=types.SimpleNamespace(server_address=("localhost", 9)))  # type: ignore[arg-type]
     register(monkeypatch, server)
     with pytest.raises(
-        DataError, match=r"the connection was lost\); call again .+ or download it in a browser to .+\.zip$"
+        DataError, match=r"the connection was lost\); run the command again .+ or download it in a browser to .+\.zip$"
     ):
         get(tmp_path / "data")
 
@@ -286,9 +288,7 @@ def test_nobody_there_is_told(tiny, tmp_path, monkeypatch) -> None:
 def test_a_wrong_checksum_leaves_nothing(serve, tiny, tmp_path, monkeypatch) -> None:
     server = serve(tiny)
     register(monkeypatch, server, sha256="0" * 64)
-    with pytest.raises(
-        DataError, match=r"is not the one that is known \(its SHA-256 is not 0{64}\), so it was deleted"
-    ):
+    with pytest.raises(DataError, match=r"is not the known one \(its SHA-256 is not 0{64}\), so it was deleted"):
         get(tmp_path / "data")
     assert left_in(tmp_path / "data") == []
     assert not (tmp_path / "data" / ROOT).exists()
@@ -297,7 +297,7 @@ def test_a_wrong_checksum_leaves_nothing(serve, tiny, tmp_path, monkeypatch) -> 
 def test_a_file_that_does_not_end_is_cut_off(serve, tiny, tmp_path, monkeypatch) -> None:
     server = serve(tiny + bytes(200_000))
     register(monkeypatch, server, num_bytes=len(tiny))
-    with pytest.raises(DataError, match=f"larger than the {len(tiny):,} bytes of the known one"):
+    with pytest.raises(DataError, match=rf"larger than the known one \({len(tiny):,} bytes\)"):
         get(tmp_path / "data")
     assert sum(path.stat().st_size for path in (tmp_path / "data").rglob("*") if path.is_file()) <= len(tiny)
 
@@ -358,7 +358,7 @@ def test_unpacking_that_was_cut_off_counts_for_nothing_and_needs_no_second_downl
 
 def test_a_set_with_too_few_images_is_not_kept(serve, tiny, tmp_path, monkeypatch) -> None:
     register(monkeypatch, serve(tiny), num_images=7)
-    with pytest.raises(DataError, match="'tiny' was fetched with 5 images instead of 7; nothing is kept"):
+    with pytest.raises(DataError, match="'tiny' was downloaded with 5 images instead of 7; nothing is kept"):
         get(tmp_path / "data")
     assert not (tmp_path / "data" / ROOT).exists()
 
@@ -379,7 +379,7 @@ def test_no_room_is_told_before_anything_is_asked_for(serve, tiny, tmp_path, mon
     usage = types.SimpleNamespace(free=20_000_000)
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        DataError, match=r"30 MB are needed, 20 MB are free; make room or choose another place with --to"
+        DataError, match=r"30 MB are needed, 20 MB are free; free some space or choose another place with --to"
     ):
         get(tmp_path / "data")
     assert server.ranges == []
@@ -392,17 +392,19 @@ def test_what_lies_there_is_not_fetched_again(serve, tiny, tmp_path, monkeypatch
     said, asked = Said(), []
     there = fetch("tiny", tmp_path / "data", [tmp_path / "other"], asked.append, said)  # type: ignore[arg-type]
     assert there == fetching.Found(tmp_path / "other" / "Elsewhere", "Elsewhere", 5)
-    assert said.lines == [f"{tmp_path / 'other' / 'Elsewhere'} holds it already (5 images); nothing is fetched"]
+    assert said.lines == [f"{tmp_path / 'other' / 'Elsewhere'} already holds it (5 images); nothing is downloaded"]
     assert server.ranges == [] and asked == []
 
 
 def test_half_a_set_is_neither_taken_for_it_nor_overwritten(serve, tiny, tmp_path, monkeypatch) -> None:
     register(monkeypatch, serve(tiny))
     fake_kvasir(tmp_path / "data" / ROOT, num_images=3)
-    with pytest.raises(DataError, match=r"is there already, but is not the whole set \(3 of 5 images\); move it away"):
+    with pytest.raises(
+        DataError, match=r"already exists, but is not the complete dataset \(3 of 5 images\); move it away"
+    ):
         get(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / ROOT / "masks")
-    with pytest.raises(DataError, match=r"is not the whole set \(.+Kvasir-SEG not found.+\); move it away"):
+    with pytest.raises(DataError, match=r"is not the complete dataset \(.+Kvasir-SEG not found.+\); move it away"):
         get(tmp_path / "data")
 
 
@@ -434,9 +436,9 @@ def test_an_unverifiable_certificate_leaves_the_decision_to_the_checksum(serve, 
     register(monkeypatch, server)
     said = Said()
     assert get(tmp_path / "data", said).num_images == 5
-    assert said.lines[0].endswith("the server's certificate cannot be verified; the file's SHA-256 will decide")
+    assert said.lines[0].endswith("the server's certificate cannot be verified; the SHA-256 verifies the file instead")
     register(monkeypatch, server, sha256="0" * 64)
-    with pytest.raises(DataError, match="is not the one that is known"):
+    with pytest.raises(DataError, match="is not the known one"):
         get(tmp_path / "data2")
 
 
@@ -448,7 +450,10 @@ def test_contents_are_compared_with_the_known_copy(serve, tiny, tmp_path, monkey
     done = subprocess.run(command.format(folder), shell=True, check=True, capture_output=True, text=True)
     digest = done.stdout.split()[0]
     assert content_digest(folder) == digest
-    for known_digest, words in ((digest, "byte for byte those of the copy"), ("0" * 64, "but not byte for byte those")):
+    for known_digest, words in (
+        (digest, "masks, byte for byte those of the known copy"),
+        ("0" * 64, "but not byte for byte those"),
+    ):
         said = Said()
         register(monkeypatch, serve(tiny), digest=known_digest)
         get(tmp_path / words[:3], said)
@@ -456,13 +461,13 @@ def test_contents_are_compared_with_the_known_copy(serve, tiny, tmp_path, monkey
 
 
 def test_what_must_be_got_by_hand_says_how(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"'cityscapes' cannot be fetched by a program: register at https://www\.city"):
+    with pytest.raises(DataError, match=r"'cityscapes' must be downloaded manually: register at https://www\.city"):
         get(tmp_path, name="cityscapes")
 
 
 def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(
-        DataError, match=r"'kvasr' is no dataset .+ \(did you mean 'kvasir'\?\); known: cityscapes, kvasir"
+        DataError, match=r"'kvasr' is not a known dataset \(did you mean 'kvasir'\?\); known: cityscapes, kvasir"
     ):
         known("kvasr")
 
@@ -560,7 +565,7 @@ def with_link(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (fake_camvid, r"does not hold the set in kvasir-seg/Kvasir-SEG, Kvasir-SEG any more; it holds test, testannot"),
+        (fake_camvid, r"no longer holds the dataset in kvasir-seg/Kvasir-SEG, Kvasir-SEG; it holds test, testannot"),
         (
             lambda folder: fake_kvasir(folder / "Kvasir-SEG", num_images=4),
             "with 4 images instead of 5; nothing is kept",
@@ -585,11 +590,11 @@ class AnswerError(Exception):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (AnswerError(403), r"Kaggle wants to know who asks\. Create a token .+ KAGGLE_API_TOKEN"),
-        (type("UnauthenticatedError", (Exception,), {})(), "Kaggle wants to know who asks"),
-        (ValueError("Invalid Kaggle credentials file at x"), "Kaggle wants to know who asks"),
-        (AnswerError(404), "has no such dataset any more"),
-        (type("ConnectionError", (Exception,), {})(), "was lost; call again to go on from there"),
+        (AnswerError(403), r"Kaggle requires an account for this dataset\. Create a token .+ KAGGLE_API_TOKEN"),
+        (type("UnauthenticatedError", (Exception,), {})(), "Kaggle requires an account for this dataset"),
+        (ValueError("Invalid Kaggle credentials file at x"), "Kaggle requires an account for this dataset"),
+        (AnswerError(404), "no longer has this dataset"),
+        (type("ConnectionError", (Exception,), {})(), "was lost; run the command again to resume"),
         (type("DataCorruptionError", (Exception,), {})("md5 differs\nmore"), r"\(DataCorruptionError: md5 differs\)$"),
     ],
 )
@@ -605,7 +610,7 @@ def test_what_goes_wrong_with_kaggle_is_one_plain_message(tmp_path, monkeypatch,
 def test_kagglehub_that_is_not_installed_is_one_plain_message(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     small_mirror(monkeypatch)
-    with pytest.raises(DataError, match=r"need the package kagglehub; pip install 'segstudy\[kaggle\]'"):
+    with pytest.raises(DataError, match=r"need the package kagglehub; run pip install 'segstudy\[kaggle\]'"):
         get(tmp_path / "data", name="mirror")
 
 
@@ -624,7 +629,7 @@ def test_the_real_kagglehub_gets_a_mirror_from_loopback(tmp_path) -> None:
     assert json.loads(done.stdout) == {
         "num_images": 5,
         "left": [],
-        "messages": ["the connection to Kaggle was lost; call again to go on from there"],
+        "messages": ["the connection to Kaggle was lost; run the command again to resume"],
     }
 
 

@@ -172,11 +172,11 @@ def test_where_there_is_no_interval_the_record_says_why() -> None:
 def test_first_line_is_the_contract() -> None:
     assert as_text(scored()).splitlines()[0] == (
         "2 images, 7 pixels, scored at the masks' own size, all together; absent classes left out, background a class, "
-        "255 ignored; split and choice of the epoch unknown (masks from elsewhere)"
+        "255 ignored; split and epoch choice unknown (masks from elsewhere)"
     )
     assert as_text(scored(about=ABOUT.model_copy(update={"ignore": ()}), groups=("p", "p"))).splitlines()[0] == (
         "2 images in 1 group, 7 pixels, scored at the masks' own size, all together; absent classes left out, background "
-        "a class, no value ignored; split and choice of the epoch unknown (masks from elsewhere)"
+        "a class, no value ignored; split and epoch choice unknown (masks from elsewhere)"
     )
 
 
@@ -255,7 +255,7 @@ def test_text_explains_what_is_undefined_of_a_class_that_is_never_predicted() ->
 def test_rules_by_hand_in_text() -> None:
     text = as_text(scored(), ["cityscapes", "smp", "notebook"])
     blocks = text.split("\n\n")
-    assert "  predicted but in no truth: sky" in text
+    assert "  predicted but in no true mask: sky" in text
     cityscapes = next(block for block in blocks if block.startswith("cityscapes")).splitlines()
     assert cityscapes[1] == "  averageScoreClasses 0.4222 (0.6333)"
     assert cityscapes[2].startswith("  A class that is predicted but absent counts 0")

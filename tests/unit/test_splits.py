@@ -460,7 +460,7 @@ def test_split_file_is_read_instead_of_drawing(tmp_path: Path) -> None:
 def test_stratification_without_a_drawn_split_is_noted(tmp_path: Path) -> None:
     root = fakes.fake_camvid(tmp_path / "c", num_images=4, size=(16, 16))
     entry = data_entry({"reader": "folder", "root": str(root), "num_classes": 12, "stratify": True})
-    assert "stratify changes nothing, as no split is drawn" in load(entry, tmp_path, "paper")[0].notes
+    assert "stratify has no effect, because no split is drawn" in load(entry, tmp_path, "paper")[0].notes
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_a_finished_study_needs_its_files_no_more_but_an_unfinished_one_says_whi
         plan = make_plan(study, store=workshop.store).select(["unet"])
         assert execute(workshop, plan).failures == []
         assert len(read_results(workshop.store, plan).sets) == 2
-    with pytest.raises(SegstudyError, match=r"^data\.kvasir\.groups\.file: '.*patients\.csv' was not found; looked at"):
+    with pytest.raises(SegstudyError, match=r"^data\.kvasir\.groups\.file: '.*patients\.csv' was not found; searched"):
         run_part(
             workshop_at(
                 data, tmp_path / "new", epochs=1, settings=[f"data.kvasir.groups={{file: {data / 'patients.csv'}}}"]
@@ -276,7 +276,7 @@ def test_one_failing_run_does_not_stop_the_others(data, tmp_path):
     [
         (["experiments.unet.model.encoder=resnet19"], "experiments.unet: model.encoder 'resnet19': unknown encoder"),
         (["experiments.unet.model.weights=none.bin"], "must be imagenet, packaged, none, or a .pth or .safetensors"),
-        (["experiments.unet.model.weights=none.pth"], "model.weights: 'none.pth' was not found; looked at"),
+        (["experiments.unet.model.weights=none.pth"], "model.weights: 'none.pth' was not found; searched"),
         (["data.kvasir.root=nowhere"], "data.kvasir.root: 'nowhere' was not found(.|\n)*SEGSTUDY_DATA"),
         (["data.kvasir.report=best"], "has no split 'best'; it has train, test"),
         (["data.kvasir.test_fraction=0.99"], "one part is empty"),

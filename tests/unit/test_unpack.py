@@ -154,7 +154,7 @@ def test_a_bomb_is_recognised_by_its_ratio(tmp_path: Path, make) -> None:
 @pytest.mark.parametrize("make", [make_zip, make_tar], ids=["zip", "tar"])
 def test_more_bytes_than_announced_are_refused(tmp_path: Path, make) -> None:
     archive = make(tmp_path / "a", {f"Set/{k}": bytes([k]) * 40_000 for k in range(3)})
-    with pytest.raises(DataError, match=r"unpacks to more than [\d.]+ MB, so it is not the archive that is known"):
+    with pytest.raises(DataError, match=r"unpacks to more than [\d.]+ MB, so it is not the known archive"):
         unpacked(archive)
     assert size_of(tmp_path / "into") <= 100_000
 
@@ -203,11 +203,11 @@ def damaged(archive: Path) -> Path:
 def test_damage_is_told(tmp_path: Path) -> None:
     noise = random.Random(0).randbytes(50_000)
     for archive in (make_zip(tmp_path / "a.zip", {"Set/a": noise}), make_tar(tmp_path / "b.tgz", {"Set/b": noise})):
-        with pytest.raises(DataError, match=r"is damaged \(.+\); delete it and fetch it again"):
+        with pytest.raises(DataError, match=r"is damaged \(.+\); delete it and download it again"):
             unpacked(damaged(archive))
 
 
 def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "page.zip").write_text("<html>Please log in</html>")
-    with pytest.raises(DataError, match=r"page\.zip: is neither a zip nor a tar archive"):
+    with pytest.raises(DataError, match=r"page\.zip: is not a zip or tar archive"):
         unpacked(tmp_path / "page.zip")

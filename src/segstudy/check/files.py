@@ -54,7 +54,7 @@ def write_split_of(checked: Checked, path: Path) -> Inspected:
     SpecError
         If there are several, as a file holds one split.
     DataError
-        If files had to be left out: the split would be another once they are mended.
+        If files had to be left out: the split would be another once they are fixed.
 
     """
     if len(checked.inspected) != 1:

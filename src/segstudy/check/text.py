@@ -38,7 +38,7 @@ def verdict(checked: Checked) -> str:
     """One line: how much is wrong."""
     errors, warnings = checked.number("error"), checked.number("warning")
     if errors:
-        return f"{counted(errors, 'error')} to mend before training, {counted(warnings, 'warning')}"
+        return f"{counted(errors, 'error')} to fix before training, {counted(warnings, 'warning')}"
     return f"no errors, {counted(warnings, 'warning')} to look at" if warnings else "nothing wrong found"
 
 

@@ -1,4 +1,4 @@
-"""The command about a study's cache: what it holds, what of that is still read, and how to be rid of the rest."""
+"""The command for a study's cache: what it holds, what is still used, and how to delete the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from segstudy.plan import Plan, Run
 
 
-READ, OUTDATED, UNUSED_SIZE, CUT_OFF = "read by this study", "data or reading changed", "read by no run", "half-built"
+READ, OUTDATED, UNUSED_SIZE, CUT_OFF = (
+    "read by this study",
+    "data or reading changed",
+    "read by no run",
+    "half-built",
+)
 UNUSED = (OUTDATED, UNUSED_SIZE, CUT_OFF)
 
 
@@ -27,18 +32,18 @@ def cache(
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it; the next run builds it anew.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; the next run builds it again.")] = False,
     clear_unused: Annotated[
-        bool, typer.Option("--clear-unused", help="Remove what no run of the study would read.")
+        bool, typer.Option("--clear-unused", help="Delete what no run of the study would use.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the decoded images that a study keeps on disk, and remove them."""
+    """List or delete the decoded images that a study keeps on disk."""
     from segstudy.data.cache.arrays import clear_cache, list_cache
     from segstudy.progress import showing
 
     if clear and clear_unused:
-        raise SpecError("--clear removes all that --clear-unused does, and more; give one of them")
+        raise SpecError("--clear includes --clear-unused; give only one of them")
     whole, store = plan_of(study, out, set_)
     entries = list_cache(store)
     with showing(quiet=True) as progress:
@@ -52,13 +57,13 @@ def cache(
         return
     _print(rows, shown(store.cache))
     for entry in busy:
-        print(f"{entry.folder.name} is being built just now and was left")
+        print(f"{entry.folder.name} is being built and was kept")
     if clear or clear_unused:
         print(f"removed {len(removed)} of {len(entries)} folders, {freed / 1e6:,.1f} MB")
 
 
 def _states(workshop: Workshop, plan: Plan, entries: list[Entry]) -> dict[Path, str]:
-    """What each folder is to the study as its file and its data are now."""
+    """The state of each folder for the study with its current file and data."""
     read: set[Path] = set()
     unknown: dict[str, str] = {}
     for run in plan.runs:
@@ -81,7 +86,7 @@ def _states(workshop: Workshop, plan: Plan, entries: list[Entry]) -> dict[Path, 
 
 
 def _folders_of(workshop: Workshop, run: Run) -> set[Path]:
-    """Every folder of the cache that a run reads."""
+    """Every folder of the cache that a run uses."""
     from segstudy.data.cache.arrays import cache_folders, parts_of, remembered_fingerprint
 
     (own, roles), size = workshop.dataset(run.config.dataset), run.config.recipe.resized_px

@@ -1,4 +1,4 @@
-"""Commands that get data: which sets are known, on what terms, and putting one in place."""
+"""Commands to get data: list known datasets with their terms, and download them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segstudy.data.download.catalogue import Known
 
 datasets = typer.Typer(
-    help="List the datasets that are known, with their terms and where they lie; fetch one.",
+    help="List known datasets with their terms and where they are, or download one.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -28,7 +28,7 @@ app.add_typer(datasets, name="data")
 
 @datasets.callback(invoke_without_command=True)
 def data(context: typer.Context, data: DataDir = None, as_json: Json = False) -> None:
-    """List the datasets that are known: terms, size, layout, how to get them, and where they lie."""
+    """List known datasets: terms, size, layout, how to get them, and where they are."""
     if context.invoked_subcommand is not None:
         return
     from segstudy.data.download.catalogue import KNOWN
@@ -43,7 +43,7 @@ def data(context: typer.Context, data: DataDir = None, as_json: Json = False) ->
         for key in ("terms", "page", "layout", "study", "get"):
             print(f"  {key:7} {row[key]}")
         print(f"  found   {_where(row)}")
-    print("looked in " + ", ".join(str(place) for place in data_places(data)))
+    print("searched " + ", ".join(str(place) for place in data_places(data)))
 
 
 def _row(name: str, data: Path | None) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def _where(row: dict[str, Any]) -> str:
 
 @datasets.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a known dataset, as segstudy data lists them.")],
+    name: Annotated[str, typer.Argument(help="Name of a known dataset; segstudy data lists them.")],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Data folder; SEGSTUDY_DATA, else the current folder, unless given.")
+        Path | None, typer.Option("--to", help="Data folder; by default SEGSTUDY_DATA or the current folder.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept the terms without being asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the terms without a prompt.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download a known dataset, verify it, and put it where studies find it; call it again after any interruption."""
+    """Download a known dataset, verify it, and put it where studies find it; run it again after any interruption."""
     from segstudy.data.download.catalogue import known
     from segstudy.data.download.fetch import data_places
     from segstudy.data.download.fetch import fetch as fetch_dataset
@@ -97,11 +97,11 @@ def fetch(
 
 
 def _accept(one: Known, yes: bool) -> None:
-    """Show a set's terms, and ask unless they have been accepted."""
+    """Show the terms of a dataset, and ask to accept them unless already accepted."""
     print(f"{one.title}; {one.num_images:,} images, {one.size}\n{one.page}\nterms: {one.terms}", file=sys.stderr)
     if yes:
         return
     if not sys.stdin.isatty():
-        raise SegstudyError("nobody is there to accept the terms; say --yes to accept them")
+        raise SegstudyError("cannot ask to accept the terms without a terminal; pass --yes to accept them")
     if not typer.confirm("Do you accept these terms?", err=True):
-        raise SegstudyError("the terms were not accepted, so nothing is fetched")
+        raise SegstudyError("the terms were not accepted, so nothing is downloaded")

@@ -1,4 +1,4 @@
-"""Commands about numbers: scores of masks from anywhere, and comparisons of two results."""
+"""Commands about numbers: scoring masks from any source, and comparing two results."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def score(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score masks from any framework against true masks; no network, no study."""
+    """Score masks from any framework against true masks, without a network or study."""
     from segstudy.conventions import chosen
     from segstudy.counts.countset import write_counts
     from segstudy.data.declared import declared_by_flags
@@ -70,10 +70,10 @@ def score(
     from segstudy.score import score_masks
     from segstudy.scorecard import as_record, as_text, image_csv
 
-    chosen(as_ or ())  # an unknown name is told before masks are read
+    chosen(as_ or ())  # report an unknown name before masks are read
     for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
-        if path is not None and path.suffix != suffix:  # a slip might name a mask, which would be written over
-            raise SpecError(f"{option} {path}: name a file that ends in {suffix}")
+        if path is not None and path.suffix != suffix:  # a typo could name a mask, which would be overwritten
+            raise SpecError(f"{option} {path}: must end in {suffix}")
     rules = _rules(boundary_px)
     declared = declared_by_flags(values, nearest, colours, threshold, channel)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
@@ -99,14 +99,16 @@ def _rules(boundary_px: list[int] | None) -> ScoringRules:
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(help="STUDY:EXPERIMENT, STUDY:EXPERIMENT/seedN, or a .npz of counts.")],
-    b: Annotated[str, typer.Argument(help="What it is compared with, likewise.")],
-    measure: Annotated[str, typer.Option(help="Measure of the whole set that is asked about.")] = "miou",
-    on: Annotated[str | None, typer.Option("--on", help="Dataset of a cross-evaluation; its own unless given.")] = None,
+    b: Annotated[str, typer.Argument(help="The result to compare it with, in the same form.")],
+    measure: Annotated[str, typer.Option(help="Measure of the whole set to compare.")] = "miou",
+    on: Annotated[
+        str | None, typer.Option("--on", help="Dataset of a cross-evaluation; by default each side's own.")
+    ] = None,
     out: Out = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two results on the same images: which is better, how surely, and what else differs."""
+    """Compare two results on the same images: which is better, with what uncertainty, and what else differs."""
     from segstudy.results import compare_results
     from segstudy.scorecard import comparison_record, comparison_text
 

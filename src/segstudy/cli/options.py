@@ -1,4 +1,4 @@
-"""The command line's application, the options that commands share, and what they all begin with."""
+"""The command line application, and the options and setup that commands share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from segstudy.stopping import Stop
     from segstudy.store import Store
 
-HELP = """Controlled semantic-segmentation studies: one study file in, a report whose numbers can be traced out.
+HELP = """Run controlled semantic-segmentation studies: from one study file to a report with traceable numbers.
 
-New here? Type  segstudy demo  - it runs a whole study in miniature, with nothing to download.
-Then look at your own data with  segstudy init FOLDER  and run the file that it writes.
+New here? Run  segstudy demo  for a complete miniature study that downloads no data.
+For your own data, run  segstudy init FOLDER  and then run the study file that it writes.
 """
 
 app = typer.Typer(
@@ -28,34 +28,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-StudyArg = Annotated[
-    str, typer.Argument(help="A study file, or the name of one that comes with segstudy: review, demo.")
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Output folder; ./<study name> unless given.")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Where datasets lie (also SEGSTUDY_DATA).")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Only this experiment; may be repeated.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Only this one of the study's seeds.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="key=value that replaces one of the file.")]
+StudyArg = Annotated[str, typer.Argument(help="A study file, or the name of a built-in study: review, demo.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder; by default ./<study name>.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Folder of the datasets (also SEGSTUDY_DATA).")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only this experiment; can be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Only this seed of the study.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value that replaces a value of the study file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Set runs of other settings aside and make them anew.")]
-MaxTime = Annotated[
-    str | None, typer.Option("--max-time", help="Stop in time by itself, saving where it stands: 3h50m, 45m, 90s.")
-]
+Replace = Annotated[bool, typer.Option("--replace", help="Archive runs made with other settings and train them again.")]
+MaxTime = Annotated[str | None, typer.Option("--max-time", help="Save and stop within this time: 3h50m, 45m, 90s.")]
 CheckpointEvery = Annotated[
-    str | None, typer.Option("--checkpoint-every", help="Also save within an epoch, so often: 10m.")
+    str | None, typer.Option("--checkpoint-every", help="Also save within an epoch, at this interval: 10m.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
 def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path | None = None) -> tuple[Plan, Store]:
-    """The plan of a study, settings carried out, and the store that it is kept in; ``data`` is where data lie."""
+    """The plan of a study with settings applied, and its store; ``data`` is the folder of the datasets."""
     from segstudy.plan import open_plan
 
     return open_plan(study, out, settings or (), data)
 
 
 def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress, stop: Stop | None = None) -> Workshop:
-    """Everything at hand that carrying out ``plan`` needs."""
+    """The context that is needed to carry out ``plan``."""
     from segstudy.launch.workshop import Workshop
 
     return Workshop(plan.study, store, data, progress, stop=stop)
@@ -70,6 +66,6 @@ def stop_of(max_time: str | None, checkpoint_every: str | None) -> Stop:
 
 
 def shown(path: Path) -> str:
-    """The path as a person would type it: relative where it lies below the current folder."""
+    """The path for display: relative if it is inside the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,1 +1,1 @@
-"""Additive integers for each image: everything that is counted of a predicted and a true mask."""
+"""Additive integer counts for each pair of a predicted and a true mask."""

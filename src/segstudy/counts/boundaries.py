@@ -1,12 +1,12 @@
-"""How well the edges fit: counts of boundary pixels, and the measures that follow from them.
+"""Counts of boundary pixels, and the measures computed from them.
 
 Array letters: ``h`` height, ``w`` width, ``c`` class, ``t`` tolerance.
 
-A *boundary pixel* of a class is a pixel of its mask that has, above, below, left or right of it, a pixel of another class
-or the image's end (what MONAI's ``get_mask_edges`` finds). Ignored pixels are of no class and of every class: they hold
-no boundary pixel, and none arises beside them, for where the class ends there is not known.
+A *boundary pixel* of a class is a pixel of its mask whose upper, lower, left or right neighbour belongs to another class
+or lies outside the image (like MONAI's ``get_mask_edges``). Ignored pixels are never boundary pixels and create none next
+to them, because it is unknown where the class ends there.
 
-A class without a true boundary pixel is absent: NaN. One that is there but never predicted has boundary IoU, F-score
+A class without a true boundary pixel is absent: NaN. A present class that is never predicted has boundary IoU, F-score
 and normalised surface distance 0; its distances are undefined (NaN), and ``never_predicted`` counts such images.
 """
 
@@ -28,11 +28,11 @@ from segstudy.schema import ScoringRules
 
 BAND_COUNTS = ("both", "true", "predicted")
 MATCH_COUNTS = ("matched_true", "true", "matched_predicted", "predicted")
-# Per class: sum of the distances of all boundary pixels, true and predicted, to the nearest of the other kind; how many
-# these are; Hausdorff 95; images that have both kinds; images that have the true kind alone. Distances in 1/1000 px.
+# Per class: sum of the distances of all boundary pixels, true and predicted, to the nearest of the other kind; their
+# number; Hausdorff 95; images with both kinds; images with only the true kind. Distances are in 1/1000 px.
 SURFACE_COUNTS = ("distances", "pixels", "hausdorff95", "images", "never_predicted")
 MILLI = 1000
-VOID = 255  # the value of ignored pixels once both masks have been prepared
+VOID = 255  # the value of ignored pixels in both prepared masks
 
 
 def band_px(shape: tuple[int, ...], share: float) -> int:
@@ -57,7 +57,7 @@ def tolerances_of(shape: tuple[int, ...], rules: ScoringRules) -> tuple[float, .
 def without_ignored(
     truth: NDArray[np.uint8], prediction: NDArray[np.uint8], ignore: int = VOID
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both masks with ``VOID`` wherever the truth is ``ignore``: what is predicted there is nobody's.
+    """Both masks with ``VOID`` wherever the truth is ``ignore``; predictions there do not count.
 
     >>> [mask.tolist() for mask in without_ignored(np.array([[1, 7]], np.uint8), np.array([[0, 1]], np.uint8), 7)]
     [[[1, 255]], [[0, 255]]]
@@ -67,7 +67,7 @@ def without_ignored(
 
 
 def differs_within(labels: NDArray[np.uint8], window: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether two classes occur in the ``window`` of ones around a pixel, (h, w); ``VOID`` is no class."""
+    """Whether two classes occur in the ``window`` of ones around a pixel, (h, w); ``VOID`` is not a class."""
     least = cv2.erode(labels, window)
     greatest = cv2.dilate(np.where(labels == VOID, np.uint8(0), labels), window)
     differs: NDArray[np.bool_] = least < greatest
@@ -75,7 +75,7 @@ def differs_within(labels: NDArray[np.uint8], window: NDArray[np.uint8]) -> NDAr
 
 
 def square(radius: int) -> NDArray[np.uint8]:
-    """Window of ones, ``radius`` pixels to every side of its centre."""
+    """Square window of ones, ``radius`` pixels to each side of its centre."""
     return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
 
@@ -83,7 +83,7 @@ CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)).astype(np.uint8)
 
 
 def _edge(labels: NDArray[np.uint8], window: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether the ``window`` around a pixel reaches another class or the image's end."""
+    """Whether the ``window`` around a pixel reaches another class or the image's border."""
     edge = differs_within(labels, window)
     width = len(window) // 2
     edge[:width] = edge[-width:] = edge[:, :width] = edge[:, -width:] = True
@@ -107,8 +107,8 @@ def count_boundaries(
     Returns
     -------
     dict
-        ``boundary_iou`` (c, 3), ``boundary_matches`` (t, c, 4), ``surface`` (c, 5), all ``int64``; the columns are those
-        of ``BAND_COUNTS``, ``MATCH_COUNTS`` and ``SURFACE_COUNTS``, tolerances in the order of :func:`tolerances_of`.
+        ``boundary_iou`` (c, 3), ``boundary_matches`` (t, c, 4), ``surface`` (c, 5), all ``int64``. Columns are those of
+        ``BAND_COUNTS``, ``MATCH_COUNTS`` and ``SURFACE_COUNTS``, tolerances in the order of :func:`tolerances_of`.
 
     """
     return {
@@ -118,7 +118,7 @@ def count_boundaries(
 
 
 def _count_bands(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, width: int) -> Counts:
-    """A pixel is in its class's band if eroding the mask by 3 x 3, ``width`` times, takes it away (Cheng et al.)."""
+    """A pixel is in its class's band if eroding the mask ``width`` times by 3 x 3 removes it (Cheng et al.)."""
     window = square(width)
     true, predicted = (np.where(_edge(mask, window), mask, np.uint8(VOID)) for mask in (truth, prediction))
     both = np.where(true == predicted, true, np.uint8(VOID))
@@ -162,7 +162,7 @@ def _count_distances(
 def _nearest(points: NDArray[np.intp], others: NDArray[np.intp]) -> Values:
     """Distance of each point to the nearest of the others, px; exact.
 
-    A tree of the few boundary pixels takes a tenth of the time of OpenCV's exact distance transform of all pixels.
+    A tree over the few boundary pixels takes a tenth of the time of OpenCV's exact distance transform of all pixels.
     """
     distances: Values = KDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False).query(points)[0]
     return distances
@@ -189,7 +189,7 @@ def boundary_f(matches: Counts) -> Values:
     [0.6, 0.0, nan]
     """
     matched_true, true, matched_predicted, predicted = np.moveaxis(np.asarray(matches, np.float64), -1, 0)
-    # 2 P R / (P + R), multiplied through by both totals: no case of its own where P or R is 0 or undefined.
+    # 2 P R / (P + R), multiplied by both totals: no special case where P or R is 0 or undefined.
     top = 2 * matched_predicted * matched_true
     f_score = ratio(top, matched_predicted * true + matched_true * predicted, true > 0)
     return np.where((true > 0) & (top == 0), 0.0, f_score)
@@ -208,9 +208,9 @@ def surface_dice(matches: Counts) -> Values:
 
 
 def hausdorff95(surface: Counts) -> Values:
-    """Mean over images of the greater of both directions' 95th percentile of distances, px, (..., c, 5) to (..., c).
+    """Mean over images of the larger 95th percentile of distances in both directions, px, (..., c, 5) to (..., c).
 
-    As MONAI takes it, image by image and class by class. NaN where no image has both a true and a predicted boundary.
+    Computed like MONAI's, for each image and class. NaN where no image has both a true and a predicted boundary.
 
     Source: Huttenlocher et al., Comparing images using the Hausdorff distance, PAMI 1993 (ranked distance).
     """
@@ -235,7 +235,7 @@ def _at(matches: Counts, function: Callable[[Counts], Values], tolerance: int) -
 
 
 def boundary_measures(rules: ScoringRules) -> tuple[Measure, ...]:
-    """Measures of boundaries, each per class and as mean over classes; those with a tolerance once for each.
+    """Measures of boundaries, per class and as mean over classes; one per tolerance.
 
     >>> [measure.key for measure in boundary_measures(ScoringRules())][::2]  # doctest: +NORMALIZE_WHITESPACE
     ['boundary_iou', 'boundary_f_2px', 'surface_dice_2px', 'boundary_f_0.75pct', 'surface_dice_0.75pct', 'hausdorff95',

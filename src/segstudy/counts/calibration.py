@@ -1,7 +1,7 @@
-"""Is a prediction right as often as it is sure? Counts by bins of confidence, and the measures that follow from them.
+"""Counts by bins of confidence, and the calibration measures computed from them.
 
 Array letters: ``h`` height, ``w`` width, ``b`` confidence bin. Bin ``i`` of ``b`` holds confidences above ``i / b`` up to
-and with ``(i + 1) / b``; 0 is in the first.
+and including ``(i + 1) / b``; 0 is in the first bin.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def count_confidence(
     rules: ScoringRules,
     ignore: int = 255,
 ) -> Counts:
-    """Pixels, right pixels and sum of confidence in each bin, ``int64`` (b, 3) in the order of ``BIN_COUNTS``.
+    """Pixels, correct pixels and sum of confidence in each bin, ``int64`` (b, 3) in the order of ``BIN_COUNTS``.
 
     Parameters
     ----------
     truth, prediction
-        Class indices, ``uint8`` (h, w); pixels whose truth is ``ignore`` are left out.
+        Class indices, ``uint8`` (h, w); pixels whose truth is ``ignore`` do not count.
     confidence
-        Greatest softmax probability of each pixel, float (h, w) in 0 to 1; rounded to 1e-6.
+        Largest softmax probability of each pixel, float (h, w) in 0 to 1; rounded to 1e-6.
     rules
         ``calibration_bins``.
 
@@ -54,7 +54,7 @@ def count_confidence(
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}, confidence {confidence.shape}")
     counted = truth != ignore
     millionths = np.rint(confidence[counted].astype(np.float64) * MILLION)
-    if not ((millionths >= 0) & (millionths <= MILLION)).all():  # not: NaN is neither
+    if not ((millionths >= 0) & (millionths <= MILLION)).all():  # negated, so that NaN is caught
         raise ValueError("confidence holds values outside 0 to 1")
     bins = rules.calibration_bins
     places = np.maximum(np.ceil(millionths * bins / MILLION).astype(np.intp) - 1, 0)
@@ -65,7 +65,7 @@ def count_confidence(
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram: of each bin (..., b) the share of right pixels, the mean confidence, the share of all pixels.
+    """A reliability diagram: accuracy, mean confidence and share of all pixels of each bin (..., b).
 
     ``accuracy`` and ``confidence`` are NaN in empty bins.
     """
@@ -76,7 +76,7 @@ class Reliability:
 
 
 def reliability(calibration: Counts) -> Reliability:
-    """What is drawn: accuracy against confidence, bin by bin, from counts (..., b, 3)."""
+    """The data of a reliability diagram, from counts (..., b, 3)."""
     pixels, right, millionths = np.moveaxis(np.asarray(calibration, np.float64), -1, 0)
     total = np.broadcast_to(pixels.sum(axis=-1, keepdims=True), pixels.shape)
     return Reliability(
@@ -87,7 +87,7 @@ def reliability(calibration: Counts) -> Reliability:
 
 
 def expected_calibration_error(calibration: Counts) -> Values:
-    """Mean distance of accuracy and confidence, bins weighted by their pixels, (...); NaN without pixels.
+    """Mean absolute difference of accuracy and confidence, bins weighted by pixels, (...); NaN without pixels.
 
     Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
 

@@ -1,8 +1,8 @@
-"""Everything that is counted of one image: integers that add up, from which every measure follows.
+"""Count one image: additive integers, from which every measure is computed.
 
 Array letters: ``n`` image, ``h`` height, ``w`` width, ``c`` class, ``t`` tolerance, ``b`` confidence bin.
 
-:func:`count_pair` gives these ``int64`` arrays, whose columns are named beside the code that fills them:
+:func:`count_pair` returns these ``int64`` arrays. Their columns are named next to the code that fills them:
 
 ================  ===========  =====================================================  ============================
 name              shape        what                                                   columns
@@ -37,9 +37,9 @@ from segstudy.errors import SpecError
 from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Measure
 from segstudy.schema import ScoringRules
 
-BLOCK_PX = 2**17  # what is counted at once stays in the processor's cache, and a float32 histogram stays exact
-MIN_RUN_PX = 8  # where runs are shorter than this on average, a histogram of all pixels is faster
-SAMPLE_PX = 2**13  # as many pixels tell how long runs are; to be wrong costs time alone
+BLOCK_PX = 2**17  # pixels per histogram: they fit the CPU cache, and float32 counts stay exact
+MIN_RUN_PX = 8  # if the mean run is shorter, a histogram of all pixels is faster
+SAMPLE_PX = 2**13  # pixels sampled to estimate the length of runs; a wrong estimate only costs time
 
 
 def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes: int, ignore: int = 255) -> Confusion:
@@ -48,7 +48,7 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes:
     Parameters
     ----------
     truth, prediction
-        Class indices of equal shape, any integer type. Pixels whose ``truth`` is ``ignore`` are left out.
+        Class indices of equal shape, any integer type. Pixels whose ``truth`` is ``ignore`` do not count.
     num_classes
         Number of classes ``c``.
 
@@ -90,7 +90,7 @@ def _count_pixels(truth: NDArray[Any], prediction: NDArray[Any], num_classes: in
 
 
 def _count_runs(truth: Labels, prediction: Labels, num_classes: int, ignore: int) -> Confusion:
-    """Count runs of equal pixels, each by its length: masks have few of them. Noise has many, and gets a histogram."""
+    """Count runs of equal pixels by their length; masks have few runs. Noise has many and is counted by a histogram."""
     last = np.empty(truth.size, np.bool_)  # whether a run ends here
     last[-1] = True
     np.not_equal(truth[1:], truth[:-1], out=last[:-1])
@@ -113,9 +113,9 @@ def _count_runs(truth: Labels, prediction: Labels, num_classes: int, ignore: int
 
 @cache
 def _codes(num_classes: int, ignore: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """A number for every true and every predicted value; the sum of two is the place of their cell in the matrix.
+    """A number for each true and each predicted value; the sum of two is the index of their cell in the matrix.
 
-    With n cells, wrong predictions lie from n, whatever lies under ignored pixels from 2 n, and wrong true values from 4 n.
+    With n cells, invalid predictions start at n, pixels under ignored truth at 2 n, and invalid true values at 4 n.
     """
     cells = num_classes**2
     true, predicted = np.full(256, 4 * cells), np.full(256, cells)
@@ -130,7 +130,7 @@ def _histogram(truth: Labels, prediction: Labels, num_classes: int, ignore: int)
     counted = truth != ignore
     bounds = [0, num_classes]
     counts = cv2.calcHist([truth, prediction], [0, 1], counted.view(np.uint8), [num_classes] * 2, bounds * 2)
-    if counts.sum() != np.count_nonzero(counted):  # what lies outside the bounds is in no bin
+    if counts.sum() != np.count_nonzero(counted):  # values outside the range are in no bin
         raise ValueError(_outside("truth" if truth[counted].max() >= num_classes else "prediction", num_classes))
     return counts.astype(np.int64)
 
@@ -147,19 +147,19 @@ def count_pair(
     ignore: int = 255,
     confidence: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Counts]:
-    """Count everything that is counted of one image; see the table at the top.
+    """Take all counts of one image; see the table at the top.
 
     Parameters
     ----------
     truth, prediction
-        Class indices, ``uint8`` (h, w). Pixels whose ``truth`` is ``ignore`` are left out of everything, and no edge is
-        seen between them and a class.
+        Class indices, ``uint8`` (h, w). Pixels whose ``truth`` is ``ignore`` do not count anywhere, and the border between
+        them and a class is not an edge.
     num_classes
         Number of classes ``c``.
     rules
         Tolerances, sizes and bins.
     confidence
-        Greatest softmax probability of each pixel, float (h, w) in 0 to 1.
+        Largest softmax probability of each pixel, float (h, w) in 0 to 1.
 
     Returns
     -------
@@ -182,9 +182,9 @@ def count_pair(
 
 
 def stack_counts(counts: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
-    """Counts of ``n`` images as one array (n, ...) a name.
+    """Stack the counts of ``n`` images to one array (n, ...) per name.
 
-    ``measures.merge`` then sums each over the images, and a measure's function takes either.
+    ``measures.merge`` sums them over the images; the function of a measure accepts both.
 
     Raises
     ------
@@ -203,7 +203,7 @@ Family = Callable[[ScoringRules], Sequence[Measure]]
 
 
 def as_family(name: str, found: Any) -> Family:
-    """A family of measures: a function of the scoring rules, a measure, or several."""
+    """A family of measures, from a function of the scoring rules, a measure, or several."""
     if isinstance(found, Measure):
         return lambda rules: (found,)
     if isinstance(found, tuple | list) and all(isinstance(each, Measure) for each in found):
@@ -214,8 +214,8 @@ def as_family(name: str, found: Any) -> Family:
     return family
 
 
-# Families of measures, in the order in which they are shown: a family's measures under the rules of a study. A measure of
-# counts that are there already is a line in one of these, or a family of its own.
+# Families of measures in display order; each returns its measures under the rules of a study. Add a measure of existing
+# counts to one of them, or as a new family.
 MEASURES = Door(
     "measure",
     {
@@ -231,12 +231,12 @@ MEASURES = Door(
 
 
 def measures_of(rules: ScoringRules) -> tuple[Measure, ...]:
-    """Every measure of these rules' counts, in the order in which they are shown; keys and labels are unique.
+    """Every measure under these rules, in display order; keys and labels are unique.
 
     Raises
     ------
     SpecError
-        When a family of another package takes a key or label that is taken.
+        If a family of another package uses a key or label that already exists.
 
     """
     found: dict[str, Measure] = {}
@@ -244,7 +244,9 @@ def measures_of(rules: ScoringRules) -> tuple[Measure, ...]:
     for name in MEASURES.names():
         for measure in MEASURES.find(name)(rules):
             if measure.key in found or measure.label in labels:
-                raise SpecError(f"measure '{name}': the key '{measure.key}' or label '{measure.label}' is taken")
+                raise SpecError(
+                    f"measure '{name}': the key '{measure.key}' or label '{measure.label}' is already in use"
+                )
             found[measure.key] = measure
             labels.add(measure.label)
     return tuple(found.values())

@@ -1,6 +1,7 @@
-"""Counts of one network on one split, with all that they rest on: what every score, comparison and report is made from.
+"""Count sets: counts of one network on one split, with contract and provenance.
 
-A run's evaluation, a counts file and two folders of masks are three ways to get one.
+Every score, comparison and report is computed from count sets. They come from the evaluation of a run, a counts file, or
+two folders of masks.
 
 Array letters: ``n`` image, ``c`` class.
 """
@@ -25,7 +26,7 @@ from segstudy.measures import Measure
 from segstudy.records import EvaluationRecord, RunRecord
 from segstudy.schema import ScoringRules
 
-TRUTH = "truth_hash"  # the array of hashes in a file; those of images and groups are "ids" and "groups"
+TRUTH = "truth_hash"  # the array of hashes in a file; "ids" and "groups" are those of images and groups
 HASH_NUMBERS = 2  # 128 bits
 
 
@@ -36,17 +37,17 @@ class CountSet:
     Attributes
     ----------
     name
-        What people call it: a run, or a file.
+        The name of the run or file.
     counts
-        By the names of :func:`segstudy.counts.counting.count_pair`, ``int64`` (n, ...).
+        Arrays by the names of :func:`segstudy.counts.counting.count_pair`, ``int64`` (n, ...).
     ids
-        Names of the images, each once.
+        Names of the images, without repeats.
     about
-        What was scored, how, and on what it rests.
+        What was scored, how, and under which contract.
     groups
-        Each image's group, where images come in groups.
+        Each image's group, if images come in groups.
     truth
-        Hash of each image's decoded truth, ``int64`` (n, 2); None for counts that were written before it was kept.
+        Hash of each image's decoded truth, ``int64`` (n, 2); None for counts of versions that did not store it.
     record
         What the run recorded of itself (``run.yaml``); None for masks from elsewhere.
 
@@ -72,7 +73,7 @@ class CountSet:
 
     @property
     def confusion(self) -> Confusion:
-        """Pixels (n, c, c) by true and predicted class, at the resolution that is reported."""
+        """Pixels (n, c, c) by true and predicted class, at the reported resolution."""
         return self.counts["confusion"]
 
     @property
@@ -87,17 +88,17 @@ class CountSet:
 
     @property
     def rules(self) -> ScoringRules:
-        """Tolerances and sizes of what was counted."""
+        """Tolerances and sizes used for counting."""
         return ScoringRules.model_validate(self.about.scoring)
 
     @property
     def in_domain(self) -> bool:
-        """Whether the network was scored on the dataset that it was trained on."""
+        """Whether the network was scored on the dataset it was trained on."""
         return self.about.train_data == self.about.test_data
 
     @property
     def contract(self) -> dict[str, Any]:
-        """What every number of these counts rests on, as plain data."""
+        """The contract of every number from these counts, as plain data."""
         return {
             "resolution": self.about.resolution,
             "split": self.about.split,
@@ -108,17 +109,17 @@ class CountSet:
         }
 
     def measures(self) -> tuple[Measure, ...]:
-        """Every measure whose counts are here."""
+        """Every measure whose counts are available."""
         return tuple(measure for measure in measures_of(self.rules) if measure.counts in self.counts)
 
     def constant(self) -> Confusion:
-        """Counts (n, c, c) if every pixel were called background, or the most frequent class where there is none."""
+        """Counts (n, c, c) if every pixel were predicted as background, or as the most frequent class if there is none."""
         frequent = int(measures.support(measures.merge(self.confusion)).argmax())
         label = self.classes.index("background") if "background" in self.classes else frequent
         return measures.constant_prediction(self.confusion, label)
 
     def in_order(self, ids: Sequence[str]) -> CountSet:
-        """The same with its images in the order of ``ids``, which are the same images."""
+        """The same count set with its images in the order of ``ids``, which names the same images."""
         if tuple(ids) == self.ids:
             return self
         place = {name: index for index, name in enumerate(self.ids)}
@@ -133,7 +134,7 @@ class CountSet:
 
 
 def hash_labels(labels: Labels) -> NDArray[np.int64]:
-    """Hash of decoded labels (h, w), ``int64`` (2,): equal exactly when size and every pixel's class are.
+    """Hash of decoded labels (h, w), ``int64`` (2,): equal if and only if size and all classes are equal.
 
     >>> hash_labels(np.zeros((2, 3), np.uint8)).tolist() == hash_labels(np.zeros((3, 2), np.uint8)).tolist()
     False
@@ -144,7 +145,7 @@ def hash_labels(labels: Labels) -> NDArray[np.int64]:
 
 
 def write_counts(path: Path, counted: CountSet) -> None:
-    """Write counts and all that they rest on to one ``.npz``."""
+    """Write a count set to one ``.npz``."""
     arrays: dict[str, NDArray[Any]] = {**counted.counts, "ids": np.array(counted.ids)}
     if counted.groups is not None:
         arrays["groups"] = np.array(counted.groups)
@@ -154,21 +155,21 @@ def write_counts(path: Path, counted: CountSet) -> None:
 
 
 def read_counts(path: Path, name: str = "", record: RunRecord | None = None) -> CountSet:
-    """Read what :func:`write_counts`, an evaluation or a former version wrote.
+    """Read counts written by :func:`write_counts`, an evaluation or an earlier version.
 
     Parameters
     ----------
     path
         A ``.npz``.
     name
-        What to call it; its path unless given.
+        Its name; by default, its path.
     record
-        What the run recorded of itself, if it is known.
+        What the run recorded of itself, if known.
 
     Raises
     ------
     StoreError
-        For a file that is missing, damaged or something else.
+        If the file is missing, damaged or of another kind.
 
     """
     arrays, meta = read_arrays(path)
@@ -179,7 +180,7 @@ def read_counts(path: Path, name: str = "", record: RunRecord | None = None) -> 
         truth = arrays.pop(TRUTH, None)
         ScoringRules.model_validate(about.scoring)
         _check(ids, groups, truth, arrays, len(about.classes))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever another program may have written
+    except (KeyError, ValueError, TypeError, AttributeError) as error:  # another program may have written anything
         reason = str(error).splitlines()[0] if str(error) else ""
         raise StoreError(f"{path}: is not a counts file of segstudy ({type(error).__name__}: {reason})") from None
     return CountSet(name or str(path), arrays, ids, about, groups, truth, record)
@@ -192,13 +193,13 @@ def _check(
     counts: dict[str, Counts],
     num_classes: int,
 ) -> None:
-    """Every array must hold whole numbers of each image; a ValueError says which does not."""
+    """Check that every array holds integers for each image; raises ``ValueError`` with the name of one that does not."""
     if "confusion" not in counts:
         raise ValueError("it holds no confusion matrices")
     if counts["confusion"].shape != (len(ids), num_classes, num_classes):
         raise ValueError(f"confusion is {counts['confusion'].shape} for {len(ids)} images of {num_classes} classes")
     if len(set(ids)) != len(ids) or not ids:
-        raise ValueError("ids must be there, and differ")
+        raise ValueError("ids are missing or repeated")
     if groups is not None and len(groups) != len(ids):
         raise ValueError(f"{len(groups)} groups for {len(ids)} images")
     if truth is not None and truth.shape != (len(ids), HASH_NUMBERS):

@@ -1,15 +1,15 @@
-"""What went wrong: connected parts that were missed, invented, merged, split; pixels by size of object; kinds of error.
+"""Errors by object: missed, spurious, merged and split components; pixels by object size; kinds of lost IoU.
 
 Array letters: ``h`` height, ``w`` width, ``c`` class; ``r`` run, ``m`` part.
 
-An *object* is an 8-connected part of a class's pixels; a *hole* is a 4-connected part of the other pixels that does not
-reach the image's edge. Ignored pixels are of no class, in the truth and in the prediction alike; they add nothing to an
-area, and two parts that share them alone do not touch. Two parts *touch* when they share a pixel. Objects and holes
-smaller than ``min_object_px`` are not counted and are no errors, yet what touches one of them touches something: it is
-neither missed nor spurious.
+An *object* is an 8-connected component (part) of a class's pixels. A *hole* is a 4-connected component of the other
+pixels that does not reach the image's border. Ignored pixels belong to no class, neither in the truth nor in the
+prediction. They add nothing to an area, and two parts that share only ignored pixels do not touch. Two parts *touch* if
+they share a pixel. Objects and holes smaller than ``min_object_px`` are not counted, also not as errors, but a part that
+touches one of them is neither missed nor spurious.
 
-Pixels are looked at once, to find *runs*: neighbours in a row that are alike in everything that matters here. All else
-is done with runs, and with parts, of which there are few.
+One pass over the pixels finds *runs*: neighbours in a row with equal properties. Everything else works on runs and parts,
+which are few.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ from segstudy.measures import Measure, measure_and_mean, ratio
 from segstudy.schema import ScoringRules
 
 # missed: true objects that touch no pixel predicted as the class; spurious: predicted objects that touch no true pixel;
-# merged: for each predicted object, the true objects that it touches beyond the first; split: the reverse. A missed hole
-# is a true one that touches no predicted hole (it was filled, or opened), a spurious hole a predicted one that touches
-# no true hole.
+# merged: true objects, after the first, that one predicted object touches; split: the reverse. A missed hole is a true
+# hole that touches no predicted hole (filled or opened); a spurious hole is a predicted hole that touches no true hole.
 OBJECT_COUNTS = (
     "true",
     "predicted",
@@ -74,12 +73,12 @@ def count_objects(truth: Labels, prediction: Labels, num_classes: int, rules: Sc
 
         ``objects`` (c, 10): objects, holes and errors.
         ``object_sizes`` (c, 3, 3): pixels by size of the true object that they belong to, small, medium or large. False
-        positives belong to the true object that their predicted part touches with most pixels (of equals the largest),
-        or, if it touches none, count by the predicted part's own size.
-        ``lost`` (c, 5): the union of true and predicted pixels, and its wrong pixels by kind. ``missed``: all of a true
-        part that touches no predicted one, and what is predicted as another class deeper inside the others than boundary
-        IoU's band is wide. ``spurious``: all of a predicted part that touches no true one, and what is farther from the
-        true mask than that. ``boundary``: the rest.
+        positives belong to the true object that shares most pixels with their predicted part (of equals, the largest).
+        If the part touches no true object, its own size decides.
+        ``lost`` (c, 5): the union of true and predicted pixels, and its wrong pixels by kind. ``missed``: true parts
+        that touch no predicted part, and false negatives deeper inside other parts than boundary IoU's band is wide.
+        ``spurious``: predicted parts that touch no true part, and false positives farther from the true mask than that
+        width. ``boundary``: the rest.
 
     """
     runs = _find_runs(truth, prediction, band_px(truth.shape, rules.boundary_iou_share))
@@ -89,7 +88,7 @@ def count_objects(truth: Labels, prediction: Labels, num_classes: int, rules: Sc
     holes = _count_holes(runs, rules.min_object_px)
     sizes = _count_sizes(true, predicted, overlaps, rules.object_sizes_px)
     lost = _count_lost(runs, true, predicted, overlaps)
-    # Every array has a row for each value that a pixel can have; VOID's goes with those that are no class.
+    # Every array has a row for each possible pixel value; VOID's row is dropped with those of values that are no class.
     return {
         "objects": np.concatenate([errors, holes], axis=-1)[:num_classes],
         "object_sizes": sizes[:num_classes],
@@ -102,10 +101,10 @@ VALUES = 256
 
 @dataclass(frozen=True)
 class _Runs:
-    """Runs of pixels (r,): true and predicted class, whether wrong pixels are near the true edge, and how many they are.
+    """Runs of pixels (r,): true and predicted class, whether wrong pixels are near the true edge, and their number.
 
-    ``near_own``: near the edge of the true class, seen from within; ``near_other``: near the true mask of the class that
-    was predicted. ``pairs`` (2, e) are neighbours, by a side where ``by_side``, else by a corner.
+    ``near_own``: inside the true class and near its edge; ``near_other``: near the true mask of the predicted class.
+    ``pairs`` (2, e) are neighbours, by a side if ``by_side``, otherwise by a corner.
     """
 
     true: Integers
@@ -120,7 +119,7 @@ class _Runs:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Connected parts: that of each run (r,); of each part (m,) its value and its pixels, ignored ones not counted."""
+    """Connected parts: the part of each run (r,); the value and number of pixels (without ignored ones) of each part (m,)."""
 
     of_run: Integers
     value: Integers
@@ -129,7 +128,7 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _Overlaps:
-    """Pairs of a true and a predicted part that share pixels, each once, and how many they share."""
+    """Pairs of a true and a predicted part that share pixels, without repeats, and the number of shared pixels."""
 
     true: Integers
     predicted: Integers
@@ -152,7 +151,7 @@ def _find_runs(truth: Labels, prediction: Labels, width: int) -> _Runs:
 
 
 def _near_edge(truth: Labels, prediction: Labels, width: int) -> tuple[Flags, Flags]:
-    """Wrong pixels from which a window of ``width`` to every side reaches out of, or into, the class's true mask, (h, w)."""
+    """Wrong pixels whose window of ``width`` to each side reaches out of, or into, the true mask of the class, (h, w)."""
     wrong = truth != prediction
     window = square(width)
     near_other = np.zeros(truth.shape, np.bool_)
@@ -169,10 +168,10 @@ def _near_edge(truth: Labels, prediction: Labels, width: int) -> tuple[Flags, Fl
 
 
 def _find_neighbours(first: Integers, after: Integers, width: int) -> tuple[Integers, Flags]:
-    """Pairs of runs (2, e) that touch, and whether by a side; a run is the pixels from ``first`` to before ``after``."""
+    """Pairs of runs (2, e) that touch, and whether by a side; a run holds the pixels from ``first`` until before ``after``."""
     runs = np.arange(len(first))
     row_start = first - first % width
-    # In the row below: the runs that end after the pixel to the lower left, and begin before the one to the lower right.
+    # In the row below: runs that end after the pixel to the lower left and begin before the pixel to the lower right.
     lowest = np.searchsorted(after, np.maximum(first - 1, row_start) + width, side="right")
     beyond = np.searchsorted(first, np.minimum(after + 1, row_start + width) + width, side="left")
     number = beyond - lowest
@@ -232,14 +231,14 @@ def _count_errors(true: _Parts, predicted: _Parts, overlaps: _Overlaps, min_px: 
 
 @dataclass(frozen=True)
 class _Mosaic:
-    """The 4-connected parts of an image, which of them share a side (2, b), and which reach the image's end (m,)."""
+    """The 4-connected parts of an image, which of them share a side (2, b), and which reach the image's border (m,)."""
 
     parts: _Parts
     borders: Integers
     at_end: Flags
 
     def holes_in(self, k: int) -> tuple[Integers, Integers]:
-        """Hole of class ``k`` in which each part lies, -1 for none, (m,), and each hole's pixels; 0: it is no hole."""
+        """Hole of class ``k`` that contains each part, -1 for none, (m,), and the number of pixels of each hole; 0: not a hole."""
         other = self.parts.value != k
         number = len(other)
         room = _components(self.borders[:, other[self.borders].all(axis=0)], number)
@@ -276,7 +275,8 @@ def _count_holes(runs: _Runs, min_px: int) -> Integers:
 def _count_sizes(true: _Parts, predicted: _Parts, overlaps: _Overlaps, limits: Sequence[int]) -> Integers:
     """Hits, false positives and false negatives by class and size, (256, 3, 3)."""
     size, size_predicted = (np.searchsorted(limits, parts.pixels, side="right") for parts in (true, predicted))
-    order = np.lexsort([true.pixels[overlaps.true], overlaps.pixels])  # the one that counts comes last, and stays
+    # The part with most shared pixels comes last and remains.
+    order = np.lexsort([true.pixels[overlaps.true], overlaps.pixels])
     size_predicted[overlaps.predicted[order]] = size[overlaps.true[order]]
     hits, hits_predicted = _hits(true, overlaps.true, overlaps), _hits(predicted, overlaps.predicted, overlaps)
     columns = (
@@ -289,7 +289,7 @@ def _count_sizes(true: _Parts, predicted: _Parts, overlaps: _Overlaps, limits: S
 
 
 def _hits(parts: _Parts, own: Integers, overlaps: _Overlaps) -> Integers:
-    """Pixels of each part that are right, (m,)."""
+    """Correct pixels of each part, (m,)."""
     return _total(own, overlaps.pixels, len(parts.value))
 
 
@@ -331,7 +331,7 @@ def iou_of_size(counts: Counts, size: int) -> Values:
 
 
 def _objects() -> tuple[Measure, ...]:
-    """Errors for each object that there is: bounded by 1 where an object can be wrong only once.
+    """Errors per object; bounded by 1 if an object can have the error only once.
 
     NaN for a class without a true object, and where there is no object, or no hole, that could be wrong.
     """

@@ -1,15 +1,15 @@
-"""Random changes of whole training batches, on the device where they lie; every image has its own draw.
+"""Random changes of training batches, on the device of the batch; every image has its own draw.
 
-A batch goes through three stages, in this order: what a camera does (colour, blur, noise), where it looks (flips, zoom,
-rotation), what stands in its way (cutout). All of the second stage is one resampling, bilinear for images and nearest for
-labels, so quality is lost once; an image that is not moved is not resampled. Where nothing of the image is seen, outside it or
-under a cutout, pixels take ImageNet's mean colour, which normalises to 0, and labels become 255: no network is
-asked for what it cannot see.
+A batch passes three stages: camera effects (colour, blur, noise), geometry (flips, zoom, rotation) and occlusion (cutout).
+The second stage is one resampling, bilinear for images and nearest for labels, so quality is lost only once; an image
+without a geometric change is not resampled. Pixels outside the image or under a cutout get ImageNet's mean colour, which
+normalises to 0, and label 255: the network is not trained on what it cannot see.
 
-Every random number of a batch is drawn at once, on the CPU, and used whether the policy wants it or not. So a GPU makes the
-same changes as the CPU, and two policies that differ in one value make the same draws for all others.
+All random numbers of a batch are drawn at once, on the CPU, whether the policy uses them or not. A GPU therefore makes the
+same changes as the CPU, and two policies that differ in one value make the same draws for all other values.
 
-Plain torch was chosen over kornia and torchvision: see ``bench/augment.py`` and the table in ``docs/reference/augmentation.md``.
+``bench/augment.py`` and the table in ``docs/reference/augmentation.md`` show why this is plain torch, not kornia or
+torchvision.
 
 Array letters: ``n`` image of the batch, ``c`` colour channel, ``h`` height, ``w`` width, ``t`` tap of a filter.
 """
@@ -33,12 +33,12 @@ from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, SpecError
 from segstudy.schema import Augment, AugmentPart, Frozen
 
-# How strong each of these is where it happens: uniform between the two. A study file says only how often.
-BLUR_SHARES = (0.001, 0.005)  # standard deviation of the blur, as a share of the shorter side
-NOISE_SHARES = (0.01, 0.05)  # standard deviation of the noise, as a share of the brightest value
-CUTOUT_SHARES = (0.1, 0.3)  # sides of the rectangle, as shares of the image's
+# Strength of each change, uniform between the two values. A study file sets only its probability.
+BLUR_SHARES = (0.001, 0.005)  # standard deviation of the blur, relative to the shorter side
+NOISE_SHARES = (0.01, 0.05)  # standard deviation of the noise, relative to the brightest value
+CUTOUT_SHARES = (0.1, 0.3)  # sides of the rectangle, relative to the image's
 
-# The random numbers of one image, each uniform in [0, 1). New ones go to the end, so that the others stay what they were.
+# The random numbers of one image, each uniform in [0, 1). Add new ones at the end, so that the others do not change.
 DRAWN = (
     *("flip_horizontal", "flip_vertical", "zoom", "rotation", "across", "down"),
     *("brightness", "contrast", "saturation", "hue"),
@@ -46,18 +46,18 @@ DRAWN = (
     *("cutout", "cutout_height", "cutout_width", "cutout_top", "cutout_left"),
 )
 
-# RGB to luminance and two axes of colour (NTSC's YIQ; FCC 1953): grey has no colour, so turning colours keeps it.
+# RGB to luminance and two axes of colour (NTSC's YIQ; FCC 1953): grey has no colour, so rotating hues keeps it.
 YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each image of one batch; all tensors lie on the CPU.
+    """The changes of each image of one batch; all tensors are on the CPU.
 
-    ``sight_n23``: where each pixel of the result looks, in ``grid_sample``'s coordinates (-1 to 1 over the image).
+    ``sight_n23``: the source of each pixel of the result, in ``grid_sample``'s coordinates (-1 to 1 over the image).
     ``colour_n33``, ``grey_n``: the colours ``x`` become ``colour_n33 @ x + grey_n * mean luminance``.
-    ``blur_n`` in pixels and ``noise_n`` in steps of 255 are standard deviations, 0 where there is none; ``noise_seed``
-    is what the noise is drawn with. ``cutout_n4``: first and past-the-last row, then column, in pixels; equal for none.
+    ``blur_n`` in pixels and ``noise_n`` in steps of 255 are standard deviations, 0 for none; ``noise_seed``
+    seeds the noise. ``cutout_n4``: first and past-the-last row, then column, in pixels; equal for none.
     """
 
     sight_n23: Tensor
@@ -71,7 +71,7 @@ class Draws:
 
 
 def draw(policy: Augment, num_images: int, height: int, width: int, generator: torch.Generator) -> Draws:
-    """Draw what happens to ``num_images`` images; the generator moves on by the same amount under every policy."""
+    """Draw the changes of ``num_images`` images; every policy advances the generator by the same amount."""
     numbers = torch.rand((num_images, len(DRAWN)), generator=generator, dtype=torch.float64)
     seed = int(torch.randint(2**62, (), generator=generator))
     u = dict(zip(DRAWN, numbers.unbind(dim=1), strict=True))
@@ -91,7 +91,7 @@ def draw(policy: Augment, num_images: int, height: int, width: int, generator: t
 
 
 def between(ends: tuple[float, float], u: Tensor) -> Tensor:
-    """Numbers of [0, 1) stretched to the range ``ends``."""
+    """Numbers in [0, 1) scaled to the range ``ends``."""
     return ends[0] + (ends[1] - ends[0]) * u
 
 
@@ -100,11 +100,11 @@ def _around_zero(most: float, u: Tensor) -> Tensor:
 
 
 def _sight(policy: Augment, u: Mapping[str, Tensor], height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Matrices from a result's coordinates to its image's, and which of them move anything.
+    """Matrices from coordinates of the result to those of the image, and which of them change anything.
 
-    The zoom is uniform in its logarithm, so that half and double are as likely. Zoomed in, the window lies anywhere inside
-    the image; zoomed out, the image lies anywhere inside the result. Angles are of pixels, also where pixels are not as
-    many across as down.
+    The zoom is uniform in its logarithm, so that half and double are equally likely. When zooming in, the window is placed
+    anywhere inside the image; when zooming out, the image is placed anywhere inside the result. Angles are measured in
+    pixels, also for images that are not square.
     """
     least, most = policy.scale
     zoom = least * (most / least) ** u["zoom"]
@@ -121,10 +121,10 @@ def _sight(policy: Augment, u: Mapping[str, Tensor], height: int, width: int) ->
 
 
 def _colour(policy: Augment, u: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Brightness, contrast, saturation and hue as one matrix of colours and one share of the mean luminance.
+    """Brightness, contrast, saturation and hue as one colour matrix and one share of the mean luminance.
 
     Brightness multiplies, contrast stretches about the mean luminance, saturation stretches a colour's distance from its
-    grey, hue turns it about the axis of greys. All four are linear, hence one matrix and nothing cut off between them.
+    grey, and hue rotates about the grey axis. All four are linear, so they form one matrix without clipping in between.
     """
     brightness = 1 + _around_zero(policy.brightness, u["brightness"])
     contrast = 1 + _around_zero(policy.contrast, u["contrast"])
@@ -138,7 +138,7 @@ def _colour(policy: Augment, u: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _cutout(u: Mapping[str, Tensor], height: int, width: int) -> Tensor:
-    """One rectangle an image, whole inside it: (n, 4) first and past-the-last row, then column."""
+    """One rectangle per image, completely inside it: (n, 4) first and past-the-last row, then column."""
     ends = []
     for side, extent, start in ((height, "cutout_height", "cutout_top"), (width, "cutout_width", "cutout_left")):
         length = (between(CUTOUT_SHARES, u[extent]) * side).round()
@@ -149,26 +149,26 @@ def _cutout(u: Mapping[str, Tensor], height: int, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Changes batches as ``policy`` says.
+    """Changes batches according to ``policy``.
 
-    Takes and gives images ``uint8`` RGB (n, h, w, 3) and labels ``uint8`` (n, h, w) on one device, so that it stands
-    between reading a batch and normalising it and neither notices. On the way images are float32; they are rounded once, at
-    the end, which costs 0.29 steps of 255 in the root mean square (0.005 after normalisation).
+    Takes and returns images ``uint8`` RGB (n, h, w, 3) and labels ``uint8`` (n, h, w) on one device, so it fits between
+    reading a batch and normalising it. Internally, images are float32. They are rounded once, at the end, which adds a root
+    mean square error of 0.29 of 255 steps (0.005 after normalisation).
     """
 
     policy: Augment
 
     def __call__(self, images_nhwc: Tensor, labels_nhw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return changed images and labels; what was given stays as it was.
+        """Return changed images and labels; the inputs are not modified.
 
-        ``generator`` is one of the CPU, wherever the batch lies. Nothing here waits for the device.
+        ``generator`` is on the CPU, for a batch on any device. Nothing here waits for the device.
         """
         images, labels = self.unrounded(images_nhwc, labels_nhw, generator)
         whole = images.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)
         return whole.permute(0, 2, 3, 1), labels
 
     def unrounded(self, images_nhwc: Tensor, labels_nhw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same, images as float32 (n, 3, h, w) before they are rounded; some may lie beyond 0 and 255."""
+        """The same with images as float32 (n, 3, h, w) before rounding; values can be outside 0 to 255."""
         num_images, height, width = labels_nhw.shape
         draws = draw(self.policy, num_images, height, width, generator)
         images = images_nhwc.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
@@ -181,7 +181,7 @@ Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 def find_policy(augment: str | AugmentPart | Augment, folder: str = "") -> Augment | None:
-    """The policy behind a recipe's ``augment``; None for a function of somebody else."""
+    """The policy of a recipe's ``augment``; None for a user's function."""
     if isinstance(augment, Augment):
         return augment
     found = AUGMENTATIONS.find(augment if isinstance(augment, str) else augment.name, folder)
@@ -192,7 +192,7 @@ def find_policy(augment: str | AugmentPart | Augment, folder: str = "") -> Augme
 def make_augmenter(augment: str | AugmentPart | Augment, folder: str = "") -> Change | None:
     """The augmenter of a recipe's ``augment``; None for a policy that changes nothing.
 
-    ``folder`` is where the study file lies.
+    ``folder`` contains the study file.
     """
     policy = find_policy(augment, folder)
     if policy is not None:
@@ -203,13 +203,13 @@ def make_augmenter(augment: str | AugmentPart | Augment, folder: str = "") -> Ch
 
 
 def _called(name: str, function: Callable[..., Any], images: Tensor, labels: Tensor, generator: torch.Generator) -> Any:
-    """Call an augmentation of somebody else, and check what it gives."""
+    """Call a user's augmentation and check what it returns."""
     try:
         changed = function(images, labels, generator)
     except (SegstudyError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        raise SpecError(f"recipe.augment '{name}': stopped with {type(error).__name__}: {error}") from None
+        raise SpecError(f"recipe.augment '{name}': failed with {type(error).__name__}: {error}") from None
     pair = changed if isinstance(changed, tuple) and len(changed) == 2 else (None, None)
     for what, before, after in zip(("images", "labels"), (images, labels), pair, strict=True):
         if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:
@@ -222,13 +222,13 @@ def _called(name: str, function: Callable[..., Any], images: Tensor, labels: Ten
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The generator of one epoch's augmentation: a function of seed and epoch alone, so a resumed run goes on alike."""
+    """The generator of one epoch's augmentation; it depends only on seed and epoch, so a resumed run continues identically."""
     state = np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
 
 
 def _photograph(images_nchw: Tensor, policy: Augment, draws: Draws) -> Tensor:
-    """Colour, blur and noise; values may leave 0-255."""
+    """Apply colour, blur and noise; values can leave 0-255."""
     device = images_nchw.device
     if policy.brightness or policy.contrast or policy.saturation or policy.hue:
         luminance_n = images_nchw.mean(dim=(2, 3)) @ _there(YIQ[0].float(), device)
@@ -247,12 +247,12 @@ def _photograph(images_nchw: Tensor, policy: Augment, draws: Draws) -> Tensor:
 
 
 def gaussian_blur(images_nchw: Tensor, sigma_n: Tensor) -> Tensor:
-    """Blur each image by its own standard deviation in pixels, cut off at three of the largest; edges are repeated."""
+    """Blur each image by its own standard deviation in pixels, truncated at three of the largest; edges are repeated."""
     num_images, num_channels, height, width = images_nchw.shape
     reach = math.ceil(3 * float(sigma_n.max()))
     weights_nt = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma_n[:, None]) ** 2)
     weights_nt = _there(weights_nt / weights_nt.sum(dim=1, keepdim=True), images_nchw.device)
-    planes = num_images * num_channels  # each is filtered by itself, across, then down
+    planes = num_images * num_channels  # each is filtered separately, horizontally, then vertically
     across = weights_nt.repeat_interleave(num_channels, dim=0)[:, None, None, :]
     flat = images_nchw.reshape(1, planes, height, width)
     flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), across, groups=planes)
@@ -261,14 +261,12 @@ def gaussian_blur(images_nchw: Tensor, sigma_n: Tensor) -> Tensor:
 
 
 def _move(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Resample the images that are moved, once, and their labels with the same grid."""
+    """Resample the images with a geometric change once, and their labels with the same grid."""
     device = images_nchw.device
     if (moved := _chosen(draws.moved_n, device)) is None:
         return images_nchw, labels_nhw
     mean = _mean_colour(device)
-    seen = (
-        images_nchw[moved] - mean
-    )  # what lies outside is sampled as 0, so 0 must be the mean colour, and 255 in labels
+    seen = images_nchw[moved] - mean  # pixels outside are sampled as 0, so 0 must be the mean colour, and 255 in labels
     marks = labels_nhw[moved].float().sub_(IGNORE)[:, None]
     grid = F.affine_grid(_there(draws.sight_n23[draws.moved_n], device), list(seen.shape), align_corners=False)
     seen = F.grid_sample(seen, grid, mode="bilinear", align_corners=False).add_(mean)
@@ -277,7 +275,7 @@ def _move(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor
 
 
 def _cover(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Put a rectangle before the images that get one."""
+    """Cover the images that draw a cutout with a rectangle."""
     device = images_nchw.device
     covered_n = draws.cutout_n4[:, 1] > 0
     if (covered := _chosen(covered_n, device)) is None:
@@ -292,19 +290,19 @@ def _cover(images_nchw: Tensor, labels_nhw: Tensor, draws: Draws) -> tuple[Tenso
 
 
 def _chosen(chosen_n: Tensor, device: torch.device) -> slice | Tensor | None:
-    """Index of the images of a batch that something is done to: a slice, without a copy, for all; None for none."""
+    """Index of the images of a batch that change: a slice (without a copy) for all, None for none."""
     if chosen_n.all():
         return slice(None)
     return _there(chosen_n.nonzero()[:, 0], device) if chosen_n.any() else None
 
 
 def _put(values: Tensor, chosen: slice | Tensor, changed: Tensor) -> Tensor:
-    """``values`` with the chosen images in their new form: written into it, or that form itself if it is of all."""
+    """``values`` with the chosen images replaced: written into it, or the new values if all images are chosen."""
     return changed if isinstance(chosen, slice) else values.index_copy_(0, chosen, changed)
 
 
 def _there(values: Tensor, device: torch.device) -> Tensor:
-    """Copy what was drawn to the device, without waiting for it."""
+    """Copy drawn numbers to the device, without waiting for it."""
     return values.to(device, non_blocking=True)
 
 

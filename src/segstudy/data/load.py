@@ -29,15 +29,15 @@ def load_dataset(
     store: Store,
     trains: bool = True,
 ) -> tuple[Dataset, Roles]:
-    """Read a dataset, divide it as the entry says and give its splits their roles.
+    """Read a dataset, divide it according to the entry and assign roles to its splits.
 
-    Synthetic scenes are drawn first, into ``store``, which also remembers what stratification reads off the masks.
+    Synthetic scenes are drawn first, into ``store``, which also caches what stratification reads from the masks.
     ``trains`` says whether any experiment trains on it; a target of cross-evaluations needs no training split.
 
     Raises
     ------
     DataError
-        Naming the dataset, what is wrong with it, and where.
+        With the dataset, the problem, and its place.
 
     """
     find = partial(find_path, data_root=data_root, study_folder=study_folder)
@@ -46,7 +46,7 @@ def load_dataset(
 
 
 def load_undivided(name: str, data: Data, data_root: Path | None, study_folder: str, store: Store) -> Dataset:
-    """Read a dataset with the splits that its reader gives it, whatever else the entry says of groups and splits."""
+    """Read a dataset with the splits of its reader, without the entry's groups and splits."""
     if data.synthetic is None:
         root = find_path(data.root, f"data.{name}.root", data_root, study_folder)
     else:
@@ -77,7 +77,7 @@ def divide_as_asked(
     store: Store,
     trains: bool = True,
 ) -> tuple[Dataset, Roles]:
-    """Apply the entry's keys about groups and splits to what the reader gave."""
+    """Apply the entry's keys for groups and splits to the dataset of the reader."""
     key = f"data.{dataset.name}"
     check_keys(dataset, data)
     if isinstance(data.groups, str):
@@ -101,16 +101,16 @@ def divide_as_asked(
     )
     used, roles = assign_roles(divided, protocol, data.report, aside, trains)
     if data.stratify and not divided.by_fraction and used.splits == divided.splits:
-        used = replace(used, notes=(*used.notes, "stratify changes nothing, as no split is drawn"))
+        used = replace(used, notes=(*used.notes, "stratify has no effect, because no split is drawn"))
     if len(memo) > num_known:
         store.write_memo(memo)
     return used, roles
 
 
 def write_synthetic(name: str, reader: str, root: Path, settings: dict[str, Any]) -> None:
-    """Draw the scenes of one dataset, unless they are there."""
+    """Draw the scenes of one dataset, unless they exist."""
     if reader not in synthetic.SCENES:
-        raise DataError(f"data.{name}.synthetic: no scenes are drawn in the layout of '{reader}'")
+        raise DataError(f"data.{name}.synthetic: there are no synthetic scenes in the layout of '{reader}'")
     settings["size"] = tuple(settings["size"])
     try:
         synthetic.SCENES[reader](root, **settings)
@@ -124,7 +124,7 @@ def read_dataset(name: str, root: Path, data: Data, study_folder: str = "") -> D
     Raises
     ------
     DataError
-        What the reader says of the folder, or that a reader of the user's own failed.
+        The error of the reader, or the failure of a user's reader.
 
     """
     reader = READERS.find(data.reader, study_folder)
@@ -135,10 +135,10 @@ def read_dataset(name: str, root: Path, data: Data, study_folder: str = "") -> D
     except Exception as error:
         if data.reader in READERS.table:
             raise
-        raise DataError(f"data.{name}: the reader '{data.reader}' stopped: {type(error).__name__}: {error}") from None
+        raise DataError(f"data.{name}: the reader '{data.reader}' failed: {type(error).__name__}: {error}") from None
     if not isinstance(dataset, Dataset):
         raise DataError(
-            f"data.{name}: the reader '{data.reader}' gave {type(dataset).__name__}; it must return a "
+            f"data.{name}: the reader '{data.reader}' returned {type(dataset).__name__}; it must return a "
             "segstudy.data.core.Dataset"
         )
     return dataset

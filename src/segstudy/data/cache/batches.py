@@ -27,7 +27,7 @@ from segstudy.errors import SpecError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MEAN_COLOUR = tuple(round(255 * value) for value in IMAGENET_MEAN)
-# Of the GPU's free memory, training images may take this shard: what a step needs is not known before the first one.
+# Training images may take this share of the GPU's free memory: what a step needs is unknown before the first one.
 RESIDENT_SHARE = 0.25
 COPIED_AT_ONCE = 64  # images
 

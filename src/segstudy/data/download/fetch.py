@@ -1,8 +1,8 @@
-"""Get a known dataset: download, verify, unpack, put in place; or say how to get it by hand.
+"""Get a known dataset: download, verify, unpack and move it into place, or explain how to get it manually.
 
-Nothing counts as the set until it is whole: an archive is collected in ``.downloads/<file>.part`` of the data folder and
-gone on with after any interruption, its SHA-256 is compared, it is unpacked beside its place, read once by its reader
-and counted, and only then renamed.
+A dataset appears in its place only when it is complete. The archive is downloaded to ``.downloads/<file>.part`` in the
+data folder, resumed after any interruption, and its SHA-256 compared. It is unpacked next to its place, read once by its
+reader and counted, and then renamed.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from segstudy.schema import data_entry
 from segstudy.spec import DATA_VARIABLE
 
 DOWNLOADS = ".downloads"
-CHUNK_BYTES = 2**14  # what a cut connection may lose
-TIMEOUT_S = (15, 60)  # to connect, and between any two pieces
-WAITS_S = (1, 2, 4, 8, 16, 32, 60, 60)  # after so many failures in a row without a byte, nobody waits any longer
-LONGEST_WAIT_S = 120  # that a server may ask for
+CHUNK_BYTES = 2**14  # lost at most by a broken connection
+TIMEOUT_S = (15, 60)  # to connect, and between two chunks
+WAITS_S = (1, 2, 4, 8, 16, 32, 60, 60)  # give up after this many failures in a row without a byte
+LONGEST_WAIT_S = 120  # longest wait that a server may ask for
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 SPARE_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a dataset lies, what a study file says for it, and how many images with masks its reader finds there.
+    """Where a dataset is, its entry for a study file, and the number of images with masks that its reader finds.
 
-    Where the reader finds something else, ``problem`` says what.
+    If the reader cannot use the folder, ``problem`` says why.
     """
 
     path: Path
@@ -53,13 +53,13 @@ class Found:
 
 
 def data_places(data_root: Path | None) -> list[Path]:
-    """Folders in which datasets are looked for: ``--data``, the environment variable ``SEGSTUDY_DATA``, the current one."""
+    """Folders that are searched for datasets: ``--data``, the environment variable ``SEGSTUDY_DATA``, the current folder."""
     given = [data_root, os.environ.get(DATA_VARIABLE), Path.cwd()]
     return list(dict.fromkeys(Path(place).expanduser().resolve() for place in given if place))
 
 
 def find(name: str, places: Sequence[Path]) -> Found | None:
-    """Where the dataset ``name`` lies: the first place that its reader can read, else one where its name stands.
+    """Find the dataset ``name``: the first place that its reader can read, otherwise one with its name.
 
     None if there is neither.
     """
@@ -76,32 +76,33 @@ def find(name: str, places: Sequence[Path]) -> Found | None:
 
 
 def count_images(name: str, folder: Path) -> int:
-    """Images with masks that the reader of the dataset ``name`` finds in ``folder``; raises what the reader raises."""
+    """Number of images with masks that the reader of ``name`` finds in ``folder``; raises what the reader raises."""
     return len(read_dataset(name, folder, data_entry(known(name).entry)).samples("all"))
 
 
 def fetch(name: str, to: Path, places: Sequence[Path], accept: Callable[[Known], None], progress: Progress) -> Found:
-    """Put the dataset ``name`` below the folder ``to``, unless it lies there or in one of ``places`` already.
+    """Put the dataset ``name`` into the folder ``to``, unless it already exists there or in one of ``places``.
 
-    ``accept`` is called before anything is downloaded, and raises when the terms are not accepted.
+    ``accept`` is called before anything is downloaded, and raises if the terms are not accepted.
 
     Raises
     ------
     DataError
-        When it must be got by hand (the message says how), cannot be downloaded, is not what is known, or there is no room.
+        If it must be downloaded manually (the message says how), cannot be downloaded, differs from the known dataset, or the
+        disk is full.
 
     """
     one = known(name)
     there = find(name, [to, *places])
     if there is not None and there.num_images >= one.num_images:
-        progress.say(f"{there.path} holds it already ({there.num_images:,} images); nothing is fetched")
+        progress.say(f"{there.path} already holds it ({there.num_images:,} images); nothing is downloaded")
         return there
     if isinstance(one.source, ByHand):
-        raise DataError(f"'{name}' cannot be fetched by a program: {one.source.steps}")
+        raise DataError(f"'{name}' must be downloaded manually: {one.source.steps}")
     target = to / str(one.entry["root"])
     if target.exists():
         raise DataError(
-            f"{target}: is there already, but is not the whole set ({_what_is_wrong(name, target)}); move it away"
+            f"{target}: already exists, but is not the complete dataset ({_what_is_wrong(name, target)}); move it away"
         )
     accept(one)
     with building(target) as temporary:
@@ -120,22 +121,18 @@ def _what_is_wrong(name: str, folder: Path) -> str:
 
 
 def check_contents(name: str, folder: Path, progress: Progress) -> None:
-    """Read what was unpacked as a study would, and compare it with what is known of it.
+    """Read the unpacked dataset as a study would, and compare it with the known one.
 
-    Too few images are an error. Other contents than those of a known copy are only said: that copy may be the odd one.
+    Too few images are an error. Contents that differ from the known copy are only reported: that copy may be the wrong one.
     """
     one, found = known(name), count_images(name, folder)
     if found != one.num_images:
-        raise DataError(f"'{name}' was fetched with {found} images instead of {one.num_images}; nothing is kept")
+        raise DataError(f"'{name}' was downloaded with {found} images instead of {one.num_images}; nothing is kept")
     if one.digest:
         same = content_digest(folder) == one.digest
         progress.say(
             f"{found:,} images and masks, "
-            + (
-                "byte for byte those of the copy that is known"
-                if same
-                else "but not byte for byte those that are known"
-            )
+            + ("byte for byte those of the known copy" if same else "but not byte for byte those of the known copy")
         )
 
 
@@ -150,12 +147,12 @@ def content_digest(folder: Path) -> str:
 
 
 def need_room(folder: Path, num_bytes: int) -> None:
-    """Raise :class:`DataError` where the disk that holds ``folder`` has no room for so many bytes more."""
+    """Raise :class:`DataError` if the disk of ``folder`` has no room for ``num_bytes`` more."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes + SPARE_BYTES:
         raise DataError(
             f"{folder}: {(num_bytes + SPARE_BYTES) / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; "
-            "make room or choose another place with --to"
+            "free some space or choose another place with --to"
         )
 
 
@@ -167,13 +164,13 @@ def from_archive(name: str, source: Archive, into: Path, downloads: Path, progre
     file = downloads / source.url.rsplit("/", 1)[1]
     download = Resuming(file.with_name(file.name + ".part"), source.num_bytes, progress)
     need_room(downloads, source.num_bytes - download.num_there + source.unpacked_bytes)
-    pooch.get_logger().setLevel("WARNING")  # its notes say what is said here anyway
+    pooch.get_logger().setLevel("WARNING")  # its log repeats the messages of this module
     try:
         pooch.retrieve(source.url, source.sha256, file.name, downloads, downloader=download)
     except ValueError:
         raise DataError(
-            f"{source.url}: the file is not the one that is known (its SHA-256 is not {source.sha256}), so it was deleted. "
-            "Call again; if it happens twice, the owners have changed it, or somebody else has"
+            f"{source.url}: the file is not the known one (its SHA-256 is not {source.sha256}), so it was deleted. "
+            "Run the command again; if it happens twice, the owners or somebody else have changed the file"
         ) from None
     limits = Limits(2 * known(name).num_images + 100, source.unpacked_bytes)
     unpack(file, into, source.top, limits)
@@ -185,9 +182,9 @@ def from_archive(name: str, source: Archive, into: Path, downloads: Path, progre
 
 @dataclass
 class Resuming:
-    """A downloader for pooch that goes on where it stopped, also after its process was killed.
+    """A downloader for pooch that resumes where it stopped, even after its process was killed.
 
-    ``part`` collects the file, ``num_bytes`` is the size that it must have; ``pause`` waits for so many seconds.
+    ``part`` is the partial file, ``num_bytes`` the size of the complete file; ``pause`` waits for a number of seconds.
     """
 
     part: Path
@@ -197,27 +194,29 @@ class Resuming:
 
     @property
     def num_there(self) -> int:
-        """Bytes that have been collected."""
+        """Bytes downloaded so far."""
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def __call__(self, url: str, output_file: str, _: Any) -> None:
-        """Download ``url`` and rename what was collected to ``output_file``."""
+        """Download ``url`` and rename the complete file to ``output_file``."""
         failures, verify = 0, True
         while self.num_there != self.num_bytes:
             before = self.num_there
             try:
                 self._receive(url, verify)
             except _Untrusted:
-                # Some servers leave out the certificate between theirs and the root; browsers know how to find it. What
-                # the file holds is settled by its SHA-256 in any case, and nothing secret is sent.
-                self.progress.say(f"{url}: the server's certificate cannot be verified; the file's SHA-256 will decide")
+                # Some servers omit the certificate between theirs and the root; browsers know how to find it. The
+                # SHA-256 verifies the file in any case, and nothing secret is sent.
+                self.progress.say(
+                    f"{url}: the server's certificate cannot be verified; the SHA-256 verifies the file instead"
+                )
                 verify = False
             except _Lost as lost:
                 failures = 1 if self.num_there > before else failures + 1
                 if failures > len(WAITS_S):
                     raise DataError(
                         f"{url}: the download stopped at {self.num_there / 1e6:,.1f} of {self.num_bytes / 1e6:,.1f} MB ({lost}); "
-                        f"call again to go on from there, or download it in a browser to {self.part.with_suffix('')}"
+                        f"run the command again to resume, or download it in a browser to {self.part.with_suffix('')}"
                     ) from None
                 wait = lost.wait_s or WAITS_S[failures - 1]
                 self.progress.say(f"{lost}; trying again in {wait} s")
@@ -225,50 +224,48 @@ class Resuming:
         self.part.replace(output_file)
 
     def _receive(self, url: str, verify: bool) -> None:
-        """Ask for what is missing and append it."""
+        """Request the missing bytes and append them."""
         import requests
 
         start = self.num_there if self.num_there < self.num_bytes else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # urllib3's, of a connection that is not verified
+                warnings.simplefilter("ignore")  # from urllib3, about an unverified connection
                 response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S, verify=verify)
             with response:
                 self._save(response, start)
         except requests.exceptions.SSLError as error:
             if verify and "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise _Untrusted from None
-            raise _Lost("no secure connection could be made") from None
+            raise _Lost("no secure connection was possible") from None
         except requests.exceptions.Timeout:
             raise _Lost("the server does not answer") from None
         except requests.exceptions.RequestException:
             raise _Lost("the connection was lost") from None
 
     def _save(self, response: Any, start: int) -> None:
-        """Append to what is there; begin anew where the server does not know how to go on."""
+        """Append to the partial file; start again if the server cannot resume."""
         status = response.status_code
         if status in TRANSIENT:
             asked = response.headers.get("Retry-After", "")
             raise _Lost(f"the server answers {status}", min(int(asked), LONGEST_WAIT_S) if asked.isdigit() else 0)
-        if status == 416:  # what is there is not the beginning of what the server has
+        if status == 416:  # the partial file does not match the server's file
             self.part.unlink(missing_ok=True)
-            raise _Lost("the server has another file than before")
+            raise _Lost("the server's file has changed")
         if status not in (200, 206):
             raise DataError(
-                f"{response.url}: the server answers {status} ({response.reason}); see the set's page for its new place"
+                f"{response.url}: the server answers {status} ({response.reason}); see the dataset's page for its new location"
             )
         goes_on = status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if status == 206 and not goes_on:
-            raise _Lost("the server sent another part than was asked for")
+            raise _Lost("the server sent a different part than requested")
         self.progress.task("MB", round(self.num_bytes / 1e6), "MB").advance(round(start / 1e6) if goes_on else 0)
         with self.part.open("ab" if goes_on else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 done = file.tell()
                 if done + len(chunk) > self.num_bytes:
-                    raise DataError(
-                        f"{response.url}: the file is larger than the {self.num_bytes:,} bytes of the known one"
-                    )
+                    raise DataError(f"{response.url}: the file is larger than the known one ({self.num_bytes:,} bytes)")
                 file.write(chunk)
                 self.progress.advance(round((done + len(chunk)) / 1e6) - round(done / 1e6))
         if self.num_there < self.num_bytes:
@@ -276,7 +273,7 @@ class Resuming:
 
 
 class _Lost(Exception):
-    """A download was cut off, for a reason that may pass; ``wait_s`` is what the server asks for, else 0."""
+    """A download was interrupted for a temporary reason; ``wait_s`` is the wait that the server asks for, or 0."""
 
     def __init__(self, reason: str, wait_s: int = 0) -> None:
         super().__init__(reason)
@@ -288,7 +285,7 @@ class _Untrusted(Exception):
 
 
 def from_mirror(name: str, source: Mirror, into: Path, downloads: Path, progress: Progress) -> None:
-    """Download a dataset from Kaggle by ``kagglehub``, which goes on where it stopped, and move the set out of it."""
+    """Download a dataset from Kaggle with ``kagglehub``, which resumes downloads, and move the dataset out of its cache."""
     cache = downloads / name
     cache.mkdir(parents=True, exist_ok=True)
     progress.say(f"downloading {source.handle} from Kaggle")
@@ -301,23 +298,23 @@ def from_mirror(name: str, source: Mirror, into: Path, downloads: Path, progress
         if whole.is_relative_to(cache):
             into.rmdir()
             folder.rename(into)
-        else:  # on Kaggle's own machines the data lie elsewhere, and may only be read
+        else:  # on Kaggle's own machines, the data are elsewhere and read-only
             shutil.copytree(folder, into, dirs_exist_ok=True)
     finally:
-        shutil.rmtree(cache)  # moved away or of no use; left here, it would pass for the whole set next time
+        shutil.rmtree(cache)  # moved or useless; if kept, it would count as the complete dataset next time
         with contextlib.suppress(OSError):
             downloads.rmdir()
 
 
 def _inside(name: str, source: Mirror, whole: Path) -> Path:
-    """The folder of a mirror that is the set."""
+    """The folder of a mirror that holds the dataset."""
     for part in source.inside:
         with contextlib.suppress(SegstudyError):
             count_images(name, whole / part)
             return whole / part
     there = sorted(path.name for path in whole.iterdir())
     raise DataError(
-        f"{known(name).page}: the mirror does not hold the set in {listing(source.inside)} any more; it holds {listing(there)}. "
+        f"{known(name).page}: the mirror no longer holds the dataset in {listing(source.inside)}; it holds {listing(there)}. "
         "Nothing is kept"
     )
 
@@ -330,18 +327,18 @@ def _refuse_links(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _kagglehub(page: str, cache: Path) -> Iterator[ModuleType]:
-    """``kagglehub`` with its cache in ``cache`` and its talk on standard error; what goes wrong is one plain message."""
+    """``kagglehub`` with its cache in ``cache`` and its output on standard error; failures become one plain message."""
     before = os.environ.get("KAGGLEHUB_CACHE")
     os.environ["KAGGLEHUB_CACHE"] = str(cache)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield importlib.import_module("kagglehub")
     except ImportError:
-        raise DataError("Kaggle's datasets need the package kagglehub; pip install 'segstudy[kaggle]'") from None
+        raise DataError("datasets from Kaggle need the package kagglehub; run pip install 'segstudy[kaggle]'") from None
     except SegstudyError:
         raise
     except Exception as error:
-        # kagglehub lets through what its own parts raise: those of requests, of the API's client, of its cache.
+        # kagglehub passes on the exceptions of its parts: requests, the API client, the cache.
         raise DataError(_kaggle_fault(page, error)) from None
     finally:
         if before is None:
@@ -355,11 +352,11 @@ def _kaggle_fault(page: str, error: Exception) -> str:
     kind, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403) or kind in ("UnauthenticatedError", "CredentialError") or "credentials" in str(error):
         return (
-            f"{page}: Kaggle wants to know who asks. Create a token at https://www.kaggle.com/settings and put it into "
-            "the environment variable KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, then call again"
+            f"{page}: Kaggle requires an account for this dataset. Create a token at https://www.kaggle.com/settings and put it "
+            "into the environment variable KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, then run the command again"
         )
     if status == 404:
-        return f"{page}: Kaggle has no such dataset any more"
+        return f"{page}: Kaggle no longer has this dataset"
     if kind in ("ConnectionError", "Timeout", "ReadTimeout", "ConnectTimeout", "ChunkedEncodingError", "SSLError"):
-        return f"{page}: the connection to Kaggle was lost; call again to go on from there"
-    return f"{page}: kagglehub could not fetch it ({kind}: {str(error).partition(chr(10))[0]})"
+        return f"{page}: the connection to Kaggle was lost; run the command again to resume"
+    return f"{page}: kagglehub could not download it ({kind}: {str(error).partition(chr(10))[0]})"

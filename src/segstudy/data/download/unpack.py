@@ -1,7 +1,7 @@
-"""Unpack archives of others: nothing is written outside the folder, and no more than was announced.
+"""Unpack untrusted archives: nothing is written outside the folder, and no more than expected.
 
-Only plain files and folders are taken. Links, devices, absolute paths, paths that lead upwards, names that come twice
-and encrypted members are errors, and so is an archive that holds more files or more bytes than the known one.
+Only plain files and folders are unpacked. Links, devices, absolute paths, paths that lead upwards, repeated names and
+encrypted members are errors. So is an archive with more files or bytes than the known one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import IO
 from segstudy.errors import DataError
 
 CHUNK_BYTES = 2**20
-MAX_RATIO = 200  # images are compressed already; ordinary text shrinks to a tenth, a bomb to a thousandth
+MAX_RATIO = 200  # images are already compressed; ordinary text shrinks to a tenth, a zip bomb to a thousandth
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may hold."""
+    """Limits of an archive's contents."""
 
     num_files: int
     num_bytes: int
@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of an archive: its name, the size that it claims, and what opens its content, None for a folder."""
+    """One entry of an archive: its name, its claimed size, and a function that opens it (None for a folder)."""
 
     name: str
     num_bytes: int
@@ -43,12 +43,12 @@ class Member:
 
 
 def unpack(archive: Path, into: Path, top: str, limits: Limits) -> None:
-    """Unpack what lies below the folder ``top`` of a zip or tar archive into the folder ``into``, which is empty.
+    """Unpack the folder ``top`` of a zip or tar archive into the empty folder ``into``.
 
     Raises
     ------
     DataError
-        Naming the archive, the member, and what is wrong. ``into`` may then hold a part, which is the caller's to remove.
+        With the archive, the member, and the problem. The caller must then remove what is in ``into``.
     """
     try:
         if zipfile.is_zipfile(archive):
@@ -58,7 +58,7 @@ def unpack(archive: Path, into: Path, top: str, limits: Limits) -> None:
             with tarfile.open(archive) as file:
                 _write(archive, _tar_members(archive, file), into, top, limits)
         else:
-            raise DataError(f"{archive}: is neither a zip nor a tar archive")
+            raise DataError(f"{archive}: is not a zip or tar archive")
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -68,20 +68,18 @@ def unpack(archive: Path, into: Path, top: str, limits: Limits) -> None:
         EOFError,
         NotImplementedError,
     ) as error:
-        raise DataError(f"{archive}: is damaged ({error}); delete it and fetch it again") from None
+        raise DataError(f"{archive}: is damaged ({error}); delete it and download it again") from None
 
 
 def _write(archive: Path, members: Iterator[Member], into: Path, top: str, limits: Limits) -> None:
-    """Write members, counting what is really there: sizes in headers are claims."""
+    """Write members and count the actual bytes: sizes in headers are only claims."""
     num_files = written = claimed = 0
     most = min(limits.num_bytes, MAX_RATIO * archive.stat().st_size)
     for member in members:
         path = safe_path(archive, member.name)
         num_files, claimed = num_files + 1, claimed + member.num_bytes
         if num_files > limits.num_files:
-            raise DataError(
-                f"{archive}: holds more than {limits.num_files} entries, so it is not the archive that is known"
-            )
+            raise DataError(f"{archive}: holds more than {limits.num_files} entries, so it is not the known archive")
         if claimed > most:
             raise DataError(_too_large(archive, most))
         if member.open is None or path.parts[: len(PurePosixPath(top).parts)] != PurePosixPath(top).parts:
@@ -91,7 +89,7 @@ def _write(archive: Path, members: Iterator[Member], into: Path, top: str, limit
         try:
             file = target.open("xb")
         except FileExistsError:
-            raise DataError(f"{archive}: holds '{member.name}' twice, or in another case") from None
+            raise DataError(f"{archive}: holds '{member.name}' twice, perhaps in a different case") from None
         with file, member.open() or BytesIO() as content:
             while chunk := content.read(CHUNK_BYTES):
                 written += len(chunk)
@@ -101,11 +99,11 @@ def _write(archive: Path, members: Iterator[Member], into: Path, top: str, limit
 
 
 def _too_large(archive: Path, most: int) -> str:
-    return f"{archive}: unpacks to more than {most / 1e6:,.1f} MB, so it is not the archive that is known; delete it"
+    return f"{archive}: unpacks to more than {most / 1e6:,.1f} MB, so it is not the known archive; delete it"
 
 
 def safe_path(archive: Path, name: str) -> PurePosixPath:
-    """A member's name as a path below a folder, on every system; anything else is a :class:`DataError`."""
+    """A member's name as a path inside the folder, on every system; raises :class:`DataError` for any other name."""
     path = PurePosixPath(name)
     parts = PureWindowsPath(name)
     if not name.strip("/") or "\0" in name or "\\" in name or path.is_absolute() or parts.drive or ".." in path.parts:
@@ -133,4 +131,4 @@ def _tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[Member]:
             )
         yield Member(info.name, info.size, partial(file.extractfile, info) if info.isreg() else None)
     if file.fileobj is not None:
-        file.fileobj.read(CHUNK_BYTES)  # the checksum of a compressed archive stands behind its padding
+        file.fileobj.read(CHUNK_BYTES)  # the checksum of a compressed archive follows its padding

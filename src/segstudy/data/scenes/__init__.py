@@ -1,1 +1,1 @@
-"""The scenes that ``segstudy.data.scenes.synthetic`` writes: streets, endoscopies and people, drawn from a generator alone."""
+"""Synthetic scenes: streets, endoscopies and people, drawn from a random generator and written by ``synthetic``."""

@@ -1,7 +1,7 @@
-"""The canvas that scenes are drawn on, with its colours, noise, textures and photographic development.
+"""The canvas for scenes: colours, noise, textures and photographic development.
 
 Array conventions: images are HxWx3 in red, green, blue, ``float32`` radiance (about 0 to 255) while drawn and ``uint8``
-when developed; label maps are ``uint8`` HxW; noise and textures are ``float32`` HxW. A size is ``(width, height)`` and a
+after development; label maps are ``uint8`` HxW; noise and textures are ``float32`` HxW. A size is ``(width, height)`` and a
 point ``(column, row)``, both in final pixels; a colour is three whole numbers from 0 to 255.
 """
 
@@ -24,7 +24,7 @@ Colour = tuple[int, int, int]
 Rng = np.random.Generator
 T = TypeVar("T")
 
-# Materials: a part's number chooses the texture laid over it once everything is drawn.
+# Materials: the number of a part selects the texture applied after drawing.
 PLAIN, CLOUDS, LEAVES, GRAIN, ROWS, COLUMNS, CHECK, STREAKS = range(8)
 _NUM_MATERIALS = 8
 
@@ -47,7 +47,7 @@ def any_colour(rng: Rng, saturation: Point = (0.0, 0.7), value: Point = (0.2, 0.
 
 
 def any_green(rng: Rng) -> Colour:
-    """Draw a colour of leaves or grass, at times an autumnal or withered one."""
+    """Draw a colour of leaves or grass, sometimes autumnal or withered."""
     hue = rng.uniform(0.18, 0.38) if rng.random() < 0.75 else rng.uniform(0.05, 0.17)
     return _from_hsv(hue, rng.uniform(0.2, 0.65), rng.uniform(0.2, 0.6))
 
@@ -63,12 +63,12 @@ def any_material(rng: Rng) -> int:
 
 
 def pick(rng: Rng, choices: Sequence[T]) -> T:
-    """Draw one of several things, all as likely."""
+    """Draw one of several things with equal probability."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def noise(rng: Rng, size: Size, *cells: float | Point) -> Floats:
-    """Sum octaves of smooth noise, each with cells of that many pixels; about -1 to 1, float32 HxW."""
+    """Sum octaves of smooth noise with the given cell sizes in pixels; about -1 to 1, float32 HxW."""
     width, height = size
     total = np.zeros((height, width), np.float32)
     for octave, cell in enumerate(cells):
@@ -132,19 +132,19 @@ def develop(rng: Rng, image: Floats, *, blur: float, grain: float) -> Bytes:
 class Canvas:
     """A picture and its label map, drawn together at twice the final size.
 
-    The picture is averaged down, hence smooth; of the label map every second pixel is taken, hence exact. A shape with
-    no label is decoration: it colours what lies there and leaves the labels alone.
+    The picture is averaged down, so it is smooth. The label map keeps every second pixel, so it is exact. A shape without
+    a label is decoration: it changes colours but not labels.
     """
 
     def __init__(self, size: Size, backdrop: Image.Image, label: int, material: int = PLAIN) -> None:
-        """Stretch a backdrop over the whole, all of it of one label and material."""
+        """Stretch a backdrop of one label and material over the whole canvas."""
         self.size = size
         double = (2 * size[0], 2 * size[1])
         self._picture = backdrop.resize(double, Image.Resampling.BILINEAR)
         # One integer holds label and material, so that one call draws both.
         self._parts = Image.new("I", double, label | material << 8)
         self._paint = ImageDraw.Draw(self._picture)
-        self._glaze = ImageDraw.Draw(self._picture, "RGBA")  # ten times as slow, hence only for the translucent
+        self._glaze = ImageDraw.Draw(self._picture, "RGBA")  # ten times as slow, so only for translucent shapes
         self._mark = ImageDraw.Draw(self._parts)
 
     def polygon(
@@ -192,7 +192,7 @@ class Canvas:
     def line(self, points: Iterable[Point], width: float, colour: Colour, label: int | None = None) -> None:
         """Draw a line through points, ``width`` pixels wide."""
         doubled = [(2 * x, 2 * y) for x, y in points]
-        width_px = max(2, round(2 * width))  # under two, a line could fall between the pixels that are kept
+        width_px = max(2, round(2 * width))  # below two, a line could fall between the kept pixels
         self._paint.line(doubled, fill=colour, width=width_px)
         if label is not None:
             self._mark.line(doubled, fill=label, width=width_px)
@@ -226,7 +226,7 @@ class Canvas:
                 break
 
     def finish(self, rng: Rng, *, strength: float, blur: float, grain: float) -> tuple[Bytes, Bytes]:
-        """Lay the textures on, ``strength`` grey levels of them, and develop.
+        """Apply the textures with ``strength`` grey levels, and develop.
 
         Returns
         -------

@@ -1,9 +1,9 @@
-"""Colonoscopies: a folded wall with polyps and with much that merely resembles them, seen through an endoscope.
+"""Colonoscopies: a folded wall with polyps and many similar structures, seen through an endoscope.
 
-Conventions: images are HxWx3, ``float32`` radiance (about 0 to 255) while drawn and ``uint8`` when developed; masks are
+Conventions: images are HxWx3, ``float32`` radiance (about 0 to 255) while drawn and ``uint8`` after development; masks are
 ``uint8`` HxW, 0 or 1 (polyp). All other arrays are ``float32`` HxW: ``columns`` and ``rows`` are pixel coordinates,
-``across`` and ``down`` the same bent by noise, ``relief`` heights in pixels, and ``depth`` the distance from the hollow
-of the bowel, in shares of the shorter side.
+``across`` and ``down`` are these distorted by noise, ``relief`` holds heights in pixels, and ``depth`` is the distance
+from the hollow of the bowel, relative to the shorter side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from segstudy.data.scenes.canvas import Bytes, Floats, Rng, Size, develop, noise
 def polyp_scene(rng: Rng, size: Size = (320, 288)) -> tuple[Bytes, Bytes]:
     """Draw a colonoscopy with one to three polyps.
 
-    Folds and polyps are one height field under one lamp, so a polyp shows by its shape before its colour.
+    Folds and polyps form one height field under one lamp, so shape reveals a polyp more than colour.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def polyp_scene(rng: Rng, size: Size = (320, 288)) -> tuple[Bytes, Bytes]:
 
 
 def _raise_polyps(rng: Rng, relief: Floats, across: Floats, down: Floats) -> Floats:
-    """Raise polyps, and swellings that are none, from a height field in place; the polyps' mask, 0 or 1."""
+    """Add polyps, and other swellings, to a height field in place; returns the polyps' mask, 0 or 1."""
     height, width = relief.shape
     size, short = (width, height), min(relief.shape)
     mask = np.zeros_like(relief)
@@ -76,7 +76,7 @@ def _distance(across: npt.NDArray[Any], down: npt.NDArray[Any]) -> Floats:
 
 
 def _blob(rng: Rng, across: Floats, down: Floats, size: Size, radius: float) -> Floats:
-    """Measure the distance from an irregular rounded outline's middle; 1 on the outline."""
+    """Measure the distance from the centre of an irregular rounded outline; 1 on the outline."""
     x, y = size[0] * rng.uniform(0.2, 0.8), size[1] * rng.uniform(0.2, 0.8)
     angle, flat = rng.uniform(0, math.pi), rng.uniform(0.6, 1.0)
     dx, dy = (across - np.float32(x)) / np.float32(radius), (down - np.float32(y)) / np.float32(radius)
@@ -93,7 +93,7 @@ def _folds(rng: Rng, depth: Floats, short: int) -> Floats:
 
 
 def _mucosa(rng: Rng, size: Size, depth: Floats, mask: Floats) -> Floats:
-    """Colour the wall and, more or less alike, the polyps."""
+    """Colour the wall and, more or less similarly, the polyps."""
     short = min(size)
     base = (rng.uniform(165, 240) * np.array([1, rng.uniform(0.38, 0.6), rng.uniform(0.3, 0.5)])).astype(np.float32)
     hue = rng.normal(0, 1, 3) * (14, 9, 10) * rng.choice([0.3, 0.8, 1.2])
@@ -128,7 +128,7 @@ def _vessels(rng: Rng, size: Size) -> Floats:
 
 
 def _lamp(rng: Rng, relief: Floats, columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
-    """Light a height field from beside the lens: the shade as a factor, and the wet gloss 0 to 1."""
+    """Light a height field from next to the lens; returns the shade as a factor, and the wet gloss, 0 to 1."""
     height, width = relief.shape
     slope_y, slope_x = np.gradient(relief)
     toward = rng.uniform(0, 2 * math.pi)
@@ -137,14 +137,14 @@ def _lamp(rng: Rng, relief: Floats, columns: Floats, rows: Floats) -> tuple[Floa
     x, y = width * rng.uniform(0.3, 0.7), height * rng.uniform(0.3, 0.7)
     fall = _distance((columns - np.float32(x)) / width, (rows - np.float32(y)) / height)
     shade = (1.12 - np.float32(rng.uniform(0.3, 1.0)) * fall) * (1 + 0.55 * np.tanh(facing)) / np.sqrt(1 + 0.5 * steep)
-    # Gloss needs a slope of just the right tilt, broken up by the wall's wetness.
+    # Gloss needs a slope of a certain tilt, broken up by the wetness of the wall.
     wet = noise(rng, (width, height), 14, 5) - 14 * (facing - np.float32(rng.uniform(0.25, 0.5))) ** 2
     gloss = np.clip((wet - np.float32(rng.uniform(0.35, 0.8))) * 3, 0, 1) * (fall < 0.55)
     return shade, gloss
 
 
 def _debris(rng: Rng, image: Floats) -> Floats:
-    """Add bubbles, residue and at times a tool: none of them a polyp."""
+    """Add bubbles, residue and sometimes a tool, which are not polyps."""
     height, width = image.shape[:2]
     picture = Image.fromarray(image.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture, "RGBA")
@@ -163,7 +163,7 @@ def _debris(rng: Rng, image: Floats) -> Floats:
 
 
 def _endoscope_view(rng: Rng, size: Size) -> Floats:
-    """Draw the black surround with its cut corners, and at times the box of the position display; 0 to 1."""
+    """Draw the black border with its cut corners, and sometimes the box of the position display; 0 to 1."""
     width, height = size
     layer = Image.new("L", size)
     draw = ImageDraw.Draw(layer)

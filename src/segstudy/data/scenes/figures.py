@@ -1,7 +1,7 @@
 """Clothed people in any pose, drawn on a canvas: pedestrians and riders in streets, sitters in portraits.
 
 Conventions: a point is ``(column, row)`` and a length a number of final pixels, both as on ``Canvas``; angles are
-radians from straight down, positive to the right. Nothing here makes an array: the canvas holds image and labels.
+radians from straight down, positive to the right. The canvas holds image and labels; nothing here creates an array.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HAIR: tuple[Colour, ...] = ((30, 24, 22), (62, 42, 30), (110, 76, 44), (190, 15
 
 @dataclass(frozen=True)
 class Pose:
-    """Joint angles, left then right, each relative to the joint above; ``turn`` under 1 turns the stride away."""
+    """Joint angles, left then right, each relative to the joint above; ``turn`` below 1 turns the stride away from the viewer."""
 
     lean: float
     thighs: Point
@@ -37,7 +37,7 @@ class Pose:
 
 
 def standing(rng: Rng, raising: float) -> Pose:
-    """Stand or walk; each arm is raised with that probability."""
+    """Stand or walk; each arm is raised with the given probability."""
     stride, swing = rng.normal(0, 0.28), rng.normal(0, 0.3)
     raised = np.where(rng.random(2) < raising, rng.uniform(0.6, 2.4, 2), 0)
     return Pose(
@@ -63,7 +63,7 @@ def riding(facing: int, turn: float) -> Pose:
 
 @dataclass(frozen=True)
 class _Body:
-    """What the parts of one figure share; ``girth`` is the measure of all lengths, ``across`` that of the widths."""
+    """What the parts of one figure share; ``girth`` scales all lengths, ``across`` all widths."""
 
     canvas: Canvas
     rng: Rng
@@ -74,7 +74,7 @@ class _Body:
     across: float
 
     def step(self, start: Point, angle: float, length: float) -> Point:
-        """Go from one joint to the next; ``length`` is a share of the girth."""
+        """Go from one joint to the next; ``length`` is relative to the girth."""
         across, down = math.sin(angle) * length * self.girth, math.cos(angle) * length * self.girth
         return start[0] + across * self.pose.turn, start[1] + down
 

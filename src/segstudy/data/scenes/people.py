@@ -1,7 +1,7 @@
-"""Portraits: one to three people before a room, foliage, a wall of panels or blurred lights.
+"""Portraits: one to three people in front of a room, foliage, a wall of panels or blurred lights.
 
 Conventions: images are ``uint8`` HxWx3 and masks ``uint8`` HxW, 0 or 1 (person); points are ``(column, row)`` in final
-pixels. What belongs to no person is drawn with the label 0, so that it carries a texture of its own.
+pixels. Everything else is drawn with the label 0, so that it has its own texture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BACKGROUND, PERSON = 0, 1
 
 
 def person_scene(rng: Rng, size: Size = (240, 320)) -> tuple[Bytes, Bytes]:
-    """Draw one to three people before a room, foliage, a wall or blurred lights.
+    """Draw one to three people in front of a room, foliage, a wall or blurred lights.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def person_scene(rng: Rng, size: Size = (240, 320)) -> tuple[Bytes, Bytes]:
 
 
 def _room(canvas: Canvas, rng: Rng) -> None:
-    """Draw a floor, frames, lamps and furniture, some of it with limbs of its own."""
+    """Draw a floor, frames, lamps and furniture, some of it with limb-like parts."""
     width, height = canvas.size
     skirting = height * rng.uniform(0.6, 0.85)
     floor = any_colour(rng, (0, 0.6), (0.15, 0.7))
@@ -76,7 +76,7 @@ def _room(canvas: Canvas, rng: Rng) -> None:
 
 
 def _furniture(canvas: Canvas, rng: Rng, x: float, foot: float) -> None:
-    """Draw a piece that stands on the floor at ``x``, with limbs or curves like those of a person."""
+    """Draw a piece of furniture on the floor at ``x``, with limbs or curves like those of a person."""
     width, height = canvas.size
     colour, material = any_colour(rng, value=(0.1, 0.9)), any_material(rng)
     half, tall = width * rng.uniform(0.08, 0.2), height * rng.uniform(0.15, 0.5)
@@ -108,7 +108,7 @@ def _thicket(canvas: Canvas, rng: Rng) -> None:
 
 
 def _lights(canvas: Canvas, rng: Rng) -> None:
-    """Draw out-of-focus lights, as behind an evening portrait."""
+    """Draw out-of-focus lights, as in an evening portrait."""
     width, height = canvas.size
     for x, y, r in rng.uniform((0, 0, 4), (width, height, 30), (26, 3)):
         canvas.ellipse((x, y), (r, r), any_colour(rng, (0.1, 0.8), (0.4, 1)), alpha=rng.uniform(0.15, 0.7))

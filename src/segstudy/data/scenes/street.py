@@ -1,4 +1,4 @@
-"""Street scenes as a car's front camera sees them: the view, the ground, the frontages, and where all else is placed.
+"""Street scenes as seen by a car's front camera: view, ground, frontages, and the placement of objects.
 
 Conventions: ``x, y, z`` are metres to the right, up and ahead of the camera; a side is 0 (left) or 1 (right) and its
 sign -1 or 1; points are ``(column, row)`` in final pixels. Images are ``uint8`` HxWx3, label maps ``uint8`` HxW of
@@ -63,11 +63,11 @@ from segstudy.data.scenes.street_objects import (
     draw_vehicle,
 )
 
-Drawing = tuple[float, Callable[[], None]]  # a thing's distance, and the call that draws it
+Drawing = tuple[float, Callable[[], None]]  # the distance of an object, and the call that draws it
 
 
 def street_scene(rng: Rng, size: Size = (512, 256)) -> tuple[Bytes, Bytes]:
-    """Draw a street as a car's front camera sees it.
+    """Draw a street as seen by a car's front camera.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def street_scene(rng: Rng, size: Size = (512, 256)) -> tuple[Bytes, Bytes]:
     for side in (0, 1):
         _frontage(street, side)
     things = [*_roadside(street, 0), *_roadside(street, 1), *_traffic(street)]
-    for _, draw in sorted(things, key=lambda thing: -thing[0]):  # the far before the near
+    for _, draw in sorted(things, key=lambda thing: -thing[0]):  # far objects before near ones
         draw()
     _bonnet(street)
     strength, blur, grain = rng.uniform(9, 20), rng.uniform(0, 0.7), rng.uniform(1, 6)
@@ -97,7 +97,7 @@ def street_scene(rng: Rng, size: Size = (512, 256)) -> tuple[Bytes, Bytes]:
 
 
 def _empty_street(rng: Rng, size: Size) -> Street:
-    """Choose camera, course and weather, beneath nothing but sky."""
+    """Choose camera, course and weather, and draw the sky."""
     width, height = size
     zenith = mix(any_colour(rng, (0.0, 0.3), (0.4, 0.95)), (120, 165, 215), 0.7)
     haze = mix(zenith, (225, 222, 215), 0.7)
@@ -153,7 +153,7 @@ def _ground(street: Street) -> None:
 
 
 def _road_marks(street: Street, asphalt: Colour) -> None:
-    """Draw lanes, crossings, patches, puddles and the shadows of houses: none of them a class."""
+    """Draw lanes, crossings, patches, puddles and shadows of houses, which are not classes."""
     rng, (left, right) = street.rng, street.edges
     for _ in range(rng.integers(0, 6)):
         x, z = rng.uniform(left, right), rng.uniform(4, 30)
@@ -180,7 +180,7 @@ def _road_marks(street: Street, asphalt: Colour) -> None:
 
 
 def _frontage(street: Street, side: int) -> None:
-    """Line one side of the street, from far to near, with houses, hedges, walls, fences and gaps."""
+    """Draw houses, hedges, walls, fences and gaps along one side of the street, from far to near."""
     rng, sign = street.rng, 2 * side - 1
     line = street.edges[side] + sign * street.pavements[side]
     built = rng.uniform(0.3, 0.95)
@@ -201,12 +201,13 @@ def _house(street: Street, x: float, z: Point) -> None:
     middle = (near + far) / 2
     paint = street.tone(any_colour(rng, (0.0, 0.42), (0.25, 0.95)), middle)
     material = any_material(rng)
-    if near > 12:  # the wall that faces the camera, where the next house stands lower or further back
+    if near > 12:  # the wall that faces the camera, if the next house is lower or further back
         street.frontal((x, x + math.copysign(12, x)), (0, height), near, lit(paint, 0.8), BUILDING, material)
     street.upright(x, (0, height), z, paint, BUILDING, material)
     if not 0 < street.at(x, 0, far)[0] < street.canvas.size[0]:
         return  # out of sight
-    near = max(near, street.focal_px * abs(x) / (0.7 * street.canvas.size[0]))  # as are the nearest windows
+    # The nearest windows are also out of sight.
+    near = max(near, street.focal_px * abs(x) / (0.7 * street.canvas.size[0]))
     glass = street.tone(mix(any_colour(rng, (0.1, 0.4), (0.1, 0.45)), street.haze, rng.uniform(0, 0.5)), middle)
     frame = lit(paint, rng.choice([0.75, 1.25]))
     storey, bay = rng.uniform(2.7, 3.6), rng.uniform(1.6, 3.4) * (1 if near < 35 else 2)
@@ -222,7 +223,7 @@ def _house(street: Street, x: float, z: Point) -> None:
 
 
 def _garden(street: Street, line: float, sign: int, z: Point) -> None:
-    """Fill a gap between houses: trees behind, and before them a wall, a fence, a hedge or nothing."""
+    """Fill a gap between houses: trees, and in front of them a wall, a fence, a hedge or nothing."""
     rng, (near, far) = street.rng, z
     middle = (near + far) / 2
     for _ in range(rng.integers(2, 5)):
@@ -244,7 +245,7 @@ def _garden(street: Street, line: float, sign: int, z: Point) -> None:
 
 
 def _roadside(street: Street, side: int) -> Iterator[Drawing]:
-    """Place what stands or walks along one kerb."""
+    """Place standing and walking objects along one kerb."""
     rng, edge, sign = street.rng, street.edges[side], 2 * side - 1
 
     def beside(low: float, high: float) -> float:
@@ -270,7 +271,7 @@ def _roadside(street: Street, side: int) -> Iterator[Drawing]:
 
 
 def _traffic(street: Street) -> Iterator[Drawing]:
-    """Place what moves on the roadway."""
+    """Place moving objects on the roadway."""
     rng, (left, right) = street.rng, street.edges
     for _ in range(rng.poisson(1.5)):
         x, z = rng.uniform(left + 1.2, right - 1.2), rng.uniform(10, 60)
@@ -305,7 +306,7 @@ def _bonnet(street: Street) -> None:
 
 
 def _void_margins(rng: Rng, label_ids: Bytes) -> None:
-    """Mark the rim that Cityscapes leaves out, in place."""
+    """Mark the border that Cityscapes ignores, in place."""
     rim = max(1, label_ids.shape[0] // 200)
     label_ids[:rim] = label_ids[:, :rim] = label_ids[:, -rim:] = OUT_OF_ROI
     if rng.random() < 0.3:

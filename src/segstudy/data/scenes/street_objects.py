@@ -1,8 +1,8 @@
-"""The things in a street: its projection, and what stands, drives or walks there; each is drawn by one call.
+"""Objects in a street: its projection, and standing, driving and walking objects; one call draws each.
 
-Conventions: ``x, y, z`` are metres to the right, up and ahead of the camera, and a ``place`` is all three; points are
-``(column, row)`` in final pixels, as on ``Canvas``. Nothing here makes an array: the canvas holds the image, and the
-label map of Cityscapes labelIds.
+Conventions: ``x, y, z`` are metres to the right, up and ahead of the camera, and a ``place`` holds all three; points are
+``(column, row)`` in final pixels, as on ``Canvas``. The canvas holds the image and
+the label map of Cityscapes labelIds; nothing here creates an array.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = 24, 25, 26, 27, 28,
 
 @dataclass(frozen=True)
 class Street:
-    """A straight street before a pinhole camera: where its edges lie, and how far things fade into the haze."""
+    """A straight street in front of a pinhole camera: its edges, and how objects fade into the haze."""
 
     canvas: Canvas
     rng: Rng
@@ -50,7 +50,7 @@ class Street:
     haze_m: float
 
     def at(self, x: float, y: float, z: float) -> Point:
-        """Project a point of the world; the camera stands 1.3 m above the ground."""
+        """Project a point of the world; the camera is 1.3 m above the ground."""
         u, v = self.vanishing
         return u + self.focal_px * x / z, v - self.focal_px * (y - 1.3) / z
 
@@ -81,7 +81,7 @@ class Street:
 
 
 def cast_shadow(street: Street, x: float, z: float, width: float) -> None:
-    """Darken the ground beneath a thing."""
+    """Darken the ground below an object."""
     radius = street.focal_px * width / z / 2
     street.canvas.ellipse(street.at(x, 0, z), (radius, radius * 0.8 / z + 0.6), (10, 12, 22), alpha=0.4)
 
@@ -118,8 +118,8 @@ def draw_tree(street: Street, x: float, z: float) -> None:
     draw_foliage(street, (x + sway, height, z), rng.uniform(1.2, 3), 34, street.tone(any_green(rng), z))
 
 
-# Silhouettes: sides as (share of the length from the back, share of the height), backs as (share of half the width,
-# share of the height).
+# Silhouettes: sides as (fraction of the length from the back, fraction of the height), backs as (fraction of half the
+# width, fraction of the height).
 _SALOON = ((0, 0.2), (0, 0.55), (0.04, 0.62), (0.17, 0.66), (0.3, 1), (0.62, 1), (0.78, 0.64), (0.98, 0.52), (1, 0.2))
 _HATCH = ((0, 0.2), (0, 0.6), (0.06, 0.93), (0.14, 1), (0.58, 1), (0.75, 0.64), (0.98, 0.52), (1, 0.2))
 _VAN = ((0, 0.15), (0, 0.96), (0.03, 1), (0.72, 1), (0.86, 0.58), (0.99, 0.45), (1, 0.15))
@@ -131,7 +131,7 @@ _SQUARE_BACK = ((-1, 0.12), (-1, 0.95), (-0.92, 1), (0.92, 1), (1, 0.95), (1, 0.
 
 @dataclass(frozen=True)
 class VehicleKind:
-    """A make of vehicle: its class, its silhouettes and its measures in metres."""
+    """A type of vehicle: its class, its silhouettes and its dimensions in metres."""
 
     label: int
     side: tuple[Point, ...]
@@ -139,8 +139,8 @@ class VehicleKind:
     width_m: float
     height_m: float
     length_m: float
-    windows: tuple[Point, ...]  # along the side, from and to, as shares of the length
-    sill: float  # where windows begin, as a share of the height
+    windows: tuple[Point, ...]  # along the side, from and to, as fractions of the length
+    sill: float  # where windows begin, as a fraction of the height
 
 
 CARS = (
@@ -158,7 +158,7 @@ LARGE_VEHICLES = (
 
 
 def draw_vehicle(street: Street, kind: VehicleKind, x: float, z: float, oncoming: bool) -> None:
-    """Draw a vehicle that stands along the street, its nearer end at ``z``."""
+    """Draw a vehicle parallel to the street, with its nearer end at ``z``."""
     rng, canvas, half = street.rng, street.canvas, kind.width_m / 2
     height = kind.height_m * rng.uniform(0.94, 1.08)
     body = street.tone(any_colour(rng, (0.0, 0.85), (0.08, 0.95)), z)
@@ -214,7 +214,7 @@ def draw_crossing_vehicle(street: Street, kind: VehicleKind, x: float, z: float)
 
 
 def draw_pedestrian(street: Street, x: float, z: float) -> None:
-    """Draw someone who stands or walks."""
+    """Draw a standing or walking person."""
     height = street.focal_px * street.rng.uniform(1.5, 1.9) / z
     u, v = street.at(x, 0, z)
     cast_shadow(street, x, z, 0.8)
@@ -222,7 +222,7 @@ def draw_pedestrian(street: Street, x: float, z: float) -> None:
 
 
 def draw_two_wheeler(street: Street, x: float, z: float, label: int, ridden: bool) -> None:
-    """Draw a bicycle or motorcycle, seen from the side or nearly along the street; its rider is another class."""
+    """Draw a bicycle or motorcycle, seen from the side or nearly along the street; its rider is a separate class."""
     rng, canvas, scale = street.rng, street.canvas, street.focal_px / z
     turn, facing = rng.uniform(0.25, 1.0), int(rng.choice([-1, 1]))
     paint, motor = street.tone(any_colour(rng, (0.2, 0.95), (0.1, 0.9)), z), label == MOTORCYCLE

@@ -1,11 +1,11 @@
-"""Procedural scenes, written as real files in the exact layouts of three real datasets.
+"""Synthetic scenes, written as files in the exact layouts of three real datasets.
 
 Street scenes go into the layout of Cityscapes, endoscopies into that of Kvasir-SEG, people into that of Supervisely
-Person. They need nothing but NumPy and Pillow, so that a demonstration or a test runs without a download. They are
-made to be hard in the ways that real pictures are: colours, light and textures are shared between classes, the rare
-classes are small, outlines are thin, and there is much that merely resembles the thing sought. ``scenes`` draws them.
+Person. They need only NumPy and Pillow, so that demos and tests run without a download. They are hard in the same
+ways as real images: classes share colours, light and textures, rare classes are small, outlines are thin, and many
+objects resemble the target class. The other modules of ``scenes`` draw them.
 
-Image ``i`` of a set depends on the seed, the set and ``i`` alone, so a larger set starts with the same images. Images
+Image ``i`` of a set depends only on the seed, the set and ``i``, so a larger set starts with the same images. Images
 are ``uint8`` HxWx3, label maps and masks ``uint8`` HxW.
 """
 
@@ -28,9 +28,9 @@ from segstudy.errors import DataError
 from segstudy.files import temporary_beside
 
 MARKER = "synthetic.json"
-VERSION = 1  # raise it whenever a scene changes, so that sets of an older make are not taken for this one's
+VERSION = 1  # raise it whenever a scene changes, so that sets of older versions are not reused
 
-# First word of each image's seed; the splits of one dataset must not share images.
+# First part of each image's seed; the splits of one dataset must not share images.
 _STREET_TRAIN, _STREET_VAL, _POLYP, _PERSON = 1, 2, 3, 4
 
 TRAIN_CITIES = ("rasterstadt", "synthburg", "voxelheim")
@@ -40,12 +40,12 @@ VAL_CITIES = ("noisefurt", "pixelhafen")
 def write_cityscapes(root: Path, *, num_train: int, num_val: int, size: Size = (512, 256), seed: int = 0) -> None:
     """Write street scenes in the layout of the official Cityscapes release (``leftImg8bit``, ``gtFine``, labelIds).
 
-    Cities of the two splits are disjoint. Returns at once where the same set lies already.
+    Cities of the two splits are disjoint. Returns immediately if the same set already exists.
 
     Parameters
     ----------
     root : Path
-        The dataset's folder; must not exist, or hold this very set.
+        The dataset's folder; must not exist, or must hold the same set.
     num_train, num_val : int
         Images per split.
     size : (int, int)
@@ -56,7 +56,7 @@ def write_cityscapes(root: Path, *, num_train: int, num_val: int, size: Size = (
     Raises
     ------
     DataError
-        Where ``root`` holds anything else, or a count, size or seed is too small.
+        If ``root`` holds anything else, or a count, size or seed is too small.
     """
 
     def fill(folder: Path) -> None:
@@ -78,9 +78,9 @@ def write_kvasir(root: Path, *, num_images: int, size: Size = (320, 288), seed: 
     Parameters
     ----------
     root : Path
-        The dataset's folder; must not exist, or hold this very set.
+        The dataset's folder; must not exist, or must hold the same set.
     num_images : int
-        Images in all; their names sort in the order they were made.
+        Total number of images; their names sort in the order of creation.
     size : (int, int)
         Typical width and height in pixels.
     seed : int
@@ -89,7 +89,7 @@ def write_kvasir(root: Path, *, num_images: int, size: Size = (320, 288), seed: 
     Raises
     ------
     DataError
-        Where ``root`` holds anything else, or a count, size or seed is too small.
+        If ``root`` holds anything else, or a count, size or seed is too small.
     """
 
     def fill(folder: Path) -> None:
@@ -114,14 +114,14 @@ def _kvasir_name(rng: Rng, index: int) -> str:
 
 
 def write_supervisely(root: Path, *, num_images: int, size: Size = (240, 320), seed: int = 0) -> None:
-    """Write people in the layout of Supervisely Person; ``df.csv`` names collages that do not exist, as there.
+    """Write people in the layout of Supervisely Person; like the original, ``df.csv`` names collages that do not exist.
 
     Parameters
     ----------
     root : Path
-        The dataset's folder; must not exist, or hold this very set.
+        The dataset's folder; must not exist, or must hold the same set.
     num_images : int
-        Images in all.
+        Total number of images.
     size : (int, int)
         Width and height in pixels.
     seed : int
@@ -130,7 +130,7 @@ def write_supervisely(root: Path, *, num_images: int, size: Size = (240, 320), s
     Raises
     ------
     DataError
-        Where ``root`` holds anything else, or a count, size or seed is too small.
+        If ``root`` holds anything else, or a count, size or seed is too small.
     """
 
     def fill(folder: Path) -> None:
@@ -150,7 +150,7 @@ def write_supervisely(root: Path, *, num_images: int, size: Size = (240, 320), s
 def _make_once(
     root: Path, family: str, counts: dict[str, int], size: Size, seed: int, fill: Callable[[Path], None]
 ) -> None:
-    """Build a dataset beside its final place and rename it there, unless it is there already."""
+    """Build a dataset in a temporary folder and rename it to its final place, unless it already exists."""
     _check(counts, size, seed)
     settings = {"family": family, **counts, "size": list(size), "seed": seed, "version": VERSION}
     wanted = json.dumps(settings, indent=2) + "\n"
@@ -171,7 +171,7 @@ def _make_once(
         (draft / MARKER).write_text(wanted, encoding="utf-8")
         try:
             draft.rename(root)
-        except OSError:  # another process was first; that is well if it made the same set
+        except OSError:  # another process was first, which is fine if it made the same set
             if not marker.is_file() or marker.read_text(encoding="utf-8") != wanted:
                 raise
     except OSError as error:
@@ -184,7 +184,7 @@ def _make_once(
 
 def _check(counts: dict[str, int], size: Size, seed: int) -> None:
     if seed < 0:
-        raise DataError(f"seed is {seed}; a seed is a whole number from 0 up.")
+        raise DataError(f"seed is {seed}; a seed must be a whole number of at least 0.")
     for name, count in counts.items():
         if count < 1:
             raise DataError(f"{name} is {count}; a synthetic set needs at least 1 image in each split.")
