@@ -1,8 +1,7 @@
-"""Controlled semantic-segmentation studies: one study file in, a report whose numbers can be traced to counts out.
+"""Controlled semantic-segmentation studies: from one study file to a report whose every number can be traced.
 
-The names below are the public ones; each is imported when it is first used, so that ``import segstudy`` is quick and
-needs no torch. Start with :func:`load_study`, :func:`make_plan`, :class:`Workshop` and :func:`execute`, or with
-:func:`score_masks` for masks from elsewhere.
+The names below are the public ones; each is imported when it is first used, so ``import segstudy`` is quick and needs no
+torch. Start with :func:`run`, :func:`check`, :func:`score`, :func:`compare`, :func:`audit` and :func:`load_results`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segstudy.api import audit, check, compare, load_results, run, score
     from segstudy.archive import export_run
     from segstudy.counts.counting import confusion_matrix
     from segstudy.errors import SegstudyError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segstudy.plan import Plan, Run, make_plan
     from segstudy.predict import predict_images
     from segstudy.report.build import build_report
-    from segstudy.score import score_masks
+    from segstudy.scoring import score_masks
     from segstudy.spec import Study, load_study
     from segstudy.store import Store
 
@@ -30,14 +30,20 @@ _HOMES = {
     "Store": "segstudy.store",
     "Study": "segstudy.spec",
     "Workshop": "segstudy.launch.workshop",
+    "audit": "segstudy.api",
     "build_report": "segstudy.report.build",
+    "check": "segstudy.api",
+    "compare": "segstudy.api",
     "confusion_matrix": "segstudy.counts.counting",
     "execute": "segstudy.launch.work",
     "export_run": "segstudy.archive",
+    "load_results": "segstudy.api",
     "load_study": "segstudy.spec",
     "make_plan": "segstudy.plan",
     "predict_images": "segstudy.predict",
-    "score_masks": "segstudy.score",
+    "run": "segstudy.api",
+    "score": "segstudy.api",
+    "score_masks": "segstudy.scoring",
 }
 
 __all__ = [
@@ -47,13 +53,19 @@ __all__ = [
     "Store",
     "Study",
     "Workshop",
+    "audit",
     "build_report",
+    "check",
+    "compare",
     "confusion_matrix",
     "execute",
     "export_run",
+    "load_results",
     "load_study",
     "make_plan",
     "predict_images",
+    "run",
+    "score",
     "score_masks",
 ]
 

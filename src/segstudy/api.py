@@ -2,7 +2,7 @@
 
 import segstudy
 
-segstudy.check("my-images")
+segstudy.checking("my-images")
 results = segstudy.run("study.yaml")
 results.verdict, results.to_frame()
 segstudy.compare("study.yaml:unet", "study.yaml:unet-noimagenet").verdict
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from segstudy.auditing import Audit
-    from segstudy.check import Checked
+    from segstudy.checking import Checked
     from segstudy.comparison import Comparison
     from segstudy.counts.countset import CountSet
     from segstudy.results import StudyResults
@@ -189,7 +189,7 @@ class CheckedData(Shown):
     @property
     def verdict(self) -> str:
         """How much is wrong, in a line."""
-        from segstudy.check.text import verdict
+        from segstudy.checking.text import verdict
 
         return verdict(self.checked)
 
@@ -201,7 +201,7 @@ class CheckedData(Shown):
         return pd.DataFrame([finding.record() for finding in self.checked.findings], columns=columns)
 
     def __str__(self) -> str:
-        from segstudy.check.text import findings_text
+        from segstudy.checking.text import findings_text
 
         return "\n".join([self.verdict, *findings_text(self.checked)])
 
@@ -337,7 +337,7 @@ def score(
 
     """
     from segstudy.progress import showing
-    from segstudy.score import score_masks
+    from segstudy.scoring import score_masks
 
     with showing(quiet) as progress:
         counted = score_masks(predictions, truth, num_classes, classes, ignore, groups=groups, progress=progress)
@@ -425,7 +425,7 @@ def check(
         When the folder or the study file cannot be understood.
 
     """
-    from segstudy.check import check_study
+    from segstudy.checking import check_study
     from segstudy.init import write_study_file
     from segstudy.launch.workshop import Workshop
     from segstudy.plan import open_plan

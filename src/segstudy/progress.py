@@ -17,7 +17,7 @@ from rich.progress import Progress as RichProgress
 class Progress:
     """A running task: ``advance`` moves it, ``say`` prints a line above it. All output goes to standard error."""
 
-    console: Console
+    console: Console = field(default_factory=lambda: Console(file=sys.stderr))
     bars: RichProgress | None = None
     prefix: str = ""
     _unit: str = "images"

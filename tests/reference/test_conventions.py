@@ -23,7 +23,7 @@ from segstudy.counts.counting import confusion_matrix
 from segstudy.errors import SpecError
 from segstudy.measures import OVERALL, merge
 from segstudy.networks.build import import_smp
-from segstudy.score import score_masks
+from segstudy.scoring import score_masks
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision
 

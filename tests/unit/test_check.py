@@ -15,10 +15,10 @@ from PIL import Image
 
 import fakes
 from fakes import save
-from segstudy.check import Checked, DatasetFault, check_study
-from segstudy.check.files import write_augment_sheets, write_cards, write_split_of
-from segstudy.check.sheet import WIDTH_PX, contact_sheet
-from segstudy.check.text import card_text, findings_text, verdict
+from segstudy.checking import Checked, DatasetFault, check_study
+from segstudy.checking.files import write_augment_sheets, write_cards, write_split_of
+from segstudy.checking.sheet import WIDTH_PX, contact_sheet
+from segstudy.checking.text import card_text, findings_text, verdict
 from segstudy.data.core import Dataset, Sample, load_pair, open_image
 from segstudy.data.quality.card import Seen, area_summary, choose_for_sheet
 from segstudy.data.quality.faults import KINDS, Fault, grouped

@@ -18,8 +18,8 @@ from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import make_plan
 from segstudy.results import Named, checked, measure_of, read_results, side_of_file, side_of_runs
 from segstudy.schema import ScoringRules
-from segstudy.score import ELSEWHERE
 from segstudy.scorecard import comparison_record, comparison_text
+from segstudy.scoring import ELSEWHERE
 from segstudy.spec import load_study
 from segstudy.store import Store
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -99,3 +100,25 @@ def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure.function(confusion_matrix(truth, prediction, 3))
     assert measure.key == "kappa"
     assert float(found) == pytest.approx(cohen_kappa_score(truth, prediction))
+
+
+def test_use_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The cells of the page, one after the other in one session."""
+    monkeypatch.chdir(tmp_path)
+    fake_folder(tmp_path / "my-images", num_images=10, size=(32, 32))
+    Path("study.yaml").write_text(
+        "name: page\ndata: {spot: {reader: folder, root: my-images, num_classes: 2}}\n"
+        "recipe: {epochs: 3, batch_size: 4, input_size: 32}\nexperiments:\n"
+        "  unet: {data: spot, model: {arch: unet, encoder: resnet18, weights: none}}\n"
+        "  unet-fast: {base: unet, change: {recipe.optimizer.lr: 0.001}}\n"
+    )
+    shutil.copytree("my-images/masks", "truth")
+    shutil.copytree("my-images/masks", "predictions")
+    cells = re.findall(r"^```python\n(.*?)^```$", (PAGES / "use-from-python.md").read_text(), re.MULTILINE | re.DOTALL)
+    session: dict[str, object] = {}
+    for cell in cells:
+        exec(compile(cell, "use-from-python.md", "exec"), session)
+    said = capsys.readouterr().out
+    assert "nothing wrong found" in said or "warning" in said
+    assert "page: 2 of 2 runs done" in said and "mIoU 1.0000 over 10 images" in said
+    assert "contradictions found" in said and "elsewhere: no such folder" in said

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fakes import save
-from segstudy import score
+from segstudy import scoring as score
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, write_counts
 from segstudy.data.encoding import read_grey
@@ -17,7 +17,7 @@ from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, SpecError
 from segstudy.files import read_arrays
 from segstudy.schema import ScoringRules
-from segstudy.score import score_masks
+from segstudy.scoring import score_masks
 
 Mask = list[list[int]]
 

@@ -15,8 +15,8 @@ from segstudy import measures
 from segstudy.counts.countset import CountSet
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
-from segstudy.score import ELSEWHERE
 from segstudy.scorecard import as_record, as_text, image_csv, shown
+from segstudy.scoring import ELSEWHERE
 from segstudy.stats.intervals import estimate
 from segstudy.terminal import table_lines
 

@@ -23,7 +23,7 @@ from segstudy.cli.options import (
 from segstudy.errors import DataError, SpecError, listing, nearest
 
 if TYPE_CHECKING:
-    from segstudy.check import Checked
+    from segstudy.checking import Checked
     from segstudy.plan import Plan
     from segstudy.store import Store
 
@@ -58,7 +58,7 @@ def check(
 
     Errors, which would stop training or make it wrong, exit with 2; warnings are told and exit with 0.
     """
-    from segstudy.check.text import card_text, findings_text, verdict
+    from segstudy.checking.text import card_text, findings_text, verdict
 
     whole, store = _plan_or_problems(study, out, set_, as_json)
     changed = _changed_unseen(whole, store, data) if thorough else []
@@ -100,7 +100,7 @@ def _plan_or_problems(study: str, out: Path | None, settings: list[str] | None, 
     try:
         return plan_of(study, out, settings)
     except SpecError as error:
-        from segstudy.check import Checked, study_problem
+        from segstudy.checking import Checked, study_problem
 
         if as_json:
             checked = Checked(tuple(study_problem(line) for line in str(error).splitlines()), ())
@@ -109,7 +109,7 @@ def _plan_or_problems(study: str, out: Path | None, settings: list[str] | None, 
 
 
 def _check(whole: Plan, store: Store, data: Path | None, datasets: list[str] | None, quiet: bool) -> Checked:
-    from segstudy.check import check_study
+    from segstudy.checking import check_study
     from segstudy.launch.workshop import Workshop
     from segstudy.progress import showing
 
@@ -126,7 +126,7 @@ def _write(
     checked: Checked, whole: Plan, card: Path | None, write_split: Path | None, show_augment: bool
 ) -> list[Path]:
     """Write what was asked for, and return where it lies."""
-    from segstudy.check.files import write_augment_sheets, write_cards, write_split_of
+    from segstudy.checking.files import write_augment_sheets, write_cards, write_split_of
 
     written = write_cards(checked, card) if card is not None else []
     if write_split is not None:

@@ -67,8 +67,8 @@ def score(
     from segstudy.data.declared import declared_by_flags
     from segstudy.files import write_text
     from segstudy.progress import showing
-    from segstudy.score import score_masks
     from segstudy.scorecard import as_record, as_text, image_csv
+    from segstudy.scoring import score_masks
 
     chosen(as_ or ())  # report an unknown name before masks are read
     for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from segstudy.schema import Model
 from segstudy.spec import Study, find_path, trained_on
 from segstudy.stopping import Stop
 from segstudy.store import Store
+
+PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,16 @@ class Workshop:
     def __init__(
         self,
         study: Study,
-        store: Store,
-        data_root: Path | None,
-        progress: Progress,
+        store: Store | PathLike,
+        data_root: PathLike | None = None,
+        progress: Progress | None = None,
         *,
         inspecting: bool = False,
         stop: Stop | None = None,
     ) -> None:
-        self.study, self.store, self.data_root, self.progress = study, store, data_root, progress
+        self.study, self.progress = study, progress or Progress()
+        self.store = store if isinstance(store, Store) else Store(Path(store))
+        self.data_root = None if data_root is None else Path(data_root)
         self.inspecting, self.stop = inspecting, stop or Stop()
         self._datasets: dict[str, tuple[Dataset, Roles]] = {}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from segstudy.check import Checked, Inspected
+from segstudy.checking import Checked, Inspected
 from segstudy.data.core import Dataset
 from segstudy.data.quality.faults import Severity, grouped
 

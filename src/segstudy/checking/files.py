@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from segstudy.check import Checked, Inspected
-from segstudy.check.sheet import contact_sheet
-from segstudy.check.text import card_markdown, findings_text
+from segstudy.checking import Checked, Inspected
+from segstudy.checking.sheet import contact_sheet
+from segstudy.checking.text import card_markdown, findings_text
 from segstudy.data.quality.card import choose_for_sheet, ground_of
 from segstudy.data.quality.faults import refuse
 from segstudy.data.quality.sheets import augment_sheet

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segstudy.check import Inspected
+from segstudy.checking import Inspected
 from segstudy.data.core import IGNORE, Dataset, load_pair
 from segstudy.data.quality.card import Seen, choose_for_sheet, ground_of, share_of
 from segstudy.data.quality.inspect import has_background
