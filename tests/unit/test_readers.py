@@ -22,7 +22,7 @@ from segstudy.data.declared import Declared
 from segstudy.data.encoding import decide
 from segstudy.data.quality import faults
 from segstudy.data.quality.pairing import Neighbours, list_images
-from segstudy.data.readers import cityscapes, folder, kvasir, supervisely
+from segstudy.data.readers import cityscapes, folder, kvasir, supervisely, values
 from segstudy.data.stored import facts_of, read_mask
 from segstudy.errors import DataError
 
@@ -817,12 +817,12 @@ def test_palette_of_the_masks_is_used(tmp_path: Path) -> None:
 
 
 def test_default_palette_is_distinct_and_grows_in_place() -> None:
-    palette = folder.default_palette(256)
+    palette = values.default_palette(256)
     assert len(set(palette)) == 256
     assert palette[:3] == ((0, 0, 0), (230, 159, 0), (86, 180, 233))  # black, then Okabe and Ito's order
-    assert folder.default_palette(21) == palette[:21]
+    assert values.default_palette(21) == palette[:21]
     with pytest.raises(DataError, match="0 to 256 colours, not 257"):
-        folder.default_palette(257)
+        values.default_palette(257)
 
 
 # Real data

@@ -76,7 +76,7 @@ class Dataset:
     everything beside the files themselves that labels depend on: two datasets of one ``reading`` and the same files
     give the same labels. ``by_fraction`` says that the splits were drawn, not named by the layout. ``faults`` are what the
     reader found wrong and left out, such as an image without a mask: nothing may be trained on a dataset that has errors
-    among them.
+    among them. ``image_of`` decodes a sample's image, of formats that Pillow does not read too.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Dataset:
     reading: str = ""
     by_fraction: bool = False
     faults: tuple[Fault, ...] = ()
+    image_of: Callable[[Sample], Image.Image] = lambda sample: open_image(sample.image)
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         """Samples of ``split``; ``"all"`` gives every split's, in the order of the splits."""
@@ -270,7 +271,7 @@ def as_rgb(path: Path, image: Image.Image) -> Image.Image:
 
 def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
     """Image (RGB) and labels (h, w) at their own, equal, size."""
-    image = read_rgb(sample.image)
+    image = as_rgb(sample.image, dataset.image_of(sample))
     labels = dataset.labels_of(sample)
     if (image.height, image.width) != labels.shape:
         raise DataError(

@@ -177,7 +177,7 @@ def read_stored(path: Path) -> StoredMask:
     if image.mode == "1":
         return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
     if image.mode.startswith(("I", "F")):
-        return _deep(path, np.asarray(image))
+        return of_numbers(path, np.asarray(image))
     if image.mode == "L":
         values, bits = np.asarray(image, np.uint8), image.info.get("bits", 8)
         step = 255 // (2**bits - 1) if bits in (2, 4) else 1
@@ -199,9 +199,9 @@ def read_stored(path: Path) -> StoredMask:
     return StoredMask(path, "grey" if traces else "colour", grey, 1, jpeg, rgb, alpha)
 
 
-def _deep(path: Path, values: NDArray[Any]) -> StoredMask:
-    """Numbers of 16 and 32 bits and floats: grey where they fit 8 bits, as many programs write class indices so."""
-    numbers = values.astype(np.float64)
+def of_numbers(path: Path, values: NDArray[Any]) -> StoredMask:
+    """A mask of numbers (h, w) of any type: grey where they fit 8 bits, as many programs write class indices so."""
+    numbers = values.astype(np.float64, copy=False)
     if not np.isfinite(numbers).all():
         raise DataError(
             f"{path}: holds values that are no numbers (NaN or infinite); write a number everywhere", "16-bit"

@@ -5,6 +5,7 @@ Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep, open_image
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep
 from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image
 from segstudy.data.quality.faults import Fault, Severity, fault_of
 from segstudy.errors import DataError
@@ -77,7 +78,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
     stored = rgb = labels = None
     pixels: dict[int, int] = {}
     try:
-        stored = open_image(sample.image)
+        stored = dataset.image_of(sample)
         for kind, message in _colour_doubts(stored):
             note(kind, sample.image, message)
         rgb = as_rgb(sample.image, stored)
@@ -138,9 +139,10 @@ def _head(path: Path) -> Image.Image | None:
     """What a mask's file says of itself, not decoded; None for an annotation."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return None
-    with Image.open(path) as image:
+    with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError), Image.open(path) as image:
         image.info["orientation"] = exif_orientation(image)
         return image
+    return None  # a TIFF that another library reads
 
 
 def _colour_doubts(stored: Image.Image) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from segstudy.data.core import IGNORE, Dataset
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset
 from segstudy.data.quality.card import Seen
 from segstudy.data.quality.faults import Fault
 from segstudy.errors import listing
@@ -60,7 +60,7 @@ def _shared_masks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
     """One mask file for several images, and masks of the same content beyond what chance or copies explain."""
     faults = []
     for mask, number in Counter(sample.mask for sample in dataset.samples("all")).items():
-        if number > 1:
+        if number > 1 and mask.suffix.lower() in IMAGE_SUFFIXES:  # a table or an archive holds the masks of many
             text = f"is the mask of {number} images; give each image its own"
             faults.append(Fault("shared-mask", text, mask))
     shown = sorted((each for each in seen if len(each.pixels) > 1), key=lambda each: each.digest)

@@ -29,12 +29,15 @@ class Reader:
         cannot read.
     recognise
         Whether a folder looks like this reader's layout: a reason such as ``"it holds df.csv"``, or an empty text.
+    propose
+        Options that a folder needs which cannot be read without any, as far as names tell; for ``segstudy init``.
 
     """
 
     options: type[ReaderOptions]
     read: Callable[[str, Path, Any], Dataset]
     recognise: Callable[[Path], str] = lambda root: ""
+    propose: Callable[[Path], dict[str, Any]] = lambda root: {}
 
 
 def as_reader(name: str, found: Any) -> Reader:

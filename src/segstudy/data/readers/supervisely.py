@@ -33,7 +33,7 @@ from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, Neighbours, bare_names, list_images, lone_files
 from segstudy.data.readers import Reader
-from segstudy.data.readers.folder import default_palette
+from segstudy.data.readers.values import default_palette
 from segstudy.errors import DataError, listing, nearest
 from segstudy.schema import ReaderOptions
 

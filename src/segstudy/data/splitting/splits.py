@@ -256,7 +256,7 @@ def label_counts(dataset: Dataset, samples: Sequence[Sample], memo: dict[str, st
     def count(sample: Sample) -> str:
         try:
             stat = sample.mask.stat()
-            key = f"labels|{reading}|{sample.mask}|{stat.st_size}|{stat.st_mtime_ns}"
+            key = f"labels|{reading}|{sample.id}|{sample.mask}|{stat.st_size}|{stat.st_mtime_ns}"
             if key not in memo:
                 counts = np.bincount(dataset.labels_of(sample).ravel(), minlength=256)[: len(dataset.classes)]
                 memo[key] = " ".join(map(str, counts.tolist()))

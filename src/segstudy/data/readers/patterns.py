@@ -1,0 +1,289 @@
+"""Images and masks by glob patterns with placeholders, and the patterns that a folder needs, proposed from its names.
+
+``images: "{split}/img/{id}_photo.tif"`` with ``masks: "{split}/gt/{id}_mask.gif"``: ``*`` stands for any part of a name,
+``**/`` for any folders, ``{name}`` for a part of a name that the mask's path has too. In ``masks``, ``{stem}`` is the
+image's name without suffix and ``{folder}`` the image's folder. ``{split}`` says which split an image belongs to.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from segstudy.data.core import IMAGE_SUFFIXES, Sample
+from segstudy.data.quality.faults import Fault
+from segstudy.data.quality.pairing import bare_names
+from segstudy.errors import DataError, listing
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+SPLIT_OF = {alias: split for split, aliases in SPLIT_NAMES.items() for alias in aliases}
+IMAGE_NAMES = ("images", "image", "imgs", "img", "jpegimages", "photos", "rgb", "inputs", "input")
+MASK_NAMES = (
+    *("masks", "mask", "labels", "label", "gt", "gts", "groundtruth", "ground_truth", "annotations", "annotation"),
+    *("annots", "annot", "segmentationclass", "segmentation", "segmentations", "seg", "1st_manual", "manual1"),
+    *("targets", "target", "mask_images", "labelcol"),
+)
+MARKS = (
+    *("_mask", "_masks", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_annotation", "_L"),
+    *("-mask", ".mask", "-label", "-seg", "_GT", "_lab", "_manual1", "_bin", "_truth", "_m"),
+)
+MAX_FILES = 200_000  # looked through to propose patterns
+MAX_FOLDERS = 60  # compared with each other to propose patterns
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\{\w+\}|[^*?{]+|\{")
+
+
+def files_below(root: Path) -> list[str]:
+    """Paths of files below ``root``, relative with forward slashes, sorted; hidden ones and linked folders are left out."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        base = Path(folder).relative_to(root).as_posix()
+        prefix = "" if base == "." else base + "/"
+        found += [prefix + name for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def pairs_by_pattern(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str]], list[Fault]]:
+    """Samples with the split that their path names (empty where it names none), and what fits no pair.
+
+    Raises
+    ------
+    DataError
+        For patterns that lead out of the folder or cannot be filled, and where no image or no pair is found.
+
+    """
+    for key, pattern in (("images", images), ("masks", masks)):
+        parts = PurePosixPath(pattern)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in pattern:
+            raise DataError(f"{key}: '{pattern}' must be a path below root, with forward slashes")
+    if not re.search(r"[*?{]", images):
+        images = f"{images.rstrip('/')}/**/*"
+    if not PLACEHOLDER.search(masks):
+        masks = f"{masks.rstrip('/')}/{{below}}{{stem}}.*"
+    names = set(PLACEHOLDER.findall(images)) | {"stem", "folder", "below"}
+    if unknown := sorted(set(PLACEHOLDER.findall(masks)) - names):
+        raise DataError(
+            f"masks: '{masks}' has the placeholder {{{unknown[0]}}}, which images does not fill; images has "
+            f"{listing(sorted('{' + name + '}' for name in names - {'below'}))}"
+        )
+    return _paired(root, images, masks)
+
+
+def _paired(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str]], list[Fault]]:
+    files = files_below(root)
+    regex = _regex(images)
+    fixed = images[: min(images.find(mark) % (len(images) + 1) for mark in "*?{")].rpartition("/")[0]
+    found = [(path, match) for path in files if (match := regex.fullmatch(path))]
+    unread = [path for path, _ in found if not _is_image(path)]
+    lookup = _Lookup(files)
+    mask_of: dict[str, str] = {}
+    values_of: dict[str, dict[str, str]] = {}
+    for path, match in found:
+        if _is_image(path):
+            values_of[path] = _values(path, match.groupdict(), fixed)
+            mask_of[path] = lookup.one(masks, values_of[path])
+    are_masks = {mask for path, mask in mask_of.items() if mask and mask != path}
+    lone = [path for path in mask_of if not mask_of[path] and path not in are_masks]
+    samples: dict[str, tuple[Sample, str]] = {}
+    faults = [_fault(root, "left-out", unread, "their suffix is not read")] if unread else []
+    for path, mask in mask_of.items():
+        if path in are_masks or not mask or mask == path:
+            continue
+        split = values_of[path].get("split", "")
+        key = path.rpartition(".")[0]
+        if key in samples:
+            text = f"differs from '{samples[key][0].image.name}' only in its suffix; keep one of the two"
+            faults.append(Fault("same-name", text, root / path, SPLIT_OF.get(split, ""), key))
+        else:
+            samples[key] = (Sample(key, root / path, root / mask), split)
+    for path in lone:
+        wanted = _fill(masks, values_of[path])
+        text = f"no mask '{wanted}'; add the mask or move the image away"
+        faults.append(Fault("image-without-mask", text, root / path, sample=path.rpartition(".")[0]))
+    faults += _lone_masks(root, files, masks, are_masks, set(mask_of) - are_masks)
+    if not samples:
+        held = f"; it holds {listing(files, 4)}" if files else ""
+        what = f"{len(lone)} images fit images: '{images}'" if lone else f"no image fits images: '{images}'"
+        raise DataError(f"{root}: {what}, none has a mask by masks: '{masks}'{held}")
+    return list(samples.values()), faults
+
+
+class _Lookup:
+    """Files by folder, to find the one that a filled pattern names."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = set(files)
+        self.names: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for path in files:
+            folder, _, name = path.rpartition("/")
+            self.names[folder][name.partition(".")[0]].append(name)
+
+    def one(self, template: str, values: Mapping[str, str]) -> str:
+        """The only file that fits, or an empty text; several are a :class:`DataError`."""
+        path = _fill(template, values)
+        if not re.search(r"[*?]", path):
+            return path if path in self.files else ""
+        folder, _, pattern = path.rpartition("/")
+        if re.search(r"[*?]", folder):
+            raise DataError(f"masks: '{template}' has '*' in a folder's name; use placeholders there")
+        literal = re.split(r"[*?]", pattern)[0]
+        at = self.names.get(folder, {})
+        near = at.get(literal.partition(".")[0], []) if "." in literal else [n for each in at.values() for n in each]
+        fit = [name for name in near if fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) and _is_image(name)]
+        if len(fit) > 1:
+            raise DataError(
+                f"masks: '{template}' fits several files for one image: {listing(fit, 3)}; say which is meant"
+            )
+        return f"{folder}/{fit[0]}".lstrip("/") if fit else ""
+
+
+def _values(path: str, captured: Mapping[str, str], fixed: str) -> dict[str, str]:
+    """What a mask's placeholders stand for, for one image."""
+    place = PurePosixPath(path)
+    folder = "" if str(place.parent) == "." else str(place.parent)
+    below = folder.removeprefix(fixed).strip("/")
+    return {**captured, "stem": place.stem, "folder": folder, "below": below + "/" if below else ""}
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    filled = PLACEHOLDER.sub(lambda match: values[match[1]], template)
+    return filled.replace("//", "/").removeprefix("/")
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a pattern; a placeholder that comes again must stand for the same."""
+    seen: set[str] = set()
+    parts = []
+    for token in TOKEN.findall(pattern):
+        if token == "**/":
+            parts.append("(?:.*/)?")
+        elif token == "**":
+            parts.append(".*")
+        elif token == "*":
+            parts.append("[^/]*")
+        elif token == "?":
+            parts.append("[^/]")
+        elif PLACEHOLDER.fullmatch(token):
+            name = token[1:-1]
+            if not name.isidentifier():
+                raise DataError(f"images: '{pattern}': {token} is no placeholder; begin its name with a letter")
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
+            seen.add(name)
+        else:
+            parts.append(re.escape(token))
+    return re.compile("".join(parts))
+
+
+def _is_image(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _fault(root: Path, kind: str, paths: Sequence[str], why: str) -> Fault:
+    text = f"{len(paths)} files are left out, as {why}: {listing(paths, 3)}; convert them or move them away"
+    return Fault(kind, text, root, severity="warning")
+
+
+def _lone_masks(root: Path, files: Iterable[str], masks: str, used: set[str], images: set[str]) -> list[Fault]:
+    """Faults of files that look like masks and belong to no image."""
+    pattern = _regex(PLACEHOLDER.sub("*", masks).replace("*", "**").replace("****", "**").replace("//", "/"))
+    return [
+        Fault("mask-without-image", "no image for this mask; add the image or move the mask away", root / path)
+        for path in files
+        if path not in used and path not in images and _is_image(path) and pattern.fullmatch(path)
+    ]
+
+
+def propose(root: Path) -> dict[str, str]:
+    """``images`` and ``masks`` for a folder whose names differ by more than the suffix; empty where none can be told."""
+    files = [path for path in files_below(root)[:MAX_FILES] if _is_image(path)]
+    return _side_by_side(files) or _two_folders(files)
+
+
+def _side_by_side(files: Sequence[str]) -> dict[str, str]:
+    """Masks that lie with their images and are marked by an ending, such as ``a.jpg`` and ``a_mask.png``."""
+    stems = {path.rpartition(".")[0]: path for path in files}
+    best: dict[str, str] = {}
+    most = 1
+    for mark in MARKS:
+        pairs = [(stems[stem], path) for path in files if (stem := _unmarked(path, mark)) in stems]
+        if len(pairs) > most and 3 * len(pairs) >= len(files):
+            most = len(pairs)
+            image_end = _only([PurePosixPath(image).suffix for image, _ in pairs], ".*")
+            mask_end = _only([PurePosixPath(mask).suffix for _, mask in pairs], ".*")
+            flat = all("/" not in image for image, _ in pairs)
+            best = {
+                "images": f"*{image_end}" if flat else f"**/*{image_end}",
+                "masks": f"{{stem}}{mark}{mask_end}" if flat else f"{{folder}}/{{stem}}{mark}{mask_end}",
+            }
+    return best
+
+
+def _unmarked(path: str, mark: str) -> str:
+    stem = path.rpartition(".")[0]
+    return stem.removesuffix(mark) if stem.endswith(mark) else "\0"
+
+
+def _only(items: Sequence[str], otherwise: str) -> str:
+    return items[0] if len(set(items)) == 1 else otherwise
+
+
+def _two_folders(files: Sequence[str]) -> dict[str, str]:
+    """Folders of images and of masks whose names agree but for what all of them begin and end with."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        by_folder[path.rpartition("/")[0]].append(path)
+    folders = sorted(by_folder, key=lambda folder: -len(by_folder[folder]))[:MAX_FOLDERS]
+    found: Counter[tuple[str, str]] = Counter()
+    for one in folders:
+        for other in folders:
+            if one != other and _looks_like_masks(other) and not _looks_like_masks(one):
+                pattern = _pattern_of(by_folder[one], by_folder[other])
+                if pattern and _share_a_place(one, other):
+                    found[pattern] += len(by_folder[one])
+    if not found:
+        return {}
+    (images, masks), _ = found.most_common(1)[0]
+    return {"images": images, "masks": masks}
+
+
+def _looks_like_masks(folder: str) -> bool:
+    words = {word for part in folder.lower().split("/") for word in (part, *re.split(r"[_\-. ]", part))}
+    return bool(words & set(MASK_NAMES))
+
+
+def _share_a_place(one: str, other: str) -> bool:
+    """Whether two folders speak of one split, or of none."""
+    splits = [{SPLIT_OF[w] for w in re.split(r"[/_\-. ]", each.lower()) if w in SPLIT_OF} for each in (one, other)]
+    return splits[0] == splits[1]
+
+
+def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
+    """Patterns that join two folders' files; None where fewer than four of five names agree."""
+    ids = [bare_names(paths) for paths in (images, masks)]
+    if len(images) < 2 or len(masks) < 2 or 5 * len(set(ids[0]) & set(ids[1])) < 4 * min(map(len, ids)):
+        return None
+    patterns = []
+    for paths, own in zip((images, masks), ids, strict=True):
+        folder, _, name = paths[0].rpartition("/")
+        stem, suffix = name.rpartition(".")[0], _only([PurePosixPath(path).suffix for path in paths], ".*")
+        start, _, end = stem.partition(own[0]) if own[0] else (stem, "", "")
+        text = f"{start}{{id}}{end}{suffix}"
+        patterns.append(_with_split(f"{folder}/{text}" if folder else text))
+    return patterns[0], patterns[1]
+
+
+def _with_split(pattern: str) -> str:
+    """A pattern in which the one split that it names is a placeholder."""
+    words = [word for word in re.split(r"[/_\-. ]", pattern) if word in SPLIT_OF]
+    if len(set(words)) != 1:
+        return pattern
+    return re.sub(rf"(^|[/_\-. ]){words[0]}(?=[/_\-. ])", r"\1{split}", pattern)
