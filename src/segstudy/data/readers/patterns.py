@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault
@@ -29,12 +30,14 @@ IMAGE_NAMES = ("images", "image", "imgs", "img", "jpegimages", "photos", "rgb", 
 MASK_NAMES = (
     *("masks", "mask", "labels", "label", "gt", "gts", "groundtruth", "ground_truth", "annotations", "annotation"),
     *("annots", "annot", "segmentationclass", "segmentation", "segmentations", "seg", "1st_manual", "manual1"),
-    *("targets", "target", "mask_images", "labelcol"),
+    *("targets", "target", "mask_images", "labelcol", "labelstr", "labelsts", "cls", "inst", "y"),
 )
+Suffixes = tuple[str, ...]
 MARKS = (
     *("_mask", "_masks", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_annotation", "_L"),
     *("-mask", ".mask", "-label", "-seg", "_GT", "_lab", "_manual1", "_bin", "_truth", "_m"),
 )
+STARTS = (("volume", "segmentation"), ("image", "label"), ("image", "mask"), ("img", "mask"), ("img", "label"))
 MAX_FILES = 200_000  # looked through to propose patterns
 MAX_FOLDERS = 60  # compared with each other to propose patterns
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -52,7 +55,13 @@ def files_below(root: Path) -> list[str]:
     return sorted(found)
 
 
-def pairs_by_pattern(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str]], list[Fault]]:
+def pairs_by_pattern(
+    root: Path,
+    images: str,
+    masks: str,
+    image_suffixes: Suffixes = IMAGE_SUFFIXES,
+    mask_suffixes: Suffixes = IMAGE_SUFFIXES,
+) -> tuple[list[tuple[Sample, str]], list[Fault]]:
     """Samples with the split that their path names (empty where it names none), and what fits no pair.
 
     Raises
@@ -75,21 +84,23 @@ def pairs_by_pattern(root: Path, images: str, masks: str) -> tuple[list[tuple[Sa
             f"masks: '{masks}' has the placeholder {{{unknown[0]}}}, which images does not fill; images has "
             f"{listing(sorted('{' + name + '}' for name in names - {'below'}))}"
         )
-    return _paired(root, images, masks)
+    return _paired(root, images, masks, image_suffixes, mask_suffixes)
 
 
-def _paired(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str]], list[Fault]]:
+def _paired(
+    root: Path, images: str, masks: str, image_suffixes: Suffixes, mask_suffixes: Suffixes
+) -> tuple[list[tuple[Sample, str]], list[Fault]]:
     files = files_below(root)
     regex = _regex(images)
     fixed = images[: min(images.find(mark) % (len(images) + 1) for mark in "*?{")].rpartition("/")[0]
     found = [(path, match) for path in files if (match := regex.fullmatch(path))]
-    unread = [path for path, _ in found if not _is_image(path)]
-    lookup = _Lookup(files)
+    unread = [path for path, _ in found if not _ends(path, (*image_suffixes, *mask_suffixes))]
+    lookup = _Lookup(files, mask_suffixes)
     mask_of: dict[str, str] = {}
     values_of: dict[str, dict[str, str]] = {}
     for path, match in found:
-        if _is_image(path):
-            values_of[path] = _values(path, match.groupdict(), fixed)
+        if _ends(path, image_suffixes):
+            values_of[path] = _values(path, match.groupdict(), fixed, image_suffixes)
             mask_of[path] = lookup.one(masks, values_of[path])
     are_masks = {mask for path, mask in mask_of.items() if mask and mask != path}
     lone = [path for path in mask_of if not mask_of[path] and path not in are_masks]
@@ -99,7 +110,7 @@ def _paired(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str
         if path in are_masks or not mask or mask == path:
             continue
         split = values_of[path].get("split", "")
-        key = path.rpartition(".")[0]
+        key = _bare(path, image_suffixes)
         if key in samples:
             text = f"differs from '{samples[key][0].image.name}' only in its suffix; keep one of the two"
             faults.append(Fault("same-name", text, root / path, SPLIT_OF.get(split, ""), key))
@@ -108,8 +119,8 @@ def _paired(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str
     for path in lone:
         wanted = _fill(masks, values_of[path])
         text = f"no mask '{wanted}'; add the mask or move the image away"
-        faults.append(Fault("image-without-mask", text, root / path, sample=path.rpartition(".")[0]))
-    faults += _lone_masks(root, files, masks, are_masks, set(mask_of) - are_masks)
+        faults.append(Fault("image-without-mask", text, root / path, sample=_bare(path, image_suffixes)))
+    faults += _lone_masks(root, files, masks, are_masks | set(mask_of), mask_suffixes)
     if not samples:
         held = f"; it holds {listing(files, 4)}" if files else ""
         what = f"{len(lone)} images fit images: '{images}'" if lone else f"no image fits images: '{images}'"
@@ -120,8 +131,9 @@ def _paired(root: Path, images: str, masks: str) -> tuple[list[tuple[Sample, str
 class _Lookup:
     """Files by folder, to find the one that a filled pattern names."""
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str], suffixes: Suffixes) -> None:
         self.files = set(files)
+        self.suffixes = suffixes
         self.names: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for path in files:
             folder, _, name = path.rpartition("/")
@@ -138,7 +150,11 @@ class _Lookup:
         literal = re.split(r"[*?]", pattern)[0]
         at = self.names.get(folder, {})
         near = at.get(literal.partition(".")[0], []) if "." in literal else [n for each in at.values() for n in each]
-        fit = [name for name in near if fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) and _is_image(name)]
+        fit = [
+            name
+            for name in near
+            if fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) and _ends(name, self.suffixes)
+        ]
         if len(fit) > 1:
             raise DataError(
                 f"masks: '{template}' fits several files for one image: {listing(fit, 3)}; say which is meant"
@@ -146,12 +162,12 @@ class _Lookup:
         return f"{folder}/{fit[0]}".lstrip("/") if fit else ""
 
 
-def _values(path: str, captured: Mapping[str, str], fixed: str) -> dict[str, str]:
+def _values(path: str, captured: Mapping[str, str], fixed: str, suffixes: Suffixes) -> dict[str, str]:
     """What a mask's placeholders stand for, for one image."""
     place = PurePosixPath(path)
     folder = "" if str(place.parent) == "." else str(place.parent)
     below = folder.removeprefix(fixed).strip("/")
-    return {**captured, "stem": place.stem, "folder": folder, "below": below + "/" if below else ""}
+    return {**captured, "stem": _bare(place.name, suffixes), "folder": folder, "below": below + "/" if below else ""}
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
@@ -183,8 +199,14 @@ def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def _is_image(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+def _ends(path: str, suffixes: Suffixes) -> bool:
+    return path.lower().endswith(suffixes)
+
+
+def _bare(path: str, suffixes: Suffixes) -> str:
+    """A path without its suffix, which may be of two parts."""
+    longest = max((end for end in suffixes if path.lower().endswith(end)), key=len, default="")
+    return path[: len(path) - len(longest)]
 
 
 def _fault(root: Path, kind: str, paths: Sequence[str], why: str) -> Fault:
@@ -192,67 +214,91 @@ def _fault(root: Path, kind: str, paths: Sequence[str], why: str) -> Fault:
     return Fault(kind, text, root, severity="warning")
 
 
-def _lone_masks(root: Path, files: Iterable[str], masks: str, used: set[str], images: set[str]) -> list[Fault]:
+def _lone_masks(root: Path, files: Iterable[str], masks: str, taken: set[str], suffixes: Suffixes) -> list[Fault]:
     """Faults of files that look like masks and belong to no image."""
     pattern = _regex(PLACEHOLDER.sub("*", masks).replace("*", "**").replace("****", "**").replace("//", "/"))
     return [
         Fault("mask-without-image", "no image for this mask; add the image or move the mask away", root / path)
         for path in files
-        if path not in used and path not in images and _is_image(path) and pattern.fullmatch(path)
+        if path not in taken and _ends(path, suffixes) and pattern.fullmatch(path)
     ]
 
 
-def propose(root: Path) -> dict[str, str]:
+def propose(
+    root: Path, image_suffixes: Suffixes = IMAGE_SUFFIXES, mask_suffixes: Suffixes = IMAGE_SUFFIXES
+) -> dict[str, str]:
     """``images`` and ``masks`` for a folder whose names differ by more than the suffix; empty where none can be told."""
-    files = [path for path in files_below(root)[:MAX_FILES] if _is_image(path)]
-    return _side_by_side(files) or _two_folders(files)
+    files = files_below(root)[:MAX_FILES]
+    images = [path for path in files if _ends(path, image_suffixes)]
+    masks = [path for path in files if _ends(path, mask_suffixes)]
+    return _side_by_side(images, masks, image_suffixes, mask_suffixes) or _two_folders(images, masks)
 
 
-def _side_by_side(files: Sequence[str]) -> dict[str, str]:
-    """Masks that lie with their images and are marked by an ending, such as ``a.jpg`` and ``a_mask.png``."""
-    stems = {path.rpartition(".")[0]: path for path in files}
+def _side_by_side(
+    images: Sequence[str], masks: Sequence[str], image_suffixes: Suffixes, mask_suffixes: Suffixes
+) -> dict[str, str]:
+    """Masks that lie with their images and are marked by an ending, such as ``a.jpg`` and ``a_mask.png``, or by a start."""
+    stems = {_bare(path, image_suffixes): path for path in images}
     best: dict[str, str] = {}
     most = 1
     for mark in MARKS:
-        pairs = [(stems[stem], path) for path in files if (stem := _unmarked(path, mark)) in stems]
-        if len(pairs) > most and 3 * len(pairs) >= len(files):
+        bare = [(_bare(path, mask_suffixes), path) for path in masks]
+        pairs = [
+            (stems[stem.removesuffix(mark)], path)
+            for stem, path in bare
+            if stem.endswith(mark) and stem.removesuffix(mark) in stems
+        ]
+        if len(pairs) > most and 3 * len(pairs) >= len(images):
             most = len(pairs)
-            image_end = _only([PurePosixPath(image).suffix for image, _ in pairs], ".*")
-            mask_end = _only([PurePosixPath(mask).suffix for _, mask in pairs], ".*")
+            image_end = _only([image[len(_bare(image, image_suffixes)) :] for image, _ in pairs], ".*")
+            mask_end = _only([mask[len(_bare(mask, mask_suffixes)) :] for _, mask in pairs], ".*")
             flat = all("/" not in image for image, _ in pairs)
             best = {
                 "images": f"*{image_end}" if flat else f"**/*{image_end}",
                 "masks": f"{{stem}}{mark}{mask_end}" if flat else f"{{folder}}/{{stem}}{mark}{mask_end}",
             }
-    return best
+    return best or _by_start(images, set(masks))
 
 
-def _unmarked(path: str, mark: str) -> str:
-    stem = path.rpartition(".")[0]
-    return stem.removesuffix(mark) if stem.endswith(mark) else "\0"
+def _by_start(images: Sequence[str], masks: set[str]) -> dict[str, str]:
+    """Masks that lie with their images and whose names begin otherwise, such as ``volume-1.nii`` and ``segmentation-1.nii``."""
+    for one, other in STARTS:
+        places = [path.rpartition("/") for path in images]
+        found = [f"{f}{mark}{name}" for f, mark, name in places if f"{f}{mark}{other}{name.removeprefix(one)}" in masks]
+        found = [path for path in found if path.rpartition("/")[2].startswith(one)]
+        if len(found) > 1 and 3 * len(found) >= len(images):
+            end = _only([path.rpartition("/")[2].partition(".")[1:] for path in found], ("", ""))
+            suffix = "".join(end) or ".*"
+            return {"images": f"**/{one}{{id}}{suffix}", "masks": f"{{folder}}/{other}{{id}}{suffix}"}
+    return {}
 
 
-def _only(items: Sequence[str], otherwise: str) -> str:
+def _only(items: Sequence[Any], otherwise: Any) -> Any:
     return items[0] if len(set(items)) == 1 else otherwise
 
 
-def _two_folders(files: Sequence[str]) -> dict[str, str]:
+def _two_folders(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     """Folders of images and of masks whose names agree but for what all of them begin and end with."""
-    by_folder: dict[str, list[str]] = defaultdict(list)
-    for path in files:
-        by_folder[path.rpartition("/")[0]].append(path)
-    folders = sorted(by_folder, key=lambda folder: -len(by_folder[folder]))[:MAX_FOLDERS]
+    of_images, of_masks = _by_folder(images), _by_folder(masks)
     found: Counter[tuple[str, str]] = Counter()
-    for one in folders:
-        for other in folders:
+    for one in of_images:
+        for other in of_masks:
             if one != other and _looks_like_masks(other) and not _looks_like_masks(one):
-                pattern = _pattern_of(by_folder[one], by_folder[other])
+                pattern = _pattern_of(of_images[one], of_masks[other])
                 if pattern and _share_a_place(one, other):
-                    found[pattern] += len(by_folder[one])
+                    found[pattern] += len(of_images[one])
     if not found:
         return {}
-    (images, masks), _ = found.most_common(1)[0]
-    return {"images": images, "masks": masks}
+    (image_pattern, mask_pattern), _ = found.most_common(1)[0]
+    return {"images": image_pattern, "masks": mask_pattern}
+
+
+def _by_folder(files: Sequence[str]) -> dict[str, list[str]]:
+    """Files by folder, of the fullest folders."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        found[path.rpartition("/")[0]].append(path)
+    return {folder: found[folder] for folder in sorted(found, key=lambda folder: -len(found[folder]))[:MAX_FOLDERS]}
 
 
 def _looks_like_masks(folder: str) -> bool:

@@ -1,0 +1,252 @@
+"""Label arrays in MATLAB's ``.mat`` and NumPy's ``.npy``, with images as pictures or arrays.
+
+1. A file for each image, paired by patterns (``images: "img/*.jpg"``, ``masks: "cls/{stem}.mat"``) or by names that agree.
+2. Stacks: ``images.npy`` (n, h, w[, c]) with ``masks.npy`` (n, h, w), in the root or in a folder for each split.
+
+Of a ``.mat`` file ``variable`` is the label array, a dot standing before a field of a struct. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample
+from segstudy.data.quality.faults import Fault
+from segstudy.data.readers import Reader
+from segstudy.data.readers.annotated import split_of
+from segstudy.data.readers.numbers import (
+    MAX_VALUES,
+    ArrayOptions,
+    Numbers,
+    found_of,
+    open_picture,
+    pairs_of_arrays,
+    picture_of,
+    propose_arrays,
+)
+from segstudy.data.readers.patterns import files_below
+from segstudy.data.readers.values import value_dataset
+from segstudy.data.stored import StoredMask, of_numbers, read_mask
+from segstudy.errors import DataError, listing
+
+ARRAYS = (".npy", ".mat")
+SUFFIXES = (*IMAGE_SUFFIXES, *ARRAYS)
+STACKS = tuple(
+    (image, mask) for image in ("images", "image", "x") for mask in ("masks", "mask", "labels", "label", "y")
+)
+KNOWN_FIELDS = ("GTcls.Segmentation", "LabelMap", "S")  # SBD, PASCAL Context, COCO-Stuff
+MAX_INFLATED = 2**31
+COMPRESSED, HEADER_BYTES = 15, 128  # of a .mat file of version 5
+
+
+class Options(ArrayOptions):
+    """``variable``: which array of a ``.mat`` file holds the labels; see also :class:`ArrayOptions`."""
+
+    variable: str | None = Field(None, min_length=1)
+
+
+DEFAULTS = Options()
+
+
+def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+    """Read label arrays.
+
+    Parameters
+    ----------
+    name
+        What the study calls the dataset.
+    root
+        The folder that holds the arrays.
+    options
+        Where they lie and what they hold; where no folder says a split, fraction and seed of the division.
+
+    Raises
+    ------
+    DataError
+        If no pair is found, or what the arrays hold cannot be told.
+
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    if options.images is None and options.masks is None and (stacks := _stacks(root)):
+        samples, faults = _rows(root, stacks), list[Fault]()
+    else:
+        samples, faults = pairs_of_arrays(root, options, SUFFIXES, ARRAYS if options.masks is None else SUFFIXES)
+    image_of = partial(_image, scale=options.scale, bands=options.bands)
+    stored_of = partial(_stored, variable=options.variable, channel=options.channel)
+    return value_dataset(name, found_of(samples, faults, options), options, stored_of, image_of)
+
+
+def _stacks(root: Path) -> list[tuple[Path, Path]]:
+    """Files of images and of masks in one folder, each of which holds many."""
+    files = {path.lower(): path for path in files_below(root) if path.lower().endswith(".npy")}
+    found = []
+    for path in files:
+        folder, _, file = path.rpartition("/")
+        for image, mask in STACKS:
+            other = f"{folder}/{mask}.npy".lstrip("/")
+            if file == f"{image}.npy" and other in files:
+                found.append((root / files[path], root / files[other]))
+    return [(image, mask) for image, mask in found if _load_npy(mask).ndim == 3]
+
+
+def _rows(root: Path, stacks: list[tuple[Path, Path]]) -> list[tuple[Sample, str]]:
+    samples = []
+    for images, masks in stacks:
+        many = _load_npy(images), _load_npy(masks)
+        if len(many[0]) != len(many[1]):
+            raise DataError(f"{images}: holds {len(many[0])} images, but {masks.name} {len(many[1])} masks")
+        place = images.parent.relative_to(root).as_posix()
+        prefix = "" if place == "." else f"{place}/"
+        samples += [(Sample(f"{prefix}{k:06d}", images, masks), split_of(place)) for k in range(len(many[0]))]
+    return samples
+
+
+def _row(sample: Sample, values: Numbers) -> Numbers:
+    """The part of a stack that is the sample's, told from the number in its id; an array of one sample as it is."""
+    number = sample.id.rpartition("/")[2]
+    if sample.image.stem == number or not number.isdigit():
+        return values
+    return np.asarray(values[int(number)])
+
+
+def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None) -> Image.Image:
+    if sample.image.suffix.lower() in IMAGE_SUFFIXES:
+        return open_picture(sample)
+    if sample.image.suffix.lower() == ".mat":
+        values = _variable(sample.image, None, (2, 3))
+    else:
+        values = _row(sample, _load_npy(sample.image))
+    return picture_of(values, sample.image, scale, bands)
+
+
+def _stored(sample: Sample, variable: str | None, channel: str | None) -> StoredMask:
+    suffix = sample.mask.suffix.lower()
+    if suffix not in ARRAYS:
+        return read_mask(sample.mask, channel)
+    if suffix == ".mat":
+        values = _variable(sample.mask, variable, (2,))
+    else:
+        values = _row(sample, _load_npy(sample.mask))
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values.squeeze(0 if values.shape[0] == 1 else 2)
+    return labels_of_array(values, sample.mask)
+
+
+def labels_of_array(values: Numbers, path: Path) -> StoredMask:
+    """A mask of numbers (h, w); one channel for each class, and anything else, is refused."""
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{path}: a mask is an array of numbers with two dimensions, and this is {values.dtype} {values.shape}; save the "
+            "class of each pixel",
+            "unreadable",
+        )
+    return of_numbers(path, np.ascontiguousarray(values))
+
+
+def _load_npy(path: Path) -> Numbers:
+    try:
+        values: Numbers = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: the file is missing", "missing") from None
+    except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path}: cannot be read as a NumPy array ({error})", "unreadable") from None
+    return values
+
+
+@functools.lru_cache(maxsize=4)
+def _load_mat(path: Path, _changed: int) -> dict[str, Any]:
+    import scipy.io
+
+    try:
+        _check_inflated(path.read_bytes())
+        content: dict[str, Any] = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
+    except NotImplementedError:
+        raise DataError(f"{path}: is of MATLAB 7.3; save it with save(..., '-v7')", "unreadable") from None
+    except Exception as error:  # whatever scipy meets in damaged bytes
+        raise DataError(f"{path}: cannot be read as a .mat file ({error})", "unreadable") from None
+    return {name: value for name, value in content.items() if not name.startswith("__")}
+
+
+def _check_inflated(content: bytes) -> None:
+    """Refuse a file whose compressed parts inflate beyond any sane size."""
+    at, left = HEADER_BYTES, MAX_INFLATED
+    order = "big" if content[126:128] == b"MI" else "little"
+    while at + 8 <= len(content):
+        kind, size = (int.from_bytes(content[k : k + 4], order) for k in (at, at + 4))  # type: ignore[arg-type]
+        if kind == COMPRESSED:
+            inflate, data = zlib.decompressobj(), content[at + 8 : at + 8 + size]
+            while data and left > 0:
+                left -= len(inflate.decompress(data, 2**24))
+                data = inflate.unconsumed_tail
+            if left <= 0:
+                raise ValueError("it inflates beyond 2 GB")
+        at += 8 + size
+
+
+def _variable(path: Path, name: str | None, ndims: tuple[int, ...]) -> Numbers:
+    """The array that ``name`` means; without a name the only one that may hold an image's values."""
+    try:
+        content = _load_mat(path, path.stat().st_mtime_ns)
+    except OSError:
+        raise DataError(f"{path}: the file is missing", "missing") from None
+    arrays = dict(_arrays(content))
+    if name is not None:
+        if name not in arrays:
+            raise DataError(f"{path}: has no array '{name}'; it has {listing(arrays) or 'none'}", "unreadable")
+        return arrays[name]
+    fit = {key: each for key, each in arrays.items() if each.ndim in ndims and each.dtype.kind in "biuf"}
+    known = [key for key in KNOWN_FIELDS if key in fit]
+    if len(known) == 1 or len(fit) == 1:
+        return fit[known[0] if len(known) == 1 else next(iter(fit))]
+    if not fit:
+        raise DataError(f"{path}: holds no array of labels; it has {listing(arrays) or 'nothing'}", "unreadable")
+    text = " or ".join(f"variable: {key}" for key in fit)
+    raise DataError(f"{path}: holds several arrays; add {text} to the entry", "unreadable")
+
+
+def _arrays(content: dict[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Numbers]]:
+    """Arrays of a file, and those that are fields of its structs."""
+    found: list[tuple[str, Numbers]] = []
+    for key, value in content.items():
+        if isinstance(value, np.ndarray) and value.size <= MAX_VALUES:
+            found.append((prefix + key, value))
+        elif hasattr(value, "_fieldnames") and depth < 3:
+            fields = {field: getattr(value, field) for field in value._fieldnames}
+            found += _arrays(fields, f"{prefix}{key}.", depth + 1)
+    return found
+
+
+def _first(path: Path) -> Numbers:
+    return _variable(path, None, (2, 3)) if path.suffix.lower() == ".mat" else _load_npy(path)
+
+
+def _propose(root: Path) -> dict[str, Any]:
+    with contextlib.suppress(DataError):
+        if stacks := _stacks(root):
+            values = _load_npy(stacks[0][0])
+            lines: dict[str, Any] = {}
+            if values.dtype != np.uint8:
+                lines["scale"] = [float(values[0].min()), max(float(values[0].max()), float(values[0].min()) + 1)]
+            if values.ndim == 4 and values.shape[3] not in (1, 3):
+                lines["bands"] = [0] if values.shape[3] < 3 else [0, 1, 2]
+            return lines
+        return propose_arrays(root, DEFAULTS, (SUFFIXES, ARRAYS), _first, IMAGE_SUFFIXES)
+    return {}
+
+
+def _recognise(root: Path) -> str:
+    found = [path for path in files_below(root) if path.lower().endswith(ARRAYS)]
+    return f"it holds {listing(found, 2)}" if len(found) > 1 else ""
+
+
+READER = Reader(Options, read, _recognise, _propose)

@@ -1,0 +1,194 @@
+"""A CSV of run lengths, as Kaggle's competitions have them, with a folder of images.
+
+A row is one object: the image's name, ``start length start length ...`` and, for more than one class, the class. Names may end with
+the class after ``_`` (``0011165.jpg_Fish``). Pixels are counted from 1 down the columns, which ``order`` and ``first`` change. Empty runs are
+no object. Later rows lie over earlier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import pandas as pd
+from PIL import Image
+from pydantic import Field
+
+from segstudy.data.core import Dataset, Sample, open_image
+from segstudy.data.quality.faults import Fault
+from segstudy.data.readers import Reader
+from segstudy.data.readers.annotated import (
+    AnnotationOptions,
+    Drawing,
+    Listed,
+    Pictures,
+    Thing,
+    annotation_dataset,
+    sample_of,
+    split_of,
+)
+from segstudy.data.readers.patterns import files_below
+from segstudy.data.readers.shapes import Size, starts_and_lengths
+from segstudy.errors import DataError, listing
+
+RUNS = ("encodedpixels", "encoded_pixels", "rle_mask", "rle", "segmentation", "mask_rle", "annotation", "pixels")
+NAMES = (
+    "imageid",
+    "image_id",
+    "img",
+    "image",
+    "id",
+    "image_label",
+    "imageid_classid",
+    "filename",
+    "file_name",
+    "img_id",
+)
+CLASSES = ("classid", "class_id", "class", "label", "class_name", "category", "category_id", "attributeid")
+EMPTY = ("", "-1")
+
+
+class Options(AnnotationOptions):
+    """How the table is to be read.
+
+    ``table`` is the CSV where several are there. ``order`` is ``column`` for runs down the columns or ``row`` for along the
+    rows, ``first`` the number of the first pixel. Which titles count: see :class:`AnnotationOptions`.
+    """
+
+    table: str | None = Field(None, min_length=1)
+    order: Literal["column", "row"] = Field("column")
+    first: Literal[0, 1] = Field(1)
+
+
+DEFAULTS = Options()
+
+
+def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+    """Read a table of run lengths; without a column of classes they are background and object.
+
+    Parameters
+    ----------
+    name
+        What the study calls the dataset.
+    root
+        The folder that holds the table and, at any depth, the images.
+    options
+        Which table and how it counts; where no folder says a split, fraction and seed of the division.
+
+    Raises
+    ------
+    DataError
+        If no table has the columns. Images that are not there are the dataset's ``faults``.
+
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    table = _table(root, options.table)
+    columns, rows = _rows(table)
+    pictures, listed = Pictures(root), Listed()
+    objects: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        image, title = _image_and_title(row, columns, pictures)
+        objects.setdefault(image, []).append((title, (row[columns["runs"]] or "").strip()))
+    words = {PurePosixPath(table.name).stem.lower()}
+    things: dict[str, list[Thing]] = {}
+    for number, (image_name, found) in enumerate(objects.items(), 1):
+        path = pictures.find(image_name, None, words)
+        if path is None:
+            text = f"names the image '{image_name}', which is missing; copy it anew"
+            listed.faults.append(Fault("missing", text, table, sample=f"row {number}"))
+            continue
+        sample = sample_of(root, path, table)
+        if listed.add(sample, split_of(path.parent.relative_to(root).as_posix())):
+            things[sample.id] = [
+                Thing(title, "runs", partial(starts_and_lengths, text, order=options.order, first=options.first))
+                for title, text in found
+                if text not in EMPTY
+            ]
+    titles = sorted({title for found in objects.values() for title, _ in found})
+
+    def drawing_of(sample: Sample) -> Drawing:
+        return Drawing(_size(sample.image), things[sample.id])
+
+    return annotation_dataset(name, root, listed, titles, drawing_of, options, pictures)
+
+
+def _size(path: Path) -> Size:
+    with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError), Image.open(path) as image:
+        return image.size
+    return open_image(path).size  # says what is wrong
+
+
+def _table(root: Path, given: str | None) -> Path:
+    if given is not None:
+        return root / given
+    found = [path for path in files_below(root) if path.lower().endswith(".csv") and _has_runs(root / path)]
+    found = [path for path in found if "submission" not in path.lower()] or found
+    if len(found) > 1:
+        text = " or ".join(f"table: {path}" for path in found[:4])
+        raise DataError(f"{root}: holds several tables of run lengths; add {text} to the entry")
+    if not found:
+        raise DataError(f"{root}: holds no CSV with a column of run lengths ({listing(RUNS)})")
+    return root / found[0]
+
+
+def _has_runs(path: Path) -> bool:
+    with contextlib.suppress(DataError):
+        return {"names", "runs"} <= _columns(_header(path)).keys()
+    return False
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return next(csv.reader([stream.readline(10_000)]), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error})") from None
+
+
+def _columns(header: Sequence[str]) -> dict[str, str]:
+    """Which column holds what."""
+    found = {}
+    for role, known in (("runs", RUNS), ("names", NAMES), ("classes", CLASSES)):
+        at = [name for key in known for name in header if name.strip().lower() == key]
+        if at:
+            found[role] = at[0]
+    return found
+
+
+def _rows(table: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
+    columns = _columns(_header(table))
+    if missing := {"names": NAMES, "runs": RUNS}.keys() - columns.keys():
+        kind = {"names": f"images' names ({listing(NAMES)})", "runs": f"run lengths ({listing(RUNS)})"}[min(missing)]
+        raise DataError(f"{table}: has no column of {kind}; it has {listing(_header(table)) or 'none'}")
+    try:
+        frame = pd.read_csv(table, dtype=str, usecols=sorted(set(columns.values())), encoding="utf-8-sig").fillna("")
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        raise DataError(f"{table}: cannot be read as CSV ({error})") from None
+    if frame.empty:
+        raise DataError(f"{table}: has no rows")
+    return columns, [{str(key): str(value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _image_and_title(row: Mapping[str, str], columns: Mapping[str, str], pictures: Pictures) -> tuple[str, str]:
+    """A row's image and the title of its object."""
+    name = row[columns["names"]].strip()
+    if "classes" in columns:
+        return name, row[columns["classes"]].strip()
+    start, mark, title = name.rpartition("_")
+    if mark and title and PurePosixPath(start).stem in pictures.by_stem and PurePosixPath(start).suffix:
+        return start, title
+    return name, "object"
+
+
+def _recognise(root: Path) -> str:
+    with contextlib.suppress(DataError, OSError):
+        return f"{_table(root, None).relative_to(root)} holds run lengths"
+    return ""
+
+
+READER = Reader(Options, read, _recognise)
