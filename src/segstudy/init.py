@@ -1,95 +1,209 @@
-"""Inspect a folder of images and masks and write a commented study file for it."""
+"""Look at a folder of images and masks and write a study file that a newcomer can read and run."""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from segstudy.data.core import Dataset
-from segstudy.data.quality.faults import grouped, refuse
+from segstudy.checking import Inspected
+from segstudy.checking.sheet import contact_sheet
+from segstudy.data.core import Dataset, Roles, same_shape
+from segstudy.data.download.catalogue import KNOWN
+from segstudy.data.quality.card import Tally
+from segstudy.data.quality.faults import Fault, grouped, refuse
+from segstudy.data.quality.inspect import SampleReport, inspect_sample
 from segstudy.data.readers import READERS
+from segstudy.data.readers.values import ValueOptions
+from segstudy.data.threads import in_threads
 from segstudy.errors import DataError, SegstudyError, StoreError, listing
-from segstudy.files import write_text
+from segstudy.files import write_bytes, write_text
 
 MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a folder is not understood
+NUM_LOOKED_AT = 50  # pairs that are decoded
+CAMVID = ("train", "trainannot", "val", "valannot", "test", "testannot")
 TEMPLATE = """\
 # A segstudy study: which of these choices makes the segmentation better, by how much?
 # Found in {root}: {found}
-{doubts}# segstudy check {file}     list every problem with the file and the data
-# segstudy run {file}       train what is missing and write the report; repeat it after any interruption
+{doubts}# segstudy check {file}     finds everything that is wrong with the file and the data
+# segstudy run {file}       does what is missing and writes the report; call it again after any interruption
 name: {name}
 # held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
 protocol: held-out
 data:
-{hint}  {name}: {{reader: {reader}, root: {root}{options}}}
-# Training settings that all experiments share. These values are those of a published review.
+  {name}:
+    reader: {reader}{why}
+    root: {root}
+{options}# Everything about training that all experiments share. These values are a published review's defaults.
 recipe:
   epochs: 50
   batch_size: 16
   input_size: 256
   optimizer: {{name: adam, lr: 1.0e-4, weight_decay: 1.0e-4}}
-# Baselines, and variants that each change one thing; a second change in a variant is an error.
-# weights: imagenet is downloaded on first use; packaged needs no download (encoder tu-tf_efficientnet_lite0); none is random.
+# Baselines, and variants that change one thing each; a second change in one variant is an error.
+# weights: imagenet downloads on first use; packaged needs no download (encoder tu-tf_efficientnet_lite0); none is random.
 experiments:
   unet:            {{data: {name}, model: {{arch: unet, encoder: resnet50, weights: imagenet}}}}
   unet-noimagenet: {{base: unet, change: {{model.weights: none}}}}
   deeplabv3:       {{data: {name}, model: {{arch: deeplabv3, encoder: resnet50, weights: imagenet, output_stride: 8}}}}
   deeplabv3-os16:  {{base: deeplabv3, change: {{model.output_stride: 16}}}}
-# One seed cannot show how much of a difference is chance; start with three: [1, 2, 3].
+# One seed says nothing about chance; three are a start.
 seeds: [42]
 """
-FOLDER_HINT = """\
-  # ignore_values: [11] ignores mask values that are no class; classes: [background, ...] names the classes.
-"""
 
 
-def write_study_file(root: Path, file: Path) -> None:
-    """Write a study file for the images and masks in ``root``.
+@dataclass(frozen=True)
+class Written:
+    """What was found: the contact sheet, if one could be drawn, and what stands in the way, as lines for people."""
+
+    sheet: Path | None
+    obstacles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Understood:
+    """A folder that a reader understands: why it was tried, the options that it needs, and what it gives."""
+
+    reader: str
+    why: str
+    options: dict[str, Any]
+    dataset: Dataset
+
+
+def write_study_file(root: Path, file: Path) -> Written:
+    """Write a study file for the images and masks in ``root``, and a contact sheet beside it.
 
     Raises
     ------
     SegstudyError
-        If no reader understands the folder (with each reader's reason), or ``file`` exists.
+        When no reader understands the folder (with the reasons of those that may), or ``file`` exists.
 
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    reader, dataset = _recognise(root)
+    found = _known(root, _understand(root))
     if file.exists():
-        raise StoreError(f"{file}: already exists; choose another name with --file, or move it away")
+        raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
+    dataset = found.dataset
+    looks = _look(dataset)
+    faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]
+    obstacles = tuple(grouped(_once(faults), root))
     name = _study_name(root.resolve().name)
-    splits = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
-    found = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
-    options = f", num_classes: {len(dataset.classes)}" if reader == "folder" else ""
-    hint = FOLDER_HINT if reader == "folder" else ""
-    doubts = [*dataset.notes, *grouped(dataset.faults, root)]
-    said = "".join(f"# {line}\n" for doubt in doubts for line in doubt.splitlines())
+    splits = ", ".join(f"{len(samples):,} {split}" for split, samples in dataset.splits.items())
+    said = [*dataset.notes, *obstacles, f"looked at: {len(looks)} of {len(dataset.samples('all')):,} pairs"]
     text = TEMPLATE.format(
-        root=_quoted(root), found=found, doubts=said, file=file, name=name, reader=reader, options=options, hint=hint
+        root=_quoted(root),
+        found=f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})",
+        doubts="".join(f"# {line}\n" for each in said for line in each.splitlines()),
+        file=file,
+        name=name,
+        reader=found.reader,
+        why=f"  # {found.why}" if found.why else "",
+        options="".join(f"    {line}\n" for line in _option_lines(found, looks)),
     )
     write_text(file, text)
+    return Written(_draw_sheet(dataset, looks, file), obstacles)
+
+
+def _option_lines(found: _Understood, looks: Sequence[SampleReport]) -> list[str]:
+    """Lines of the entry, each with what was measured and what is a guess."""
+    lines = [f"{key}: {_flow(value)}" for key, value in found.options.items()]
+    guess = next((note for note in found.dataset.notes if ", guessed from " in note), "")
+    if guess:
+        guess = guess.replace(" classes, guessed", " classes: guessed")
+        lines.append(f"num_classes: {len(found.dataset.classes)}  # {guess}; classes: [background, ...] names them")
+        lines.append("# ignore_values: [11]  # would leave out a mask value that is no class; 255 always is")
+    if issubclass(READERS.find(found.reader).options, ValueOptions) and (number := _resizable(looks)):
+        text = f"masks have another size than their images in {number} of {len(looks)} pairs, and the same shape"
+        lines.append(f"# resize_masks: nearest  # {text}; take the first # away if both show the same picture")
+    return lines
+
+
+def _resizable(looks: Sequence[SampleReport]) -> int:
+    """Pairs of which only the sizes differ."""
+    return sum(look.sizes is not None and same_shape(*look.sizes) for look in looks)
+
+
+def _known(root: Path, found: _Understood) -> _Understood:
+    """The entry of a catalogued set, where the folder has its layout."""
+    is_camvid = found.reader == "folder" and all((root / name).is_dir() for name in CAMVID)
+    if not is_camvid or len(found.dataset.classes) != 12:
+        return found
+    options = {key: value for key, value in KNOWN["camvid"].entry.items() if key not in ("reader", "root")}
+    reader = READERS.find("folder")
+    dataset = reader.read("data", root, reader.options(**options))
+    why = "a guess: the folders and the 12 values are CamVid's, of which 11 is void; see segstudy data"
+    return _Understood("folder", why, options, dataset)
+
+
+def _look(dataset: Dataset) -> list[SampleReport]:
+    """Decode some pairs, taken evenly from all splits."""
+    pairs = [(split, sample) for split, part in dataset.splits.items() for sample in part]
+    step = max(len(pairs) / NUM_LOOKED_AT, 1)
+    chosen = [pairs[int(k * step)] for k in range(min(len(pairs), NUM_LOOKED_AT))]
+    return in_threads(lambda pair: inspect_sample(dataset, *pair), chosen)
+
+
+def _once(faults: Sequence[Fault]) -> list[Fault]:
+    """Faults without those of a file and kind that stand there already."""
+    return list({(fault.kind, fault.file, fault.message): fault for fault in faults}.values())
+
+
+def _draw_sheet(dataset: Dataset, looks: Sequence[SampleReport], file: Path) -> Path | None:
+    sound = [look for look in looks if look.pixels is not None]
+    if not sound:
+        return None
+    splits = {split: tuple(look.sample for look in sound if look.split == split) for split in dataset.splits}
+    few = replace(dataset, name=file.stem, splits=splits)
+    roles = Roles("train", "train", "test")
+    tally = Tally(few, roles)
+    for look in sound:
+        tally.add(look)
+    sheet = contact_sheet(Inspected(few, roles, tally.card([], 0), tally.seen))
+    if sheet is None:
+        return None
+    content = io.BytesIO()
+    sheet.save(content, "JPEG", quality=90)
+    path = file.with_name(f"{file.stem}-images.jpg")
+    write_bytes(path, content.getvalue())
+    return path
 
 
 def _study_name(folder: str) -> str:
-    """The folder's name as a valid study name: letters, digits and dashes, and not a word that YAML reads as a value."""
+    """The folder's name as a study may have it: letters, digits and dashes, never a word that YAML reads as a value."""
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in folder.lower()).strip("-")[:60]
     return kept if kept[:1].isalpha() and kept not in ("true", "false", "null") else f"data-{kept}".rstrip("-")
 
 
-def _recognise(root: Path) -> tuple[str, Dataset]:
-    reasons = []
+def _understand(root: Path) -> _Understood:
+    """The first reader that understands the folder: those that recognise it, then the one for any folders."""
     names = READERS.names()
-    likely = [name for name in names if name != "folder" and READERS.find(name).recognise(root)]
-    for reader in [*likely, *(name for name in names if name not in likely and name != "kvasir")]:
-        one = READERS.find(reader)
+    why = {name: READERS.find(name).recognise(root) for name in names}
+    likely = [name for name in names if name != "folder" and why[name]]
+    reasons = []
+    for name in [*likely, "folder"]:
+        one = READERS.find(name)
         try:
-            dataset = one.read("data", root, one.options())
+            options = one.propose(root)
+            dataset = one.read("data", root, one.options(**options))
             errors = [fault for fault in dataset.faults if fault.severity == "error"]
             if len(errors) > MAX_FAULTY * len(dataset.samples("all")):
                 refuse(str(root), errors)
-            return reader, dataset
+            return _Understood(name, why[name], options, dataset)
         except SegstudyError as error:
-            reasons.append(f"as {reader}: {error}")
-    raise DataError(f"{root}: no reader understands this folder\n" + "\n".join(reasons))
+            reasons.append(f"as {name}: {error}")
+    raise DataError(
+        f"{root}: no reader understands this folder\n" + "\n".join(reasons) + f"\nreaders: {listing(names, 30)}"
+    )
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML has it in one line."""
+    plain = isinstance(value, list) and all(isinstance(each, str) and each.isidentifier() for each in value)
+    return f"[{', '.join(value)}]" if plain else json.dumps(value)
 
 
 def _quoted(path: Path) -> str:

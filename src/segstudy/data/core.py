@@ -276,10 +276,28 @@ def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
     if (image.height, image.width) != labels.shape:
         raise DataError(
             f"{sample.image}: the image is {image.width}x{image.height} but its mask {sample.mask.name} is "
-            f"{labels.shape[1]}x{labels.shape[0]}; they must have the same size",
+            f"{labels.shape[1]}x{labels.shape[0]}; {size_advice(image.size, (labels.shape[1], labels.shape[0]))}",
             "size-mismatch",
         )
     return image, labels
+
+
+def same_shape(size: tuple[int, int], other: tuple[int, ...]) -> bool:
+    """Whether two sizes (width, height) are one shape, to the rounding of a pixel.
+
+    >>> same_shape((640, 480), (320, 240)), same_shape((640, 480), (480, 640)), same_shape((500, 333), (250, 167))
+    (True, False, True)
+    """
+    (width, height), (other_width, other_height) = size, other
+    small, large = (size, other) if width <= other_width else (other, size)
+    return abs(small[0] * large[1] / large[0] - small[1]) <= 1 and min(width, height, other_width, other_height) > 0
+
+
+def size_advice(size: tuple[int, int], mask_size: tuple[int, int]) -> str:
+    """What to do about an image and a mask of different sizes."""
+    if same_shape(size, mask_size):
+        return "make them one size, or add resize_masks: nearest to the entry if both show the same picture"
+    return "they must have the same size"
 
 
 def file_digest(path: Path, memo: dict[str, str]) -> str:

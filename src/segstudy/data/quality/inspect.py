@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep, size_advice
 from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image
 from segstudy.data.quality.faults import Fault, Severity, fault_of
 from segstudy.errors import DataError
@@ -44,7 +44,7 @@ class SampleReport:
     included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
     but the background; ``digest`` is a hash of the labels;
     ``channels`` is how many pixels have each of 256 values, ``int64`` (3, 256). Of a sample with
-    errors there are only these and ``faults``.
+    errors there are only these, ``faults`` and, where image and mask differ in size, both ``sizes``.
     """
 
     split: str
@@ -57,6 +57,7 @@ class SampleReport:
     channels: NDArray[np.int64] | None = None
     print: ImagePrint | None = None
     digest: int = 0
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 def has_background(dataset: Dataset) -> bool:
@@ -94,7 +95,9 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
     if stored is not None and labels is not None:
         faults += _size_faults(split, sample, stored, labels)
     if stored is None or rgb is None or labels is None or any(fault.severity == "error" for fault in faults):
-        return SampleReport(split, sample, tuple(faults))
+        differ = stored is not None and labels is not None and stored.size != labels.shape[::-1]
+        sizes = (stored.size, (labels.shape[1], labels.shape[0])) if differ else None  # type: ignore[union-attr]
+        return SampleReport(split, sample, tuple(faults), sizes=sizes)
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
     return SampleReport(
         split,
@@ -187,4 +190,5 @@ def _size_faults(split: str, sample: Sample, stored: Image.Image, labels: Labels
         text = f"{sizes}: they fit only once turned, and {says}"
         return [Fault("exif-rotation", f"{text}; turn the pixels and remove the tag", file, split, sample.id)]
     hint = " (one of them is turned by a quarter)" if size == mask_size[::-1] else ""
-    return [Fault("size-mismatch", f"{sizes}{hint}; they must have the same size", sample.image, split, sample.id)]
+    advice = size_advice(size, mask_size)
+    return [Fault("size-mismatch", f"{sizes}{hint}; {advice}", sample.image, split, sample.id)]

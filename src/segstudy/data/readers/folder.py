@@ -253,4 +253,8 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise, lambda root: dict[str, Any](propose(root)))
+def _propose(root: Path) -> dict[str, Any]:
+    return {} if _recognise(root) else dict(propose(root))
+
+
+READER = Reader(Options, read, _recognise, _propose)

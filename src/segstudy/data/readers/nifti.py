@@ -1,8 +1,8 @@
 """NIfTI: volumes as slices, through nibabel.
 
-``imagesTr/*.nii.gz`` with ``labelsTr/*.nii.gz`` (Medical Segmentation Decathlon, nnU-Net), ``*_gt.nii.gz`` with their images (ACDC),
-``volume-*.nii`` with ``segmentation-*.nii`` (LiTS), or patterns. Slices are taken along ``axis`` in stored order; the first of the two
-other axes runs across, the second down. All slices of a volume are one group, so that no division tears a patient apart.
+``imagesTr/*.nii.gz`` with ``labelsTr/*.nii.gz`` (Medical Segmentation Decathlon, nnU-Net), ``*_gt.nii.gz`` with their images
+(ACDC), ``volume-*.nii`` with ``segmentation-*.nii`` (LiTS), or patterns. Slices are taken along ``axis`` in stored order; the
+first of the two other axes runs across, the second down. All slices of a volume are one group and stay in one split.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A CSV of run lengths, as Kaggle's competitions have them, with a folder of images.
 
-A row is one object: the image's name, ``start length start length ...`` and, for more than one class, the class. Names may end with
-the class after ``_`` (``0011165.jpg_Fish``). Pixels are counted from 1 down the columns, which ``order`` and ``first`` change. Empty runs are
-no object. Later rows lie over earlier.
+A row is one object: the image's name, ``start length start length ...`` and, for more than one class, the class. Names may
+end with the class after ``_`` (``0011165.jpg_Fish``). Pixels are counted from 1 down the columns, which ``order`` and ``first``
+change. Empty runs are no object. Later rows lie over earlier.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import BeforeValidator, Field, model_validator
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, open_image
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, open_image, same_shape
 from segstudy.data.declared import Declared
 from segstudy.data.encoding import Encoding, decide
 from segstudy.data.quality.faults import Fault, fault_of, refuse
@@ -167,17 +167,6 @@ def resized_labels(sample: Sample, labels_of: Callable[[Sample], Labels], image_
     if labels.shape == size[::-1] or not same_shape(size, labels.shape[::-1]):
         return labels
     return np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
-
-
-def same_shape(size: tuple[int, int], other: tuple[int, ...]) -> bool:
-    """Whether two sizes (width, height) are one shape, to the rounding of a pixel.
-
-    >>> same_shape((640, 480), (320, 240)), same_shape((640, 480), (480, 640)), same_shape((500, 333), (250, 167))
-    (True, False, True)
-    """
-    (width, height), (other_width, other_height) = size, other
-    small, large = (size, other) if width <= other_width else (other, size)
-    return abs(small[0] * large[1] / large[0] - small[1]) <= 1 and min(width, height, other_width, other_height) > 0
 
 
 def _size_of(sample: Sample, image_of: ImageOf) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """PASCAL VOC: pictures, masks with a palette, and lists of names.
 
-Layout: ``JPEGImages/``, ``SegmentationClass/`` and, for the splits, ``ImageSets/Segmentation/train.txt``, ``val.txt``, ``test.txt``; in the
-root or in ``VOCdevkit/VOC2012`` and the like. Masks hold class indices, 255 is void. Without lists the masks say which
-images count. ``class_names.txt`` (as LabelMe's export has it) names the classes; without it they are VOC's 21.
+Layout: ``JPEGImages/``, ``SegmentationClass/`` and lists ``ImageSets/Segmentation/train.txt``, ``val.txt``, ``test.txt``;
+in the root or in ``VOCdevkit/VOC2012`` and the like. Masks hold class indices, 255 is void. Without lists the masks say
+which images count. ``class_names.txt`` (as LabelMe's export has it) names the classes; without it they are VOC's 21.
 """
 
 from __future__ import annotations
