@@ -23,6 +23,7 @@ from segstudy.errors import DataError, SegstudyError, StoreError, listing
 from segstudy.files import write_bytes, write_text
 
 MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a folder is not understood
+FEW_GROUPS = 10  # a tenth of fewer groups is less than one
 NUM_LOOKED_AT = 50  # pairs that are decoded
 CAMVID = ("train", "trainannot", "val", "valannot", "test", "testannot")
 TEMPLATE = """\
@@ -116,6 +117,10 @@ def _option_lines(found: _Understood, looks: Sequence[SampleReport]) -> list[str
         guess = guess.replace(" classes, guessed", " classes: guessed")
         lines.append(f"num_classes: {len(found.dataset.classes)}  # {guess}; classes: [background, ...] names them")
         lines.append("# ignore_values: [11]  # would leave out a mask value that is no class; 255 always is")
+    groups = {sample.group for sample in found.dataset.splits.get("train", ())}
+    if 1 < len(groups) < FEW_GROUPS and "val" not in found.dataset.splits:
+        text = f"one of {len(groups)} groups that train, as no group is divided"
+        lines.append(f"holdout_fraction: {int(100 / len(groups)) / 100}  # {text}")
     if issubclass(READERS.find(found.reader).options, ValueOptions) and (number := _resizable(looks)):
         text = f"masks have another size than their images in {number} of {len(looks)} pairs, and the same shape"
         lines.append(f"# resize_masks: nearest  # {text}; take the first # away if both show the same picture")

@@ -143,13 +143,13 @@ def bare_names(paths: Sequence[str]) -> list[str]:
     (['01', '12'], ['12', '01'])
     """
     stems = [PurePosixPath(path).stem for path in paths]
-    start = _common_start(stems)
+    start = common_start(stems)
     cut = [stem[start:] for stem in stems]
-    end = _common_start([stem[::-1] for stem in cut])
+    end = common_start([stem[::-1] for stem in cut])
     return [stem[: len(stem) - end] for stem in cut]
 
 
-def _common_start(names: Sequence[str]) -> int:
+def common_start(names: Sequence[str]) -> int:
     """How many letters all names begin with alike."""
     first, last = min(names, default=""), max(names, default="")
     return next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

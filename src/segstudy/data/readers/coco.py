@@ -195,8 +195,7 @@ def _stencil(outline: Any, size: Size) -> Stencil:
             raise ValueError("a polygon needs three or more corners as x1, y1, x2, y2 ...")
         checked_corners(numbers.reshape(-1, 2), size)
     parts = masks.frPyObjects([[float(number) for number in ring] for ring in outline], height, width)
-    stencil: Stencil = masks.decode(masks.merge(parts)).astype(bool)
-    return stencil
+    return runs(_counts(masks.merge(parts)["counts"].decode()), size, "column")
 
 
 def _counts(text: str) -> list[int]:

@@ -74,7 +74,7 @@ def _find_splits(root: Path, options: Options) -> Found:
     for image_folder, mask_folder in _layouts(names):
         folders = _named_splits(root, image_folder, mask_folder)
         if any(image.is_dir() and mask.is_dir() for image, mask in folders.values()):
-            return _paired(folders)
+            return _named_or_drawn(_paired(folders), options)
     if names is None or not all((root / each).is_dir() for each in names):
         raise DataError(_nothing_fits(root, options))
     images, masks = (root / each for each in names)
@@ -88,6 +88,15 @@ def _find_splits(root: Path, options: Options) -> Found:
             refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
         return Found(found.splits, found.notes, [*faults, *found.faults])
     return _drawn(samples, list(faults), options)
+
+
+def _named_or_drawn(found: Found, options: Options) -> Found:
+    """Splits as they are named; where that is nothing but ``train``, a division by fraction."""
+    if found.splits.keys() != {"train"} or len(found.splits["train"]) < 2:
+        return found
+    drawn = _drawn(found.splits["train"], found.faults, options)
+    drawn.notes = [*found.notes, "there is nothing but train, so that a test split is drawn from it"]
+    return drawn
 
 
 def _drawn(samples: Iterable[Sample], faults: list[Fault], options: Options) -> Found:
@@ -121,7 +130,8 @@ def _by_pattern(root: Path, options: Options) -> Found:
         faults.append(Fault("left-out", text, root, severity="warning"))
     if not splits:
         raise DataError(f"{root}: {{split}} stands for {listing(strange)}; splits are train, val and test")
-    return Found({split: tuple(splits[split]) for split in SPLIT_NAMES if split in splits}, faults=faults)
+    named = {split: tuple(splits[split]) for split in SPLIT_NAMES if split in splits}
+    return _named_or_drawn(Found(named, faults=faults), options)
 
 
 def _folder_names(root: Path, options: Options) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault
-from segstudy.data.quality.pairing import bare_names
+from segstudy.data.quality.pairing import common_start
 from segstudy.errors import DataError, listing
 
 SPLIT_NAMES = {
@@ -30,12 +30,26 @@ IMAGE_NAMES = ("images", "image", "imgs", "img", "jpegimages", "photos", "rgb", 
 MASK_NAMES = (
     *("masks", "mask", "labels", "label", "gt", "gts", "groundtruth", "ground_truth", "annotations", "annotation"),
     *("annots", "annot", "segmentationclass", "segmentation", "segmentations", "seg", "1st_manual", "manual1"),
-    *("targets", "target", "mask_images", "labelcol", "labelstr", "labelsts", "cls", "inst", "y"),
+    *("targets", "target", "mask_images", "labelcol", "labelstr", "labelsts", "cls", "y"),
 )
 Suffixes = tuple[str, ...]
 MARKS = (
     *("_mask", "_masks", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_annotation", "_L"),
-    *("-mask", ".mask", "-label", "-seg", "_GT", "_lab", "_manual1", "_bin", "_truth", "_m"),
+    *(
+        "-mask",
+        ".mask",
+        "-label",
+        "-seg",
+        "_GT",
+        "_lab",
+        "_manual1",
+        "_bin",
+        "_truth",
+        "_m",
+        "_1stHO",
+        "_manual",
+        "_mask_gt",
+    ),
 )
 STARTS = (("volume", "segmentation"), ("image", "label"), ("image", "mask"), ("img", "mask"), ("img", "label"))
 MAX_FILES = 200_000  # looked through to propose patterns
@@ -120,6 +134,7 @@ def _paired(
         wanted = _fill(masks, values_of[path])
         text = f"no mask '{wanted}'; add the mask or move the image away"
         faults.append(Fault("image-without-mask", text, root / path, sample=_bare(path, image_suffixes)))
+    faults += _strange_images(root, files, set(mask_of) | are_masks, image_suffixes)
     faults += _lone_masks(root, files, masks, are_masks | set(mask_of), mask_suffixes)
     if not samples:
         held = f"; it holds {listing(files, 4)}" if files else ""
@@ -214,6 +229,18 @@ def _fault(root: Path, kind: str, paths: Sequence[str], why: str) -> Fault:
     return Fault(kind, text, root, severity="warning")
 
 
+def _strange_images(root: Path, files: Iterable[str], known: set[str], suffixes: Suffixes) -> list[Fault]:
+    """A fault for files in the folders of images and masks that fit neither pattern."""
+    folders = {path.rpartition("/")[0] for path in known}
+    left = [
+        path for path in files if path not in known and path.rpartition("/")[0] in folders and _ends(path, suffixes)
+    ]
+    if not left:
+        return []
+    text = f"{len(left)} files fit neither images: nor masks: and are left out: {listing(left, 3)}; widen the patterns"
+    return [Fault("left-out", text, root, severity="warning")]
+
+
 def _lone_masks(root: Path, files: Iterable[str], masks: str, taken: set[str], suffixes: Suffixes) -> list[Fault]:
     """Faults of files that look like masks and belong to no image."""
     pattern = _regex(PLACEHOLDER.sub("*", masks).replace("*", "**").replace("****", "**").replace("//", "/"))
@@ -302,8 +329,11 @@ def _by_folder(files: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _looks_like_masks(folder: str) -> bool:
-    words = {word for part in folder.lower().split("/") for word in (part, *re.split(r"[_\-. ]", part))}
-    return bool(words & set(MASK_NAMES))
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", folder).lower()
+    words = {
+        word for part in (*folder.lower().split("/"), *apart.split("/")) for word in (part, *re.split(r"[_\-. ]", part))
+    }
+    return bool(words & {*MASK_NAMES, "truth"})
 
 
 def _share_a_place(one: str, other: str) -> bool:
@@ -314,17 +344,29 @@ def _share_a_place(one: str, other: str) -> bool:
 
 def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
     """Patterns that join two folders' files; None where fewer than four of five names agree."""
-    ids = [bare_names(paths) for paths in (images, masks)]
-    if len(images) < 2 or len(masks) < 2 or 5 * len(set(ids[0]) & set(ids[1])) < 4 * min(map(len, ids)):
+    if len(images) < 2 or len(masks) < 2:
         return None
-    patterns = []
-    for paths, own in zip((images, masks), ids, strict=True):
-        folder, _, name = paths[0].rpartition("/")
-        stem, suffix = name.rpartition(".")[0], _only([PurePosixPath(path).suffix for path in paths], ".*")
-        start, _, end = stem.partition(own[0]) if own[0] else (stem, "", "")
-        text = f"{start}{{id}}{end}{suffix}"
-        patterns.append(_with_split(f"{folder}/{text}" if folder else text))
-    return patterns[0], patterns[1]
+    for keeps in ("[0-9A-Za-z]*", "[0-9]*"):  # what belongs to an id although all have it: words first, then digits
+        parts = [_common_parts([PurePosixPath(path).stem for path in paths], keeps) for paths in (images, masks)]
+        both = set(parts[0][1]) & set(parts[1][1])
+        if 5 * len(both) >= 4 * min(len(images), len(masks)) and "" not in both:
+            patterns = []
+            for paths, (start, _, end) in zip((images, masks), parts, strict=True):
+                folder = paths[0].rpartition("/")[0]
+                suffix = _only([PurePosixPath(path).suffix for path in paths], ".*")
+                text = f"{start}{{id}}{end}{suffix}"
+                patterns.append(_with_split(f"{folder}/{text}" if folder else text))
+            return patterns[0], patterns[1]
+    return None
+
+
+def _common_parts(stems: Sequence[str], keeps: str) -> tuple[str, list[str], str]:
+    """What all names begin with, what is each one's own, and what all end with; an id is not cut within ``keeps``."""
+    start = re.sub(f"{keeps}$", "", stems[0][: common_start(stems)])
+    cut = [stem[len(start) :] for stem in stems]
+    backwards = [stem[::-1] for stem in cut]
+    end = re.sub(f"^{keeps}", "", backwards[0][: common_start(backwards)][::-1])
+    return start, [stem[: len(stem) - len(end)] for stem in cut], end
 
 
 def _with_split(pattern: str) -> str:

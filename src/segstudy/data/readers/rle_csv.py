@@ -55,11 +55,11 @@ EMPTY = ("", "-1")
 class Options(AnnotationOptions):
     """How the table is to be read.
 
-    ``table`` is the CSV where several are there. ``order`` is ``column`` for runs down the columns or ``row`` for along the
+    ``csv`` is the table where several are there. ``order`` is ``column`` for runs down the columns or ``row`` for along the
     rows, ``first`` the number of the first pixel. Which titles count: see :class:`AnnotationOptions`.
     """
 
-    table: str | None = Field(None, min_length=1)
+    csv: str | None = Field(None, min_length=1)
     order: Literal["column", "row"] = Field("column")
     first: Literal[0, 1] = Field(1)
 
@@ -87,7 +87,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    table = _table(root, options.table)
+    table = _table(root, options.csv)
     columns, rows = _rows(table)
     pictures, listed = Pictures(root), Listed()
     objects: dict[str, list[tuple[str, str]]] = {}
@@ -129,7 +129,7 @@ def _table(root: Path, given: str | None) -> Path:
     found = [path for path in files_below(root) if path.lower().endswith(".csv") and _has_runs(root / path)]
     found = [path for path in found if "submission" not in path.lower()] or found
     if len(found) > 1:
-        text = " or ".join(f"table: {path}" for path in found[:4])
+        text = " or ".join(f"csv: {path}" for path in found[:4])
         raise DataError(f"{root}: holds several tables of run lengths; add {text} to the entry")
     if not found:
         raise DataError(f"{root}: holds no CSV with a column of run lengths ({listing(RUNS)})")
@@ -166,12 +166,13 @@ def _rows(table: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
         kind = {"names": f"images' names ({listing(NAMES)})", "runs": f"run lengths ({listing(RUNS)})"}[min(missing)]
         raise DataError(f"{table}: has no column of {kind}; it has {listing(_header(table)) or 'none'}")
     try:
-        frame = pd.read_csv(table, dtype=str, usecols=sorted(set(columns.values())), encoding="utf-8-sig").fillna("")
+        frame = pd.read_csv(table, dtype=str, index_col=False, encoding="utf-8-sig").fillna("")
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{table}: cannot be read as CSV ({error})") from None
+    kept = sorted(set(columns.values()))
     if frame.empty:
         raise DataError(f"{table}: has no rows")
-    return columns, [{str(key): str(value) for key, value in row.items()} for row in frame.to_dict("records")]
+    return columns, [{str(key): str(value) for key, value in row.items()} for row in frame[kept].to_dict("records")]
 
 
 def _image_and_title(row: Mapping[str, str], columns: Mapping[str, str], pictures: Pictures) -> tuple[str, str]:

@@ -5,8 +5,8 @@ Layout (a), the review's: ``df.csv`` with the columns ``images`` and ``masks``, 
 PNG, 0 and 255. The table's rows, in file order, are divided 80/20; other columns are not looked at.
 
 Layout (b), a project: ``meta.json`` and, for each dataset of the project, ``<dataset>/img/<image>`` with
-``<dataset>/ann/<image>.json`` (once ``<image without suffix>.json``). Objects are bitmaps or polygons, drawn in
-order, later ones over earlier.
+``<dataset>/ann/<image>.json`` (once ``<image without suffix>.json``); nested datasets in ``<dataset>/datasets/<nested>/``. Objects
+are bitmaps or polygons, drawn in order, later ones over earlier; corners of polygons are rounded down, as Supervisely does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, Dataset, Sample, divide
@@ -33,14 +33,15 @@ from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, Neighbours, bare_names, list_images, lone_files
 from segstudy.data.readers import Reader
+from segstudy.data.readers.shapes import MAX_PIXELS, floored_polygon
 from segstudy.data.readers.values import default_palette
 from segstudy.errors import DataError, listing, nearest
 from segstudy.schema import ReaderOptions
 
+NESTED = "datasets"  # the folder between a dataset and those nested in it
 INNER = "supervisely_person_clean_2667_img"
 PERSON = ("background", "person")
 IGNORED_TITLES = ("neutral", "ignore")
-MAX_PIXELS = 100_000_000
 MAX_PNG_BYTES = 64 * 2**20  # one bitmap inflated; a 100-megapixel mask of noise takes 12 MB
 
 
@@ -274,13 +275,13 @@ def _rgb(color: str) -> tuple[int, int, int] | None:
 
 
 def _project_samples(root: Path) -> tuple[list[Sample], list[Fault]]:
-    folders = sorted((path.parent for path in root.glob("*/img") if path.is_dir()), key=lambda path: path.name)
+    folders = sorted((path.parent for path in root.glob("*/**/img") if path.is_dir()), key=lambda path: path.as_posix())
     if not folders:
         raise DataError(f"{root}: holds meta.json but no <dataset>/img folder beside it")
     samples: list[Sample] = []
     faults: list[Fault] = []
     for folder in folders:
-        prefix = f"{folder.name}/"
+        prefix = "".join(f"{part}/" for part in folder.relative_to(root).parts if part != NESTED)
         listed = list_images(folder / "img", prefix=prefix)
         images = {path.name: path for path in listed.images.values()}
         annotations = {path.stem: path for path in _annotations(folder / "ann")}
@@ -291,11 +292,7 @@ def _project_samples(root: Path) -> tuple[list[Sample], list[Fault]]:
             if name in annotations:
                 samples.append(Sample(prefix + image.stem, image, annotations[name]))
         faults += listed.faults
-        faults += lone_files(Listing(images, listed.unread), Listing(annotations), f"{folder.name}/ann", prefix=prefix)
-    if nested := sorted(path.parent for path in root.glob("*/**/img") if path.is_dir() and path.parent not in folders):
-        number = sum(1 for folder in nested for path in (folder / "img").iterdir() if path.is_file())
-        text = f"{number} images of nested datasets are left out: {listing(path.relative_to(root) for path in nested)}"
-        faults.append(Fault("left-out", f"{text}; move each dataset beside the others", nested[0], severity="warning"))
+        faults += lone_files(Listing(images, listed.unread), Listing(annotations), f"{prefix}ann", prefix=prefix)
     if not samples:
         refuse(f"{root}: no image has an annotation", faults)
     return samples, faults
@@ -315,22 +312,12 @@ def _draw(canvas: Image.Image, thing: Mapping[str, Any], label_of: Mapping[str, 
     if shape == "bitmap":
         stencil, origin = _bitmap(thing["bitmap"], canvas.size)
     elif shape == "polygon":
-        stencil, origin = _polygon(thing["points"], canvas.size), (0, 0)
+        rings = thing["points"]
+        drawn = floored_polygon(rings["exterior"], rings.get("interior", []), canvas.size)
+        stencil, origin = Image.fromarray(drawn), (0, 0)
     else:
         raise ValueError(f"the shape '{shape}' covers no pixels that are known; convert it to bitmap or polygon")
     canvas.paste(label_of[title], (*origin, origin[0] + stencil.width, origin[1] + stencil.height), stencil)
-
-
-def _polygon(points: Mapping[str, Any], size: tuple[int, int]) -> Image.Image:
-    stencil = Image.new("1", size)
-    draw = ImageDraw.Draw(stencil)
-    rings = [points["exterior"], *points.get("interior", [])]
-    for number, ring in enumerate(rings):
-        corners = [(float(x), float(y)) for x, y in ring]
-        if len(corners) < 3 or not np.isfinite(corners).all() or np.abs(corners).max() > MAX_PIXELS:
-            raise ValueError("a polygon needs three or more points, near the image")
-        draw.polygon(corners, fill=int(number == 0))
-    return stencil
 
 
 def _bitmap(bitmap: Mapping[str, Any], size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:

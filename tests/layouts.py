@@ -1,0 +1,318 @@
+"""Small fakes with the true folder shapes of public sets: 12 x 8 pictures, a box of class 1 in rows 2-4 and columns 3-6."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fakes import save
+
+WIDTH, HEIGHT, NUM = 12, 8, 4
+BOX = np.zeros((HEIGHT, WIDTH), np.uint8)
+BOX[2:5, 3:7] = 1
+CORNERS = [[3, 2], [6, 2], [6, 4], [3, 4]]  # of the box, outline included
+Make = Callable[[Path], object]
+
+
+def picture(path: Path, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed + len(path.stem))
+    return save(path, rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+
+
+def tree(*pairs: tuple[str, str], value: int = 255, extra: tuple[str, ...] = ()) -> Make:
+    """Pictures and masks by templates in which ``{}`` is a number, such as ``images/{:02}.jpg``."""
+
+    def make(root: Path) -> None:
+        for image, mask in pairs:
+            for k in range(1, NUM + 1):
+                picture(root / image.format(k), k)
+                save(root / mask.format(k), BOX * np.uint8(value))
+        for each in extra:
+            for k in range(1, NUM + 1):
+                save(root / each.format(k), np.full((HEIGHT, WIDTH), 255, np.uint8))
+
+    return make
+
+
+def voc(root: Path) -> None:
+    tree(("JPEGImages/2007_{:06}.jpg", "SegmentationClass/2007_{:06}.png"), value=1)(root)
+    picture(root / "JPEGImages" / "2007_000099.jpg")  # as most images of VOC it has boxes only
+    lists = root / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("2007_000001\n2007_000002\n")
+    (lists / "val.txt").write_text("2007_000003\n2007_000004\n")
+
+
+def ade20k(root: Path) -> None:
+    base = root / "ADEChallengeData2016"
+    for split in ("training", "validation"):
+        for k in range(1, 4):
+            picture(base / "images" / split / f"ADE_{split[:3]}_{k:08}.jpg", k)
+            save(base / "annotations" / split / f"ADE_{split[:3]}_{k:08}.png", BOX * np.uint8(150))
+    rows = "".join(f"{k}\t0.1\t10\t2\t0\tthing{k}, other name\n" for k in range(1, 151))
+    (base / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tStuff\tName\n" + rows)
+
+
+def coco_record(names: list[str]) -> dict[str, object]:
+    """Image k has the box as a polygon, as run lengths down the columns, as compressed ones, and one has no object."""
+    images = [{"id": k, "file_name": name, "width": WIDTH, "height": HEIGHT} for k, name in enumerate(names, 7)]
+    counts = [26, 3, 5, 3, 5, 3, 5, 3, 43]  # 3 columns of 8 and 2 rows before, 5 between, the rest after
+    shapes: list[object] = [
+        [[3, 2, 7, 2, 7, 5, 3, 5]],
+        {"size": [HEIGHT, WIDTH], "counts": counts},
+        {"size": [HEIGHT, WIDTH], "counts": "j03500000V1"},
+    ]
+    annotations = [
+        {"id": k, "image_id": image["id"], "category_id": 18, "segmentation": shape, "iscrowd": 0}
+        for k, (image, shape) in enumerate(zip(images, shapes, strict=False))
+    ]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 18, "name": "dog"}]}
+
+
+def coco(root: Path) -> None:
+    for split in ("train2017", "val2017"):
+        names = [f"{k:012}.jpg" for k in range(4)]
+        for k, name in enumerate(names):
+            picture(root / split / name, k)
+        path = root / "annotations" / f"instances_{split}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(coco_record(names)))
+
+
+def roboflow(root: Path) -> None:
+    for split in ("train", "valid", "test"):
+        names = [f"{split}_{k}_jpg.rf.0a1b.jpg" for k in range(3)]
+        for k, name in enumerate(names):
+            picture(root / split / name, k)
+        (root / split / "_annotations.coco.json").write_text(json.dumps(coco_record(names)))
+
+
+def labelme_record(name: str, *shapes: dict[str, object]) -> dict[str, object]:
+    box = {"label": "cat", "shape_type": "polygon", "points": CORNERS, "group_id": None}
+    size = {"imageHeight": HEIGHT, "imageWidth": WIDTH}
+    return {"version": "5.4", "shapes": list(shapes) or [box], "imagePath": name, "imageData": None, **size}
+
+
+def labelme(root: Path) -> None:
+    for k in range(NUM):
+        picture(root / f"shot{k}.jpg", k)
+        (root / f"shot{k}.json").write_text(json.dumps(labelme_record(f"shot{k}.jpg")))
+
+
+def cvat(root: Path) -> None:
+    points = ";".join(f"{x:.2f},{y:.2f}" for x, y in CORNERS)
+    shapes = f'<polygon label="cat" source="manual" occluded="0" points="{points}" z_order="0"></polygon>'
+    images = "".join(
+        f'<image id="{k}" name="frame_{k}.jpg" width="{WIDTH}" height="{HEIGHT}">{shapes}</image>' for k in range(NUM)
+    )
+    for k in range(NUM):
+        picture(root / "images" / f"frame_{k}.jpg", k)
+    labels = "<meta><task><labels><label><name>cat</name></label></labels></task></meta>"
+    (root / "annotations.xml").write_text(
+        f'<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>{labels}{images}</annotations>'
+    )
+
+
+def label_studio(root: Path) -> None:
+    percent = [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in CORNERS]
+    size = {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
+    value = {"points": percent, "closed": True, "polygonlabels": ["cat"]}
+    result = [{"type": "polygonlabels", "value": value, **size}]
+    tasks = []
+    for k in range(NUM):
+        picture(root / "upload" / f"photo {k}.jpg", k)
+        image = f"/data/upload/1/0a1b2c3{k}-photo%20{k}.jpg"
+        tasks.append({"id": k, "data": {"image": image}, "annotations": [{"result": result, "was_cancelled": False}]})
+    (root / "project-1-at-2024.json").write_text(json.dumps(tasks))
+
+
+def airbus(root: Path) -> None:
+    """One object a row, pixels from 1 down the columns: columns 3 to 6, rows 2 to 4, and an image without ships."""
+    runs = " ".join(f"{8 * column + 3} 3" for column in range(3, 7))
+    rows = [f"{k:03}.jpg,{runs}" for k in range(NUM - 1)] + [f"{NUM - 1:03}.jpg,"]
+    for k in range(NUM):
+        picture(root / "train_v2" / f"{k:03}.jpg", k)
+    (root / "train_ship_segmentations_v2.csv").write_text("ImageId,EncodedPixels\n" + "\n".join(rows) + "\n")
+
+
+def clouds(root: Path) -> None:
+    """A class behind the name; later rows over earlier."""
+    whole, left = f"1 {WIDTH * HEIGHT}", "1 8"
+    for k in range(NUM):
+        picture(root / "train_images" / f"00{k}.jpg", k)
+    rows = [f"00{k}.jpg_Fish,{whole}\n00{k}.jpg_Flower,{left}\n00{k}.jpg_Sugar," for k in range(NUM)]
+    (root / "train.csv").write_text("Image_Label,EncodedPixels\n" + "\n".join(rows) + "\n")
+
+
+def sbd(root: Path) -> None:
+    import scipy.io
+
+    (root / "cls").mkdir(parents=True)
+    for k in range(NUM):
+        picture(root / "img" / f"2008_{k:06}.jpg", k)
+        scipy.io.savemat(root / "cls" / f"2008_{k:06}.mat", {"GTcls": {"Segmentation": BOX, "Boundaries": [1, 2]}})
+
+
+def stacks(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    np.save(root / "images.npy", rng.integers(0, 256, (NUM, HEIGHT, WIDTH, 3), dtype=np.uint8))
+    np.save(root / "masks.npy", np.stack([BOX] * NUM).astype(np.int64))
+
+
+def npy_files(root: Path) -> None:
+    for k in range(NUM):
+        for name, values in (("images", np.linspace(-5, 5, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)), ("labels", BOX)):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            np.save(root / name / f"slice_{k}.npy", values)
+
+
+def volume(path: Path, values: np.ndarray) -> None:
+    import nibabel
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+
+def decathlon(root: Path) -> None:
+    """Axes x, y, z: the box is in columns (x) 3 to 6 and rows (y) 2 to 4."""
+    rng = np.random.default_rng(0)
+    for k in range(NUM):
+        labels = np.repeat(BOX.T[:, :, None], 3, axis=2)
+        volume(root / "imagesTr" / f"spleen_{k}.nii.gz", rng.normal(0, 300, labels.shape).astype(np.int16))
+        volume(root / "labelsTr" / f"spleen_{k}.nii.gz", labels)
+
+
+def acdc(root: Path) -> None:
+    for k in range(NUM):
+        base = root / f"patient{k:03}" / f"patient{k:03}_frame01"
+        values = np.arange(WIDTH * HEIGHT * 2, dtype=np.int16).reshape(WIDTH, HEIGHT, 2)
+        volume(base.with_name(base.name + ".nii.gz"), values)
+        volume(base.with_name(base.name + "_gt.nii.gz"), np.repeat(BOX.T[:, :, None], 2, axis=2))
+
+
+def geotiff(root: Path) -> None:
+    import rasterio
+    from rasterio.transform import from_origin
+
+    rng = np.random.default_rng(0)
+    for k in range(NUM):
+        place = {"driver": "GTiff", "width": WIDTH, "height": HEIGHT, "transform": from_origin(10 * k, 50, 0.5, 0.5)}
+        for name, values in (
+            ("images", rng.integers(0, 4000, (4, HEIGHT, WIDTH), dtype=np.uint16)),
+            ("labels", BOX[None]),
+        ):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            with rasterio.open(
+                root / name / f"tile_{k}.tif", "w", count=len(values), dtype=values.dtype, crs="EPSG:32633", **place
+            ) as file:
+                file.write(values)
+
+
+def huggingface(root: Path) -> None:
+    import datasets
+
+    def png(values: np.ndarray) -> dict[str, object]:
+        stream = io.BytesIO()
+        Image.fromarray(values).save(stream, "PNG")
+        return {"bytes": stream.getvalue(), "path": None}
+
+    rng = np.random.default_rng(0)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()})
+    parts = {}
+    for split in ("train", "validation"):
+        rows = {"image": [png(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)) for _ in range(NUM)]}
+        parts[split] = datasets.Dataset.from_dict({**rows, "label": [png(BOX)] * NUM}, features=features)
+    datasets.DatasetDict(parts).save_to_disk(root)
+
+
+def supervisely_nested(root: Path) -> None:
+    polygon = {"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": CORNERS, "interior": []}}
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "meta.json").write_text(json.dumps({"classes": [{"title": "cat", "color": "#FF0000"}]}))
+    for place in ("ds1", "ds1/datasets/inner"):
+        for k in range(3):
+            picture(root / place / "img" / f"{k}.jpg", k)
+            path = root / place / "ann" / f"{k}.jpg.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps({"size": {"width": WIDTH, "height": HEIGHT}, "objects": [polygon]}))
+
+
+def png_text(values: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+# Sets that are pictures and masks, by the names of their files.
+SPLITS = ("train", "val", "test")
+TREES: dict[str, Make] = {
+    "CamVid of the SegNet tutorial": tree(*[(f"{s}/{s}{{}}.png", f"{s}annot/{s}{{}}.png") for s in SPLITS], value=1),
+    "Massachusetts roads": tree(*[(f"{s}/{{}}.tiff", f"{s}_labels/{{}}.tif") for s in SPLITS]),
+    "Kaggle: image and label": tree(("image/{:02}.jpg", "label/{:02}.png")),
+    "DRIVE": tree(
+        ("training/images/{:02}_training.tif", "training/1st_manual/{:02}_manual1.gif"),
+        ("test/images/{:02}_test.tif", "test/1st_manual/{:02}_manual1.gif"),
+        extra=("training/mask/{:02}_training_mask.gif", "test/mask/{:02}_test_mask.gif"),
+    ),
+    "CHASE_DB1": tree(("Image_{:02}L.jpg", "Image_{:02}L_1stHO.png")),
+    "Carvana": tree(("train/0cd{}_01.jpg", "train_masks/0cd{}_01_mask.gif")),
+    "ISIC 2018": tree(
+        (
+            "ISIC2018_Task1-2_Training_Input/ISIC_{:07}.jpg",
+            "ISIC2018_Task1_Training_GroundTruth/ISIC_{:07}_segmentation.png",
+        ),
+    ),
+    "CVC-ClinicDB": tree(("Original/{}.png", "Ground Truth/{}.png")),
+    "BUSI": tree(
+        ("benign/benign ({}).png", "benign/benign ({})_mask.png"),
+        ("malignant/malignant ({}).png", "malignant/malignant ({})_mask.png"),
+    ),
+    "LGG MRI": tree(("kaggle_3m/TCGA_A/TCGA_A_{}.tif", "kaggle_3m/TCGA_A/TCGA_A_{}_mask.tif")),
+    "Penn-Fudan": tree(("PNGImages/FudanPed{:05}.png", "PedMasks/FudanPed{:05}_mask.png"), value=1),
+    "FloodNet": tree(
+        ("train/train-org-img/{}.jpg", "train/train-label-img/{}_lab.png"),
+        ("val/val-org-img/{}.jpg", "val/val-label-img/{}_lab.png"),
+        value=1,
+    ),
+    "BDD100K": tree(
+        ("images/10k/train/{:04}.jpg", "labels/sem_seg/masks/train/{:04}.png"),
+        ("images/10k/val/{:04}.jpg", "labels/sem_seg/masks/val/{:04}.png"),
+        value=1,
+    ),
+    "UAVid": tree(("train/seq1/Images/{:06}.png", "train/seq1/Labels/{:06}.png"), value=1),
+    "one flat folder": tree(("{}.jpg", "{}_mask.png")),
+    "HRF": tree(("images/{:02}_dr.jpg", "manual1/{:02}_dr.tif"), extra=("mask/{:02}_dr_mask.tif",)),
+    "LIP": tree(
+        ("train_images/{:06}.jpg", "train_segmentations/{:06}.png"),
+        ("val_images/{:06}.jpg", "val_segmentations/{:06}.png"),
+        value=1,
+    ),
+}
+# All others, by the reader that reads them.
+OTHERS: dict[str, tuple[str, Make]] = {
+    "PASCAL VOC": ("voc", voc),
+    "ADE20K": ("ade20k", ade20k),
+    "COCO": ("coco", coco),
+    "Roboflow": ("coco", roboflow),
+    "LabelMe": ("labelme", labelme),
+    "CVAT": ("cvat", cvat),
+    "Label Studio": ("label-studio", label_studio),
+    "Airbus ships": ("rle-csv", airbus),
+    "Cloud organization": ("rle-csv", clouds),
+    "SBD": ("arrays", sbd),
+    "stacks": ("arrays", stacks),
+    "npy files": ("arrays", npy_files),
+    "Decathlon": ("nifti", decathlon),
+    "ACDC": ("nifti", acdc),
+    "GeoTIFF": ("geotiff", geotiff),
+    "Hugging Face": ("huggingface", huggingface),
+    "Supervisely nested": ("supervisely", supervisely_nested),
+}
+NEEDS = {"coco": "pycocotools", "nifti": "nibabel", "geotiff": "rasterio", "huggingface": "datasets"}

@@ -1,0 +1,67 @@
+"""The layouts of the world: init understands each fake, and every mask that is read is the one that was drawn by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import layouts
+from layouts import BOX, OTHERS, TREES
+from segstudy.data.core import Dataset, load_pair
+from segstudy.data.load import load_dataset
+from segstudy.data.quality.faults import grouped
+from segstudy.data.quality.inspect import inspect_sample
+from segstudy.init import write_study_file
+from segstudy.spec import load_study
+from segstudy.store import Store
+
+
+def initialised(root: Path, place: Path) -> tuple[str, Dataset]:
+    """What init writes, and the dataset that a study of it reads; no sample has an error."""
+    place.mkdir()
+    write_study_file(root, place / "study.yaml")
+    study = load_study(place / "study.yaml")
+    ((name, data),) = study.data.items()
+    dataset, _ = load_dataset(name, data, "held-out", None, str(place), Store(place / "out"))
+    looks = [inspect_sample(dataset, split, each) for split, part in dataset.splits.items() for each in part]
+    faults = [*dataset.faults, *(fault for look in looks for fault in look.faults)]
+    assert grouped(fault for fault in faults if fault.severity == "error") == []
+    return (place / "study.yaml").read_text(), dataset
+
+
+def labels_of(dataset: Dataset) -> list[np.ndarray]:
+    return [load_pair(dataset, sample)[1] for sample in dataset.samples("all")]
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_pictures_and_masks_by_the_names_that_sets_have(tmp_path: Path, name: str) -> None:
+    TREES[name](tmp_path / "set")
+    text, dataset = initialised(tmp_path / "set", tmp_path / "study")
+    assert "reader: folder" in text
+    found = labels_of(dataset)
+    assert len(found) >= layouts.NUM
+    for labels in found:
+        assert labels.tolist() == BOX.tolist()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_formats_of_their_own(tmp_path: Path, name: str) -> None:
+    reader, make = OTHERS[name]
+    if reader in layouts.NEEDS:
+        pytest.importorskip(layouts.NEEDS[reader])
+    make(tmp_path / "set")
+    text, dataset = initialised(tmp_path / "set", tmp_path / "study")
+    assert f"reader: {reader} " in text
+    found = labels_of(dataset)
+    if name == "ADE20K":  # 0 is ignored, value 150 is label 149
+        expected = [np.where(BOX, 149, 255)]
+    elif name == "Cloud organization":  # the first column is a later object
+        expected = [np.where(np.arange(layouts.WIDTH) == 0, 2, 1) * np.ones_like(BOX)]
+    else:
+        expected = [BOX, BOX * 0]  # some have an image without objects
+    assert any(np.array_equal(found[0], each) for each in expected)
+    for labels in found:
+        assert any(labels.tolist() == each.tolist() for each in expected)
+    assert sum(labels.any() for labels in found) >= 3
