@@ -388,3 +388,81 @@ def test_one_more_image_than_masks_is_a_fault_and_no_refusal(tmp_path: Path) -> 
     dataset = reader.read("d", tmp_path, reader.options(images="a/*.png", masks="b/{stem}_m.png"))
     assert [fault.kind for fault in dataset.faults] == ["image-without-mask"]
     assert "no mask 'b/9_m.png'" in dataset.faults[0].message
+
+
+NUM_FUZZED = 120  # inputs for each format
+STRANGE = [
+    None,
+    -1,
+    10**18,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x" * 50,
+    [],
+    {},
+    [[]],
+    True,
+    "../../etc/passwd",
+    "\0",
+]
+
+
+def mutated(value: Any, rng: np.random.Generator) -> Any:
+    """A value with one part, of any depth, replaced by something strange, or left out."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.85:
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        key = keys[int(rng.integers(len(keys)))]
+        changed = dict(value) if isinstance(value, dict) else list(value)
+        if rng.random() < 0.1:
+            del changed[key]
+        else:
+            changed[key] = mutated(value[key], rng)
+        return changed
+    return STRANGE[int(rng.integers(len(STRANGE)))]
+
+
+@pytest.mark.parametrize("name", ["coco", "label-studio", "labelme", "supervisely"])
+def test_json_with_one_strange_part_is_read_or_one_message(tmp_path: Path, name: str) -> None:
+    if name == "coco":
+        pytest.importorskip("pycocotools")
+    makers = {"coco": layouts.roboflow, "supervisely": layouts.supervisely_nested}
+    makers |= {"label-studio": layouts.label_studio, "labelme": layouts.labelme}
+    makers[name](tmp_path)
+    reader, rng = READERS.find(name), np.random.default_rng(5)
+    files = sorted(tmp_path.rglob("*.json"))
+    contents = {path: json.loads(path.read_text()) for path in files}
+    outcomes = set()
+    for number in range(NUM_FUZZED):
+        path = files[number % len(files)]
+        path.write_text(json.dumps(mutated(contents[path], rng)))
+        try:
+            dataset = reader.read("d", tmp_path, reader.options())
+            for sample in dataset.samples("all"):
+                assert set(np.unique(dataset.labels_of(sample)).tolist()) <= {*range(len(dataset.classes)), 255}
+            outcomes.add("read")
+        except DataError as error:
+            outcomes.add("refused" if str(tmp_path) in str(error) else f"no place: {error}")
+        path.write_text(json.dumps(contents[path]))
+    assert outcomes == {"read", "refused"}
+
+
+@pytest.mark.parametrize("name", ["cvat", "rle-csv"])
+def test_text_with_strange_parts_is_read_or_one_message(tmp_path: Path, name: str) -> None:
+    {"cvat": layouts.cvat, "rle-csv": layouts.clouds}[name](tmp_path)
+    path = next(tmp_path.glob("*.xml" if name == "cvat" else "*.csv"))
+    reader, rng, text = READERS.find(name), np.random.default_rng(5), path.read_text()
+    outcomes = set()
+    for _ in range(NUM_FUZZED):
+        at, length = int(rng.integers(len(text))), int(rng.integers(12))
+        strange = ["", "nan", "-9", "99999999999999999999", ";", ",", '"', "<", "\0", "ü"][int(rng.integers(10))]
+        path.write_text(text[:at] + strange + text[at + length :])
+        try:
+            dataset = reader.read("d", tmp_path, reader.options())
+            for sample in dataset.samples("all"):
+                assert dataset.labels_of(sample).shape == (HEIGHT, WIDTH)
+            outcomes.add("read")
+        except DataError as error:
+            outcomes.add("refused" if str(tmp_path) in str(error) else f"no place: {error}")
+    assert outcomes == {"read", "refused"}

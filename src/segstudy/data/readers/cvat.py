@@ -102,9 +102,10 @@ def _take(
     shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))
     things = [_thing(shape) for shape in shapes]
     sample = sample_of(root, image, path)
+    drawing = Drawing((int(element.attrib["width"]), int(element.attrib["height"])), things)
     subset = element.get("subset", "").lower()
     if listed.add(sample, SPLIT_OF.get(subset) or split_of(image.parent.relative_to(root).as_posix())):
-        drawings[sample.id] = Drawing((int(element.attrib["width"]), int(element.attrib["height"])), things)
+        drawings[sample.id] = drawing
     return {thing.title: None for thing in things}
 
 

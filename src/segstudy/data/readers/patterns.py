@@ -59,10 +59,14 @@ TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\{\w+\}|[^*?{]+|\{")
 
 
 def files_below(root: Path) -> list[str]:
-    """Paths of files below ``root``, relative with forward slashes, sorted; hidden ones and linked folders are left out."""
+    """Paths of files below ``root``, relative with forward slashes, sorted; hidden ones are left out."""
     found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+    seen: set[str] = set()  # real places, as links may lead in a circle
+    for folder, folders, names in os.walk(root, followlinks=True):
+        shown = [name for name in sorted(folders) if not name.startswith((".", "__MACOSX"))]
+        real = {name: os.path.realpath(Path(folder, name)) for name in shown}
+        folders[:] = [name for name in shown if real[name] not in seen]
+        seen |= set(real.values())
         base = Path(folder).relative_to(root).as_posix()
         prefix = "" if base == "." else base + "/"
         found += [prefix + name for name in names if not name.startswith(".")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -166,8 +167,10 @@ def _rows(table: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
         kind = {"names": f"images' names ({listing(NAMES)})", "runs": f"run lengths ({listing(RUNS)})"}[min(missing)]
         raise DataError(f"{table}: has no column of {kind}; it has {listing(_header(table)) or 'none'}")
     try:
-        frame = pd.read_csv(table, dtype=str, index_col=False, encoding="utf-8-sig").fillna("")
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would be cut
+            frame = pd.read_csv(table, dtype=str, index_col=False, encoding="utf-8-sig").fillna("")
+    except (OSError, ValueError, OverflowError, MemoryError, pd.errors.ParserWarning) as error:
         raise DataError(f"{table}: cannot be read as CSV ({error})") from None
     kept = sorted(set(columns.values()))
     if frame.empty:
