@@ -750,7 +750,7 @@ def test_guessed_classes(tmp_path: Path, values: list[list[int]], ignored: tuple
 
 
 def test_guess_looks_at_few_masks_from_first_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MAX_LOOKED_AT", 3)
+    monkeypatch.setattr(values, "MAX_LOOKED_AT", 3)
     root = fakes.fake_folder(tmp_path, num_images=9, num_classes=4)
     (root / "masks/scene01.png").write_text("never read")
     assert folder.read("f", root).notes == ("4 classes, guessed from 3 of 9 masks",)

@@ -45,9 +45,10 @@ def checked_corners(points: Any, size: Size, least: int = 3) -> NDArray[np.float
     except (TypeError, ValueError, OverflowError):
         raise ValueError("corners must be pairs of numbers") from None
     if corners.ndim != 2 or corners.shape[1] != 2 or not least <= len(corners) <= MAX_CORNERS:
-        raise ValueError(f"an outline needs {least} or more corners, each a pair of numbers")
+        number = {2: "two", 3: "three"}[least]
+        raise ValueError(f"an outline needs {number} or more points, each a pair of numbers")
     if not np.isfinite(corners).all():
-        raise ValueError("a corner is not a number")
+        raise ValueError("a corner is no number; it must be near the image")
     low, high = corners.min(axis=0), corners.max(axis=0)
     if (low < -np.array(size)).any() or (high > 2 * np.array(size)).any():
         raise ValueError(f"corners lie far outside the image of {size[0]}x{size[1]}; a polygon must be near the image")
