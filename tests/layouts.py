@@ -288,6 +288,9 @@ TREES: dict[str, Make] = {
     ),
     "UAVid": tree(("train/seq1/Images/{:06}.png", "train/seq1/Labels/{:06}.png"), value=1),
     "one flat folder": tree(("{}.jpg", "{}_mask.png")),
+    "DeepGlobe roads": tree(("train/{}_sat.jpg", "train/{}_mask.png")),
+    "CRACK500": tree(("traindata/2016_{}.jpg", "traindata/2016_{}.png")),
+    "KITTI semantics": tree(("training/image_2/{:06}_10.png", "training/semantic/{:06}_10.png"), value=1),
     "HRF": tree(("images/{:02}_dr.jpg", "manual1/{:02}_dr.tif"), extra=("mask/{:02}_dr_mask.tif",)),
     "LIP": tree(
         ("train_images/{:06}.jpg", "train_segmentations/{:06}.png"),

@@ -30,7 +30,20 @@ IMAGE_NAMES = ("images", "image", "imgs", "img", "jpegimages", "photos", "rgb", 
 MASK_NAMES = (
     *("masks", "mask", "labels", "label", "gt", "gts", "groundtruth", "ground_truth", "annotations", "annotation"),
     *("annots", "annot", "segmentationclass", "segmentation", "segmentations", "seg", "1st_manual", "manual1"),
-    *("targets", "target", "mask_images", "labelcol", "labelstr", "labelsts", "cls", "y"),
+    *(
+        "targets",
+        "target",
+        "mask_images",
+        "labelcol",
+        "labelstr",
+        "labelsts",
+        "cls",
+        "y",
+        "semantic",
+        "semantics",
+        "lbl",
+        "lbls",
+    ),
 )
 Suffixes = tuple[str, ...]
 MARKS = (
@@ -52,6 +65,10 @@ MARKS = (
     ),
 )
 STARTS = (("volume", "segmentation"), ("image", "label"), ("image", "mask"), ("img", "mask"), ("img", "label"))
+ENDS = (
+    *(("_sat", "_mask"), ("_image", "_label"), ("_image", "_mask"), ("_img", "_mask"), ("_img", "_label")),
+    *(("_rgb", "_gt"), ("_rgb", "_mask"), ("_rgb", "_label"), ("_photo", "_mask")),
+)
 MAX_FILES = 200_000  # looked through to propose patterns
 MAX_FOLDERS = 60  # compared with each other to propose patterns
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -234,11 +251,8 @@ def _fault(root: Path, kind: str, paths: Sequence[str], why: str) -> Fault:
 
 
 def _strange_images(root: Path, files: Iterable[str], known: set[str], suffixes: Suffixes) -> list[Fault]:
-    """A fault for files in the folders of images and masks that fit neither pattern."""
-    folders = {path.rpartition("/")[0] for path in known}
-    left = [
-        path for path in files if path not in known and path.rpartition("/")[0] in folders and _ends(path, suffixes)
-    ]
+    """A fault for images that fit neither pattern."""
+    left = [path for path in files if path not in known and _ends(path, suffixes)]
     if not left:
         return []
     text = f"{len(left)} files fit neither images: nor masks: and are left out: {listing(left, 3)}; widen the patterns"
@@ -288,7 +302,7 @@ def _side_by_side(
                 "images": f"*{image_end}" if flat else f"**/*{image_end}",
                 "masks": f"{{stem}}{mark}{mask_end}" if flat else f"{{folder}}/{{stem}}{mark}{mask_end}",
             }
-    return best or _by_start(images, set(masks))
+    return best or _by_start(images, set(masks)) or _by_end(images, set(masks))
 
 
 def _by_start(images: Sequence[str], masks: set[str]) -> dict[str, str]:
@@ -301,6 +315,17 @@ def _by_start(images: Sequence[str], masks: set[str]) -> dict[str, str]:
             end = _only([path.rpartition("/")[2].partition(".")[1:] for path in found], ("", ""))
             suffix = "".join(end) or ".*"
             return {"images": f"**/{one}{{id}}{suffix}", "masks": f"{{folder}}/{other}{{id}}{suffix}"}
+    return {}
+
+
+def _by_end(images: Sequence[str], masks: set[str]) -> dict[str, str]:
+    """Masks that lie with their images and whose names end otherwise, such as ``1_sat.jpg`` and ``1_mask.png``."""
+    for one, other in (*ENDS, ("", "")):
+        for suffix in IMAGE_SUFFIXES if one or other else (".jpg", ".jpeg"):
+            bare = [path.removesuffix(one + suffix) for path in images if path.endswith(one + suffix)]
+            found = [stem for stem in bare if f"{stem}{other}.png" in masks]
+            if len(found) > 1 and 3 * len(found) >= len(images) and f"{one}{suffix}" != f"{other}.png":
+                return {"images": f"**/{{id}}{one}{suffix}", "masks": f"{{folder}}/{{id}}{other}.png"}
     return {}
 
 
@@ -375,7 +400,7 @@ def _common_parts(stems: Sequence[str], keeps: str) -> tuple[str, list[str], str
 
 def _with_split(pattern: str) -> str:
     """A pattern in which the one split that it names is a placeholder."""
-    words = [word for word in re.split(r"[/_\-. ]", pattern) if word in SPLIT_OF]
+    words = [word for word in re.split(r"[/_\-. ]", pattern) if word.lower() in SPLIT_OF]
     if len(set(words)) != 1:
         return pattern
     return re.sub(rf"(^|[/_\-. ]){words[0]}(?=[/_\-. ])", r"\1{split}", pattern)
