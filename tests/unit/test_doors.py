@@ -78,7 +78,8 @@ def fake_distribution(
 
 
 READER = """\
-from segstudy.data.core import Dataset, Sample, index_labels
+from segstudy.data.core import Dataset, Sample
+from segstudy.data.encoding import index_labels
 from functools import partial
 def read(name, root, *, num_classes: int = 2, shade: str = "grey"):
     path = root / "a.png"
