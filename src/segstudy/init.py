@@ -38,7 +38,7 @@ data:
   {name}:
     reader: {reader}{why}
     root: {root}
-{options}# Everything about training that all experiments share. These values are a published review's defaults.
+{options}# Everything about training that all experiments share. These values are those of a published review.
 recipe:
   epochs: 50
   batch_size: 16
