@@ -35,7 +35,7 @@ recipe: {epochs: 1, input_size: 32}
 experiments:
   base: {data: spot, model: {arch: unet}}
   good: {base: base, change: {model.encoder: resnet101}}
-seeds: [1, 2]
+seeds: [1, 2, 3]
 """
 
 
@@ -85,7 +85,7 @@ class Planted:
     change: Callable[[CountSet], CountSet] = lambda one: one
     record: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[int, ...] = ()
-    only: tuple[int, ...] = (1, 2)  # the seeds whose counts are changed
+    only: tuple[int, ...] = (1, 2, 3)  # the seeds whose counts are changed
 
 
 def about(**changes: Any) -> Callable[[CountSet], CountSet]:
@@ -200,7 +200,7 @@ SITUATIONS: dict[str, tuple[Planted, str, str]] = {
         "epoch chosen on spot/test against spot/holdout",
     ),
     "another split": (Planted(about(split="test2")), "better", ""),
-    "a missing seed": (Planted(without=(2,)), "better", "good: missing good/seed2 (not scored yet)"),
+    "a missing seed": (Planted(without=(3,)), "better", "good: missing good/seed3 (not scored yet)"),
 }
 
 

@@ -18,14 +18,15 @@ from segstudy.data.core import read_rgb
 from segstudy.evaluate import count_split
 from segstudy.predict import predict_labels
 from segstudy.progress import Progress
+from segstudy.records import Cost
 from segstudy.schema import Recipe, ScoringRules
 from segstudy.store import Store
 from segstudy.train.loop import make_fabric
 
 EPOCHS = [
-    {"seconds": 4.0, "data_seconds": 1.0, "images_per_s": 25.0, "memory_mb": 300.0},
-    {"seconds": 2.0, "data_seconds": 0.5, "images_per_s": 50.0, "memory_mb": 500.0},
-    {"seconds": 3.0, "data_seconds": 0.0, "images_per_s": 40.0, "memory_mb": 400.0},
+    {"epoch": 1, "seconds": 4.0, "data_seconds": 1.0, "images_per_s": 25.0, "memory_mb": 300.0},
+    {"epoch": 2, "seconds": 2.0, "data_seconds": 0.5, "images_per_s": 50.0, "memory_mb": 500.0},
+    {"epoch": 3, "seconds": 3.0, "data_seconds": 0.0, "images_per_s": 40.0, "memory_mb": 400.0},
 ]
 
 
@@ -34,7 +35,7 @@ def small_network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, epochs: list[dict[str, float]], input_px: int = 64) -> dict[str, object]:
+def measured(monkeypatch: pytest.MonkeyPatch, epochs: list[dict[str, float]], input_px: int = 64) -> Cost:
     """Costs on a clock that moves on by 7 ms with every look, and by 2 ms more in every fifth measurement."""
     ticks = iter(range(10_000))
     monkeypatch.setattr(cost.time, "perf_counter", lambda: 0.007 * next(ticks))
@@ -44,23 +45,23 @@ def measured(monkeypatch: pytest.MonkeyPatch, epochs: list[dict[str, float]], in
 
 def test_parameters_operations_and_times_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured(monkeypatch, EPOCHS)
-    assert found["parameters"] == 122e-6  # millions
+    assert found.parameters == 122e-6  # millions
     # a multiply-add is two: 2 * 64 * 64 pixels * (27 * 4 + 4 * 2) products; biases are added by the same instructions
-    assert found["gflops"] == pytest.approx(2 * 64 * 64 * (27 * 4 + 4 * 2) / 1e9, rel=1e-12)
-    assert found["latency_ms"] == pytest.approx(7.0)
-    assert (found["seconds_per_epoch"], found["images_per_s"], found["peak_memory_mb"]) == (3.0, 40.0, 500.0)
-    assert found["data_share"] == pytest.approx(1.5 / 9)
-    assert (found["input_px"], found["memory_of"], found["precision"]) == (64, "process", "32-true")
+    assert found.gflops == pytest.approx(2 * 64 * 64 * (27 * 4 + 4 * 2) / 1e9, rel=1e-12)
+    assert found.latency_ms == pytest.approx(7.0)
+    assert (found.seconds_per_epoch, found.images_per_s, found.peak_memory_mb) == (3.0, 40.0, 500.0)
+    assert found.data_share == pytest.approx(1.5 / 9)
+    assert (found.input_px, found.memory_of, found.precision) == (64, "process", "32-true")
 
 
 def test_operations_grow_with_the_area(monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = (measured(monkeypatch, EPOCHS, px)["gflops"] for px in (32, 96))
+    small, large = (measured(monkeypatch, EPOCHS, px).gflops for px in (32, 96))
     assert large == pytest.approx(9 * small)
 
 
 def test_an_imported_training_was_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured(monkeypatch, [])
-    assert found["seconds_per_epoch"] is found["images_per_s"] is found["peak_memory_mb"] is found["data_share"] is None
+    assert found.seconds_per_epoch is found.images_per_s is found.peak_memory_mb is found.data_share is None
 
 
 class Colours(nn.Module):

@@ -188,11 +188,10 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
         text = "some masks hold 0 and 1, others 0 and 255, and none holds both 1 and 255"
         raise DataError(f"{where}: {text}; {proposals.two_encodings(declared.flags)}", "encoding")
     number = declared.number
-    counts = added(masks)
     if number is None:
-        number = guess_number(values, counts, declared, where)
+        number = guess_number(values, masks, declared, where)
     else:
-        refuse_levels(values, counts, number, declared, where)
+        refuse_levels(values, masks, number, declared, where)
     return Encoding("indices", number, declared=declared, palette=palette, saw_255=255 in values)
 
 
@@ -243,7 +242,7 @@ def _number_of_both(
     for masks, place in ((true, where[0]), (predicted, where[1])):
         own = {value for mask in masks if not mask.jpeg for value in mask.values}
         if own - {0, 1, 255}:
-            refuse_levels(own, added(masks), None, declared, place, values)
+            refuse_levels(own, masks, None, declared, place, values)
     return max(2, max(values - left_out, default=0) + 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from segstudy.data import proposals
 from segstudy.data.core import IGNORE
@@ -10,6 +10,7 @@ from segstudy.data.declared import Declared
 from segstudy.data.stored import Colour, MaskFacts
 from segstudy.errors import DataError, listing
 
+FEW_MASKS = 2
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -42,20 +43,20 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
             )
 
 
-def guess_number(values: set[int], counts: Mapping[float, int], declared: Declared, where: object) -> int:
+def guess_number(values: set[int], masks: Sequence[MaskFacts], declared: Declared, where: object) -> int:
     """Number of classes of masks that are class indices, and a refusal of all that are none."""
     indices = values - set(declared.ignore_values) - {IGNORE}
     if not indices or indices == {0}:
         raise DataError(
             f"{where}: the masks looked at hold only {listing(sorted(values)) or 'ignored values'}; give classes or num_classes"
         )
-    refuse_levels(values, counts, None, declared, where)
+    refuse_levels(values, masks, None, declared, where)
     return max(indices) + 1
 
 
 def refuse_levels(
     values: set[int],
-    counts: Mapping[float, int],
+    masks: Sequence[MaskFacts],
     number: int | None,
     declared: Declared,
     where: object,
@@ -75,7 +76,7 @@ def refuse_levels(
             f"the masks hold {len(indices)} different values up to {max(indices)}, too many to be taken for classes; "
             f"{give} if they are"
         )
-    elif is_sparse((known or values) - left_out):
+    elif is_sparse((known or values) - left_out, len(masks)):
         what = (
             f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
             f"nowhere; if they are class indices, {give}"
@@ -84,7 +85,7 @@ def refuse_levels(
         what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
         return
-    raise DataError(f"{where}: {what}. Else {proposals.levels(counts, declared.flags)}", "encoding")
+    raise DataError(f"{where}: {what}. Else {proposals.levels(added(masks), declared.flags)}", "encoding")
 
 
 def _is_pair(values: set[int]) -> bool:
@@ -92,9 +93,13 @@ def _is_pair(values: set[int]) -> bool:
     return len(values) == 2 and values not in ({0, 1}, {0, 255})
 
 
-def is_sparse(indices: set[int]) -> bool:
-    """Whether most classes up to the largest index occur nowhere."""
-    return bool(indices) and len(indices) * 2 < max(indices) + 1
+def is_sparse(indices: set[int], num_masks: int) -> bool:
+    """Whether most classes up to the largest index occur nowhere; of one or two masks, whether two thirds of them do.
+
+    One picture seldom holds most classes, many together do.
+    """
+    share = 1 / 2 if num_masks > FEW_MASKS else 1 / 3
+    return bool(indices) and len(indices) < share * (max(indices) + 1)
 
 
 def added(masks: Sequence[MaskFacts]) -> dict[float, int]:
