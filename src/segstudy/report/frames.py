@@ -146,6 +146,17 @@ class ReportData:
         scores = self.scores[self.scores["experiment"].isin(list(names))]
         return scores[scores["test_data"] == (scores["train_data"] if on is None else on)]
 
+    @cached_property
+    def lines(self) -> dict[tuple[str, int, str, str, str, str, str], int]:
+        """Line of ``results.csv`` of each reported score of a dataset or class; the heading is line 1.
+
+        Keys are experiment, seed, test_data, split, level, measure and class.
+        """
+        frame = self.reported[self.reported["level"].isin(("dataset", "class"))]
+        columns = ("experiment", "seed", "test_data", "split", "level", "measure", "class")
+        keys = zip(*(frame[column] for column in columns), strict=True)
+        return dict(zip(keys, (int(index) + 2 for index in frame.index), strict=True))
+
     def compared(self, first: str, second: str) -> Comparison:
         """``first`` minus ``second``: a comparison of the study, or one of two baselines."""
         known = self.results.comparisons.get(first)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES, tabulate
@@ -35,6 +35,18 @@ ARCHITECTURES = {
 }
 
 
+RunKey = tuple[str, int, str, str]  # experiment, seed, test_data, split: one evaluation
+
+
+class Source(NamedTuple):
+    """Where a printed score stands in ``results.csv``: the evaluations, and the measure, level and class of its rows."""
+
+    runs: tuple[RunKey, ...]
+    level: str
+    measure: str
+    label: str
+
+
 @dataclass(frozen=True)
 class Format:
     """How one column of a frame is printed: text, or a number with ``places`` decimals.
@@ -51,8 +63,10 @@ class Format:
         Column of a word that is printed behind all that.
     level
         Of a score, the level it is taken at; empty for what is none.
-    scored, choice
-        Where it was scored and what chose the epoch, where that is not what the row's ``scored`` and ``choice`` say.
+    scored, choice, runs
+        Where it was scored, what chose the epoch, and the evaluations behind it, where that is not what the row says.
+    measure
+        The measure that the score is of, or is a difference of, where that is not ``key``.
 
     """
 
@@ -66,6 +80,8 @@ class Format:
     level: str = ""
     scored: str = ""
     choice: str = ""
+    runs: tuple[RunKey, ...] = ()
+    measure: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,13 +89,14 @@ class Cell:
     """One printed value.
 
     ``exact`` is the value at full precision, ``number`` what it sorts by (None: by its text), ``contract`` what a score
-    rests on.
+    rests on, ``source`` where it stands in ``results.csv``.
     """
 
     text: str
     exact: str = ""
     number: float | None = None
     contract: str = ""
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +179,13 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
     text += column.suffix + (f" {row[column.mark]}" if column.mark and row[column.mark] else "")
     rests_on = column.scored or row.get("scored", ""), column.choice or row.get("choice", "")
-    words = number_words(column.level, *rests_on) if column.level else ""
-    return Cell(text, exact, float(value), words)
+    if not column.level:
+        return Cell(text, exact, float(value))
+    label = str(row.get("class", "")) if column.level == "class" else ""
+    level = "class" if column.level == "class" else "dataset"
+    runs = column.runs or row.get(f"{column.key}_runs", row.get("runs", ()))
+    source = Source(runs, level, column.measure or column.key, label)
+    return Cell(text, exact, float(value), number_words(column.level, *rests_on), source)
 
 
 def number_text(value: float, places: int = 4, signed: bool = False) -> str:
@@ -191,7 +213,15 @@ def interval_text(low: float, high: float, places: int = 4, signed: bool = False
 
 def with_contract(frame: pd.DataFrame, rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """``frame`` with what each of its rows rests on, from the rows of the score frame that it stands for."""
-    return frame.assign(scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)))
+    return frame.assign(
+        scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)), runs=list(map(runs_of, rows))
+    )
+
+
+def runs_of(rows: pd.DataFrame) -> tuple[RunKey, ...]:
+    """The evaluations in rows of the score frame."""
+    keys = rows[["experiment", "seed", "test_data", "split"]].drop_duplicates()
+    return tuple((str(r.experiment), int(r.seed), str(r.test_data), str(r.split)) for r in keys.itertuples())
 
 
 def state_column(frame: pd.DataFrame) -> tuple[Format, ...]:
@@ -218,7 +248,9 @@ def mark_confounded(frame: pd.DataFrame) -> list[str]:
 
 def csv_text(table: Table) -> str:
     """All columns and rows at full precision."""
-    return table.frame.to_csv(index=False, lineterminator="\n")
+    return table.frame[[key for key in table.frame if key.split("_")[-1] != "runs"]].to_csv(
+        index=False, lineterminator="\n"
+    )
 
 
 def _aligned(table: Table, rows: list[list[str]], style: str) -> str:
