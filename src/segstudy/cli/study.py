@@ -115,12 +115,21 @@ def status(study: StudyArg, out: Out = None, set_: Set = None, as_json: Json = F
 
 
 @app.command()
-def report(study: StudyArg, out: Out = None, set_: Set = None) -> None:
+def report(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    set_: Set = None,
+    single_file: Annotated[
+        int | None,
+        typer.Option("--single-file", min=0, help="Put the pictures of this many images into the page itself."),
+    ] = None,
+) -> None:
     """Write tables, figures and the page anew from the counts on disk."""
     from segstudy.report.build import build_report
 
     whole, store = plan_of(study, out, set_)
-    print(f"report: {shown(build_report(store, whole))}")
+    print(f"report: {shown(build_report(store, whole, data, single_file))}")
 
 
 @app.command()

@@ -55,6 +55,10 @@ STYLE: Any = {
 }
 
 
+# Control characters, which steer terminals and break XML, as the signs that Unicode has to show them.
+VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A finished figure with its words; ``photographs`` where it holds pictures, which the page shows as pixels."""
@@ -78,7 +82,7 @@ class Drawing:
         with matplotlib.rc_context(STYLE):
             buffer = io.StringIO()
             self.figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
+        return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""

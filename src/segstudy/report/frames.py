@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class ReportData:
     """A study's results with the frames that sections share, each made when it is first asked for."""
 
     results: StudyResults
+    data_root: Path | None = None  # where datasets lie, for pictures
 
     @property
     def plan(self) -> Plan:

@@ -8,6 +8,7 @@ rest on stands in the frame's columns ``scored`` and ``choice``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from segstudy.report.contract import choice_words, number_words, scored_words
+from segstudy.report.figure import VISIBLE
 
 GAP = "–"
 
@@ -166,7 +168,7 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
     value = row.get(column.key)
     if column.places is None:
         missing = value is None or value != value or value == ""
-        return Cell(GAP if missing else str(value))
+        return Cell(GAP if missing else visible(str(value)))
     if value is None or math.isnan(value):
         return Cell(GAP)
     text, exact = number_text(value, column.places, column.signed), repr(float(value))
@@ -186,6 +188,15 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
     runs = column.runs or row.get(f"{column.key}_runs", row.get("runs", ()))
     source = Source(runs, level, column.measure or column.key, label)
     return Cell(text, exact, float(value), number_words(column.level, *rests_on), source)
+
+
+def visible(text: str) -> str:
+    """Text on one line, in which control characters are shown and not obeyed.
+
+    >>> visible("a" + chr(27) + "[31m")
+    'a␛[31m'
+    """
+    return " ".join(text.split("\n")).translate(VISIBLE)
 
 
 def number_text(value: float, places: int = 4, signed: bool = False) -> str:
@@ -214,14 +225,16 @@ def interval_text(low: float, high: float, places: int = 4, signed: bool = False
 def with_contract(frame: pd.DataFrame, rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """``frame`` with what each of its rows rests on, from the rows of the score frame that it stands for."""
     return frame.assign(
-        scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)), runs=list(map(runs_of, rows))
+        scored=list(map(scored_words, rows)),
+        choice=list(map(choice_words, rows)),
+        runs=[runs_of(each) for each in rows],
     )
 
 
 def runs_of(rows: pd.DataFrame) -> tuple[RunKey, ...]:
     """The evaluations in rows of the score frame."""
     keys = rows[["experiment", "seed", "test_data", "split"]].drop_duplicates()
-    return tuple((str(r.experiment), int(r.seed), str(r.test_data), str(r.split)) for r in keys.itertuples())
+    return tuple((str(name), int(seed), str(on), str(split)) for name, seed, on, split in keys.to_numpy().tolist())
 
 
 def state_column(frame: pd.DataFrame) -> tuple[Format, ...]:
@@ -248,7 +261,7 @@ def mark_confounded(frame: pd.DataFrame) -> list[str]:
 
 def csv_text(table: Table) -> str:
     """All columns and rows at full precision."""
-    return table.frame[[key for key in table.frame if key.split("_")[-1] != "runs"]].to_csv(
+    return table.frame[[key for key in table.frame if str(key).split("_")[-1] != "runs"]].to_csv(
         index=False, lineterminator="\n"
     )
 
@@ -262,8 +275,19 @@ def _aligned(table: Table, rows: list[list[str]], style: str) -> str:
 
 def markdown_text(table: Table) -> str:
     """A heading, a pipe table, the caption."""
-    rows = [[cell.text.replace("|", "\\|") for cell in row] for row in table.rows()]
-    return f"### {table.title}\n\n{_aligned(table, rows, 'pipe')}\n\n{table.caption}\n"
+    rows = [[escape_markdown(cell.text) for cell in row] for row in table.rows()]
+    headed = replace(table, formats=tuple(replace(f, label=escape_markdown(f.label)) for f in table.formats))
+    title, caption = escape_markdown(table.title), escape_markdown(table.caption)
+    return f"### {title}\n\n{_aligned(headed, rows, 'pipe')}\n\n{caption}\n"
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text that Markdown shows as it stands; brackets are safe without a link's parenthesis.
+
+    >>> escape_markdown("a|b <i>")
+    'a\\|b \\<i>'
+    """
+    return re.sub(r"([\\`*<|]|\](?=\())", r"\\\1", text)
 
 
 # Characters beyond ASCII that occur in tables and captions, as LaTeX writes them.

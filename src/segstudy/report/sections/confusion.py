@@ -19,7 +19,7 @@ from segstudy.comparison import Side
 from segstudy.report.contract import contract
 from segstudy.report.figure import INK, STYLE, Drawing, new_figure
 from segstudy.report.frames import ReportData
-from segstudy.report.section import Item, Section
+from segstudy.report.section import Item, Section, Widget
 from segstudy.report.table import Format, Table, with_contract
 
 NUMBERED = 12  # classes up to which each cell shows its number
@@ -30,7 +30,8 @@ def shares(side: Side) -> NDArray[np.float64]:
     """Of each true class's pixels, the share that each class was predicted for, (t, p), seeds merged; NaN where absent."""
     total = np.sum([measures.merge(one.confusion) for one in side.sets], axis=0).astype(float)
     pixels = total.sum(axis=1, keepdims=True)
-    return np.divide(total, pixels, out=np.full_like(total, np.nan), where=pixels > 0)
+    found: NDArray[np.float64] = np.divide(total, pixels, out=np.full_like(total, np.nan), where=pixels > 0)
+    return found
 
 
 def own_sides(data: ReportData) -> dict[str, list[Side]]:
@@ -116,11 +117,25 @@ def draw_grid(axes: Axes, title: str, grid: NDArray[np.float64], classes: tuple[
     axes.tick_params(length=0)
 
 
+def matrix(dataset: str, sides: list[Side]) -> Widget:
+    """The matrix of each network and the difference of any two, to choose on the page."""
+    alike = [side for side in sides if side.first.classes == sides[0].first.classes]
+    grids = [np.round(100 * shares(side), 3) for side in alike]
+    rows = [[[None if v != v else float(v) for v in row] for row in grid] for grid in grids]
+    data = {"classes": list(sides[0].first.classes), "names": [side.name for side in alike], "percent": rows}
+    caption = (
+        "Choose a network, and another to subtract. Each row is a true class; a cell is the share of its pixels, in percent, "
+        "that the column's class was predicted for; seeds merged."
+    )
+    return Widget(f"matrix-{dataset}", f"Any network, or two, on {dataset}", caption, "matrix", data)
+
+
 def content(data: ReportData) -> Iterator[Item]:
     """For each dataset the largest confusions, and the matrices of its first two networks."""
     for dataset, sides in own_sides(data).items():
         baselines = [side for side in sides if data.plan.first(side.name).variation is None]
         alike = [side for side in [*baselines, *sides] if side.first.classes == sides[0].first.classes]
+        yield matrix(dataset, sides)
         yield draw_confusion(data, dataset, list({side.name: side for side in alike}.values()))
         yield confusion_table(data, dataset, sides)
 

@@ -91,22 +91,25 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
     names = points["experiment"].tolist()
     caption = (
         "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
-        "unlike latency, the same on every machine). Up and left is better; the dashed line is the front, beyond which no experiment scores higher at "
-        "no more operations. Panels do not compare with each other. "
+        "unlike latency, the same on every machine). Up and left is better; the dashed "
+        "line is the front, beyond which no experiment scores higher at no more operations. Panels do not compare with each other. "
         f"{contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
     )
     alt = f"mIoU against operations: {told}."
     return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
 
 
-def label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Name each point on the side where there is room, names one above the other where points are close."""
+def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: float = 190) -> None:
+    """Name each point on the side where there is room, names one above the other where points are close.
+
+    ``height`` is the panel's, in points.
+    """
     bottom, top = axes.get_ylim()
-    places = spread([y for _, y in points.values()], 0.065 * (top - bottom))
+    places = spread([y for _, y in points.values()], 12.4 / height * (top - bottom))
     for (experiment, point), place in zip(points.items(), places, strict=True):
         across = axes.transAxes.inverted().transform(axes.transData.transform(point))[0]
         side = 1 if across < 0.5 else -1
-        shift = 190 * (place - point[1]) / (top - bottom)  # the panel is about 190 points high
+        shift = height * (place - point[1]) / (top - bottom)
         align = "left" if side > 0 else "right"
         axes.annotate(
             experiment, point, (8 * side, shift), textcoords="offset points", ha=align, va="center", fontsize=8.5

@@ -44,7 +44,9 @@ def changes_frame(data: ReportData) -> pd.DataFrame:
     rows = []
     for name in data.plan.experiments:
         variation = data.plan.first(name).variation
-        for key, (before, after) in variation.changes.items() if variation else ():
+        if variation is None:
+            continue
+        for key, (before, after) in variation.changes.items():
             rows.append({"experiment": name, "base": variation.base, "setting": key, "before": before, "after": after})
     frame = pd.DataFrame(rows, columns=["experiment", "base", "setting", "before", "after"])
     return frame.assign(**{key: frame[key].map(str) for key in ("before", "after")})

@@ -34,8 +34,8 @@ def curves_frame(results: StudyResults) -> pd.DataFrame:
 
 def over_epochs(runs: pd.DataFrame, key: str) -> pd.DataFrame:
     """Mean, lowest and highest seed of ``key`` at each epoch, and how many seeds got there."""
-    names = {"mean": "mean", "lowest": "min", "highest": "max", "seeds": "count"}
-    return runs.dropna(subset=[key]).groupby("epoch")[key].agg(**names).reset_index()
+    found = runs.dropna(subset=[key]).groupby("epoch")[key].agg(["mean", "min", "max", "count"]).reset_index()
+    return found.rename(columns={"min": "lowest", "max": "highest", "count": "seeds"})
 
 
 def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -99,8 +99,7 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
             for name, runs in curves.groupby("experiment", sort=False):
                 colour, line = colours[str(name)], over_epochs(runs, key)
                 if (line["seeds"] > 1).any():
-                    band = {"color": colour, "alpha": 0.18, "lw": 0}
-                    axes.fill_between(line["epoch"], line["lowest"], line["highest"], **band)
+                    axes.fill_between(line["epoch"], line["lowest"], line["highest"], color=colour, alpha=0.18, lw=0)
                 axes.plot(line["epoch"], line["mean"], color=colour, lw=1.6, alpha=0.9)
                 chosen = runs[runs["chosen"]]
                 axes.plot(chosen["epoch"], chosen[key], "o", ms=5, color=colour, mec=PAPER, mew=1.2)
