@@ -101,6 +101,7 @@ def render_page(
         changes=[(words, group.to_dict("records")) for words, group in changes.groupby("against", sort=False)],
         best={row["experiment"] for row in best_frame(data).to_dict("records")},
         baselines=baseline_rows(data),
+        places=3 if changes["value"].abs().max() >= 0.01 else 4,
         number=number_text,
         interval=interval_text,
         front=front,

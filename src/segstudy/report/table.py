@@ -224,11 +224,8 @@ def interval_text(low: float, high: float, places: int = 4, signed: bool = False
 
 def with_contract(frame: pd.DataFrame, rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """``frame`` with what each of its rows rests on, from the rows of the score frame that it stands for."""
-    return frame.assign(
-        scored=list(map(scored_words, rows)),
-        choice=list(map(choice_words, rows)),
-        runs=[runs_of(each) for each in rows],
-    )
+    runs: Any = [runs_of(each) for each in rows]
+    return frame.assign(scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)), runs=runs)
 
 
 def runs_of(rows: pd.DataFrame) -> tuple[RunKey, ...]:
