@@ -110,6 +110,12 @@ def test_tables_of_the_paper(store: Store) -> None:
         "10-class-effects-deep-city",
         "11-selection",
         "12-sizes",
+        "13-settings",
+        "14-confusion-city",
+        "14-confusion-spot",
+        "15-splits",
+        "16-occurrence",
+        "17-provenance",
     ]
 
 
@@ -136,6 +142,11 @@ def test_the_review_has_the_papers_numbers(store: Store) -> None:
         "11-comparisons",
         "12-selection",
         "13-sizes",
+        "14-settings",
+        "15-confusion-kvasir",
+        "16-splits",
+        "17-occurrence",
+        "18-provenance",
     ]
     assert [row[0] for row in printed(tables["4-variants-unet"])] == [
         "unet-cityscapes", "unet-noimagenet-cityscapes", "unet-kvasir", "unet-512-kvasir",
@@ -283,6 +294,10 @@ def test_one_experiment_alone(store: Store) -> None:
         "5-class-scores-city",
         "6-selection",
         "7-sizes",
+        "8-confusion-city",
+        "9-splits",
+        "10-occurrence",
+        "11-provenance",
     ]
     page = build_report(store, plan).read_text()
     assert "Protocol “paper”" not in page
@@ -338,13 +353,13 @@ def test_results_csv_is_exact(report: Path) -> None:
 def test_every_file_is_written(report: Path) -> None:
     tables = {path.name for path in (report / "tables").iterdir()}
     assert (
-        len(tables) == 3 * 13
-    )  # the paper's six, estimates, classes (3), comparisons, selection, classes by frequency
+        len(tables) == 3 * 19
+    )  # the paper's six, estimates, classes (3), comparisons, selection, classes by frequency, settings, confusion (2), data (2)
     figures = sorted((report / "figures").iterdir())
     assert {path.stem for path in figures} == {
         "figure1-per-class-city", "figure2-pictures-city", "figure3-training-city", "figure3-training-spot",
         "figure4-per-image-city", "figure4-per-image-spot", "figure4-per-image-spot-to-folk", "figure5-cost",
-        "figure6-effects",
+        "figure6-effects", "figure9-classes-deep-city", "figure10-confusion-city", "figure10-confusion-spot",
     }  # fmt: skip
     for path in figures:
         assert path.stat().st_size > 1000
@@ -460,6 +475,7 @@ def test_equal_data_give_equal_files(report: Path, tmp_path: Path) -> None:
     plan = plan_of()
     again = Store(tmp_path)
     fill(again, plan)
+    write_json(again.root / "environment.json", {"python": "3.11.7", "gpu": None, "packages": {"torch": "2.13.0"}})
     frames = data_of(again, plan)
     for table in every_table(frames):
         assert (report / "tables" / f"{table.name}.csv").read_text() == csv_text(table)

@@ -127,7 +127,9 @@ def best_frame(data: ReportData) -> pd.DataFrame:
     for dataset, group in known.groupby("dataset", sort=False):
         ranked = group.sort_values("miou", ascending=False, kind="stable")["experiment"].tolist()
         reference = data.results.side(str(group["experiment"].iloc[0]))
-        alike = [n for n in ranked if not problems_between(data.results.side(n), reference, PRIMARY)]
+        alike = [
+            n for n in ranked if n == reference.name or not problems_between(data.results.side(n), reference, PRIMARY)
+        ]
         row: dict[str, Any] = {
             "dataset": dataset,
             "experiment": alike[0],

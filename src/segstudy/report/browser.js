@@ -1,8 +1,11 @@
 // Every reported image as a point and as a picture; a viewer with overlays, errors and a slider.
 // Masks are grey levels, a class index a level; SVG filters colour them, hide classes, and turn differences into errors.
 widgets.browser = (place, data) => {
+  const parsed = document.createElement("div");
+  parsed.innerHTML = "<svg></svg>";
+  const space = parsed.firstChild.namespaceURI;
   const svg = (tag, attributes, ...children) => {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    const element = document.createElementNS(space, tag);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.append(...children);
     return element;
@@ -131,7 +134,7 @@ widgets.browser = (place, data) => {
     if (!source) return layer;
     if (errors && network >= 0) layer.append(picture(files(k).truth, ""), picture(source, "", "difference"));
     else layer.append(picture(source, network < 0 ? "truth" : "prediction of " + names[network]));
-    layer.style.filter = `url(#${errors && network >= 0 ? "errors" : "classes"}-${key})`;
+    layer.style.filter = `url("#${errors && network >= 0 ? "errors" : "classes"}-${key}")`;
     return layer;
   }
   function sheet(k, ...layers) {

@@ -8,8 +8,10 @@ dataset. Text is drawn in ``INK`` and ``MUTED``, which the page exchanges for it
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +20,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
@@ -59,6 +62,14 @@ STYLE: Any = {
 VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 
 
+@contextlib.contextmanager
+def _drawing() -> Iterator[None]:
+    """The look of the report; names in letters that the font lacks are drawn as boxes in PNG, as text in SVG."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A finished figure with its words; ``photographs`` where it holds pictures, which the page shows as pixels."""
@@ -71,29 +82,31 @@ class Drawing:
     photographs: bool = False
 
     def __post_init__(self) -> None:
-        """Fix the layout, which would otherwise be found anew for every format."""
-        with matplotlib.rc_context(STYLE):
+        """Fix the layout, which would otherwise be found anew for every format; control characters are shown."""
+        for text in self.figure.findobj(Text):
+            text.set_text(text.get_text().translate(VISIBLE))  # type: ignore[attr-defined]
+        with _drawing():
             self.figure.draw_without_rendering()
             self.figure.set_layout_engine("none")
 
     @cached_property
     def svg(self) -> str:
         """SVG with text as text; equal for equal data."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             buffer = io.StringIO()
             self.figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
+        return buffer.getvalue()
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             buffer = io.BytesIO()
             self.figure.savefig(buffer, format="png", dpi=dpi)
         return buffer.getvalue()
 
     def jpeg(self, dpi: int = 150) -> bytes:
         """Pixels, small."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             buffer = io.BytesIO()
             self.figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True})
         return buffer.getvalue()

@@ -88,24 +88,15 @@ def render_page(
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment, front, changes = data.results.environment, draw_front(data), answer_frame(data)
+    environment = data.results.environment
     widgets = [item for part in parts for item in part.items if isinstance(item, Widget)]
     return jinja.get_template("page.html.j2").render(
         title=study.title or study.name,
         question=study.question,
         study=study.name,
         protocol=study.protocol,
-        warnings=warnings(data),
         progress=progress_text(data.runs),
-        sentences=sentences(data),
-        changes=[(words, group.to_dict("records")) for words, group in changes.groupby("against", sort=False)],
-        best={row["experiment"] for row in best_frame(data).to_dict("records")},
-        baselines=baseline_rows(data),
-        places=3 if changes["value"].abs().max() >= 0.01 else 4,
-        number=number_text,
-        interval=interval_text,
-        front=front,
-        front_markup=markup_of(front) if front else "",
+        **first_screen(data),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         scripts=[_script(name) for name in ("page", *dict.fromkeys(widget.script for widget in widgets))],
         seeds=list(dict.fromkeys(data.runs["seed"])),
@@ -126,6 +117,23 @@ def render_page(
         environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
     )
+
+
+def first_screen(data: ReportData) -> dict[str, Any]:
+    """What the template shows before anything is opened."""
+    front, changes = draw_front(data), answer_frame(data)
+    return {
+        "warnings": warnings(data),
+        "sentences": sentences(data),
+        "changes": [(words, group.to_dict("records")) for words, group in changes.groupby("against", sort=False)],
+        "best": {row["experiment"] for row in best_frame(data).to_dict("records")},
+        "baselines": baseline_rows(data),
+        "places": 3 if changes["value"].abs().max() >= 0.01 else 4,
+        "number": number_text,
+        "interval": interval_text,
+        "front": front,
+        "front_markup": markup_of(front) if front else "",
+    }
 
 
 def _script(name: str) -> Markup:
