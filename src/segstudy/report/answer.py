@@ -160,6 +160,10 @@ def sentences(data: ReportData) -> list[str]:
     decided = frame[frame["verdict"].isin([BETTER, WORSE])]
     decided = decided.reindex(decided["value"].abs().sort_values(ascending=False, kind="stable").index)
     said = [_effect_sentence(row) for row in decided.head(FEW).to_dict("records")]
+    if len(decided) > 1:
+        first = said[0].split(" ", 1)[0]  # "Random", but not "ResNet-101"
+        plain = first[1:].isalpha() and first[1:].islower()
+        said[0] = f"Largest effect: {first.lower() if plain else first}{said[0][len(first) :]}"
     if len(decided) > FEW:
         said[-1] += f" {len(decided) - FEW} more changes are decided; the figure shows each."
     said += [*_undecided_sentence(frame), " ".join(_best_sentence(data)), *_cross_sentences(data)]
@@ -248,16 +252,21 @@ def draw_front(data: ReportData) -> Drawing | None:
     datasets = list(dict.fromkeys(points["dataset"]))[:3]
     if not datasets:
         return None
+    apart = {name for names in best_frame(data)["left_out"] for name in names}
     tall = {1: 3.1, 2: 2.05, 3: 1.6}[len(datasets)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, tall * len(datasets)), layout="constrained")
         panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
         for axes, dataset in zip(panels, datasets, strict=True):
             part = points[points["dataset"] == dataset]
-            front = pareto_front(part)
+            front = pareto_front(part[~part["experiment"].isin(apart)])
             axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
             for row in part.itertuples():
-                axes.plot([row.gflops], [row.miou], "o", ms=7, color=data.colours[row.experiment], mec=PAPER, mew=1)
+                colour, hollow = data.colours[row.experiment], row.experiment in apart
+                edge = (
+                    {"mfc": PAPER, "mec": colour, "mew": 1.6} if hollow else {"color": colour, "mec": PAPER, "mew": 1}
+                )
+                axes.plot([row.gflops], [row.miou], "o", ms=7, **edge)
             axes.margins(x=0.15, y=0.25)
             axes.set_title(dataset, fontsize=9)
             axes.grid()
@@ -266,6 +275,7 @@ def draw_front(data: ReportData) -> Drawing | None:
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
     caption = "Up and left is better. Dashed: the front, beyond which nothing scores higher at no more operations."
+    caption += " Hollow: scored otherwise, so not comparable with the others." if apart else ""
     return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
 
 

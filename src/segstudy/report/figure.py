@@ -20,7 +20,6 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
@@ -82,9 +81,7 @@ class Drawing:
     photographs: bool = False
 
     def __post_init__(self) -> None:
-        """Fix the layout, which would otherwise be found anew for every format; control characters are shown."""
-        for text in self.figure.findobj(Text):
-            text.set_text(text.get_text().translate(VISIBLE))  # type: ignore[attr-defined]
+        """Fix the layout, which would otherwise be found anew for every format."""
         with _drawing():
             self.figure.draw_without_rendering()
             self.figure.set_layout_engine("none")
@@ -95,7 +92,7 @@ class Drawing:
         with _drawing():
             buffer = io.StringIO()
             self.figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
+        return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""

@@ -25,6 +25,9 @@ document.querySelectorAll(".toc a").forEach(link => link.addEventListener("click
 // Widgets are made when their section opens.
 document.querySelectorAll("details.section").forEach(section => section.addEventListener("toggle", () => {
   if (!section.open) return;
+  for (const table of section.querySelectorAll("table.sortable")) {
+    table.classList.toggle("tight", table.scrollWidth > table.parentElement.clientWidth + 1);
+  }
   for (const place of section.querySelectorAll(".widget:not(.made)")) {
     place.classList.add("made");
     widgets[place.dataset.script](place, JSON.parse(place.firstElementChild.textContent));

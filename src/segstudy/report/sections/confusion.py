@@ -20,7 +20,7 @@ from segstudy.report.contract import contract
 from segstudy.report.figure import INK, STYLE, Drawing, new_figure
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, Widget
-from segstudy.report.table import Format, Table, with_contract
+from segstudy.report.table import Format, Table
 
 NUMBERED = 12  # classes up to which each cell shows its number
 PRINTED = 20  # confusions of a dataset that the table prints
@@ -61,7 +61,6 @@ def confusion_table(data: ReportData, dataset: str, sides: list[Side]) -> Table:
     """The largest confusions of all networks; the CSV has all of them."""
     frame = confusion_frame(sides)
     scores = data.scores_of([side.name for side in sides])
-    frame = with_contract(frame, [scores[scores["experiment"] == name] for name in frame["experiment"]])
     formats = (
         Format("experiment", "Name"),
         Format("true", "True class"),
@@ -87,7 +86,7 @@ def draw_confusion(data: ReportData, dataset: str, sides: list[Side]) -> Drawing
         figure, panels = new_figure(1.1 + 9.0 / max(3, len(grids)), len(grids), sharey=True)
         for axes, (title, grid) in zip(panels, grids, strict=True):
             draw_grid(axes, title, grid, classes, difference="−" in title and title == grids[-1][0] and len(grids) == 3)
-        panels[0].set_yticks(range(len(classes)), classes, fontsize=8)
+        panels[0].set_yticks(np.arange(len(classes)) + 0.5, classes, fontsize=8)
         panels[0].set_ylabel("True class")
     caption = (
         "Of each true class's pixels (a row), the share that each class was predicted for, in percent; seeds merged. In the "
