@@ -58,6 +58,7 @@ def test_every_change_is_drawn_at_its_place(store: Store) -> None:
     # one scale: -0.4 is 48 of 100 to the left of the middle
     assert frame[["x_low", "x_value", "x_high"]].to_numpy() == pytest.approx(np.array([[56, 62, 74], [2, 26, 38]]))
     assert frame["cost"].tolist() == [1, 1] and frame["against"].tolist() == ["DeepLabV3 on city"] * 2
+    assert frame["base_miou"].tolist() == pytest.approx([13 / 18] * 2)
     said = sentences(data)
     assert said[0] == (
         "Largest effect: ResNet-101 instead of ResNet-50 as encoder and output stride 16 instead of 8 costs DeepLabV3 on city "
