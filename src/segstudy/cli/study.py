@@ -65,7 +65,7 @@ def run(
     message = "\n".join([f"{len(failures)} runs failed:", *failures])
     if len(failures) == len(part.runs):
         raise SegstudyError(message)
-    print(f"report: {shown(build_report(store, whole))}")
+    print(f"report: {shown(build_report(store, whole, data))}")
     if failures:
         raise SegstudyError(message)
 
