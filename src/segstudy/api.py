@@ -302,7 +302,7 @@ def run(
     if len(failures) == len(plan.runs):
         raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
     if report:
-        build_report(store, plan)
+        build_report(store, plan, root)
     return Results(read_results(store, plan))
 
 

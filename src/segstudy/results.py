@@ -121,7 +121,8 @@ def read_results(store: Store, plan: Plan) -> StudyResults:
 
     """
     runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
-    return StudyResults(plan, store, runs, store.read_environment())
+    environments = (result.record.environment for result in runs if result.record and result.record.environment)
+    return StudyResults(plan, store, runs, next(environments, None) or store.read_environment())
 
 
 def _read_run(folder: RunFolder, run: Run) -> RunResult:
@@ -132,7 +133,7 @@ def _read_run(folder: RunFolder, run: Run) -> RunResult:
         return RunResult(run, folder, state, None, (), None, (), failure)
     sets = []
     for scoring in run.scored_on:
-        if (path := folder.find_evaluation(*scoring)) is not None:
+        if (path := folder.find_counts(record, *scoring)) is not None:
             counted = read_counts(path, run.name, record)
             about = counted.about.model_copy(update={"experiment": run.experiment, "seed": run.seed})
             sets.append(CountSet(run.name, counted.counts, counted.ids, about, counted.groups, counted.truth, record))

@@ -69,6 +69,7 @@ class Study(Frozen):
 
     name: Name
     title: str = ""
+    question: str = ""  # what the study asks, in its author's words; stands at the top of the report
     protocol: Protocol = "held-out"
     data: dict[Name, Entry] = Field(min_length=1)
     recipe: Recipe = Recipe()

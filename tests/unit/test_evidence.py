@@ -296,7 +296,7 @@ def test_input_size_is_compared_at_native_size_only(filled: tuple[Store, Plan], 
     assert np.isnan(frame.loc["large", "p_holm"])
     assert frame.loc["good", "verdict"] == "better"
     page = build_report(Store(tmp_path), plan).read_text()
-    assert "Not comparable with its base: large." in page
+    assert "Not comparable with its base: 512 instead of 256 pixels of input (U-Net)." in page
 
 
 def test_whatever_else_differs_stands_beside_every_comparison(tmp_path: Path) -> None:
@@ -368,8 +368,8 @@ def test_report_is_the_same_when_made_again(filled: tuple[Store, Plan]) -> None:
     store, plan = filled
     first = build_report(store, plan).read_text()
     assert build_report(store, plan).read_text() == first
-    assert "good (encoder=resnet101) is better than base" in first
-    assert "Not distinguishable from its base: same" in first
+    assert "ResNet-101 instead of ResNet-50 as encoder gains U-Net" in first
+    assert "Not distinguishable from chance: " in first
 
 
 def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store, Plan]) -> None:

@@ -15,11 +15,16 @@ from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
 from fakes import fake_folder
+from report_stores import fill, plan_of
 from segstudy.counts.counting import confusion_matrix, measures_of
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan
 from segstudy.progress import showing
+from segstudy.report.build import build_report, every_part
+from segstudy.report.frames import ReportData
+from segstudy.report.table import Table
+from segstudy.results import read_results
 from segstudy.schema import ScoringRules
 from segstudy.spec import load_study
 from segstudy.store import Store
@@ -40,7 +45,7 @@ def write_files(page: str, folder: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _modules_are_forgotten() -> Iterator[None]:
     yield
-    for name in ("losses", "networks", "readers", "my_measures"):
+    for name in ("losses", "networks", "readers", "my_measures", "worst_images"):
         sys.modules.pop(name, None)
 
 
@@ -86,15 +91,35 @@ def test_add_a_reader(tmp_path: Path) -> None:
     assert train(tmp_path)["unet"] > 0
 
 
-def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(write_files("add-measure.md", tmp_path)) == {"my_measures.py"}
-    (entry,) = TOML.findall((PAGES / "add-measure.md").read_text(encoding="utf-8"))
+def install(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the page's entry point on the path, as an installed package has it."""
+    (entry,) = TOML.findall((PAGES / page).read_text(encoding="utf-8"))
     ((group, points),) = tomllib.loads(entry)["project"]["entry-points"].items()
-    info = tmp_path / "my_package-1.0.dist-info"
+    info = folder / "my_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_add_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(write_files("add-section.md", tmp_path)) == {"worst_images.py"}
+    install("add-section.md", tmp_path, monkeypatch)
+    plan, store = plan_of(), Store(tmp_path / "out")
+    fill(store, plan)
+    data = ReportData(read_results(store, plan))
+    parts = [part for part in every_part(data) if part.section.key == "worst-images"]
+    ((table,),) = [part.items for part in parts]
+    assert isinstance(table, Table)
+    # IoU of the one image of folk: 3/7 and 1/5, the lowest of all
+    assert [cell.text for cell in table.rows()[0]] == ["folk/0", "deep-spot", "42", f"{11 / 35:.4f}"]
+    assert "Worst images" in build_report(store, plan).read_text()
+    assert (store.report / "tables" / f"{table.name}.csv").is_file()
+
+
+def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(write_files("add-measure.md", tmp_path)) == {"my_measures.py"}
+    install("add-measure.md", tmp_path, monkeypatch)
     measure = measures_of(ScoringRules())[-1]
     truth, prediction = np.random.default_rng(1).integers(0, 3, (2, 200))
     found = measure.function(confusion_matrix(truth, prediction, 3))

@@ -52,18 +52,18 @@ WRONG: dict[str, tuple[str, ...]] = {
     "top": (
         "seeds:",
         "seed:",
-        "15: seed: unknown key (did you mean 'seeds'?) ... known here: name, title, protocol, data, recipe",
+        "15: seed: unknown key (did you mean 'seeds'?) ... known here: name, title, question, protocol, data, recipe",
     ),
     "top, far from any": (
         "name: s\n",
         "name: s\nqqq: 1\n",
-        "2: qqq: unknown key;  ... known here: name, title, protocol, data, recipe",
+        "2: qqq: unknown key;  ... known here: name, title, question, protocol, data, recipe",
     ),
     "ours, not the file's": (
         "name: s\n",
         "name: s\nsource: x\nfolder: /\n",
-        "2: source: unknown key ... known here: name, title, protocol, data, recipe",
-        "3: folder: unknown key ... known here: name, title, protocol, data, recipe",
+        "2: source: unknown key ... known here: name, title, question, protocol, data, recipe",
+        "3: folder: unknown key ... known here: name, title, question, protocol, data, recipe",
     ),
     "data": (
         "root: Roads",

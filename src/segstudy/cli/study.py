@@ -72,7 +72,7 @@ def run(
     for name in outcome.held:
         print(f"left to another process: {name}")
     if not no_report and len(outcome.failures) < len(part.runs):
-        _report_of(whole, store, bool(outcome.held))
+        _report_of(whole, store, data, bool(outcome.held))
     _raise_failures(outcome)
 
 
@@ -110,12 +110,12 @@ def _carry_out(
         return execute(workshop_of(whole, store, data, progress, stop), part, replace, join)
 
 
-def _report_of(whole: Plan, store: Store, others: bool) -> None:
+def _report_of(whole: Plan, store: Store, data: Path | None, others: bool) -> None:
     """Write the report; while others still work, there may be nothing to report yet."""
     from segstudy.report.build import build_report
 
     try:
-        print(f"report: {shown(build_report(store, whole))}")
+        print(f"report: {shown(build_report(store, whole, data))}")
     except SegstudyError as error:
         if not others or "has a result yet" not in str(error):
             raise
@@ -196,12 +196,21 @@ def _print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) ->
 
 
 @app.command()
-def report(study: StudyArg, out: Out = None, set_: Set = None) -> None:
+def report(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    set_: Set = None,
+    single_file: Annotated[
+        int | None,
+        typer.Option("--single-file", min=0, help="Put the pictures of this many images into the page itself."),
+    ] = None,
+) -> None:
     """Write tables, figures and the page anew from the counts on disk."""
     from segstudy.report.build import build_report
 
     whole, store = plan_of(study, out, set_)
-    print(f"report: {shown(build_report(store, whole))}")
+    print(f"report: {shown(build_report(store, whole, data, single_file))}")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -12,17 +13,21 @@ from segstudy.files import write_bytes, write_text
 from segstudy.plan import Plan
 from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
+from segstudy.report.gallery import clear_old as clear_pictures
 from segstudy.report.page import Part, render_page
+from segstudy.report.section import Widget
 from segstudy.report.sections import all_sections
 from segstudy.report.table import Table, csv_text, latex_text, markdown_text, numbered
 from segstudy.results import read_results
 from segstudy.store import Store
 
 
-def build_report(store: Store, plan: Plan) -> Path:
+def build_report(store: Store, plan: Plan, data_root: Path | None = None, single_file: int | None = None) -> Path:
     """Write the report of what the store holds for ``plan`` and return the page's path.
 
-    Missing, partial and failed runs are gaps that name their state.
+    Missing, partial and failed runs are gaps that name their state. The pictures of images lie next to the page;
+    ``single_file`` puts those of so many images of each browser into it. ``data_root`` is where datasets lie, which gives
+    pictures at full resolution; without them the cached images are shown.
 
     Raises
     ------
@@ -31,11 +36,11 @@ def build_report(store: Store, plan: Plan) -> Path:
 
     """
     with store.writing_report():
-        return _build_report(store, plan)
+        return _build_report(ReportData(read_results(store, plan), data_root), single_file)
 
 
-def _build_report(store: Store, plan: Plan) -> Path:
-    data = ReportData(read_results(store, plan))
+def _build_report(data: ReportData, single_file: int | None) -> Path:
+    store = data.results.store
     if not data.sets:
         raise SegstudyError(_nothing(store, data))
     parts = every_part(data)
@@ -48,8 +53,20 @@ def _build_report(store: Store, plan: Plan) -> Path:
         elif isinstance(item, Drawing):
             write_text(store.report / "figures" / f"{item.name}.svg", item.svg)
             write_bytes(store.report / "figures" / f"{item.name}.png", item.png())
-    write_text(store.page, render_page(data, parts, metadata.version("segstudy")))
+        elif isinstance(item, Widget):
+            item.write(store.report)
+    clear_pictures(store.report, {str(item.data["folder"]) for item in _widgets(parts) if "folder" in item.data})
+    inline = (
+        {item.name: item.inline(store.report, single_file) for item in _widgets(parts)}
+        if single_file is not None
+        else None
+    )
+    write_text(store.page, render_page(data, parts, metadata.version("segstudy"), inline))
     return store.page
+
+
+def _widgets(parts: Iterable[Part]) -> list[Widget]:
+    return [item for part in parts for item in part.items if isinstance(item, Widget)]
 
 
 def every_part(data: ReportData) -> list[Part]:

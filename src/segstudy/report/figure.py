@@ -8,8 +8,10 @@ dataset. Text is drawn in ``INK`` and ``MUTED``, which the page exchanges for it
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -55,6 +57,18 @@ STYLE: Any = {
 }
 
 
+# Control characters, which steer terminals and break XML, as the signs that Unicode has to show them.
+VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+
+
+@contextlib.contextmanager
+def _drawing() -> Iterator[None]:
+    """The look of the report; names in letters that the font lacks are drawn as boxes in PNG, as text in SVG."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A finished figure with its words; ``photographs`` where it holds pictures, which the page shows as pixels."""
@@ -68,28 +82,28 @@ class Drawing:
 
     def __post_init__(self) -> None:
         """Fix the layout, which would otherwise be found anew for every format."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             self.figure.draw_without_rendering()
             self.figure.set_layout_engine("none")
 
     @cached_property
     def svg(self) -> str:
         """SVG with text as text; equal for equal data."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             buffer = io.StringIO()
             self.figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
+        return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             buffer = io.BytesIO()
             self.figure.savefig(buffer, format="png", dpi=dpi)
         return buffer.getvalue()
 
     def jpeg(self, dpi: int = 150) -> bytes:
         """Pixels, small."""
-        with matplotlib.rc_context(STYLE):
+        with _drawing():
             buffer = io.BytesIO()
             self.figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True})
         return buffer.getvalue()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class ReportData:
     """A study's results with the frames that sections share, each made when it is first asked for."""
 
     results: StudyResults
+    data_root: Path | None = None  # where datasets lie, for pictures
 
     @property
     def plan(self) -> Plan:
@@ -145,6 +146,17 @@ class ReportData:
         """Rows of ``scores`` that belong to experiments ``names``, on the dataset ``on`` or each on its own."""
         scores = self.scores[self.scores["experiment"].isin(list(names))]
         return scores[scores["test_data"] == (scores["train_data"] if on is None else on)]
+
+    @cached_property
+    def lines(self) -> dict[tuple[str, int, str, str, str, str, str], int]:
+        """Line of ``results.csv`` of each reported score of a dataset or class; the heading is line 1.
+
+        Keys are experiment, seed, test_data, split, level, measure and class.
+        """
+        frame = self.reported[self.reported["level"].isin(("dataset", "class"))]
+        columns = ("experiment", "seed", "test_data", "split", "level", "measure", "class")
+        keys = zip(*(frame[column] for column in columns), strict=True)
+        return dict(zip(keys, (int(index) + 2 for index in frame.index), strict=True))
 
     def compared(self, first: str, second: str) -> Comparison:
         """``first`` minus ``second``: a comparison of the study, or one of two baselines."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from segstudy.comparison import NOT_COMPARABLE
-from segstudy.errors import listing
+from segstudy.report.answer import answer_frame, best_frame, draw_front, sentences, warnings
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.frames import ReportData
-from segstudy.report.section import Item, Section
-from segstudy.report.sections.transfer import cross_frame
-from segstudy.report.table import Table, interval_text, number_text
-from segstudy.spec import CrossEvaluation
-from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
+from segstudy.report.frames import CONSTANT, ReportData
+from segstudy.report.section import Item, Section, Widget
+from segstudy.report.table import Cell, Table, interval_text, number_text, visible
 
 NOTES = (
     (
@@ -67,11 +63,7 @@ NOTES = (
     ("A dash", "There is no number: the run is not done, or the value is not defined in this row."),
 )
 
-PAPER_BANNER = (
-    "Protocol “paper”: as in the review, each run's epoch was chosen on the very split that is reported here, which "
-    "flatters every score, and masks are scored at the network's input size, so scores of different input sizes do not "
-    "compare. Set these numbers beside the review's; for what to expect on new images use the protocol “held-out”."
-)
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -82,41 +74,114 @@ class Part:
     items: Sequence[Item]
 
 
-def render_page(data: ReportData, parts: Sequence[Part], version: str) -> str:
-    """The whole page."""
+def render_page(
+    data: ReportData, parts: Sequence[Part], version: str, inline: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
+    """The whole page; ``inline`` are files that widgets would load, by widget and path, where the page is to be one file."""
     study = data.plan.study
-    folder = FileSystemLoader(Path(__file__).parent)
-    jinja = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    folder = FileSystemLoader(HERE)
+    jinja = Environment(
+        loader=folder,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
     environment = data.results.environment
+    widgets = [item for part in parts for item in part.items if isinstance(item, Widget)]
     return jinja.get_template("page.html.j2").render(
         title=study.title or study.name,
+        question=study.question,
         study=study.name,
         protocol=study.protocol,
-        banner=PAPER_BANNER if study.protocol == "paper" else "",
         progress=progress_text(data.runs),
-        summary=summary_sentences(data),
+        **first_screen(data),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        scripts=[_script(name) for name in ("page", *dict.fromkeys(widget.script for widget in widgets))],
         seeds=list(dict.fromkeys(data.runs["seed"])),
         runs=run_rows(data.runs),
         reasons=[
             f"{r['experiment']}, seed {r['seed']}: {r['reason']}" for r in data.runs.to_dict("records") if r["reason"]
         ],
         sections=[
-            {"id": part.section.key, "title": part.section.title, "content": [_shown(item) for item in part.items]}
+            {
+                "id": part.section.key,
+                "title": part.section.title,
+                "content": [_shown(item, data, inline) for item in part.items],
+            }
             for part in parts
         ],
+        counts=counts_files(data),
         notes=NOTES,
         environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
     )
 
 
-def _shown(item: Item) -> dict[str, Any]:
-    """A table with its cells, a figure with its markup, or a paragraph, as the template takes it."""
+def first_screen(data: ReportData) -> dict[str, Any]:
+    """What the template shows before anything is opened."""
+    front, changes = draw_front(data), answer_frame(data)
+    return {
+        "warnings": warnings(data),
+        "sentences": sentences(data),
+        "changes": [(words, group.to_dict("records")) for words, group in changes.groupby("against", sort=False)],
+        "best": {row["experiment"] for row in best_frame(data).to_dict("records")},
+        "baselines": baseline_rows(data),
+        "places": 3 if changes["value"].abs().max() >= 0.01 else 4,
+        "number": number_text,
+        "interval": interval_text,
+        "front": front,
+        "front_markup": markup_of(front) if front else "",
+    }
+
+
+def _script(name: str) -> Markup:
+    return Markup((HERE / f"{name}.js").read_text(encoding="utf-8"))
+
+
+def counts_files(data: ReportData) -> list[list[Any]]:
+    """First line in ``results.csv`` of each evaluation, and its counts' file as seen from the page."""
+    files = {
+        (one.experiment, one.seed, one.about.test_data, one.about.split): os.path.relpath(
+            data.results.store.run(one.experiment, one.seed).evaluation(str(one.about.test_data), str(one.about.split)),
+            data.results.store.report,
+        )
+        for one in data.sets
+    }
+    frame = data.long
+    names = frame["experiment"].str.removesuffix(f" {CONSTANT}")
+    keys = pd.DataFrame({"experiment": names, **{key: frame[key] for key in ("seed", "test_data", "split")}})
+    first = keys.drop_duplicates()
+    return [[int(str(row.Index)) + 2, Path(files[tuple(row)[1:]]).as_posix()] for row in first.itertuples()]
+
+
+def baseline_rows(data: ReportData) -> list[dict[Any, Any]]:
+    """Baselines that nothing is compared with, for the first screen of a study without changes."""
+    known = data.experiments[data.experiments["base"] == ""]
+    return known[["experiment", "dataset", "miou", "state"]].to_dict("records")
+
+
+def _shown(item: Item, data: ReportData, inline: Mapping[str, Mapping[str, str]] | None) -> dict[str, Any]:
+    """A table with its cells, a figure with its markup, a widget with its data, or a paragraph, as the template takes it."""
     if isinstance(item, Table):
-        return {"kind": "table", "table": item, "rows": item.rows(), "nothing": "Nothing to show yet."}
+        rows = [[(cell, lines_of(cell, data)) for cell in row] for row in item.rows()]
+        return {"kind": "table", "table": item, "rows": rows, "nothing": "Nothing to show yet."}
     if isinstance(item, Drawing):
         return {"kind": "figure", "drawing": item, "markup": markup_of(item)}
+    if isinstance(item, Widget):
+        files = {} if inline is None else {"inline": inline[item.name]}
+        return {"kind": "widget", "widget": item, "data": {**item.data, **files}}
     return {"kind": "text", "text": item}
+
+
+def lines_of(cell: Cell, data: ReportData) -> str:
+    """Lines of ``results.csv`` that a printed score was made of."""
+    if cell.source is None:
+        return ""
+    runs, level, measure, label = cell.source
+    found = (data.lines.get((*run, level, measure, label)) for run in runs)
+    return " ".join(str(line) for line in found if line is not None)
 
 
 def markup_of(drawing: Drawing) -> Markup:
@@ -166,59 +231,6 @@ def run_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
 def _state_text(run: Any) -> str:
     unfinished = run.state in ("partial", "running", "failed")
     return f"{run.state}, {run.epochs_done} of {run.epochs} epochs" if unfinished else str(run.state)
-
-
-def summary_sentences(data: ReportData) -> list[str]:
-    """A few plain sentences made of the frames."""
-    sentences = [f"{progress_text(data.runs)}."]
-    sentences += _baseline_sentences(data.experiments) + _effect_sentences(data.effects)
-    for cross in data.crosses:
-        sentences += _cross_sentence(cross, cross_frame(data, cross))
-    if len(set(data.scores["seed"])) == 1:
-        sentences.append("Every number rests on a single run, so small differences may be chance.")
-    return sentences
-
-
-def _baseline_sentences(comparison: pd.DataFrame) -> list[str]:
-    known = comparison[(comparison["base"] == "") & comparison["miou"].notna()]
-    sentences = []
-    for dataset, group in known.groupby("dataset", sort=False):
-        best, *others = group.sort_values("miou", ascending=False, kind="stable").itertuples()
-        rest = "".join(f", {other.experiment} {other.miou:.4f}" for other in others)
-        verb = "reaches" if rest else "has"
-        sentences.append(f"On {dataset}, {best.experiment} {verb} an mIoU of {best.miou:.4f}{rest}.")
-    return sentences
-
-
-def _effect_sentences(effects: pd.DataFrame) -> list[str]:
-    """What the study can say of each variant, those that can be told apart from their base first."""
-    known = effects.dropna(subset=["value"])
-    told = known[known["verdict"].isin([BETTER, WORSE])]
-    sentences = [
-        f"{row['experiment']} ({row['variant']}) is {row['verdict']} than {row['base']}: "
-        f"{number_text(row['value'], signed=True)} mIoU {interval_text(row['low'], row['high'], signed=True)}"
-        f"{', but it changes more than one thing' if row['confounded'] else ''}"
-        f"{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
-        for row in told.to_dict("records")
-    ]
-    for verdict, words in (
-        (UNDECIDED, "Not distinguishable from its base"),
-        (NOT_COMPARABLE, "Not comparable with its base"),
-    ):
-        if len(rest := effects[effects["verdict"] == verdict]):
-            sentences.append(f"{words}: {listing(rest['experiment'])}.")
-    return sentences
-
-
-def _cross_sentence(cross: CrossEvaluation, frame: pd.DataFrame) -> list[str]:
-    inside, target, nothing = frame.to_dict("records")
-    if math.isnan(target["miou_drop"]):
-        return []
-    verb = "falls" if target["miou_drop"] > 0 else "goes"
-    return [
-        f"On {cross.on}, {cross.experiment} {verb} from {inside['miou']:.4f} to {target['miou']:.4f}; "
-        f"calling everything {nothing['row'].split(' → ')[0].removeprefix('all ')} would score {nothing['miou']:.4f} there."
-    ]
 
 
 def environment_pairs(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

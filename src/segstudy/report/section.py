@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +14,36 @@ from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
 from segstudy.report.table import Table
 
-Item = Table | Drawing | str  # a text is a paragraph
+
+@dataclass(frozen=True)
+class Widget:
+    """Something to use on the page: data, and the script of ``report/`` that shows them.
+
+    Attributes
+    ----------
+    name, title, caption
+        Its anchor, its heading and the words below it.
+    script
+        The name of the file, which calls ``widgets.<script>(element, data)`` for each of its widgets.
+    data
+        Plain data for the script.
+    write
+        Writes the files that the widget loads, into the folder of the report.
+    inline
+        The first so many of these files by path, as data URIs, for a page that is one file.
+
+    """
+
+    name: str
+    title: str
+    caption: str
+    script: str
+    data: Mapping[str, Any]
+    write: Callable[[Path], None] = lambda folder: None
+    inline: Callable[[Path, int], Mapping[str, str]] = lambda folder, count: {}
+
+
+Item = Table | Drawing | Widget | str  # a text is a paragraph
 
 
 @dataclass(frozen=True)

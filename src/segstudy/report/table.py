@@ -8,14 +8,16 @@ rest on stands in the frame's columns ``scored`` and ``choice``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from segstudy.report.contract import choice_words, number_words, scored_words
+from segstudy.report.figure import VISIBLE
 
 GAP = "–"
 
@@ -35,6 +37,18 @@ ARCHITECTURES = {
 }
 
 
+RunKey = tuple[str, int, str, str]  # experiment, seed, test_data, split: one evaluation
+
+
+class Source(NamedTuple):
+    """Where a printed score stands in ``results.csv``: the evaluations, and the measure, level and class of its rows."""
+
+    runs: tuple[RunKey, ...]
+    level: str
+    measure: str
+    label: str
+
+
 @dataclass(frozen=True)
 class Format:
     """How one column of a frame is printed: text, or a number with ``places`` decimals.
@@ -51,8 +65,10 @@ class Format:
         Column of a word that is printed behind all that.
     level
         Of a score, the level it is taken at; empty for what is none.
-    scored, choice
-        Where it was scored and what chose the epoch, where that is not what the row's ``scored`` and ``choice`` say.
+    scored, choice, runs
+        Where it was scored, what chose the epoch, and the evaluations behind it, where that is not what the row says.
+    measure
+        The measure that the score is of, or is a difference of, where that is not ``key``.
 
     """
 
@@ -66,6 +82,8 @@ class Format:
     level: str = ""
     scored: str = ""
     choice: str = ""
+    runs: tuple[RunKey, ...] = ()
+    measure: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,13 +91,14 @@ class Cell:
     """One printed value.
 
     ``exact`` is the value at full precision, ``number`` what it sorts by (None: by its text), ``contract`` what a score
-    rests on.
+    rests on, ``source`` where it stands in ``results.csv``.
     """
 
     text: str
     exact: str = ""
     number: float | None = None
     contract: str = ""
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +168,7 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
     value = row.get(column.key)
     if column.places is None:
         missing = value is None or value != value or value == ""
-        return Cell(GAP if missing else str(value))
+        return Cell(GAP if missing else visible(str(value)))
     if value is None or math.isnan(value):
         return Cell(GAP)
     text, exact = number_text(value, column.places, column.signed), repr(float(value))
@@ -162,8 +181,22 @@ def format_cell(row: dict[Any, Any], column: Format) -> Cell:
         text, exact = f"{text} ± {spread:.{column.places}f}", f"{exact} ± {float(spread)!r}"
     text += column.suffix + (f" {row[column.mark]}" if column.mark and row[column.mark] else "")
     rests_on = column.scored or row.get("scored", ""), column.choice or row.get("choice", "")
-    words = number_words(column.level, *rests_on) if column.level else ""
-    return Cell(text, exact, float(value), words)
+    if not column.level:
+        return Cell(text, exact, float(value))
+    label = str(row.get("class", "")) if column.level == "class" else ""
+    level = "class" if column.level == "class" else "dataset"
+    runs = column.runs or row.get(f"{column.key}_runs", row.get("runs", ()))
+    source = Source(runs, level, column.measure or column.key, label)
+    return Cell(text, exact, float(value), number_words(column.level, *rests_on), source)
+
+
+def visible(text: str) -> str:
+    """Text on one line, in which control characters are shown and not obeyed.
+
+    >>> visible("a" + chr(27) + "[31m")
+    'a␛[31m'
+    """
+    return " ".join(text.split("\n")).translate(VISIBLE)
 
 
 def number_text(value: float, places: int = 4, signed: bool = False) -> str:
@@ -191,7 +224,14 @@ def interval_text(low: float, high: float, places: int = 4, signed: bool = False
 
 def with_contract(frame: pd.DataFrame, rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """``frame`` with what each of its rows rests on, from the rows of the score frame that it stands for."""
-    return frame.assign(scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)))
+    runs: Any = [runs_of(each) for each in rows]
+    return frame.assign(scored=list(map(scored_words, rows)), choice=list(map(choice_words, rows)), runs=runs)
+
+
+def runs_of(rows: pd.DataFrame) -> tuple[RunKey, ...]:
+    """The evaluations in rows of the score frame."""
+    keys = rows[["experiment", "seed", "test_data", "split"]].drop_duplicates()
+    return tuple((str(name), int(seed), str(on), str(split)) for name, seed, on, split in keys.to_numpy().tolist())
 
 
 def state_column(frame: pd.DataFrame) -> tuple[Format, ...]:
@@ -218,7 +258,9 @@ def mark_confounded(frame: pd.DataFrame) -> list[str]:
 
 def csv_text(table: Table) -> str:
     """All columns and rows at full precision."""
-    return table.frame.to_csv(index=False, lineterminator="\n")
+    return table.frame[[key for key in table.frame if str(key).split("_")[-1] != "runs"]].to_csv(
+        index=False, lineterminator="\n"
+    )
 
 
 def _aligned(table: Table, rows: list[list[str]], style: str) -> str:
@@ -230,8 +272,19 @@ def _aligned(table: Table, rows: list[list[str]], style: str) -> str:
 
 def markdown_text(table: Table) -> str:
     """A heading, a pipe table, the caption."""
-    rows = [[cell.text.replace("|", "\\|") for cell in row] for row in table.rows()]
-    return f"### {table.title}\n\n{_aligned(table, rows, 'pipe')}\n\n{table.caption}\n"
+    rows = [[escape_markdown(cell.text) for cell in row] for row in table.rows()]
+    headed = replace(table, formats=tuple(replace(f, label=escape_markdown(f.label)) for f in table.formats))
+    title, caption = escape_markdown(table.title), escape_markdown(table.caption)
+    return f"### {title}\n\n{_aligned(headed, rows, 'pipe')}\n\n{caption}\n"
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text that Markdown shows as it stands; brackets are safe without a link's parenthesis.
+
+    >>> escape_markdown("a|b <i>")
+    'a\\|b \\<i>'
+    """
+    return re.sub(r"([\\`*<|]|\](?=\())", r"\\\1", text)
 
 
 # Characters beyond ASCII that occur in tables and captions, as LaTeX writes them.

@@ -60,7 +60,7 @@ def estimates_table(data: ReportData) -> Table:
             Format(key, f"{LABELS[key]} [95 %]", 4, bounds=(f"{key}_low", f"{key}_high"), level="dataset")
             for key in PRINTED
         ),
-        Format("seed_sd", "SD over seeds", 4, level="dataset"),
+        Format("seed_sd", "SD over seeds", 4, level="dataset", measure="miou"),
         Format("num_seeds", "Seeds", 0),
         Format("num_images", "Images", 0),
         Format("about", "Interval is about"),

@@ -15,12 +15,24 @@ from segstudy.report.contract import choice_words, contract, scored_words
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, no_result_yet, not_drawn
-from segstudy.report.table import Format, Table, mark_confounded, with_contract
+from segstudy.report.table import Format, Table, mark_confounded, runs_of, with_contract
 from segstudy.stats.comparison import BETTER, WORSE
 
 VERDICT_COLOURS = {BETTER: COLOURS[2], WORSE: COLOURS[1]}  # any other verdict is drawn in grey
 MARKS = {BETTER: "↑", WORSE: "↓"}
 CLASS_COLUMNS = (Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0))
+# Columns that stand in the table as soon as comparisons have the field.
+WHERE_KNOWN = (
+    Format("p_greater", "P(variant > base)", 3),
+    Format(
+        "simultaneous_low",
+        "Simultaneous interval, all changes",
+        4,
+        True,
+        bounds=("simultaneous_low", "simultaneous_high"),
+    ),
+    Format("equivalence", "Equivalence"),
+)
 # What an interval or verdict speaks about.
 ABOUT = {"images": "these networks", "images and seeds": "recipes", "this network": "this network"}
 
@@ -40,10 +52,11 @@ def comparisons_table(data: ReportData) -> Table:
         Format("experiment", "Name"),
         Format("base", "Against"),
         Format("variant", "Variant"),
-        Format("value", "Δ mIoU [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset"),
+        Format("value", "Δ mIoU [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset", measure="miou"),
         Format("p_holm", "p (Holm)", 4),
         Format("verdict", "Verdict"),
-        Format("detectable", "Detectable difference (80 % power)", 4, level="dataset"),
+        Format("detectable", "Detectable difference (80 % power)", 4, level="dataset", measure="miou"),
+        *(column for column in WHERE_KNOWN if column.key in frame and frame[column.key].notna().any()),
         Format("seeds", "Seeds"),
         Format("about", "About"),
         *((Format("flags", "Also differs in"),) if frame["flags"].any() else ()),
@@ -110,7 +123,8 @@ def class_differences(data: ReportData, first: str, second: str) -> pd.DataFrame
 def class_column(column: Format, data: ReportData, *names: str) -> Format:
     """A column of scores of classes, which are of these experiments."""
     rows = data.scores_of(names)
-    return replace(column, level="class", scored=scored_words(rows), choice=choice_words(rows))
+    scored, choice, measure = scored_words(rows), choice_words(rows), column.measure or "iou"
+    return replace(column, level="class", scored=scored, choice=choice, runs=runs_of(rows), measure=measure)
 
 
 def classes_of(known: pd.DataFrame) -> pd.DataFrame:

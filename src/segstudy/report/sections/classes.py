@@ -11,10 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segstudy.report.contract import contract
-from segstudy.report.figure import INK, MUTED, STYLE, Drawing, new_figure
+from segstudy.report.figure import INK, MUTED, PAPER, STYLE, Drawing, new_figure
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, no_result_yet, not_drawn
-from segstudy.report.sections.changes import CLASS_COLUMNS, class_column, class_differences, classes_of, renamed
+from segstudy.report.sections.changes import (
+    CLASS_COLUMNS,
+    VERDICT_COLOURS,
+    class_column,
+    class_differences,
+    classes_of,
+    renamed,
+)
 from segstudy.report.table import Format, Table, named, with_contract
 
 THRESHOLD = 0.05  # the paper's, for table 7
@@ -48,9 +55,9 @@ def class_table(data: ReportData, pair: tuple[str, str, str], alone: bool) -> Ta
     formats = [*CLASS_COLUMNS]
     for key, label in (("iou", "IoU"), ("dice", "Dice")):
         formats += [
-            class_column(Format(f"{key}_first", f"{arch[first]} {label}", 4), data, first),
-            class_column(Format(f"{key}_second", f"{arch[second]} {label}", 4), data, second),
-            class_column(Format(f"{key}_delta", f"Δ {label}", 4, signed=True), data, first, second),
+            class_column(Format(f"{key}_first", f"{arch[first]} {label}", 4, measure=key), data, first),
+            class_column(Format(f"{key}_second", f"{arch[second]} {label}", 4, measure=key), data, second),
+            class_column(Format(f"{key}_delta", f"Δ {label}", 4, signed=True, measure=key), data, first, second),
         ]
     formats[5] = replace(formats[5], label="Δ IoU [95 %]", bounds=("low", "high"))
     hidden = int((~frame["printed"]).sum())
@@ -135,6 +142,51 @@ def draw_classes(data: ReportData, dataset: str, names: list[str], classes: pd.D
     return Drawing(f"figure1-per-class-{dataset}", f"Figure 1: Classes of {dataset}", caption, alt, figure)
 
 
+def draw_differences(data: ReportData, base: str, names: list[str]) -> Drawing:
+    """Figure 9: what each variant does to each class, the largest difference first."""
+    panels_of = [(name, sorted_differences(data, name, base)) for name in names]
+    with matplotlib.rc_context(STYLE):
+        tallest = max(len(frame) for _, frame in panels_of)
+        figure, panels = new_figure(1.0 + 0.2 * tallest, len(panels_of))
+        for axes, (name, frame) in zip(panels, panels_of, strict=True):
+            for row, effect in enumerate(frame.to_dict("records")):
+                colour = VERDICT_COLOURS.get(effect["verdict"], MUTED)
+                axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=1.8, solid_capstyle="butt")
+                axes.plot([effect["value"]], [row], "o", ms=5, color=colour, mec=PAPER, mew=0.8)
+            axes.axvline(0, color=INK, lw=0.9)
+            axes.set_yticks(range(len(frame)), frame["class"].tolist(), fontsize=8)
+            axes.set(title=f"{name}", xlabel="Difference in IoU", ylim=(tallest - 0.5, -0.5))
+            axes.tick_params(axis="y", length=0)
+            axes.grid(axis="x")
+    told = "; ".join(f"{name}: {frame['class'].iloc[0]} {frame['value'].iloc[0]:+.3f}" for name, frame in panels_of)
+    caption = (
+        f"IoU of each class, variant minus {base} on the same images, with 95 % intervals; the largest difference first. "
+        "Coloured where the class is better or worse after correction over the classes of that comparison. "
+        f"{contract(data.scores_of([base, *names]), 'class')}"
+    )
+    alt = f"Differences in IoU by class against {base}, by size. The largest of each: {told}."
+    return Drawing(f"figure9-classes-{base}", f"Figure 9: Classes, against {base}", caption, alt, figure)
+
+
+def sorted_differences(data: ReportData, name: str, base: str) -> pd.DataFrame:
+    """The differences of the classes that both hold, the largest first."""
+    frame = class_differences(data, name, base).dropna(subset=["value"])
+    return frame.sort_values("value", key=lambda value: value.abs(), ascending=False, kind="stable")
+
+
+PANELS = 3  # variants side by side in figure 9; more of them stand in the table
+
+
+def _drawn_differences(data: ReportData) -> Iterator[Drawing]:
+    known = data.effects.dropna(subset=["value"])
+    for base, variants in known.groupby("base", sort=False):
+        names = [str(name) for name in variants["experiment"]]
+        many = len(data.compared(names[0], str(base)).a.first.classes) > 2
+        shown = [name for name in names if len(sorted_differences(data, name, str(base)))][:PANELS]
+        if many and shown:
+            yield draw_differences(data, str(base), shown)
+
+
 def _column(part: pd.DataFrame, classes: pd.Series[int], name: str) -> NDArray[np.float64]:
     """A column in the order of ``classes``; NaN, which is not drawn, where there is nothing."""
     return part.set_index("index")[name].reindex(classes).to_numpy(float)
@@ -153,6 +205,7 @@ def content(data: ReportData) -> Iterator[Item]:
         classes = data.class_scores[data.class_scores["experiment"].isin(names)]
         if classes["class"].nunique() > 2:
             yield draw_classes(data, str(dataset), names, classes)
+    yield from _drawn_differences(data)
 
 
 SECTION = Section("classes", "Class by class", 60, content)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segstudy.report.contract import contract
-from segstudy.report.figure import PAPER, STYLE, Drawing, new_figure, spread
+from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing, new_figure, spread
 from segstudy.report.frames import ReportData, configurations, over_seeds
 from segstudy.report.section import Item, Section, not_drawn
 from segstudy.report.table import Format, Table, scored_columns, state_column
@@ -59,6 +59,12 @@ def cost_table(cost: pd.DataFrame) -> Table:
     return Table("cost", "Cost", caption, frame, formats, order=(6,))
 
 
+def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
+    """Points that no other beats at no more operations, from the cheapest on."""
+    ordered = points.sort_values(["gflops", "miou"], ascending=[True, False])
+    return ordered[ordered["miou"] > ordered["miou"].cummax().shift(fill_value=float("-inf"))]
+
+
 def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
     """Figure 5: mIoU against operations, a panel per dataset, a labelled point per experiment."""
     with matplotlib.rc_context(STYLE):
@@ -71,6 +77,8 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
                 axes.xaxis.set_minor_formatter(NullFormatter())
+            front = pareto_front(part)
+            axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
             ends = {}
             for row in part.itertuples():
                 axes.plot([row.gflops], [row.miou], "o", ms=8, color=data.colours[row.experiment], mec=PAPER, mew=1)
@@ -83,21 +91,25 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
     names = points["experiment"].tolist()
     caption = (
         "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
-        "unlike latency, the same on every machine). Up and left is better; panels do not compare with each other. "
+        "unlike latency, the same on every machine). Up and left is better; the dashed "
+        "line is the front, beyond which no experiment scores higher at no more operations. Panels do not compare with each other. "
         f"{contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
     )
     alt = f"mIoU against operations: {told}."
     return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
 
 
-def label_points(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Name each point on the side where there is room, names one above the other where points are close."""
+def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: float = 190) -> None:
+    """Name each point on the side where there is room, names one above the other where points are close.
+
+    ``height`` is the panel's, in points.
+    """
     bottom, top = axes.get_ylim()
-    places = spread([y for _, y in points.values()], 0.065 * (top - bottom))
+    places = spread([y for _, y in points.values()], 12.4 / height * (top - bottom))
     for (experiment, point), place in zip(points.items(), places, strict=True):
         across = axes.transAxes.inverted().transform(axes.transData.transform(point))[0]
         side = 1 if across < 0.5 else -1
-        shift = 190 * (place - point[1]) / (top - bottom)  # the panel is about 190 points high
+        shift = height * (place - point[1]) / (top - bottom)
         align = "left" if side > 0 else "right"
         axes.annotate(
             experiment, point, (8 * side, shift), textcoords="offset points", ha=align, va="center", fontsize=8.5

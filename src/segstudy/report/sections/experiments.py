@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section
 from segstudy.report.table import Format, Table, named
@@ -37,9 +39,37 @@ def configurations_table(data: ReportData) -> Table:
     return Table("configurations", "Experiments and their configurations", caption, frame, formats, order=(2,))
 
 
+def changes_frame(data: ReportData) -> pd.DataFrame:
+    """Every setting in which an experiment differs from its base: experiment, base, setting, before, after."""
+    rows = []
+    for name in data.plan.experiments:
+        variation = data.plan.first(name).variation
+        if variation is None:
+            continue
+        for key, (before, after) in variation.changes.items():
+            rows.append({"experiment": name, "base": variation.base, "setting": key, "before": before, "after": after})
+    frame = pd.DataFrame(rows, columns=["experiment", "base", "setting", "before", "after"])
+    return frame.assign(**{key: frame[key].map(str) for key in ("before", "after")})
+
+
+def changes_table(frame: pd.DataFrame) -> Table:
+    """The configuration of every variant as a difference to its base."""
+    formats = (
+        Format("experiment", "Name"),
+        Format("base", "Base"),
+        Format("setting", "Setting"),
+        Format("before", "In the base"),
+        Format("after", "Here"),
+    )
+    caption = "Every setting in which an experiment differs from its base; all others are the same in both."
+    return Table("settings", "What each experiment changes", caption, frame, formats, order=(20,))
+
+
 def content(data: ReportData) -> Iterator[Item]:
-    """The table alone."""
+    """Whole configurations, then what differs from the base."""
     yield configurations_table(data)
+    if len(frame := changes_frame(data)):
+        yield changes_table(frame)
 
 
 SECTION = Section("experiments", "Experiments", 30, content)

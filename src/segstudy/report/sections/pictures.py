@@ -5,6 +5,7 @@ Array letters: ``h`` height, ``w`` width.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from segstudy.data.core import IGNORE
 from segstudy.report.contract import contract
 from segstudy.report.figure import INK, MUTED, STYLE, WIDTH, Drawing
 from segstudy.report.frames import ReportData
-from segstudy.report.section import Item, Section, not_drawn, trained_on
+from segstudy.report.gallery import collect_galleries
+from segstudy.report.section import Item, Section, Widget, not_drawn, trained_on
 from segstudy.store import Store
 
 PERCENTILES = (10, 50, 90)
@@ -282,6 +284,7 @@ def show(axes: Axes, picture: Pixels, title: str, smooth: bool = False) -> None:
 
 def content(data: ReportData) -> Iterator[Item]:
     """Figure 2 for every pair of training and test data, in bands of a few experiments."""
+    yield from browsers(data)
     drawn = False
     for pictures in collect_pictures(data):
         drawn = True
@@ -296,6 +299,23 @@ def content(data: ReportData) -> Iterator[Item]:
             yield draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption)
     if not drawn:
         yield "Not drawn: the predicted masks or the cached images are no longer in the store."
+
+
+def browsers(data: ReportData) -> Iterator[Widget]:
+    """The image browser of every pair of training and test data."""
+    for gallery in collect_galleries(data):
+        caption = (
+            "Every image is a point at its own mIoU (over the classes in that image), first seed of each network. Choose a "
+            "point or a picture to open it; in the viewer the arrow keys go through the images, 1 to 9 choose the network on "
+            "the left, e shows errors, t the truth, + and − change the overlay. “Influence” is how far the image moves the "
+            "difference of a comparison; “disagreement” the range of the image's scores over networks. Hatched or grey pixels "
+            "are ignored."
+        )
+        if not gallery.predicted:
+            caption += " No pictures: the predicted masks are no longer in the store."
+        name = re.sub(r"[^a-zA-Z0-9-]", "-", f"browser-{gallery.train}-{gallery.test}-{gallery.split}")
+        title = f"Image browser: {gallery.title}"
+        yield Widget(name, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
 
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:

@@ -32,6 +32,12 @@ def curves_frame(results: StudyResults) -> pd.DataFrame:
     )
 
 
+def over_epochs(runs: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Mean, lowest and highest seed of ``key`` at each epoch, and how many seeds got there."""
+    found = runs.dropna(subset=[key]).groupby("epoch")[key].agg(["mean", "min", "max", "count"]).reset_index()
+    return found.rename(columns={"min": "lowest", "max": "highest", "count": "seeds"})
+
+
 def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """What choosing the epoch did, a run a row: reported-split mIoU (at input size) of three epochs.
 
@@ -90,11 +96,14 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
         experiments = [str(name) for name in dict.fromkeys(curves["experiment"])]
         for axes, (key, title) in zip(panels, PANELS, strict=True):
             ends = {}
-            for (experiment, _), run in curves.groupby(["experiment", "seed"], sort=False):
-                axes.plot(run["epoch"], run[key], color=colours[str(experiment)], lw=1.6, alpha=0.9)
-                chosen = run[run["chosen"]]
-                axes.plot(chosen["epoch"], chosen[key], "o", ms=6, color=colours[str(experiment)], mec=PAPER, mew=1.2)
-                ends[str(experiment)] = (float(run["epoch"].iloc[-1]), float(run[key].iloc[-1]))
+            for name, runs in curves.groupby("experiment", sort=False):
+                colour, line = colours[str(name)], over_epochs(runs, key)
+                if (line["seeds"] > 1).any():
+                    axes.fill_between(line["epoch"], line["lowest"], line["highest"], color=colour, alpha=0.18, lw=0)
+                axes.plot(line["epoch"], line["mean"], color=colour, lw=1.6, alpha=0.9)
+                chosen = runs[runs["chosen"]]
+                axes.plot(chosen["epoch"], chosen[key], "o", ms=5, color=colour, mec=PAPER, mew=1.2)
+                ends[str(name)] = (float(line["epoch"].iloc[-1]), float(line["mean"].iloc[-1]))
             axes.set(title=title, xlabel="Epoch")
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -105,7 +114,8 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
                 label_ends(axes, ends, colours)
     alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
     caption = (
-        "Every epoch of every run, unsmoothed; a dot marks the chosen epoch. The right panel's split is the one that "
+        "Every epoch, unsmoothed: the mean over seeds, and a band from the lowest to the highest seed where there are "
+        "several. A dot marks the chosen epoch of a run. The right panel's split is the one that "
         f"chooses the epoch, scored at the network's input size, {LEVELS['dataset']}; pixels labelled {IGNORE} are "
         f"ignored.{not_drawn(data, trained_on(data, dataset), experiments)}"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from segstudy.report.contract import contract, scored_words
-from segstudy.report.frames import MEASURES, ReportData, over_seeds, reported_runs, states_text
+from segstudy.report.frames import CONSTANT, MEASURES, ReportData, over_seeds, reported_runs, states_text
 from segstudy.report.section import Item, Section
-from segstudy.report.table import SCORES, Format, Table, state_column, with_contract
+from segstudy.report.table import SCORES, Format, Table, runs_of, state_column, with_contract
 from segstudy.spec import CrossEvaluation
 
 
@@ -50,17 +51,22 @@ def cross_table(data: ReportData, cross: CrossEvaluation, place: int) -> Table:
     own, there = data.scores_of([cross.experiment]), data.scores_of([cross.experiment], cross.on)
     there = there[there["split"] == cross.split] if cross.split else there
     own = own[own["seed"].isin(there["seed"])] if len(there) else own
-    drop = f"{scored_words(own)}, minus {scored_words(there)}"
+    drop: dict[str, Any] = {"scored": f"{scored_words(own)}, minus {scored_words(there)}"}
+    drop["runs"] = (*runs_of(own), *runs_of(there))
     formats = [Format("row", "Train → Test")]
     for column in SCORES[:3]:
         formats += [
             column,
-            Format(f"{column.key}_drop", f"Drop {column.label}", 4, level="dataset", scored=drop),
-            Format(f"{column.key}_drop_percent", "Drop (%)", 1, suffix=" %", level="dataset", scored=drop),
+            Format(f"{column.key}_drop", f"Drop {column.label}", 4, level="dataset", measure=column.key, **drop),
+            Format(
+                f"{column.key}_drop_percent", "Drop (%)", 1, suffix=" %", level="dataset", measure=column.key, **drop
+            ),
         ]
     run = data.plan.first(cross.experiment)
     frame = with_contract(frame, [own, there, there])
-    frame = frame.assign(choice=[*frame["choice"][:2], "no network"])
+    nothing = tuple((f"{name} {CONSTANT}", *rest) for name, *rest in runs_of(there))
+    sources: list[Any] = [*frame["runs"][:2], nothing]
+    frame = frame.assign(choice=[*frame["choice"][:2], "no network"], runs=sources)
     mapped = "".join(f" Class “{a}” stands for “{b}”." for a, b in cross.map.items())
     caption = (
         f"{cross.experiment}, trained on {run.config.dataset}, on its own test images and on {cross.on} without further "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from segstudy.report.table import (
     Format,
     Table,
     mark_confounded,
+    runs_of,
     scored_columns,
     state_column,
     with_contract,
@@ -38,12 +40,14 @@ def variants_table(data: ReportData, arch: str, group: pd.DataFrame, place: int)
     front = ["experiment", "dataset", "base", "variant", "confounded", "flags"]
     frame = scored_columns(group.assign(variant=mark_confounded(group), flags=flags), front)
     frame = with_contract(frame, [data.scores_of([name]) for name in frame["experiment"]])
+    pairs: Any = [runs_of(data.scores_of(pair)) for pair in zip(frame["experiment"], frame["base"], strict=True)]
+    frame = frame.assign(delta_miou_runs=pairs)
     formats = (
         Format("experiment", "Name"),
         Format("dataset", "Dataset"),
         Format("variant", "Variant"),
         *SCORES,
-        Format("delta_miou", "Δ mIoU", 4, signed=True, level="dataset"),
+        Format("delta_miou", "Δ mIoU", 4, signed=True, level="dataset", measure="miou"),
         *((Format("flags", "Also differs in"),) if (frame["flags"] != "").any() else ()),
         *state_column(frame),
     )

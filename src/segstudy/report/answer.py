@@ -1,0 +1,291 @@
+"""The first screen: what the study asks and what it found, in one figure, a front and a few sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from segstudy.comparison import NOT_COMPARABLE, PRIMARY, problems_between
+from segstudy.errors import listing
+from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing
+from segstudy.report.frames import ReportData
+from segstudy.report.sections.cost import cost_frame, label_points, pareto_front
+from segstudy.report.sections.transfer import cross_frame
+from segstudy.report.table import ARCHITECTURES, interval_text, number_text
+from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
+
+# How a change is said, {0} after and {1} before; any other setting by the last part of its key.
+PHRASES = {
+    "model.arch": "{0} instead of {1}",
+    "model.encoder": "{0} instead of {1} as encoder",
+    "model.weights": "{0} instead of {1} weights",
+    "model.output_stride": "output stride {0} instead of {1}",
+    "recipe.input_size": "{0} instead of {1} pixels of input",
+    "recipe.batch_size": "batches of {0} instead of {1}",
+    "recipe.epochs": "{0} instead of {1} epochs",
+    "recipe.loss": "{0} instead of {1} as loss",
+    "recipe.schedule": "{0} instead of {1} as schedule",
+    "recipe.augment": "{0} instead of {1} as augmentation",
+}
+WEIGHTS = {"none": "random", "imagenet": "ImageNet", "packaged": "ImageNet"}
+FEW = 2  # effects that get a sentence of their own; the others stand in the figure
+
+
+def value_words(key: str, value: Any) -> str:
+    """A setting's value as people write it.
+
+    >>> value_words("model.encoder", "resnet101"), value_words("model.weights", "none")
+    ('ResNet-101', 'random')
+    """
+    text = str(value)
+    if key == "model.weights":
+        return WEIGHTS.get(text, text.rsplit("/", 1)[-1])
+    if key == "model.arch":
+        return ARCHITECTURES.get(text.lower(), text)
+    if key == "model.encoder":
+        name = re.sub(r"^(tu-|timm-)?(tf_)?", "", text)
+        name = re.sub(r"^resnet(\d+)$", r"ResNet-\1", name)
+        return re.sub(r"^efficientnet[-_](lite)?(\w+)$", lambda m: f"EfficientNet-{'Lite' if m[1] else ''}{m[2]}", name)
+    return text
+
+
+def change_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """What a variant changes, by names of factors: key -> (before, after).
+
+    >>> change_words({"model.weights": ("imagenet", "none")})
+    'random instead of ImageNet weights'
+    """
+    said = []
+    for key, (before, after) in changes.items():
+        last = key.rsplit(".", 1)[-1].replace("_", " ")
+        phrase = PHRASES.get(key)
+        words = value_words(key, after), value_words(key, before)
+        said.append(phrase.format(*words) if phrase else f"{last} {words[0]} instead of {words[1]}")
+    return " and ".join(said)
+
+
+def short_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """The same as a label: the new values alone."""
+    short = {"model.output_stride": "OS {}", "recipe.input_size": "{} px", "model.weights": "{} weights"}
+    said = {"model.encoder": "{}", "model.arch": "{}"} | short
+    return ", ".join(
+        said.get(key, key.rsplit(".", 1)[-1].replace("_", " ") + " {}").format(value_words(key, after))
+        for key, (_, after) in changes.items()
+    )
+
+
+def network_words(data: ReportData, experiment: str) -> str:
+    """A network by its architecture, with its dataset where the study has several; by its name where that is not enough."""
+    run = data.plan.first(experiment)
+    arch, dataset = run.config.model.arch, run.config.dataset
+    others = [data.plan.first(name) for name in data.plan.experiments if name != experiment]
+    alike = [o for o in others if (o.config.model.arch, o.config.dataset) == (arch, dataset) and o.variation is None]
+    if run.variation is not None or alike:
+        return experiment
+    several = len({data.plan.first(name).config.dataset for name in data.plan.experiments}) > 1
+    return f"{ARCHITECTURES.get(arch.lower(), arch)}{f' on {dataset}' if several else ''}"
+
+
+def answer_frame(data: ReportData) -> pd.DataFrame:
+    """Every change in a row, those of one baseline together: difference, interval, verdict, cost, and where they are drawn.
+
+    ``x_low``, ``x_value``, ``x_high`` are places in percent of the drawing's width; 50 is no difference, and all rows share
+    one scale. ``cost`` is the variant's operations over its base's.
+    """
+    effects = data.effects
+    gflops = cost_frame(data).set_index("experiment")["gflops"]
+    changes = [data.plan.first(str(name)).variation for name in effects["experiment"]]
+    frame = effects.assign(
+        change=[change_words(v.changes) if v else "" for v in changes],
+        against=[network_words(data, str(base)) for base in effects["base"]],
+        gflops=effects["experiment"].map(gflops),
+        gflops_base=effects["base"].map(gflops),
+    )
+    frame["base_miou"] = effects["base"].map(data.experiments.set_index("experiment")["miou"])
+    frame["cost"] = frame["gflops"] / frame["gflops_base"]
+    ends = frame[["value", "low", "high"]].to_numpy(float)
+    reach = float(np.nanmax(np.abs(ends), initial=0.0))
+    scale = 48 / reach if reach > 0 else 0.0
+    places = {f"x_{key}": 50 + scale * frame[key].astype(float) for key in ("low", "value", "high")}
+    return frame.assign(**places).sort_values("base", key=lambda base: base.map(_order(data)), kind="stable")
+
+
+def _order(data: ReportData) -> dict[str, int]:
+    return {name: place for place, name in enumerate(data.plan.experiments)}
+
+
+def best_frame(data: ReportData) -> pd.DataFrame:
+    """The highest score of each dataset among experiments that may be compared: experiment, miou, next, value, verdict ..."""
+    rows = []
+    known = data.experiments.dropna(subset=["miou"])
+    for dataset, group in known.groupby("dataset", sort=False):
+        ranked = group.sort_values("miou", ascending=False, kind="stable")["experiment"].tolist()
+        reference = data.results.side(str(group["experiment"].iloc[0]))
+        alike = [
+            n for n in ranked if n == reference.name or not problems_between(data.results.side(n), reference, PRIMARY)
+        ]
+        row: dict[str, Any] = {
+            "dataset": dataset,
+            "experiment": alike[0],
+            "left_out": [n for n in ranked if n not in alike],
+        }
+        row["miou"] = float(group.set_index("experiment")["miou"][alike[0]])
+        if len(alike) > 1:
+            found = data.compared(alike[0], alike[1])
+            row |= {"next": alike[1], "verdict": found.verdict}
+            if found.difference is not None:
+                row |= {key: getattr(found.difference, key) for key in ("value", "low", "high")}
+        rows.append(row)
+    columns = ["dataset", "experiment", "miou", "next", "verdict", "value", "low", "high", "left_out"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def full_words(data: ReportData, experiment: str) -> str:
+    """A configuration: the network, and what it changes in it."""
+    run = data.plan.first(experiment)
+    if run.variation is None:
+        return network_words(data, experiment)
+    return f"{network_words(data, run.variation.base)} with {change_words(run.variation.changes)}"
+
+
+def sentences(data: ReportData) -> list[str]:
+    """Three to five sentences made of the numbers, with names of factors."""
+    frame = answer_frame(data)
+    decided = frame[frame["verdict"].isin([BETTER, WORSE])]
+    decided = decided.reindex(decided["value"].abs().sort_values(ascending=False, kind="stable").index)
+    said = [_effect_sentence(row) for row in decided.head(FEW).to_dict("records")]
+    if len(decided) > 1:
+        first = said[0].split(" ", 1)[0]  # "Random", but not "ResNet-101"
+        plain = first[1:].isalpha() and first[1:].islower()
+        said[0] = f"Largest effect: {first.lower() if plain else first}{said[0][len(first) :]}"
+    if len(decided) > FEW:
+        said[-1] += f" {len(decided) - FEW} more changes are decided; the figure shows each."
+    said += [*_undecided_sentence(frame), " ".join(_best_sentence(data)), *_cross_sentences(data)]
+    return [text for text in said if text][:5]
+
+
+def _effect_sentence(row: Mapping[Any, Any]) -> str:
+    """What one decided change does and what it costs."""
+    gain = row["value"] > 0
+    low, high = (row["low"], row["high"]) if gain else (-row["high"], -row["low"])
+    change = row["change"][:1].upper() + row["change"][1:]
+    interval = interval_text(low, high, 3)
+    text = f"{change} {'gains' if gain else 'costs'} {row['against']} {abs(row['value']):.3f} mIoU {interval}"
+    if row["cost"] == row["cost"] and abs(row["cost"] - 1) >= 0.005:
+        text += f" at {row['cost']:.2f} times the operations"
+    if row["confounded"]:
+        text += ", but more than one thing changes"
+    return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
+
+
+def _undecided_sentence(frame: pd.DataFrame) -> list[str]:
+    """The changes that this study cannot tell from chance, and those that may not be compared."""
+    said = []
+    if len(rest := frame[frame["verdict"] == UNDECIDED]):
+        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
+        seen = rest["detectable"].dropna()
+        power = f"; differences below {seen.max():.3f} mIoU can be missed here" if len(seen) else ""
+        said.append(f"Not distinguishable from chance: {names}{power}.")
+    if len(rest := frame[frame["verdict"] == NOT_COMPARABLE]):
+        said.append(
+            f"Not comparable with its base: {listing([f'{r.change} ({r.against})' for r in rest.itertuples()], 3)}."
+        )
+    return [" ".join(said)] if said else []
+
+
+def _best_sentence(data: ReportData) -> Iterator[str]:
+    several = len(best := best_frame(data)) > 1
+    for row in best.to_dict("records"):
+        words = full_words(data, row["experiment"])
+        text = f"Highest on {row['dataset']}" if several else "Highest score"
+        text += f": {words.replace(' on ' + str(row['dataset']), '', 1)}, mIoU {row['miou']:.3f}"
+        if isinstance(row["next"], str) and row["value"] == row["value"]:
+            text += f" ({row['verdict'] or 'no test'} against the next, {number_text(row['value'], 3, True)}"
+            text += f" {interval_text(row['low'], row['high'], 3, True)})"
+        if row["left_out"]:
+            text += f"; scored otherwise, so not ranked: {listing(row['left_out'], 3)}"
+        yield f"{text}."
+
+
+def _cross_sentences(data: ReportData) -> list[str]:
+    """How networks do on other data, in one sentence."""
+    said = []
+    for cross in data.crosses:
+        inside, target, nothing = cross_frame(data, cross).to_dict("records")
+        if target["miou_drop"] == target["miou_drop"]:
+            said.append(
+                f"{network_words(data, cross.experiment)} goes from {inside['miou']:.3f} to {target['miou']:.3f} on {cross.on} "
+                f"(no skill: {nothing['miou']:.3f})"
+            )
+    return [f"{'; '.join(said[:2])}."] if said else []
+
+
+def warnings(data: ReportData) -> list[str]:
+    """What changes how the numbers are read, in a line each."""
+    study, runs, found = data.plan.study, data.runs, []
+    if study.protocol == "paper":
+        found.append(
+            "Protocol “paper”: each epoch was chosen on the split that is reported, which flatters every score; masks are "
+            "scored at the network's input size."
+        )
+    if len(set(data.scores["seed"])) == 1:
+        found.append("One seed: every verdict is about these networks only; another training could turn it.")
+    if len(waiting := runs[runs["state"] != "done"]):
+        states = ", ".join(f"{n} {state}" for state, n in waiting["state"].value_counts(sort=False).items())
+        found.append(f"{len(waiting)} of {len(runs)} runs are not done ({states}).")
+    flagged = data.effects[data.effects["flags"].fillna("") != ""]
+    if len(flagged):
+        found.append(f"Something else differs, or may not be compared, in: {listing(flagged['experiment'], 4)}.")
+    return found
+
+
+def draw_front(data: ReportData) -> Drawing | None:
+    """mIoU against operations with the front, a panel a dataset, labelled by what differs; None where no cost is known."""
+    points = data.experiments.merge(cost_frame(data)[["experiment", "gflops"]], on="experiment")
+    points = points.dropna(subset=["miou", "gflops"])
+    datasets = list(dict.fromkeys(points["dataset"]))[:3]
+    if not datasets:
+        return None
+    apart = {name for names in best_frame(data)["left_out"] for name in names}
+    tall = {1: 3.1, 2: 2.05, 3: 1.6}[len(datasets)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.3, tall * len(datasets)), layout="constrained")
+        panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
+        for axes, dataset in zip(panels, datasets, strict=True):
+            part = points[points["dataset"] == dataset]
+            front = pareto_front(part[~part["experiment"].isin(apart)])
+            axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
+            for row in part.itertuples():
+                colour, hollow = data.colours[row.experiment], row.experiment in apart
+                edge = (
+                    {"mfc": PAPER, "mec": colour, "mew": 1.6} if hollow else {"color": colour, "mec": PAPER, "mew": 1}
+                )
+                axes.plot([row.gflops], [row.miou], "o", ms=7, **edge)
+            axes.margins(x=0.15, y=0.25)
+            axes.set_title(dataset, fontsize=9)
+            axes.grid()
+            label_points(axes, _labelled(data, part), 72 * tall - 50)
+        panels[-1].set_xlabel("GFLOPs for one image")
+        figure.supylabel("mIoU", fontsize=9, color=MUTED)
+    told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
+    caption = "Up and left is better. Dashed: the front, beyond which nothing scores higher at no more operations."
+    caption += " Hollow: scored otherwise, so not comparable with the others." if apart else ""
+    return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
+
+
+def _labelled(data: ReportData, part: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Points by a short label: a baseline's architecture, a variant's new values; by name where two are called alike."""
+    labels = []
+    for name in part["experiment"]:
+        run = data.plan.first(str(name))
+        arch = ARCHITECTURES.get(run.config.model.arch.lower(), run.config.model.arch)
+        labels.append(arch if run.variation is None else f"{arch}, {short_words(run.variation.changes)}")
+    twice = {label for label in labels if labels.count(label) > 1}
+    rows = zip(part["experiment"], labels, part["gflops"], part["miou"], strict=True)
+    return {str(name) if label in twice else label: (float(x), float(y)) for name, label, x, y in rows}

@@ -1,0 +1,288 @@
+"""Every reported image with what each network made of it: the data and files of the page's image browser.
+
+Pictures lie next to the page and are written only when they are missing or changed. Masks are written as grey levels, a
+class index a level; the browser colours them, so one file serves classes, toggles and errors.
+
+Array letters: ``n`` image, ``c`` class, ``e`` experiment.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segstudy import measures
+from segstudy.arrays import Labels
+from segstudy.comparison import Side
+from segstudy.counts.countset import CountSet
+from segstudy.data.cache.arrays import find_part, parts_of
+from segstudy.data.core import Dataset, Sample, load_pair
+from segstudy.data.load import read_dataset
+from segstudy.errors import SegstudyError
+from segstudy.report.frames import ReportData
+from segstudy.spec import find_path
+
+FOLDER = "images"
+OURS = re.compile(r".+-[0-9a-f]{8}")  # folders of pictures that this module wrote
+GREY = bytes(value for level in range(256) for value in (level,) * 3)
+MOST_VALUES = 400_000  # scores of classes of images; where there are more, the browser has scores of images only
+QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The networks that were scored on one split with the same classes; the first seed of each is shown."""
+
+    data: ReportData
+    train: str
+    test: str
+    split: str
+    sides: tuple[Side, ...]
+
+    @property
+    def first(self) -> CountSet:
+        """The set that names images and classes, images in the order of their names."""
+        return self.sides[0].first
+
+    @property
+    def title(self) -> str:
+        """Where the images are from."""
+        return f"{self.test} {self.split}" + ("" if self.train == self.test else f", trained on {self.train}")
+
+    @cached_property
+    def folder(self) -> str:
+        """Where its pictures lie, below the report's folder: named after the images' contents."""
+        about = self.first.about
+        content = f"{about.data_fingerprint}|{about.resolution}|{about.input_size}|{'|'.join(self.first.ids)}"
+        return f"{FOLDER}/{self.test}-{self.split}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def files(self) -> list[str]:
+        """A name for each image's files; ids may hold what no file's name can."""
+        return [hashlib.sha256(name.encode()).hexdigest()[:16] for name in self.first.ids]
+
+    @cached_property
+    def predicted(self) -> dict[str, Path]:
+        """Folders of predicted masks, of the networks that have one."""
+        store = self.data.results.store
+        found = {s.name: store.run(s.name, s.first.seed).predictions(self.test, self.split) for s in self.sides}
+        return {name: path for name, path in found.items() if path.is_dir()}
+
+    def network_folder(self, side: Side) -> str:
+        """Where a network's masks lie."""
+        return f"{self.folder}/{side.name}-seed{side.first.seed}"
+
+    def scores(self) -> NDArray[np.float64]:
+        """mIoU of every image, (e, n)."""
+        return np.array([measures.mean_iou(side.first.confusion) for side in self.sides])
+
+    def plain(self) -> dict[str, Any]:
+        """All that the browser needs, as plain data; unknown numbers are None."""
+        scores, first = self.scores(), self.first
+        small = len(self.sides) * first.support.size <= MOST_VALUES
+        by_class = [_plain(measures.iou(side.first.confusion), 3) for side in self.sides] if small else []
+        networks = [
+            {"name": side.name, "seed": side.first.seed, "folder": self.network_folder(side)}
+            | {"masks": side.name in self.predicted}
+            for side in self.sides
+        ]
+        spread = np.nanmax(scores, axis=0, initial=0) - np.nanmin(scores, axis=0, initial=1)
+        return {
+            "folder": self.folder,
+            "classes": list(first.classes),
+            "palette": [list(colour) for colour in first.about.palette],
+            "networks": networks,
+            "ids": list(first.ids),
+            "files": self.files,
+            "groups": list(first.groups or ()),
+            "scores": _plain(scores, 4),
+            "iou": by_class,
+            "pixels": first.support.tolist(),
+            "disagreement": _plain(np.maximum(spread, 0), 4),
+            "influence": [{"name": name, "values": _plain(values, 6)} for name, values in influences(self)],
+        }
+
+    def order(self) -> list[int]:
+        """Images by how much they decide a verdict, then from the worst of the first network on."""
+        worst = np.nan_to_num(self.scores()[0], nan=2.0)
+        strongest = np.max([np.abs(values) for _, values in influences(self)] or [np.zeros(len(worst))], axis=0)
+        return [int(k) for k in np.lexsort((worst, -strongest))]
+
+    def write(self, report: Path) -> None:
+        """Write the pictures that are missing or changed below ``report``."""
+        if not self.predicted:
+            return
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+            tasks = [(report, name, file) for name, file in zip(self.first.ids, self.files, strict=True)]
+            for side in self.sides:
+                if side.name in self.predicted:
+                    target = report / self.network_folder(side)
+                    target.mkdir(parents=True, exist_ok=True)
+                    source = self.predicted[side.name]
+                    list(threads.map(lambda t, s=source, d=target: _grey(s / f"{t[1]}.png", d / f"{t[2]}.png"), tasks))
+            missing = [
+                (name, report / self.folder / file)
+                for name, file in zip(self.first.ids, self.files, strict=True)
+                if not ((report / self.folder / file).with_suffix(".webp").is_file())
+            ]
+            if missing:
+                pairs = _Pairs(self)
+                list(threads.map(lambda one: pairs.write(*one), missing))
+
+    def inline(self, report: Path, count: int) -> dict[str, str]:
+        """The files of the first ``count`` images in :meth:`order`, as data URIs by path."""
+        found = {}
+        for k in self.order()[:count]:
+            folders = [self.network_folder(side) for side in self.sides if side.name in self.predicted]
+            paths = [f"{self.folder}/{self.files[k]}{end}" for end in (".webp", ".png")]
+            for path in [*paths, *(f"{folder}/{self.files[k]}.png" for folder in folders)]:
+                if (report / path).is_file():
+                    content = base64.b64encode((report / path).read_bytes()).decode()
+                    found[path] = f"data:image/{path.rsplit('.', 1)[1]};base64,{content}"
+        return found
+
+
+class _Pairs:
+    """Images with their true labels: of the dataset where it is at hand, else from the cache."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.gallery, results = gallery, gallery.data.results
+        self.dataset, self.samples = _samples(gallery)
+        ids, about = gallery.first.ids, gallery.first.about
+        size = None if about.crop_px else about.input_size
+        parts = (*reversed(parts_of(size, native_labels=True)), "images")
+        kept = {part: find_part(results.store, gallery.test, gallery.split, part, ids) for part in parts}
+        self.kept = {part: found for part, found in kept.items() if found is not None}
+
+    def write(self, name: str, target: Path) -> None:
+        """``target`` with .webp and .png; nothing where the image is not at hand, or its mask is not the one scored."""
+        found = self._of_dataset(name) or self._of_cache(name)
+        if found is None:
+            return
+        image, labels = found
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels).save(target.with_suffix(".png"), compress_level=3)
+        partial = target.with_suffix(".part")
+        image.save(partial, "WEBP", quality=QUALITY, method=0)
+        partial.replace(target.with_suffix(".webp"))
+
+    def _of_dataset(self, name: str) -> tuple[Image.Image, Labels] | None:
+        sample = self.samples.get(name)
+        if sample is None or self.dataset is None:
+            return None
+        try:
+            image, labels = load_pair(self.dataset, sample)
+        except SegstudyError:
+            return None
+        counted = self.gallery.first.support[self.gallery.first.ids.index(name)]
+        native = self.gallery.first.about.resolution == "native"
+        shown = np.bincount(labels[labels < len(counted)].ravel(), minlength=len(counted))
+        same = bool((shown == counted).all()) if native else bool(((shown > 0) >= (counted > 0)).all())
+        return (image, labels) if same else None
+
+    def _of_cache(self, name: str) -> tuple[Image.Image, Labels] | None:
+        images = next((part for part in ("images", *self.kept) if "images" in _arrays(self.kept.get(part))), None)
+        labels = next((part for part in ("labels", *self.kept) if "labels" in _arrays(self.kept.get(part))), None)
+        if images is None or labels is None:
+            return None
+        image = Image.fromarray(np.asarray(self.kept[images].read("images", name)))
+        return image, np.asarray(self.kept[labels].read("labels", name))
+
+
+def _arrays(kept: Any) -> dict[str, Any]:
+    return kept.arrays if kept is not None else {}
+
+
+def _samples(gallery: Gallery) -> tuple[Dataset | None, dict[str, Sample]]:
+    """The dataset and its samples by id, where it can be read."""
+    plan, store = gallery.data.plan, gallery.data.results.store
+    entry = plan.study.data[gallery.test]
+    try:
+        if entry.synthetic is not None:
+            root = store.data / entry.root
+        else:
+            root = find_path(entry.root, f"data.{gallery.test}.root", gallery.data.data_root, plan.study.folder)
+        dataset = read_dataset(gallery.test, root, entry, plan.study.folder)
+    except SegstudyError:
+        return None, {}
+    return dataset, {sample.id: sample for sample in dataset.samples("all")}
+
+
+def _grey(source: Path, target: Path) -> None:
+    """Copy a mask whose values are class indices, with grey levels as its palette; nothing where it is unchanged."""
+    try:
+        stamp = source.stat().st_mtime_ns
+        if target.is_file() and target.stat().st_mtime_ns == stamp:
+            return
+        with Image.open(source) as image:
+            image.load()
+            mask = Image.fromarray(np.asarray(image))
+        mask.save(target, compress_level=1)
+        os.utime(target, ns=(stamp, stamp))
+    except OSError:
+        target.unlink(missing_ok=True)  # a mask that is not there is shown as missing
+
+
+def _plain(values: NDArray[np.float64], digits: int) -> list[Any]:
+    """Nested lists of rounded numbers; NaN as None."""
+    known = np.isfinite(values)
+    rounded = np.round(np.where(known, values, 0), digits).astype(object)
+    rounded[~known] = None
+    found: list[Any] = rounded.tolist()
+    return found
+
+
+def influences(gallery: Gallery) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """For each comparison of the study among these networks: how far each image moves the difference in mIoU, (n,).
+
+    The difference with all images minus the difference without that one.
+    """
+    names = {side.name: side for side in gallery.sides}
+    for name, found in gallery.data.results.comparisons.items():
+        if found.difference is not None and name in names and found.b.name in names:
+            moved = [_moved(names[one]) for one in (name, found.b.name)]
+            yield f"{name} − {found.b.name}", moved[0] - moved[1]
+
+
+def _moved(side: Side) -> NDArray[np.float64]:
+    """How far each image moves the mIoU, mean over seeds, (n,)."""
+    each = []
+    for one in side.sets:
+        total = measures.merge(one.confusion)
+        each.append(measures.mean_iou(total) - measures.mean_iou(total - one.confusion))
+    moved: NDArray[np.float64] = np.nan_to_num(np.mean(each, axis=0))
+    return moved
+
+
+def collect_galleries(data: ReportData) -> list[Gallery]:
+    """A gallery for every pair of training and test data; networks that saw other images are left out."""
+    groups: dict[tuple[str, str, str], list[Side]] = {}
+    for side in data.results.sides.values():
+        about = side.first.about
+        groups.setdefault((str(about.train_data), str(about.test_data), str(about.split)), []).append(side)
+    found = []
+    for (train, test, split), sides in groups.items():
+        like = sides[0].first
+        alike = [s for s in sides if (s.first.ids, s.first.classes) == (like.ids, like.classes)]
+        found.append(Gallery(data, train, test, split, tuple(alike)))
+    return found
+
+
+def clear_old(report: Path, used: set[str]) -> None:
+    """Remove folders of pictures that no gallery of this report uses."""
+    for folder in (report / FOLDER).glob("*"):
+        if folder.is_dir() and OURS.fullmatch(folder.name) and f"{FOLDER}/{folder.name}" not in used:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,261 @@
+"""The page in headless Chromium: it opens fast, loads nothing from elsewhere, fits, and can be used by keyboard."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segstudy.counts.counting import count_pair, stack_counts
+from segstudy.counts.countset import CountSet, hash_labels, write_counts
+from segstudy.files import write_json, write_sums, write_text, write_yaml
+from segstudy.plan import Plan, make_plan
+from segstudy.records import EvaluationRecord
+from segstudy.report.build import build_report
+from segstudy.schema import ScoringRules
+from segstudy.spec import parse_study
+from segstudy.store import Store
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install segstudy[browser] for tests of the page")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this system")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+NUM_IMAGES = 500
+STUDY = """
+name: wide
+title: "Eight networks"
+question: "Do more epochs help?"
+data:
+  spot: {reader: folder, root: spot, classes: [background, polyp]}
+recipe: {epochs: 1, input_size: 64}
+experiments:
+  e0: {data: spot, model: {arch: unet}}
+VARIANTS
+seeds: [0, 1, 2, 3, 4]
+"""
+
+
+def wide_store(root: Path) -> tuple[Store, Plan]:
+    """8 x 5 runs scored on 500 images, with masks of the first seed and cached images."""
+    variants = "\n".join(f"  e{k}: {{base: e0, change: {{recipe.epochs: {k + 1}}}}}" for k in range(1, 8))
+    plan, store = make_plan(parse_study(STUDY.replace("VARIANTS", variants))), Store(root)
+    rng, rules = np.random.default_rng(0), ScoringRules()
+    truths, pairs = [], []
+    for _ in range(NUM_IMAGES):
+        truth = np.zeros((64, 64), np.uint8)
+        y, x = rng.integers(0, 40, 2)
+        truth[y : y + 20, x : x + 20] = 1
+        truths.append(truth)
+        pairs.append(count_pair(truth, np.roll(truth, tuple(rng.integers(0, 4, 2)), (0, 1)), 2, rules))
+    counts, hashes = stack_counts(pairs), np.stack([hash_labels(truth) for truth in truths])
+    ids = tuple(f"i{k:03d}" for k in range(NUM_IMAGES))
+    cache = store.cache / "spot-test-64-0123456789ab"
+    cache.mkdir(parents=True)
+    np.save(cache / "images.npy", rng.integers(0, 256, (NUM_IMAGES, 64, 64, 3), dtype=np.uint8))
+    np.save(cache / "labels.npy", np.stack(truths))
+    write_json(cache / "samples.json", list(ids))
+    for place, run in enumerate(plan.runs):
+        folder = store.run(run.experiment, run.seed)
+        write_yaml(
+            folder.config, {"identity": run.identity, "values": run.config.values(), "roles": {"report": "test"}}
+        )
+        write_text(
+            folder.metrics,
+            '{"epoch": 1, "loss": 1.0, "select_miou": 0.5}\n{"epoch": 2, "loss": 0.5, "select_miou": 0.6}\n',
+        )
+        write_text(folder.best, "w")
+        write_json(folder.cost, {"gflops": 1.0 + place % 5, "parameters": 3.0})
+        own = {key: value.copy() for key, value in counts.items()}
+        flip = rng.integers(0, 30 + 20 * (run.experiment == "e7"), NUM_IMAGES)
+        own["confusion"][:, 1, 1] -= flip
+        own["confusion"][:, 1, 0] += flip
+        about = EvaluationRecord(
+            experiment=run.experiment, seed=run.seed, train_data="spot", test_data="spot", split="test",
+            selected_on="spot/holdout", resolution="native", classes=("background", "polyp"),
+            palette=((0, 0, 0), (255, 255, 255)), evaluation_hash=run.evaluation_hash, scoring=rules.model_dump(), input_size=64,
+        )  # fmt: skip
+        if run.seed == 0:
+            masks = folder.predictions("spot", "test")
+            masks.mkdir(parents=True)
+            for name, truth in zip(ids, truths, strict=True):
+                Image.fromarray(np.roll(truth, 2, 0)).save(masks / f"{name}.png")
+        write_counts(folder.evaluation("spot", "test"), CountSet(run.name, own, ids, about, None, hashes))
+        write_sums(folder.path)
+    return store, plan
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_report(*wide_store(tmp_path_factory.mktemp("wide")))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, report: Path) -> Iterator[Any]:
+    """Opens the page at a size and scheme; says afterwards that nothing went wrong and nothing left the folder."""
+    wrong: list[str] = []
+    contexts = []
+
+    def opened(width: int = 1280, height: int = 800, scheme: str = "light") -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("requestfailed", lambda request: wrong.append(f"failed {request.url}"))
+        inside = report.parent.as_uri()
+        page.on(
+            "request", lambda one: None if one.url.startswith((inside, "data:")) else wrong.append(f"left: {one.url}")
+        )
+        page.goto(report.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def test_it_opens_at_once(open_page: Any) -> None:
+    start = time.perf_counter()
+    page = open_page()
+    page.wait_for_load_state("load")
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_screen_is_whole(open_page: Any, scheme: str) -> None:
+    page = open_page(scheme=scheme)
+    assert page.evaluate("document.querySelector('#answer').getBoundingClientRect().bottom") <= 800
+    for part in ("h1", ".question", ".answer", ".changes", "#figure0-front svg"):
+        box = page.locator(part).first.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 800, part
+    for box in page.locator(".changes tbody td").evaluate_all(
+        "cells => cells.map(c => [c.scrollWidth, c.clientWidth])"
+    ):
+        assert box[0] <= box[1] + 1
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", paper)[:3])) > 384) == (scheme == "light")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_reaches_over_the_side(open_page: Any, width: int) -> None:
+    page = open_page(width)
+    page.evaluate("document.querySelectorAll('details.section').forEach(one => { one.open = true; })")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = """boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1)
+        .filter(box => getComputedStyle(box).overflowX !== 'auto' ||
+            getComputedStyle(box.querySelector('tbody th')).position !== 'sticky')
+        .map(box => box.getAttribute('aria-label'))"""
+    assert page.locator(".box").evaluate_all(cut) == []
+    cells = "cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.textContent)"
+    assert page.locator(".sortable td, .sortable th").evaluate_all(cells) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_page: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install segstudy[browser]")
+    page = open_page(scheme=scheme)
+    page.evaluate("document.querySelectorAll('details.section').forEach(one => { one.open = true; })")
+    page.wait_for_timeout(300)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")]
+    assert serious == []
+
+
+def test_tables_sort_filter_and_copy(open_page: Any) -> None:
+    page = open_page()
+    page.goto(page.url + "#changes")
+    table = page.locator("#changes table.sortable").first
+    names = lambda: table.locator("tbody tr:visible th").all_inner_texts()  # noqa: E731
+    before = names()
+    assert len(before) == 7
+    heading = table.get_by_role("button", name="Δ mIoU")
+    heading.click()
+    values = [
+        float(text)
+        for text in table.locator("tbody td[data-n]:nth-child(4)").evaluate_all("c => c.map(x => x.dataset.n)")
+    ]
+    assert values == sorted(values, reverse=True)
+    heading.click()
+    heading.click()
+    assert names() == before
+    page.get_by_label("Filter rows of What each change does, and how surely").fill("e7")
+    assert names() == ["e7"]
+    first = "const table = document.querySelector('#changes table.sortable');"
+    text = page.evaluate(f"() => {{ {first} return written.LaTeX(shownRows(table), table); }}")
+    assert text.startswith("\\begin{tabular}") and "e7 & e0 & epochs=8" in text and "e6" not in text
+    plain = page.evaluate("written.CSV(shownRows(document.querySelector('#changes table.sortable')))")
+    assert plain.splitlines()[1].startswith("e7,e0,epochs=8,")
+    page.locator("#changes .tools summary").first.click()
+    page.locator("#changes .tools .menu input").first.uncheck()
+    assert "Against" not in page.evaluate(
+        "written.Markdown(shownRows(document.querySelector('#changes table.sortable')))"
+    )
+
+
+def test_a_number_opens_its_contract_and_its_counts(open_page: Any) -> None:
+    page = open_page()
+    page.goto(page.url + "#baselines")
+    page.locator("#baselines button.num").first.press("Enter")
+    dialog = page.locator("#number")
+    assert "dataset level" in dialog.inner_text() and "line " in dialog.inner_text()
+    assert dialog.locator("li").count() == 5  # seeds
+    assert dialog.locator("a").nth(1).get_attribute("href") == "../runs/e0/seed0/evaluations/spot-test.npz"
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_the_image_browser_by_keyboard(open_page: Any) -> None:
+    page = open_page()
+    page.goto(page.url + "#pictures")
+    strip = page.locator(".strip button")
+    strip.first.wait_for()
+    assert page.locator(".scatter circle").count() == NUM_IMAGES
+    assert strip.count() == 25  # 24 and the one that shows more
+    loaded = page.evaluate("performance.getEntriesByType('resource').length")
+    assert loaded < 60  # what is seen, not all 4,500
+    strip.first.focus()
+    page.keyboard.press("Enter")
+    viewer = page.locator("dialog.viewer")
+    first = viewer.locator("h3").inner_text()
+    assert "(1 of 500)" in first
+    page.keyboard.press("ArrowRight")
+    assert "(2 of 500)" in viewer.locator("h3").inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert viewer.locator("h3").inner_text() == first
+    page.keyboard.press("e")
+    assert "errors" in viewer.locator(".stage.large .labels").first.evaluate("one => one.style.filter")
+    page.keyboard.press("3")
+    assert viewer.get_by_label("Left", exact=True).input_value() == "2"
+    page.wait_for_timeout(200)
+    assert page.locator(".stage.large img").evaluate_all("all => all.every(one => one.naturalWidth === 64)")
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+    page.get_by_label("Sort images by").select_option("worst")
+    scores = [float(text.rsplit(" ", 1)[1]) for text in page.locator(".strip span").all_inner_texts()]
+    assert scores == sorted(scores)
