@@ -383,7 +383,7 @@ class Store:
 
     def _is_store(self) -> bool:
         """Whether there are runs here, which stand for the study when its note is lost."""
-        return any(self.root.glob("runs/*/*/run.yaml"))
+        return any(any(self.root.glob(f"runs/*/*/{name}")) for name in ("run.yaml", CLAIM))
 
     def _foreign(self) -> list[str]:
         try:
