@@ -6,11 +6,10 @@ Class scores were checked by their printed means when they were typed in. Each i
 from __future__ import annotations
 
 CITYSCAPES = (
-    "Method,road,swalk,build.,wall,fence,pole,tlight,sign,veg.,terrain,sky,person,rider,car,truck,bus,train,mbike,bike,mIoU\n"
+    "Method,road,swalk,build.,wall,fence,pole,tlight,sign,veg.,terrain,sky,person,rider,car,truck,"
+    "bus,train,mbike,bike,mIoU\n"
 )
-VOC = (
-    "Method,aero,bike,bird,boat,bottle,bus,car,cat,chair,cow,table,dog,horse,mbike,person,plant,sheep,sofa,train,tv,mIoU\n"
-)
+VOC = "Method,aero,bike,bird,boat,bottle,bus,car,cat,chair,cow,table,dog,horse,mbike,person,plant,sheep,sofa,train,tv,mIoU\n"
 SYNAPSE = (
     "# level: image\n# measure: Dice\n"
     "# classes: Aorta, Gallbladder, Kidney (L), Kidney (R), Liver, Pancreas, Spleen, Stomach\n"
@@ -25,7 +24,8 @@ TABLES = {
     ),
     "fcn-nyud": (
         "Long, Shelhamer, Darrell 2015, Table 4 (NYUDv2, 40 classes)",
-        "# classes: 40\nMethod,pixel acc.,mean acc.,mean IoU,f.w. IU\nGupta et al.,60.3,-,28.6,47.0\nFCN-32s RGB,60.0,42.2,29.2,43.9\n"
+        "# classes: 40\nMethod,pixel acc.,mean acc.,mean IoU,f.w. IU\nGupta et al.,60.3,-,28.6,47.0\n"
+        "FCN-32s RGB,60.0,42.2,29.2,43.9\n"
         "FCN-32s RGBD,61.5,42.4,30.5,45.5\nFCN-32s HHA,57.1,35.2,24.2,40.4\nFCN-32s RGB-HHA,64.3,44.9,32.8,48.0\n"
         "FCN-16s RGB-HHA,65.4,46.1,34.0,49.5\n",
     ),
@@ -47,7 +47,8 @@ TABLES = {
     ),
     "pspnet-pooling": (
         "Zhao et al. 2017, PSPNet, Table 1 (ADE20K val)",
-        "Method,Mean IoU (%),Pixel Acc. (%)\nResNet50-Baseline,37.23,78.01\nResNet50+B1+MAX,39.94,79.46\nResNet50+B1+AVE,40.07,79.52\n"
+        "Method,Mean IoU (%),Pixel Acc. (%)\nResNet50-Baseline,37.23,78.01\nResNet50+B1+MAX,39.94,79.46\n"
+        "ResNet50+B1+AVE,40.07,79.52\n"
         "ResNet50+B1236+MAX,40.18,79.45\nResNet50+B1236+AVE,41.07,79.97\nResNet50+B1236+MAX+DR,40.87,79.61\n"
         "ResNet50+B1236+AVE+DR,41.68,80.04\n",
     ),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudy.arrays import Confusion, Counts, Labels
+from segstudy.conventions.outlines import count_outlines
 from segstudy.counts.counting import confusion_matrix, count_pair, stack_counts
 from segstudy.counts.countset import TRUTH, CountSet, hash_labels
 from segstudy.data.core import IGNORE, Sample, read_grey
@@ -70,6 +71,7 @@ def score_masks(
     rules: ScoringRules | None = None,
     groups: str | None = None,
     progress: Progress | None = None,
+    outlines: Sequence[str] = (),
 ) -> CountSet:
     """Count every mask in ``predictions`` against the mask of the same name in ``truth``.
 
@@ -94,6 +96,8 @@ def score_masks(
         Pattern whose first bracket names an image's group in its name, when images of a group are no independent ones.
     progress
         Moved on by an image at a time.
+    outlines
+        Names of other libraries' rules for distances between outlines, which are counted too; masks are read once more.
 
     Raises
     ------
@@ -119,6 +123,8 @@ def score_masks(
     means = _meaning(pairs, true, predicted, count, ignored)
     _for_each(lambda tally: _check(tally, means), tallies)
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, rules), tallies))
+    if outlines:
+        counts |= stack_counts(_for_each(lambda tally: _outlines(tally, means, outlines, rules), tallies))
     hashes = counts.pop(TRUTH)
     names = tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
     left_out = tuple(int(value) for value in np.flatnonzero(means.true == LEFT_OUT))
@@ -237,6 +243,14 @@ def _count(truth: Labels, predicted: Labels, means: _Meaning, rules: ScoringRule
 def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:
     """Counts of one image, and the hash of its truth."""
     return count_pair(truth, predicted, num_classes, rules) | {TRUTH: hash_labels(truth)}
+
+
+def _outlines(tally: _Tally, means: _Meaning, names: Sequence[str], rules: ScoringRules) -> dict[str, Counts]:
+    """What other libraries' rules for outlines make of one pair, which are not among the counts that are kept."""
+    tables = [np.where(table < 0, IGNORE, table) for table in (means.true, means.predicted)]
+    truth, predicted = (table[mask] for table, mask in zip(tables, _masks(tally.pair), strict=True))
+    predicted = np.where(truth == IGNORE, IGNORE, predicted)
+    return count_outlines(truth, predicted, means.num_classes, names, rules.tolerances_px[0])
 
 
 def _masks(pair: Sample) -> tuple[Labels, Labels]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from published import SYNAPSE, TABLES
 
+from published import SYNAPSE, TABLES
 from segstudy.auditing import audit_tables
 
 

@@ -179,7 +179,7 @@ def _fill_latex(grid: Grid, body: str, line: int) -> None:
     body = re.sub(r"(?<!\\)%[^\n]*", "", body)
     body = re.sub(r"^\s*(?:\[[^\]]*\]\s*)?(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}\s*){1,2}", _line_ends, body)
     below: dict[int, tuple[int, str]] = {}  # column -> rows that a \multirow still covers, and its text
-    rows = []
+    rows: list[tuple[int, list[str]]] = []
     for part in re.split(r"(\\\\(?:\s*\[[^\]]*\])?|\\tabularnewline)", body):
         start = line + len(re.match(r"\s*", part)[0].splitlines()) if part.strip() else line  # type: ignore[index]
         line += part.count("\n")

@@ -42,21 +42,21 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score masks from any framework against true masks; no network, no study."""
-    from segstudy.conventions import chosen
+    from segstudy.conventions import outlines_among
     from segstudy.counts.countset import write_counts
     from segstudy.files import write_text
     from segstudy.progress import showing
     from segstudy.score import score_masks
     from segstudy.scorecard import as_record, as_text, image_csv
 
-    chosen(as_ or ())  # an unknown name is told before masks are read
+    outlines = outlines_among(as_ or ())  # an unknown name is told before masks are read
     for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
         if path is not None and path.suffix != suffix:  # a slip might name a mask, which would be written over
             raise SpecError(f"{option} {path}: name a file that ends in {suffix}")
     rules = _rules(boundary_px)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
-        scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress)
+        scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress, outlines)
     if counts is not None:
         write_counts(counts, scored)
     if out is not None:
