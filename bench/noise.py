@@ -52,7 +52,9 @@ def main() -> None:
         found = [image_sd(measure, network) for network in range(3)]
         print(f"| {measure} | {' | '.join(f'{each:.3f}' for each in found)} | {sum(found) / 3:.3f} |")
     alike, unlike = correlation(2), correlation(1)
-    print(f"\ncorrelation with unet: deeplabv3 {alike:.2f}, unet-noimagenet {unlike:.2f}, mean {(alike + unlike) / 2:.2f}")
+    print(
+        f"\ncorrelation with unet: deeplabv3 {alike:.2f}, unet-noimagenet {unlike:.2f}, mean {(alike + unlike) / 2:.2f}"
+    )
     pretrained = [SEED_SD[0], SEED_SD[2], SEED_SD_256[0], SEED_SD_256[2]]
     seed_sd = math.sqrt(sum(each**2 for each in pretrained) / len(pretrained))
     for measure in INTERVALS:
