@@ -24,7 +24,7 @@ def score(
     ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
     as_: Annotated[
         list[str] | None,
-        typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
+        typer.Option("--as", help="Also under another library's rule: mmseg, monai, medpy, cityscapes ... or all."),
     ] = None,
     boundary_px: Annotated[
         list[int] | None,
