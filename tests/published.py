@@ -1,6 +1,7 @@
 """Tables of published papers, typed in as printed (facts, with their sources), in which the audit must find no contradiction.
 
-Where a table prints classes and their mean, the mean confirms the typing; nothing confirms the others. Each is ``name: (source, text)``.
+Where a table prints classes and their mean, the mean confirms the typing; nothing confirms the others.
+Each is ``name: (source, text)``.
 """
 
 from __future__ import annotations
