@@ -11,8 +11,10 @@ from dataclasses import asdict
 from typing import Any
 
 from segstudy import measures
+from segstudy.arrays import Counts
 from segstudy.comparison import Comparison, Side
 from segstudy.conventions import rescore
+from segstudy.conventions.outlines import NUMBERS, outline_records
 from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
 from segstudy.document import finite
@@ -23,6 +25,7 @@ from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimat
 from segstudy.terminal import table_lines
 
 UNDEFINED = "-"
+SAME_PX = 1e-3  # distances are counted in thousandths of a pixel
 SAME = 1e-9  # numbers that differ by less are shown as equal
 LOST = ("boundary", "missed", "spurious")
 OUTLINES = ("boundary_iou", "boundary_matches", "surface")
@@ -58,7 +61,28 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
         "intervals": {key: _interval(found) for key, found in estimates.items()},
         "classes": _class_records(scored, [measure for measure in known if measure.per_class]),
     }
-    return record | ({"as": rescore(confusion, scored.classes, rules)} if rules else {})
+    record |= _lost_objects(scored.counts["objects"].sum(axis=(0, 1)))
+    return record | ({"as": _rescored(scored, rules)} if rules else {})
+
+
+def _lost_objects(counts: Counts) -> dict[str, int]:
+    """Objects that no distance is measured to or from; they stand next to Hausdorff 95, which leaves them out."""
+    found = dict(zip(OBJECT_COUNTS, counts.tolist(), strict=True))
+    return {"objects_missed": found["missed"], "objects_spurious": found["spurious"]}
+
+
+def _rescored(scored: CountSet, rules: Sequence[str]) -> dict[str, Any]:
+    """The counts under other libraries' rules; of those for outlines, the ones that were counted."""
+    known = {measure.key: measure for measure in scored.measures()}
+    keys = ("hausdorff95", "surface_distance", f"surface_dice_{scored.rules.tolerances_px[0]}px")
+    measured = [known[key] for key in keys]
+    ours = [
+        measure.function_for(array)(measures.merge(array))
+        for measure in measured
+        for array in [scored.counts[measure.counts]]
+    ]
+    outlines = outline_records(scored.counts, scored.classes, dict(zip(NUMBERS, ours, strict=True)))
+    return rescore(scored.confusion, scored.classes, rules) | {"outlines": outlines}
 
 
 def _estimates(scored: CountSet, measure: Measure) -> tuple[Estimate, ...]:
@@ -82,6 +106,7 @@ def _class_records(scored: CountSet, known: Sequence[Measure]) -> list[dict[str,
             "class": name,
             "pixels": int(support[k]),
             **{key: finite(found[k].value) for key, found in estimates.items()},
+            **_lost_objects(objects[k]),
             "intervals": {key: _interval(found[k]) for key, found in estimates.items()},
             "objects": dict(zip(OBJECT_COUNTS, objects[k].tolist(), strict=True)),
         }
@@ -134,26 +159,32 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     for measure in shown_here:
         found = record["intervals"][measure.key]
         bounds = interval_words(found["low"], found["high"], measure.unit)
-        rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds])
+        lost = _lost_words(record) if measure.key == "mean_hausdorff95" else ""
+        rows.append([name_of(measure), shown(record[measure.key], measure.unit), bounds, lost])
     reasons = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
-    lines = table_lines(
-        [["", "", "95 % interval"], *rows] if any(row[2] != UNDEFINED for row in rows) else [row[:2] for row in rows]
-    )
+    bounded = any(row[2] != UNDEFINED for row in rows)
+    lines = table_lines([["", "", "95 % interval", ""], *rows] if bounded else [[*row[:2], row[3]] for row in rows])
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
+
+
+def _lost_words(record: dict[str, Any]) -> str:
+    return f"{_number_of(record['objects_missed'], 'object')} missed, {record['objects_spurious']:,} spurious"
 
 
 def _class_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     known = {measure.key: measure for measure in scored.measures()}
     shown_here = [*measures.PER_CLASS, known["boundary_iou"], known["hausdorff95"]]
-    rows = [["class", *map(name_of, shown_here), "true pixels"]]
+    rows = [["class", *map(name_of, shown_here), "missed", "spurious", "true pixels"]]
     for row in record["classes"]:
         values = [shown(row[measure.key], measure.unit) for measure in shown_here]
-        rows.append([row["class"], *values, f"{row['pixels']:,}"])
+        lost = [f"{row[key]:,}" for key in ("objects_missed", "objects_spurious")]
+        rows.append([row["class"], *values, *lost, f"{row['pixels']:,}"])
     bounds = [row["intervals"]["iou"] for row in record["classes"]]
     if any(found["low"] is not None for found in bounds):
         words = ["95 % interval", *(interval_words(found["low"], found["high"]) for found in bounds)]
         rows = [[*row[:2], word, *row[2:]] for row, word in zip(rows, words, strict=True)]
     lines = table_lines(rows)
+    lines.append("missed, spurious: objects; Hausdorff 95 leaves out images where only one mask holds the class")
     if any(row["pixels"] == 0 for row in record["classes"]):
         lines.append(f"{UNDEFINED} : the class has no true pixel; it is left out of the means")
     if any(row["pixels"] > 0 and row["precision"] is None for row in record["classes"]):
@@ -192,16 +223,17 @@ def _object_lines(record: dict[str, Any]) -> list[str]:
 
 def rule_lines(found: dict[str, Any]) -> list[str]:
     """The result of :func:`segstudy.conventions.rescore`: each rule's numbers, and why they differ from segstudy's."""
-    lines = ["the same counts under the rules of other libraries (in brackets: segstudy's number, if different)"]
+    lines = ["the same masks under the rules of other libraries (in brackets: segstudy's number, if different)"]
     for key, what in (("absent_but_predicted", "predicted but in no true mask"), ("nowhere", "in neither")):
         lines += [f"  {what}: {listing(found[key], 20)}"] if found[key] else []
     if found["images_without_some_class"]:
         lines.append(
             f"  {found['images_without_some_class']} of {found['images']} images lack a class that other images have"
         )
-    for row in found["rules"]:
+    for row in (*found["rules"], *found["outlines"]):
         if row["scores"]:
-            numbers = "   ".join(_beside(row, label) for label in row["scores"])
+            unit = "px" if row in found["outlines"] else ""
+            numbers = "   ".join(_beside(row, label, unit * (label != "NSD")) for label in row["scores"])
             lines += ["", f"{row['as']}: {row['call']}", f"  {numbers}"]
             lines += textwrap.wrap(row["why"], 100, initial_indent="  ", subsequent_indent="  ")
     if left := [f"{row['as']} {row['call']}" for row in found["rules"] if not row["scores"]]:
@@ -209,10 +241,11 @@ def rule_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _beside(row: dict[str, Any], label: str) -> str:
+def _beside(row: dict[str, Any], label: str, unit: str = "") -> str:
     theirs, ours = row["scores"][label], row["segstudy"][label]
-    same = theirs is ours if None in (theirs, ours) else abs(theirs - ours) < SAME
-    return f"{label} {shown(theirs)}" + ("" if same else f" ({shown(ours)})")
+    same = theirs is ours if None in (theirs, ours) else abs(theirs - ours) < (SAME if not unit else SAME_PX)
+    digits = f"{label} {shown(theirs) if not unit or theirs is None else f'{theirs:.2f} px'}"
+    return digits + ("" if same else f" ({shown(ours) if not unit or ours is None else f'{ours:.2f}'})")
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
@@ -349,11 +382,16 @@ def image_csv(scored: CountSet) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     known = [measure for measure in scored.measures() if "image" in measure.levels]
+    objects = scored.counts["objects"].sum(axis=1)
     contract = {"level": "image"} | scored.contract | {"ignore": " ".join(map(str, scored.about.ignored))}
-    writer.writerow(["image", *(measure.key for measure in known), *contract])
+    keys = [measure.key for measure in known]
+    at = keys.index("mean_hausdorff95") + 1 if "mean_hausdorff95" in keys else len(keys)
+    writer.writerow(["image", *keys[:at], *_lost_objects(objects[0]), *keys[at:], *contract])
     columns = [measure.function(scored.counts[measure.counts]) for measure in known]
     for index, name in enumerate(scored.ids):
-        writer.writerow([name, *(finite(float(column[index])) for column in columns), *contract.values()])
+        values = [finite(float(column[index])) for column in columns]
+        lost = _lost_objects(objects[index]).values()
+        writer.writerow([name, *values[:at], *lost, *values[at:], *contract.values()])
     return text.getvalue()
 
 

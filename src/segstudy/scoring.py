@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from segstudy.arrays import Confusion, Counts, Labels
+from segstudy.conventions.outlines import count_outlines
 from segstudy.counts.counting import confusion_matrix, count_pair, stack_counts
 from segstudy.counts.countset import TRUTH, CountSet, hash_labels
 from segstudy.data.core import IGNORE, Sample
@@ -69,6 +70,7 @@ def score_masks(
     groups: str | None = None,
     progress: Progress | None = None,
     declared: Declared | None = None,
+    outlines: Sequence[str] = (),
 ) -> CountSet:
     """Count every mask in ``predictions`` against the mask of the same name in ``truth``.
 
@@ -97,6 +99,8 @@ def score_masks(
     declared
         What the values of the true masks mean where they are no class indices. Predictions that hold nothing but class
         indices are read as these, others as the truth is.
+    outlines
+        Names of other libraries' rules for distances between outlines, which are counted too; masks are read once more.
 
     Raises
     ------
@@ -128,6 +132,8 @@ def score_masks(
     refuse_train_ids((tally.table for tally in tallies), declared)
     _for_each(lambda tally: _check(tally, means), tallies)
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, declared, rules), tallies))
+    if outlines:
+        counts |= stack_counts(_for_each(lambda tally: _outlines(tally, means, declared, outlines, rules), tallies))
     hashes = counts.pop(TRUTH)
     about = _described(predictions, truth, tuple(classes or ()), rules, means[0])
     return CountSet(predictions.name, counts, ids, about, grouped, hashes)
@@ -248,6 +254,15 @@ def _count(truth: StoredMask, predicted: StoredMask, means: Encodings, rules: Sc
 def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:
     """Counts of one image, and the hash of its truth."""
     return count_pair(truth, predicted, num_classes, rules) | {TRUTH: hash_labels(truth)}
+
+
+def _outlines(
+    tally: _Tally, means: Encodings, declared: Declared, names: Sequence[str], rules: ScoringRules
+) -> dict[str, Counts]:
+    """What other libraries' rules for outlines make of one pair, which are not among the counts that are kept."""
+    truth, predicted = (one.lenient(mask) for one, mask in zip(means, _masks(tally.pair, declared), strict=True))
+    predicted = np.where(truth == IGNORE, IGNORE, predicted)
+    return count_outlines(truth, predicted, means[0].num_classes, names, rules.tolerances_px[0])
 
 
 def _masks(pair: Sample, declared: Declared) -> tuple[StoredMask, StoredMask]:

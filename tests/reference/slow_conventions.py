@@ -51,3 +51,12 @@ def voc(seen: list[Pixel], num_classes: int) -> dict[str, float]:
         truth, prediction = true_set(seen, k), predicted_set(seen, k)
         values.append(_ratio(len(truth & prediction), len(truth | prediction)))
     return {"avacc": NAN if any(map(math.isnan, values)) else sum(values) / len(values)}
+
+
+def sceneparsing(seen: list[Pixel], num_classes: int) -> dict[str, float]:
+    """ADE20K's sceneparsing ``utils_eval.py``: intersections over unions plus the smallest number, so that 0/0 counts 0."""
+    values = []
+    for k in range(num_classes):
+        truth, prediction = true_set(seen, k), predicted_set(seen, k)
+        values.append(len(truth & prediction) / (len(truth | prediction) or 1))
+    return {"mIoU": sum(values) / len(values)}

@@ -211,6 +211,10 @@ REFERENCES: dict[tuple[str, str], Callable[[Masks], Scores]] = {
     ("sklearn", "average='binary'"): lambda m: by_sklearn(m, average="binary"),
     ("cityscapes", "evalPixelLevelSemanticLabeling"): by_cityscapes,
     ("voc", "VOCevalseg"): lambda m: slow_conventions.voc(pixels(m), m[2]),
+    ("ade20k", "evaluation code of sceneparsing: Mean IoU"): lambda m: slow_conventions.sceneparsing(pixels(m), m[2]),
+    ("ade20k", "evaluation code of sceneparsing: Pixel Accuracy"): lambda m: by_slow_measures(
+        m, {"aAcc": "pixel_accuracy"}
+    ),
     ("notebook", "one confusion matrix"): lambda m: by_slow_measures(m, {"mIoU": "miou", "mDice": "mdice"}),
     ("notebook", "pixel accuracy"): lambda m: by_slow_measures(m, {"mPA": "pixel_accuracy"}),
 }
@@ -242,12 +246,12 @@ def test_the_masks_tell_the_rules_apart() -> None:
     several = sorted(sorted({name.split()[0] for name in names}) for names in by_numbers.values() if len(names) > 1)
     assert several == sorted(
         [
-            ["mmseg", "notebook"],  # pixel accuracy under two names
+            ["ade20k", "mmseg", "notebook"],  # pixel accuracy under three names
             ["notebook", "segstudy"],  # one rule, other masks
             ["cityscapes", "mmseg", "sklearn", "torchmetrics"],  # absent but predicted 0, nowhere left out
             ["sklearn", "smp"],  # pooled
             ["sklearn", "smp"],  # weighted
-            ["sklearn", "smp"],  # macro with every class without a true pixel 0
+            ["ade20k", "sklearn", "smp"],  # macro with every class without a true pixel 0
             ["sklearn", "smp", "torchmetrics"],  # the foreground alone
             ["monai", "smp"],  # by image, nowhere 1
         ]
@@ -290,7 +294,7 @@ STREET = {
 def documented() -> dict[tuple[str, str], str]:
     """(name, call) -> the number that the page prints."""
     page = (ROOT / "docs" / "reference" / "measures.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z]+)` \| `([^|]+)` \| (\S+) \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9]+)` \| `([^|]+)` \| (\S+) \|", page, re.MULTILINE)
     return {(name, call): value for name, call, value in rows}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from segstudy.auditing import Audit, as_text, audit_tables
+from segstudy.auditing.classes import LISTS, NUM_CLASSES
 from segstudy.auditing.headings import parse_heading
 from segstudy.auditing.printed import judge, parse_number
 from segstudy.auditing.tables import published_tables, read_tables
@@ -22,10 +23,10 @@ from segstudy.errors import TableError
 def audit(tmp_path: Path):
     """Audit tables given as text; with several, they are named t1, t2 ... in their order."""
 
-    def call(*texts: str, notes: tuple[str, ...] = (), level: str | None = "dataset") -> Audit:
+    def call(*texts: str, notes: tuple[str, ...] = (), level: str | None = None) -> Audit:
         paths = [tmp_path / f"t{number}.csv" for number, _ in enumerate(texts, 1)]
         for path, text in zip(paths, texts, strict=True):
-            said = "" if "level:" in text or level is None else f"# level: {level}\n"
+            said = "" if level is None else f"# level: {level}\n"
             path.write_text(said + text, encoding="utf-8")
         return audit_tables([str(path) for path in paths], notes)
 
@@ -34,7 +35,7 @@ def audit(tmp_path: Path):
 
 def brief(found: Audit) -> list[tuple[str, str, str, str, str]]:
     """(row, rule, printed, implied, severity) of each finding."""
-    return [(f.row, f.rule, f.printed, f.implied, f.severity) for f in found.findings if f.rule != "copy"]
+    return [(f.row, f.rule, f.printed, f.implied, f.severity) for f in found.findings]
 
 
 # Numbers and headings
@@ -189,7 +190,7 @@ def test_f1_of_a_class_is_its_dice(audit):
 
 def test_columns_that_slid_by_a_row_are_named(audit):
     # Dice of 0.5, 0.6, 0.7, 0.8 is 0.667, 0.750, 0.824, 0.889; printed one row too low
-    found = audit("Class,IoU,Dice\na,0.500,0.889\nb,0.600,0.667\nc,0.700,0.750\nd,0.800,0.824\n")
+    found = audit("Class,IoU,Dice\na,0.500,0.889\nb,0.600,0.667\nc,0.700,0.750\nd,0.800,0.824\n", level="dataset")
     assert [f.row for f in found.findings] == ["a", "b", "c", "d"]
     assert all("each Dice fits the IoU 1 row above" in f.message for f in found.findings)
 
@@ -365,7 +366,10 @@ def test_two_classes_leave_mean_dice_no_freedom(audit):
 
 def test_two_classes_bound_mean_iou_by_pixel_accuracy(audit):
     # 0.7 / 1.3 = 0.538 at most (both classes alike), 0.35 at least (one class never found)
-    found = audit("# classes: 2\nModel,mIoU,pixel accuracy\nA,0.538,0.700\nB,0.545,0.700\nC,0.345,0.700\nD,0.35,0.7\n")
+    found = audit(
+        "# classes: 2\nModel,mIoU,pixel accuracy\nA,0.538,0.700\nB,0.545,0.700\nC,0.345,0.700\nD,0.35,0.7\n",
+        level="dataset",
+    )
     assert brief(found) == [
         ("B", "two-classes", "0.545", "0.350 to 0.538", "contradiction"),
         ("C", "two-classes", "0.345", "0.350 to 0.538", "contradiction"),
@@ -414,7 +418,7 @@ def test_an_impossible_difference_is_no_standard_for_others(audit):
 
 def test_no_mean_dice_follows_from_what_two_classes_cannot_have(audit):
     # 0.7 / 1.3 = 0.538 at most
-    found = audit("# classes: 2\nModel,mIoU,mDice,pixel accuracy\nA,0.600,0.700,0.700\n")
+    found = audit("# classes: 2\nModel,mIoU,mDice,pixel accuracy\nA,0.600,0.700,0.700\n", level="dataset")
     assert brief(found) == [("A", "two-classes", "0.600", "0.350 to 0.538", "contradiction")]
 
 
@@ -917,7 +921,7 @@ def test_what_only_the_level_makes_a_contradiction_is_undecided_until_it_is_said
     table = "# classes: 2\nModel,mIoU,mDice,Pixel accuracy\nA,0.882,0.930,0.966\n"
     assert [f.severity for f in audit(table, level=None).findings] == ["undecided"]
     assert "level: dataset" in as_text(audit(table, level=None))
-    assert [f.severity for f in audit(table).findings] == ["contradiction"]
+    assert [f.severity for f in audit(table, level="dataset").findings] == ["contradiction"]
     assert audit(table, level="image").findings == ()
 
 
@@ -926,8 +930,8 @@ def test_class_dices_fix_the_mean_iou(audit):
     table = (
         "# classes: bg, cat, dog\n# unit: percent\nSplit,mIoU,bg Dice,cat Dice,dog Dice\ntest,54.24,96.55,44.76,48.00\n"
     )
-    assert brief(audit(table)) == [("test", "classes", "54.24", "51.25", "contradiction")]
-    assert audit(table.replace("54.24", "51.25")).findings == ()
+    assert brief(audit(table, level="dataset")) == [("test", "classes", "54.24", "51.25", "contradiction")]
+    assert audit(table.replace("54.24", "51.25"), level="dataset").findings == ()
 
 
 def test_a_deviation_is_bounded_by_its_mean(audit):
@@ -943,3 +947,69 @@ def test_a_copied_row_is_found(audit):
 def test_columns_of_a_benchmark_need_no_note(audit):
     found = audit("Method,road,car,train,bus,train set\nA,97.1,92.0,70.1,80.0,fine\n")
     assert [h.kind for h in found.claims.tables[0].headings[1:5]] == ["value"] * 4
+
+
+def test_a_deviation_may_stand_in_a_column_of_its_own(audit):
+    # 0.90 may be 0.895: sqrt(2 x 0.895 x 0.105) = 0.4335
+    found = audit("Model,mIoU,mIoU std,mDice,SD\nA,0.90,0.50,0.95,0.01\n")
+    assert brief(found) == [("A", "spread", "0.90", "at most 0.43", "contradiction")]
+    assert "mIoU std is taken for the standard deviation of mIoU" in as_text(found)
+    assert "SD is taken for the standard deviation of mDice" in as_text(found)
+    assert audit("Model,mIoU,SD\nA,90.0,40.0\n").findings == ()  # in the unit of its score
+    assert "columns not recognised, so not checked: SD" in as_text(audit("Model,SD,mIoU\nA,0.5,0.90\n"))
+
+
+def test_bold_that_is_not_the_best_is_asked_about(audit):
+    table = "Model,mIoU,mDice\nA,**0.512**,0.634\nB,0.533,**0.641**\n"
+    assert brief(audit(table)) == [("A", "best", "0.512", "0.533", "undecided")]
+    assert audit(table.replace("0.533", "0.510")).findings == ()
+    assert audit("Model,mIoU,mDice\nA,0.6,0.7\nours,**0.5**,**0.6**\n").findings == ()  # a row in bold as a whole
+    assert audit("Model,mIoU\nA,**0.5**\nB,**0.4**\nC,0.6\n").findings == ()  # two in bold: the best of groups
+
+
+def test_pixel_accuracy_lies_among_the_recalls(audit):
+    table = "# classes: a, b\n# level: dataset\nModel,a recall,b recall,Pixel accuracy\nA,0.900,0.800,{}\n"
+    rules = {each.rule: each.implied for each in audit(table.format("0.950")).findings}
+    assert rules == {"weighted": "0.800 to 0.900"}
+    assert audit(table.format("0.850")).findings == ()
+    assert audit(table.format("0.950").replace("dataset", "image")).findings == ()
+
+
+NESTED = r"""\begin{table}
+\caption{A table}
+% level: dataset
+\begin{tabular}{l|cc}
+\toprule
+\multirow{2}{*}{Method} & \multicolumn{2}{c}{\makecell{Kvasir\\test}} \\
+ & \begin{tabular}[c]{@{}c@{}}m\\IoU\end{tabular} & mDice \\ \midrule
+\multirow{2}{*}{Group A} & 0.500 & 0.600 \\
+ & 0.510 & 0.610 \\ \hline
+ & 0.520 & \textbf{0.620} \\
+\multirow{-2}{*}{\begin{tabular}{l}Group\\B\end{tabular}} & 0.530 & 0.500 \\
+\bottomrule
+\end{tabular}
+\end{table}
+"""
+
+
+def test_tables_inside_cells_and_cells_over_several_rows(tmp_path):
+    path = tmp_path / "nested.tex"
+    path.write_text(NESTED, encoding="utf-8")
+    [table] = read_tables([str(path)])
+    assert [(h.name, h.of) for h in table.headings] == [
+        ("model", ""),
+        ("miou", "Kvasir test"),
+        ("mdice", "Kvasir test"),
+    ]
+    assert [row.keys["model"] for row in table.rows] == ["Group A", "Group A", "Group B", "Group B"]
+    assert [row.bold for row in table.rows] == [set(), set(), {2}, set()]
+    rules = [f.rule for f in audit_tables([str(path)]).findings]
+    assert "mean-dice" in rules  # 0.500 below 0.530
+
+
+def test_the_lists_of_benchmarks_are_whole(audit):
+    assert {name: len(text.split(",")) for name, text in LISTS.items()} == NUM_CLASSES
+    head = ",".join(name.strip() for name in LISTS["ADE20K"].split(","))
+    table = f"# unit: percent\nModel,{head},mIoU\nA,{','.join(['40.0'] * 150)},{{}}\n"
+    assert audit(table.format("40.0")).findings == ()
+    assert brief(audit(table.format("41.0"))) == [("A", "mean", "41.0", "40.0", "contradiction")]

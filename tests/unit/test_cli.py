@@ -195,6 +195,7 @@ def test_score_under_other_rules(segstudy, tmp_path):
     assert rules[0]["scores"]["mIoU"] == pytest.approx((1 + 0 + 0) / 3)  # class 2 enters as 0; here (1 + 0) / 2
     code, out, _ = segstudy("score", "predicted", "truth", "--as", "all")
     assert "averageScoreClasses 0.3333 (0.5000)" in out
+    assert "medpy: metric.binary.hd95" in out and "ade20k: " in out
 
 
 @pytest.mark.parametrize(

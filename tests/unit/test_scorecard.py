@@ -113,6 +113,30 @@ def test_record_by_hand() -> None:
     assert "as" not in record
 
 
+def test_missed_objects_stand_next_to_hausdorff() -> None:
+    one = scored()
+    record = as_record(one)
+    assert (record["objects_missed"], record["objects_spurious"]) == (1, 3)  # road 1 and 2, sky 0 and 1
+    assert [(row["objects_missed"], row["objects_spurious"]) for row in record["classes"]] == [(1, 2), (0, 0), (0, 1)]
+    line = next(line for line in as_text(one).splitlines() if line.startswith("Hausdorff 95, mean"))
+    assert line.endswith("1 object missed, 3 spurious")
+    header, *rows = csv.reader(io.StringIO(image_csv(one)))
+    at = header.index("mean_hausdorff95")
+    assert header[at + 1 : at + 3] == ["objects_missed", "objects_spurious"]
+    assert [sum(int(row[at + n]) for row in rows) for n in (1, 2)] == [1, 3]
+
+
+def test_outlines_under_other_rules() -> None:
+    one = scored()
+    values = np.array([[[3, 1], [1, 1], [0, 0]], [[0, 0]] * 3, [[0, 0]] * 3]) * [10**6, 1]
+    counted = replace(one, counts=one.counts | {"outlines_medpy": np.stack([values, 2 * values])})
+    [row] = as_record(counted, ["medpy"])["as"]["outlines"]
+    assert row["scores"] == {"HD95": 3.0, "ASSD": 1.0, "NSD": None}  # 9 px over 3 images, 3 px over 3
+    assert row["segstudy"]["HD95"] == 1.0
+    assert "HD95 3.00 px (1.00)" in as_text(counted, ["medpy"])
+    assert as_record(one, ["medpy"])["as"]["outlines"] == []
+
+
 def test_record_under_other_rules() -> None:
     found = as_record(scored(), ["mmseg", "cityscapes"])["as"]
     assert found["absent_but_predicted"] == ["sky"] and found["nowhere"] == []
@@ -206,12 +230,12 @@ def test_text_by_hand() -> None:
     classes = block_of(text, "class")
     low, high = (f"{as_record(scored())['classes'][0]['intervals']['iou'][end]:.4f}" for end in ("low", "high"))
     assert [re.split(r" {2,}", line) for line in classes[1:4]] == [
-        ["road", "0.6000", f"{low} to {high}", "0.7500", "0.6000", "1.0000", "0.5000", "1.0", "5"],
-        ["car", "0.6667", "0.0000 to 1.0000", "0.8000", "1.0000", "0.6667", "0.7500", "-", "2"],
-        ["sky", "-", "-", "-", "-", "-", "-", "-", "0"],
+        ["road", "0.6000", f"{low} to {high}", "0.7500", "0.6000", "1.0000", "0.5000", "1.0", "1", "2", "5"],
+        ["car", "0.6667", "0.0000 to 1.0000", "0.8000", "1.0000", "0.6667", "0.7500", "-", "0", "0", "2"],
+        ["sky", "-", "-", "-", "-", "-", "-", "-", "0", "1", "0"],
     ]
     assert len({len(line) for line in classes[:4]}) == 1  # columns line up
-    assert classes[4] == "- : the class has no true pixel; it is left out of the means"
+    assert classes[5] == "- : the class has no true pixel; it is left out of the means"
     lost = block_of(text, "IoU lost")
     assert lost[0].split() == ["IoU", "lost", "boundary", "missed", "spurious", "IoU", "small"]  # no larger object
     assert [line.split() for line in lost[1:3]] == [
@@ -249,7 +273,7 @@ def test_text_explains_what_is_undefined_of_a_class_that_is_never_predicted() ->
     one = scored()
     lines = block_of(as_text(replace(one, counts=counts)), "class")
     assert lines[3].split()[:5] == ["sky", "0.0000", "0.0000", "0.0000", "-"]
-    assert lines[4:] == ["- under Precision or Hausdorff: the class was never predicted where it is"]
+    assert lines[5:] == ["- under Precision or Hausdorff: the class was never predicted where it is"]
 
 
 def test_rules_by_hand_in_text() -> None:
@@ -294,4 +318,6 @@ def test_nothing_to_score_is_undefined_not_zero() -> None:
     assert record["miou"] is record["mdice"] is record["pixel_accuracy"] is record["mean_class_accuracy"] is None
     assert as_text(empty).splitlines()[2].split() == ["mIoU", "-"]
     header, first, _ = csv.reader(io.StringIO(image_csv(empty)))
-    assert set(first[1 : header.index("level")]) == {""}
+    numbers = dict(zip(header[1 : header.index("level")], first[1:], strict=False))
+    assert (numbers.pop("objects_missed"), numbers.pop("objects_spurious")) == ("0", "0")
+    assert set(numbers.values()) == {""}

@@ -14,6 +14,7 @@ from segstudy.auditing.differences import differences
 from segstudy.auditing.findings import Finding
 from segstudy.auditing.identities import (
     accuracy_bounds,
+    accuracy_is_weighted,
     averages_bound,
     classes_fix_means,
     dice_from_iou,
@@ -23,7 +24,7 @@ from segstudy.auditing.identities import (
 )
 from segstudy.auditing.printed import Verdict
 from segstudy.auditing.printings import impossible_values, mixed_units, repeated_labels, repeated_values
-from segstudy.auditing.suspicions import copied_rows, impossible_spreads
+from segstudy.auditing.suspicions import copied_rows, impossible_spreads, wrong_best
 from segstudy.auditing.tables import read_tables
 
 RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
@@ -36,10 +37,12 @@ RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
     means_of_classes,
     classes_fix_means,
     accuracy_bounds,
+    accuracy_is_weighted,
     two_classes,
     repeated_values,
     copied_rows,
     impossible_spreads,
+    wrong_best,
     differences,
 )
 

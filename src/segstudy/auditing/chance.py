@@ -6,33 +6,103 @@ A score is a mean over n images and S seeds. Between two rows, tested on the sam
 
 with ``sd`` the deviation of one image's score, ``r`` its correlation between two networks and ``seed_sd`` the deviation of
 a whole score from training to training. The ranking is a fluke with probability Phi(-|d| / se), where nothing was known of
-the order before. Rows that are the best of many tried are less sure than that.
+the order before. The first of k rows is the best with the probability that its score exceeds all others', each being
+normal around what is printed with the deviation se / sqrt(2) that rows do not share.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr
 
 from segstudy.auditing.claims import Claim, Claims
 from segstudy.errors import SpecError
 
-CORRELATION = 0.5
-SEED_SD = 0.005
-# Deviations of one image's score that are assumed where none is given.
-TYPICAL_SD = {
-    **dict.fromkeys(("dice", "f1", "mdice", "mf1"), 0.20),
-    **dict.fromkeys(("iou", "miou"), 0.20),
-    **dict.fromkeys(("pixel_accuracy", "accuracy", "mean_class_accuracy", "class_accuracy"), 0.10),
+
+class Noise(NamedTuple):
+    """What is assumed of scores: deviation of one image's, its correlation between networks, deviation over seeds."""
+
+    sd: float
+    correlation: float
+    seed_sd: float
+
+
+# What is assumed where nothing is given, from trainings on Kvasir-SEG (docs/results.md; python bench/noise.py): the largest
+# deviation of an image that was found (0.18, 0.18, 0.13), the lowest correlation (0.49; alike networks have 0.92), and the
+# deviation over seeds of pretrained networks (0.0036, 0.0047, 0.0017; without pretraining mIoU had 0.011 and 0.024).
+DICE, IOU, ACCURACY = Noise(0.20, 0.5, 0.004), Noise(0.20, 0.5, 0.005), Noise(0.13, 0.5, 0.002)
+TYPICAL = {
+    **dict.fromkeys(("dice", "f1", "mdice", "mf1"), DICE),
+    **dict.fromkeys(("iou", "miou"), IOU),
+    **dict.fromkeys(("pixel_accuracy", "accuracy", "mean_class_accuracy", "class_accuracy"), ACCURACY),
 }
+GRID = 4001  # points of the integral over the best row's true score; its error is then below 1e-6
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What printed scores rest on; deviations as given, None where they are assumed."""
+
+    num_images: int
+    num_seeds: int = 1
+    sd: float | None = None
+    seed_sd: float | None = None
+    correlation: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_images < 1 or self.num_seeds < 1:
+            raise SpecError(f"--images {self.num_images} --seeds {self.num_seeds}: must be 1 or more")
+        for option, value, low, high in (
+            ("--sd", self.sd, 0.0, 0.5),
+            ("--seed-sd", self.seed_sd, 0.0, 0.5),
+            ("--correlation", self.correlation, -1.0, 0.999),
+        ):
+            if value is not None and not low <= value <= high:
+                raise SpecError(f"{option} {value:g}: must be {low:g} to {high:g}, for scores as fractions of 1")
+        if self.sd == 0 and self.seed_sd == 0:
+            raise SpecError("--sd 0 --seed-sd 0: without any deviation every difference is sure; give one of the two")
+
+    def noise(self, measure: str) -> Noise:
+        """The deviations of a measure, given or typical."""
+        given = (self.sd, self.correlation, self.seed_sd)
+        return Noise(*(typical if own is None else own for own, typical in zip(given, TYPICAL[measure], strict=True)))
+
+    def standard_error(self, measure: str) -> float:
+        """Of the difference of two scores.
+
+        >>> round(Sampling(100).standard_error("miou"), 4)  # se^2 = 0.0004 + 0.00005
+        0.0212
+        """
+        noise = self.noise(measure)
+        images = 2 * noise.sd**2 * (1 - noise.correlation) / self.num_images
+        return math.sqrt(images + 2 * noise.seed_sd**2 / self.num_seeds)
+
+    def words(self, measure: str) -> str:
+        """The assumptions in a line."""
+        noise, seeds = self.noise(measure), f"{self.num_seeds} seed{'s' * (self.num_seeds > 1)}"
+        given = [own is not None for own in (self.sd, self.correlation, self.seed_sd)]
+        said = ["given" if each else "assumed" for each in given]
+        return (
+            f"{self.num_images} images, the same for all, {seeds}; deviation of an image's score {noise.sd:g} ({said[0]}), "
+            f"correlation {noise.correlation:g} ({said[1]}), deviation over seeds {noise.seed_sd:g} ({said[2]}); "
+            "scores as means over images"
+        )
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Two rows whose scores stand next to each other in the order of a column, the better first."""
+    """Two rows whose scores stand next to each other in the order of a column, the better first.
+
+    ``fluke`` is the probability that the true order is the opposite. In the first pair of a column, ``not_best`` is the
+    probability that any of the ``rows`` compared is truly better than the first; elsewhere it is None.
+    """
 
     table: str
     column: str
@@ -41,59 +111,74 @@ class Ranking:
     difference: float
     standard_error: float
     fluke: float
+    rows: int
+    not_best: float | None
     assumptions: str
 
 
-def fluke_probability(difference: float, num_images: int, num_seeds: int, sd: float) -> tuple[float, float]:
-    """Standard error of a difference, and the probability that the true order is the opposite.
+def fluke_probability(difference: float, standard_error: float) -> float:
+    """The probability that the true order is the opposite of the printed one.
 
-    >>> [round(value, 4) for value in fluke_probability(0.01, 100, 1, 0.2)]  # se^2 = 0.0004 + 0.00005
-    [0.0212, 0.3187]
-
-    Raises
-    ------
-    SpecError
-        If there are no images or seeds, or no deviation.
-
+    >>> round(fluke_probability(0.01, 0.0212), 4)
+    0.3186
     """
-    if num_images < 1 or num_seeds < 1 or not 0 < sd <= 0.5:
-        raise SpecError(
-            f"--images {num_images} --seeds {num_seeds} --sd {sd:g}: images and seeds must be 1 or more, and the deviation "
-            "of one image's score, as a fraction of 1, above 0 and at most 0.5"
-        )
-    error = math.sqrt(2 * sd**2 * (1 - CORRELATION) / num_images + 2 * SEED_SD**2 / num_seeds)
-    return error, 0.5 * math.erfc(abs(difference) / error / math.sqrt(2))
+    return float(ndtr(-abs(difference) / standard_error))
 
 
-def rankings(claims: Claims, num_images: int, num_seeds: int = 1, sd: float | None = None) -> Iterator[Ranking]:
+def not_best_probability(scores: Sequence[float], standard_error: float) -> float:
+    """The probability that the highest of several scores is not the truly highest, of which nothing was known before.
+
+    >>> round(not_best_probability([0.81, 0.80], 0.0212), 4), round(not_best_probability([0.8, 0.8, 0.8], 0.02), 4)
+    (0.3186, 0.6667)
+    """
+    spread = standard_error / math.sqrt(2)
+    first, *rest = sorted(scores, reverse=True)
+    z = np.linspace(-8, 8, GRID)
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    below = np.prod([ndtr(z + (first - other) / spread) for other in rest], axis=0) * np.ones(GRID)
+    return float(1 - np.trapezoid(density * below, z))
+
+
+def rankings(claims: Claims, sampling: Sampling) -> Iterator[Ranking]:
     """Rows that follow each other in the order of a column, each pair with the probability that it is a fluke."""
     columns: dict[object, list[Claim]] = defaultdict(list)
     for claim in claims.scores:
-        if claim.measure in TYPICAL_SD:
+        if claim.kind == "value" and claim.measure in TYPICAL:
             columns[claim.place.table, claim.place.column, claim.data, claim.subject.cls].append(claim)
     for column in columns.values():
         ordered = sorted(column, key=lambda claim: -claim.printed.low)
-        for one, other in pairwise(ordered):
-            assumed = TYPICAL_SD[one.measure] if sd is None else sd
+        error = sampling.standard_error(column[0].measure)
+        not_best = not_best_probability([float(claim.printed.low) for claim in ordered], error)
+        for at, (one, other) in enumerate(pairwise(ordered)):
             difference = float(one.printed.low - other.printed.low)
-            error, fluke = fluke_probability(difference, num_images, num_seeds, assumed)
-            says = (
-                f"{num_images} images, the same for both, {num_seeds} seed{'s' * (num_seeds > 1)}; deviation of an image's "
-                f"score {assumed:g} ({'assumed' if sd is None else 'given'}), correlation {CORRELATION:g} and deviation "
-                f"over seeds {SEED_SD:g} assumed; scores as means over images"
+            yield Ranking(
+                one.table,
+                one.heading.text,
+                one.row,
+                other.row,
+                difference,
+                error,
+                fluke_probability(difference, error),
+                len(ordered),
+                None if at else not_best,
+                sampling.words(one.measure),
             )
-            yield Ranking(one.table, one.heading.text, one.row, other.row, difference, error, fluke, says)
 
 
-def as_lines(found: list[Ranking]) -> str:
+def as_lines(found: Sequence[Ranking]) -> str:
     """The rankings for people, their assumptions in a line."""
     lines = ["is a printed difference more than chance? The probability that the printed order is a fluke"]
     for assumptions in dict.fromkeys(each.assumptions for each in found):
         lines.append(f"  assumes {assumptions}")
-        lines += [
-            f"    {each.fluke:.3f}  {each.column}: {each.better} over {each.worse} by {each.difference:.4f} "
-            f"(standard error {each.standard_error:.4f})"
-            for each in found
-            if each.assumptions == assumptions
-        ]
-    return "\n".join(lines)
+        for each in found:
+            if each.assumptions != assumptions:
+                continue
+            if each.not_best is not None and each.rows > 2:
+                lines.append(
+                    f"    {each.not_best:.3f}  {each.column}: {each.better} is not the best of the {each.rows} rows"
+                )
+            lines.append(
+                f"    {each.fluke:.3f}  {each.column}: {each.better} over {each.worse} by {each.difference:.4f} "
+                f"(standard error {each.standard_error:.4f})"
+            )
+    return "\n".join(lines) if found else "no two rows have a Dice, IoU or accuracy that could be ranked"

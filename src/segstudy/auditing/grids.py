@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segstudy.auditing.markup import plain
+from segstudy.auditing.markup import is_bold, plain
 from segstudy.errors import TableError, listing
 
 SEPARATORS = (",", ";", "\t")
@@ -21,6 +21,9 @@ RULE = re.compile(
 )
 SPAN = re.compile(r"\s*\\multicolumn\s*\{\s*(\d{1,3})\s*\}\s*\{(?:[^{}]|\{[^{}]*\})*\}")
 ROWS = re.compile(r"\\multirow(?:cell)?\s*(?:\[[^\]]*\])?\s*\{\s*(-?\d{1,3})\s*\}\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
+BOX = re.compile(r"\\(?:makecell|shortstack|thead)\s*(?:\[[^\]]*\])?\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+TABULAR_ENDS = re.compile(r"\\(?:begin|end)\{(?:tabular[xy*]?|longtable|tabulary|NiceTabular)\}")
+COLUMNS = re.compile(r"(?:\[[^\]]*\])?\s*\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}")
 NUMERIC = re.compile(r"[\s≈~+\-−–]*[\d.,]*\d")
 
 
@@ -33,6 +36,13 @@ class Grid:
     lines: list[int]
     caption: str = ""
     remarks: list[str] = field(default_factory=list)
+    bold: list[frozenset[int]] = field(default_factory=list)  # of each row of cells, the columns that stand in bold
+
+    def add(self, texts: list[str], line: int) -> None:
+        """Take in one row as it is marked up."""
+        self.cells.append([plain(text) for text in texts])
+        self.bold.append(frozenset(n for n, text in enumerate(texts) if is_bold(text)))
+        self.lines.append(line)
 
 
 def read_grids(path: Path) -> list[Grid]:
@@ -54,7 +64,7 @@ def read_grids(path: Path) -> list[Grid]:
         raise TableError(f"{path}: is not a CSV; save the table as CSV in UTF-8")
     lines = list(io.StringIO(text, newline=""))  # by line ends alone, where splitlines() knows eight more
     if TABULAR.search(text):
-        return list(_latex(text, path))
+        return list(_latex(_flat(text), path))
     if any("-" in line and "|" in line and RULER.fullmatch(line.rstrip("\r\n")) for line in lines):
         return list(_markdown(lines, path))
     return [_csv(lines, path)]
@@ -70,8 +80,7 @@ def _csv(lines: list[str], path: Path) -> Grid:
         )
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                grid.cells.append([plain(cell) for cell in cells])
-                grid.lines.append(first + reader.line_num)
+                grid.add(cells, first + reader.line_num)
     except csv.Error as error:
         raise TableError(f"{path}: is not a CSV ({error})") from None
     if "|" in head and not any(separator in head for separator in SEPARATORS):
@@ -110,11 +119,11 @@ def _markdown(lines: list[str], path: Path) -> Iterator[Grid]:
     for ruler in rulers:
         if ruler < before:
             continue
-        grid = Grid(_comments(lines[before : ruler - 1]), [_cells_of(lines[ruler - 1])], [ruler])
+        grid = Grid(_comments(lines[before : ruler - 1]), [], [])
+        grid.add(_cells_of(lines[ruler - 1]), ruler)
         at = ruler + 1
         while at < len(lines) and "|" in lines[at]:
-            grid.cells.append(_cells_of(lines[at]))
-            grid.lines.append(at + 1)
+            grid.add(_cells_of(lines[at]), at + 1)
             at += 1
         before = at
         width = len(grid.cells[0])
@@ -128,7 +137,27 @@ def _cells_of(line: str) -> list[str]:
     line = line.strip()
     line = line.removeprefix("|")
     line = line[:-1] if line.endswith("|") and not line.endswith(r"\|") else line
-    return [plain(cell.replace(r"\|", "|")) for cell in re.split(r"(?<!\\)\|", line)]
+    return [cell.replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)]
+
+
+def _flat(text: str) -> str:
+    """LaTeX whose cells are single lines: a ``tabular`` or ``\\makecell`` inside a cell becomes its text, lines kept."""
+    parts, depth, at = [], 0, 0
+    for match in TABULAR_ENDS.finditer(text):
+        opens = match[0].startswith(r"\begin")
+        inside = text[at : match.start()]
+        parts.append(_one_line(inside) if depth > 1 else inside)
+        depth += 1 if opens else -1
+        at = match.end()
+        if depth + (not opens) < 2:
+            parts.append(match[0])
+        elif opens and (columns := COLUMNS.match(text, at)):
+            at = columns.end()
+    return BOX.sub(lambda match: _one_line(match[1]), "".join(parts) + text[at:])
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\\\\(?:\s*\[[^\]]*\])?|(?<!\\)&", " ", text)
 
 
 def _latex(text: str, path: Path) -> Iterator[Grid]:
@@ -150,7 +179,7 @@ def _fill_latex(grid: Grid, body: str, line: int) -> None:
     body = re.sub(r"(?<!\\)%[^\n]*", "", body)
     body = re.sub(r"^\s*(?:\[[^\]]*\]\s*)?(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}\s*){1,2}", _line_ends, body)
     below: dict[int, tuple[int, str]] = {}  # column -> rows that a \multirow still covers, and its text
-    rows = []
+    rows: list[tuple[int, list[str]]] = []
     for part in re.split(r"(\\\\(?:\s*\[[^\]]*\])?|\\tabularnewline)", body):
         start = line + len(re.match(r"\s*", part)[0].splitlines()) if part.strip() else line  # type: ignore[index]
         line += part.count("\n")
@@ -159,34 +188,33 @@ def _fill_latex(grid: Grid, body: str, line: int) -> None:
         bare = RULE.sub(" ", part)
         if not bare.strip():
             continue
-        rows.append((max(start - 1, 1), _latex_row(bare, below)))
+        rows.append((max(start - 1, 1), _latex_row(bare, below, [row for _, row in rows])))
     width = max((len(row) for _, row in rows), default=0)
-    body_at = next((n for n, (_, row) in enumerate(rows) if _holds_numbers(row)), len(rows))
-    heads, rest = [row for _, row in rows[:body_at]], rows[body_at:]
+    plains = [[plain(cell) for cell in row] for _, row in rows]
+    body_at = next((n for n, row in enumerate(plains) if _holds_numbers(row)), len(rows))
+    heads, rest = plains[:body_at], rows[body_at:]
     if not heads or not rest:
         return
-    grid.cells.append([_joined([row[n] for row in heads if n < len(row)]) for n in range(width)])
-    grid.lines.append(rows[body_at - 1][0])
+    grid.add([_joined([row[n] for row in heads if n < len(row)]) for n in range(width)], rows[body_at - 1][0])
     for at, row in rest:
         if len(set(row)) == 1 and len(row) > 1:
-            grid.remarks.append(f"line {at} is a heading across the table, left out: {row[0]}")
+            grid.remarks.append(f"line {at} is a heading across the table, left out: {plain(row[0])}")
             continue
-        grid.cells.append(row + [""] * (width - len(row)))
-        grid.lines.append(at)
+        grid.add(row + [""] * (width - len(row)), at)
 
 
 def _line_ends(match: re.Match[str]) -> str:
     return "\n" * match[0].count("\n")
 
 
-def _latex_row(text: str, below: dict[int, tuple[int, str]]) -> list[str]:
-    """Cells of one row, those that span columns repeated, those that span rows filled in below."""
+def _latex_row(text: str, below: dict[int, tuple[int, str]], above_rows: list[list[str]]) -> list[str]:
+    """Cells of one row as marked up, those that span columns repeated, those that span rows filled in below or above."""
     cells: list[str] = []
     for part in re.split(r"(?<!\\)&", text):
         span = SPAN.match(part)
         rest = part[span.end() :] if span else part
         rows = ROWS.search(rest)
-        value = plain(ROWS.sub("", rest) if rows else rest)
+        value = (ROWS.sub("", rest) if rows else rest).strip()
         for _ in range(min(int(span[1]) if span else 1, 200)):
             column = len(cells)
             left, above = below.get(column, (0, ""))
@@ -196,6 +224,8 @@ def _latex_row(text: str, below: dict[int, tuple[int, str]]) -> list[str]:
                 below[column] = left - 1, above
                 cells.append(value or above)
                 continue
+            for row in above_rows[int(rows[1]) + 1 :] if rows and int(rows[1]) < -1 else ():
+                row[column : column + 1] = [row[column] or value] if column < len(row) else []
             cells.append(value)
     return cells
 

@@ -69,6 +69,7 @@ FALLS = {"drop", "reduction"}  # a lower score is a positive number
 RELATIVE = {"relative", "rel"}
 NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss", "rank"}  # nor these, of regions:
 NO_SCORES |= {"boundary", "surface", "contour", "edge", "trimap", "object", "instance", "lesion", "detection", "box"}
+SPREADS = {"std", "sd", "stdev", "stddev"}
 FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
 FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points"}
 
@@ -167,6 +168,17 @@ def _measure(text: str, words: list[str]) -> Heading:
     if not spans and (kind == "value" or of):
         return Heading(text, "unknown")
     return Heading(text, kind, _MEASURE["".join(folded[a:b])] if spans else "", of, falls=bool(said & FALLS))
+
+
+def spread_of(text: str) -> str | None:
+    """Of a heading that is a standard deviation, the folded heading of its score, "" where it names none; else None.
+
+    >>> spread_of("mIoU std"), spread_of("± SD"), spread_of("mIoU")
+    ('miou', '', None)
+    """
+    words = [word for word in re.split(r"[\s()\[\]_/,:±-]+", text) if word]
+    kept = [word for word in words if fold(word) not in SPREADS]
+    return None if len(kept) == len(words) else fold(" ".join(kept))
 
 
 def complete(headings: list[Heading], classes: Mapping[str, str], measure: str) -> list[Heading]:

@@ -248,6 +248,40 @@ def accuracy_bounds(claims: Claims) -> Iterator[Finding]:
                 yield finding(claim, "accuracy", implied, verdict, message)
 
 
+def accuracy_is_weighted(claims: Claims) -> Iterator[Finding]:
+    """Over all pixels, pixel accuracy is the mean of all classes' recalls, weighted by their pixels: it lies among them.
+
+    Means over images need not.
+    """
+    ties = []
+    for claim in claims.scores:
+        if claim.measure != "pixel_accuracy" or claim.subject.cls or not claim.pooled:
+            continue
+        listed = claims.classes_of(claim, "class_accuracy")
+        recalls = tuple(each for each in listed.values() if each.usable and each.pooled and each.alike(claim))
+        if recalls and len(recalls) == (claim.num_classes or (len(listed) if claim.summary else 0)):
+            ties.append(Tie(claim, _among(recalls), lambda _: (Fraction(0), Fraction(1)), recalls))
+    for tie, verdict in judged(ties):
+        if verdict.severity:
+            claim = tie.claim
+            implied = claim.printed.printing_of(tie.pooled("printed"))
+            message = (
+                f"the recalls of its {len(tie.others)} classes leave {claim.heading.text} {implied}, not "
+                f"{claim.printed.text}{assumed(verdict)}"
+            )
+            yield finding(claim, "weighted", implied, verdict, message)
+
+
+def _among(scores: Sequence[Claim]) -> Implied:
+    """What a weighted mean of scores may be."""
+
+    def among(reading: Reading) -> Interval:
+        ends = [each.printed.score(reading) for each in scores]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    return among
+
+
 def two_classes(claims: Claims) -> Iterator[Finding]:
     """With two classes, over all pixels, mIoU m and pixel accuracy p leave Dice no freedom.
 

@@ -37,13 +37,14 @@ COMMAND = re.compile(r"\\([A-Za-z]+)\*?\s*(?:\[[^\]]*\])?")
 FOOTNOTE = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|\[(.*?)\]\([^()]*\)", re.IGNORECASE)
 TAG = re.compile(r"</?(?:b|strong|i|em|u|sub|span|br|font|mark)\b[^<>]*>", re.IGNORECASE)
 MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|~~|`)(?=\S)(.+?)(?<=\S)\1")
+BOLD = re.compile(r"\\(?:textbf|mathbf|bfseries|bf|boldsymbol|bm)\b|\*\*(?=\S)|__(?=\S)|<(?:b|strong)>", re.IGNORECASE)
 EMPHASIS = re.compile(r"_(?=\S)([^_]+)_")
 
 
 def plain(cell: str) -> str:
     """The text of a cell without its markup; a cell without any is left as it is, but for spaces around it."""
     text = cell.strip()
-    if "\\" in text or "$" in text:
+    if "\\" in text or "$" in text or (text.startswith("{") and text.endswith("}")):
         text = _without_latex(text)
     text = TAG.sub(" ", FOOTNOTE.sub(lambda match: match[1] or "", text)) if "[" in text or "<" in text else text
     for _ in range(3):
@@ -51,6 +52,15 @@ def plain(cell: str) -> str:
     if match := EMPHASIS.fullmatch(text):
         text = match[1]
     return text.strip()
+
+
+def is_bold(cell: str) -> bool:
+    """Whether a cell, or the number in it, is set in bold, as the best of a column often is.
+
+    >>> is_bold(r"\\textbf{33.61}"), is_bold("**0.91**"), is_bold("0.91*")
+    (True, True, False)
+    """
+    return bool(BOLD.search(cell))
 
 
 def _without_latex(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Rules about rows and spreads as they are printed: rows that are copies of others, deviations that no scores have."""
+"""Rules about what is printed as such: rows that are copies, deviations that no scores have, bold that marks no best."""
 
 from __future__ import annotations
 
@@ -70,3 +70,37 @@ def impossible_spreads(claims: Claims) -> Iterator[Finding]:
                 "(as a standard deviation of two scores; less for more)"
             )
             yield finding(claim, "spread", implied, Verdict("contradiction"), message)
+
+
+def wrong_best(claims: Claims) -> Iterator[Finding]:
+    """One number of a column stands in bold, as the best, and another is better.
+
+    Bold may also mark the authors' own row, or the best of a group, so the question is left open.
+    """
+    columns: dict[tuple[int, int], list[Claim]] = defaultdict(list)
+    for claim in claims.scores:
+        if claim.kind == "value":
+            columns[claim.place.table, claim.place.column].append(claim)
+    for column in columns.values():
+        marked = [claim for claim in column if _is_bold(claims, claim)]
+        rest = [claim for claim in column if claim not in marked and claim.data == marked[0].data] if marked else []
+        best = max(rest, key=lambda claim: claim.printed.low, default=None)
+        if len(marked) != 1 or best is None or best.printed.low <= marked[0].printed.high:
+            continue
+        if _whole_row_is_bold(claims, marked[0]):
+            continue
+        message = (
+            f"{marked[0].heading.text} {marked[0].printed.text} is the only one in bold, but {best.row} has "
+            f"{best.printed.text}; this cannot be decided by arithmetic: bold may mark something else than the best"
+        )
+        yield finding(marked[0], "best", best.printed.text, Verdict("undecided"), message)
+
+
+def _is_bold(claims: Claims, claim: Claim) -> bool:
+    return claim.place.column in claims.tables[claim.place.table].rows[claim.place.row].bold
+
+
+def _whole_row_is_bold(claims: Claims, claim: Claim) -> bool:
+    """Whether a row of several numbers is in bold as a whole: then it is the authors' own, whatever it scores."""
+    row = [other for other in claims.scores if other.place[:2] == claim.place[:2]]
+    return len(row) > 1 and all(_is_bold(claims, other) for other in row)

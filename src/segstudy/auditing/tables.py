@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from segstudy.auditing.classes import NUM_CLASSES, benchmark_of
 from segstudy.auditing.grids import Grid, read_grids
-from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading
+from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading, spread_of
 from segstudy.auditing.printed import GAPS, Number, parse_number
 from segstudy.errors import TableError, listing, nearest
 
@@ -46,6 +46,7 @@ class Row:
     keys: dict[str, str]
     asides: dict[str, str]
     numbers: tuple[Number | None, ...]
+    bold: frozenset[int] = frozenset()  # columns that stand in bold
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,14 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
     headings = complete(headings, classes.spellings, classes.measure)
     _check_headings(headings, path)
     cells = _numbers(headings, grid.cells[1:], grid.lines[1:], path)
+    headings, cells, spreads = _spread_columns(headings, cells, grid.cells[1:])
     columns = _in_one_unit(headings, cells, said.get("unit", ""))
     rows = [
-        Row(*_identity(headings, texts, f"row {index + 1}"), tuple(column[index] for column in columns))
+        Row(
+            *_identity(headings, texts, f"row {index + 1}"),
+            tuple(column[index] for column in columns),
+            grid.bold[index + 1],
+        )
         for index, texts in enumerate(grid.cells[1:])
     ]
     table = Table(
@@ -182,7 +188,7 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
         classes.number,
         classes.names,
         said["level"] == "dataset" if "level" in said else None,
-        (*remarks, *grid.remarks, *classes.remarks, *_left_out(headings, columns)),
+        (*remarks, *grid.remarks, *classes.remarks, *spreads, *_left_out(headings, columns)),
         classes.benchmark,
     )
     return table, fitting
@@ -297,6 +303,31 @@ def _numbers(headings: list[Heading], rows: list[list[str]], lines: list[int], p
         advice = "\nwrite - for a gap, or leave the column out with 'column HEADING: ignore'"
         raise TableError("\n".join(faults[:8]) + more + advice)
     return columns
+
+
+def _spread_columns(
+    headings: list[Heading], columns: list[list[Number | None]], rows: list[list[str]]
+) -> tuple[list[Heading], list[list[Number | None]], list[str]]:
+    """Standard deviations in a column of their own ("SD", "mIoU std"), as the spreads of the scores that they belong to."""
+    headings, columns, remarks = list(headings), list(columns), []
+    for at, heading in enumerate(headings):
+        of = spread_of(heading.text) if heading.kind == "unknown" else None
+        if of is None:
+            continue
+        left = [n for n in range(at) if headings[n].kind == "value"]
+        named = [n for n, other in enumerate(headings) if other.kind == "value" and fold(other.text) == of]
+        for owner in (named if of else left[-1:])[:1]:
+            try:
+                spreads = [parse_number(row[at]) for row in rows]
+            except ValueError:
+                break
+            columns[owner] = [
+                replace(score, averaged=True, spread=spread.low) if score and spread else score
+                for score, spread in zip(columns[owner], spreads, strict=True)
+            ]
+            headings[at] = replace(heading, kind="number")
+            remarks.append(f"{heading.text} is taken for the standard deviation of {headings[owner].text}")
+    return headings, columns, remarks
 
 
 def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], unit: str) -> list[list[Number | None]]:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 Matches = Annotated[
     list[str] | None, typer.Option("--match", help="ROW=EXPERIMENT, or ROW=EXPERIMENT@DATA; may be repeated.")
 ]
+Seeds = Annotated[int, typer.Option("--seeds", help="Seeds that a printed score is the mean of.")]
+Sd = Annotated[float | None, typer.Option("--sd", help="Standard deviation of one image's score, as 0.2.")]
+SeedSd = Annotated[float | None, typer.Option("--seed-sd", help="Standard deviation of a score over seeds, as 0.005.")]
+Correlation = Annotated[
+    float | None, typer.Option("--correlation", help="Of one image's scores between two networks, as 0.5.")
+]
 
 
 @app.command()
@@ -33,8 +39,10 @@ def audit(
     images: Annotated[
         int | None, typer.Option("--images", help="Test images: how likely is each printed order a fluke?")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Seeds that a printed score is the mean of.")] = 1,
-    sd: Annotated[float | None, typer.Option("--sd", help="Standard deviation of one image's score, as 0.2.")] = None,
+    seeds: Seeds = 1,
+    sd: Sd = None,
+    seed_sd: SeedSd = None,
+    correlation: Correlation = None,
     as_json: Json = False,
 ) -> None:
     """Check a publication's tables by arithmetic, or hold them against a study's own results.
@@ -42,21 +50,28 @@ def audit(
     Exits with 1 if a number contradicts others (with --study: if one differs from the study's), with 0 otherwise.
     """
     from segstudy.auditing import as_text, audit_tables
-    from segstudy.auditing.chance import as_lines, rankings
+    from segstudy.auditing.chance import Sampling, as_lines, rankings
 
     if study is None and (out is not None or match):
         raise SpecError(f"{'--match' if match else '--out'} is about a study's results; name the study with --study")
-    if images is None and (seeds != 1 or sd is not None):
-        raise SpecError("--seeds and --sd say how sure a ranking is; give the number of test images too, with --images")
-    if images is not None and (as_json or study is not None):
-        raise SpecError("--images prints rankings as text of a table alone; leave out --json and --study")
+    if images is None and (seeds != 1 or (sd, seed_sd, correlation) != (None, None, None)):
+        raise SpecError(
+            "--seeds, --sd, --seed-sd and --correlation say how sure a ranking is; give the number of test images too, "
+            "with --images"
+        )
+    if images is not None and study is not None:
+        raise SpecError("--images is about the order of printed rows; leave out --study")
+    sampling = None if images is None else Sampling(images, seeds, sd, seed_sd, correlation)
     found = audit_tables(tables, note or ())
-    orders = [] if images is None else list(rankings(found.claims, images, seeds, sd))
     if study is not None:
         raise typer.Exit(int(_beside_study(found.claims, study, out, match or [], as_json)))
-    print(json.dumps([asdict(each) for each in found.findings], indent=2) if as_json else as_text(found))
-    if orders and not as_json:
-        print(as_lines(orders))
+    orders = None if sampling is None else list(rankings(found.claims, sampling))
+    records = [asdict(each) for each in found.findings]
+    if as_json:
+        ranked = orders if orders is None else [asdict(each) for each in orders]
+        print(json.dumps(records if ranked is None else {"findings": records, "rankings": ranked}, indent=2))
+    else:
+        print("\n".join([as_text(found), *([] if orders is None else [as_lines(orders)])]))
     raise typer.Exit(int(found.contradicts))
 
 

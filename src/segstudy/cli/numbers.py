@@ -27,11 +27,11 @@ ThresholdFlag = Annotated[float | None, typer.Option(help="Two classes: foregrou
 ChannelFlag = Annotated[str | None, typer.Option(help="Channel that holds the mask: grey, red, green, blue or alpha.")]
 AsFlag = Annotated[
     list[str] | None,
-    typer.Option("--as", help="Also under another library's rule: mmseg, smp, torchmetrics ... or all."),
+    typer.Option("--as", help="Also score by another library's rule: mmseg, monai, medpy, cityscapes ... or all."),
 ]
 BoundaryFlag = Annotated[
     list[int] | None,
-    typer.Option(help="Tolerance of boundary F and surface Dice in pixels; may be repeated.", min=0, max=1000),
+    typer.Option(help="Tolerance of boundary F and surface Dice in pixels; can be repeated.", min=0, max=1000),
 ]
 GroupsFlag = Annotated[
     str | None,
@@ -62,7 +62,7 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score masks from any framework against true masks, without a network or study."""
-    from segstudy.conventions import chosen
+    from segstudy.conventions import outlines_among
     from segstudy.counts.countset import write_counts
     from segstudy.data.declared import declared_by_flags
     from segstudy.files import write_text
@@ -70,7 +70,7 @@ def score(
     from segstudy.scorecard import as_record, as_text, image_csv
     from segstudy.scoring import score_masks
 
-    chosen(as_ or ())  # report an unknown name before masks are read
+    outlines = outlines_among(as_ or ())  # report an unknown name before masks are read
     for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
         if path is not None and path.suffix != suffix:  # a typo could name a mask, which would be overwritten
             raise SpecError(f"{option} {path}: must end in {suffix}")
@@ -78,7 +78,9 @@ def score(
     declared = declared_by_flags(values, nearest, colours, threshold, channel)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
-        scored = score_masks(predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared)
+        scored = score_masks(
+            predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared, outlines
+        )
     if counts is not None:
         write_counts(counts, scored)
     if out is not None:

@@ -2,7 +2,7 @@
 
 Every rule is a function of the counts that segstudy keeps, so no mask need be read again. What differs is what is
 averaged first, and what a class without a true pixel counts: it is *absent* but predicted, or it is *nowhere*, in
-neither truth nor prediction.
+neither truth nor prediction. Rules for distances between outlines need the masks: see :mod:`segstudy.conventions.outlines`.
 
 Array letters: ``n`` image, ``c`` class. Counts are ``(n, c, c)``: an image's true classes in rows, predicted in columns.
 """
@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from segstudy.arrays import Confusion
+from segstudy.conventions.outlines import OUTLINE_RULES
 from segstudy.conventions.rules import Convention
 from segstudy.conventions.table import CONVENTIONS
 from segstudy.errors import SpecError, listing, nearest
 from segstudy.measures import OVERALL, merge, support
 
-__all__ = ["CONVENTIONS", "NAMES", "Convention", "chosen", "rescore"]
+__all__ = ["CONVENTIONS", "NAMES", "Convention", "chosen", "outlines_among", "rescore"]
 
 # Which of our measures another library's number is shown beside.
 BESIDE = {
@@ -30,7 +31,7 @@ BESIDE = {
     **dict.fromkeys(("mAcc", "Accuracy"), "mean_class_accuracy"),
 }
 
-NAMES = tuple(dict.fromkeys(row.name for row in CONVENTIONS))
+NAMES = tuple(dict.fromkeys(row.name for row in (*CONVENTIONS, *OUTLINE_RULES)))
 
 
 def chosen(names: Sequence[str]) -> tuple[Convention, ...]:
@@ -46,6 +47,19 @@ def chosen(names: Sequence[str]) -> tuple[Convention, ...]:
         if name not in (*NAMES, "all"):
             raise SpecError(f"--as {name}: no such rule{nearest(name, NAMES)}; there are {listing(NAMES, 20)}, and all")
     return tuple(row for row in CONVENTIONS if row.name in names or "all" in names)
+
+
+def outlines_among(names: Sequence[str]) -> tuple[str, ...]:
+    """Which of the rules that ``--as`` names need masks, as they measure outlines; ``all`` names every one.
+
+    Raises
+    ------
+    SpecError
+        For a name that is no rule at all.
+
+    """
+    chosen(names)
+    return tuple(rule.name for rule in OUTLINE_RULES if rule.name in names or "all" in names)
 
 
 def rescore(confusion: Confusion, classes: Sequence[str], names: Sequence[str]) -> dict[str, Any]:

@@ -1,24 +1,31 @@
 """How other libraries measure outlines: HD95, ASSD and NSD of one image's class, from its masks.
 
 The counts that segstudy keeps hold one Hausdorff distance an image, not the distances that another rule would rank, so
-these rules take label arrays. Array letters: ``h`` height, ``w`` width.
+these rules take label arrays. What they make of an image is kept as integers that add up, as all counts are
+(:func:`count_outlines`), and averaged like segstudy's own distances: over the images of each class, then over classes.
+
+Array letters: ``n`` image, ``h`` height, ``w`` width, ``c`` class.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from segstudy.arrays import Values
+from segstudy.arrays import Counts, Values
 from segstudy.errors import SpecError, listing, nearest
 
 Mask = NDArray[np.bool_]
 # What a 2 x 2 window is worth as a piece of outline, by its four pixels: the length of the line through it, px.
+NUMBERS = ("hd95", "assd", "nsd")
+SHOWN = {"hd95": "HD95", "assd": "ASSD", "nsd": "NSD"}
+MICRO = 10**6  # numbers are kept in millionths, so that counts stay integers
 SLANTED, STRAIGHT = math.sqrt(0.5), 1.0
 
 
@@ -42,7 +49,7 @@ OUTLINE_RULES = (
         "compute_hausdorff_distance(percentile=95), compute_average_surface_distance(symmetric=True), "
         "compute_surface_dice",
         "Edges and distances are segstudy's: HD95 is the greater of both directions' 95th percentiles, and ASSD the mean over "
-        "the outline pixels of both masks; only means over classes and images may differ.",
+        "the outline pixels of both masks. Here ASSD and NSD are means over images; segstudy's own weigh images by their outlines.",
     ),
     OutlineRule(
         "medpy",
@@ -169,3 +176,91 @@ def _average(there: tuple[Values, Values], back: tuple[Values, Values], rule: Ou
 def _within(there: tuple[Values, Values], back: tuple[Values, Values], tolerance: float) -> float:
     close = sum(float(worth[distances <= tolerance].sum()) for distances, worth in (there, back))
     return close / float(there[1].sum() + back[1].sum())
+
+
+def counts_name(rule: str) -> str:
+    """Under which name a count set keeps what a rule counted."""
+    return f"outlines_{rule}"
+
+
+def count_outlines(
+    truth: NDArray[np.integer],
+    prediction: NDArray[np.integer],
+    num_classes: int,
+    rules: Sequence[str],
+    tolerance: float,
+) -> dict[str, Counts]:
+    """What rules make of one image, class by class: the numbers in millionths, each with 1 where it is defined.
+
+    Parameters
+    ----------
+    truth, prediction
+        Labels, integer (h, w). Set ignored pixels to a label that is no class in both.
+    num_classes
+        Number of classes ``c``.
+    rules
+        Names of rules.
+    tolerance
+        Of NSD, px.
+
+    Returns
+    -------
+    dict
+        For each rule ``int64`` (c, 3, 2): HD95, ASSD, NSD; sum and number.
+
+    """
+    found = {}
+    for rule in rules:
+        scores = [outline_scores(truth, prediction, cls, rule, tolerance) for cls in range(num_classes)]
+        values = np.array([[each[key] for key in NUMBERS] for each in scores])
+        there = np.isfinite(values)
+        sums = np.where(there, np.rint(values * MICRO), 0)
+        found[counts_name(rule)] = np.stack([sums, there], axis=-1).astype(np.int64)
+    return found
+
+
+def outline_records(
+    counts: Mapping[str, Counts], classes: Sequence[str], ours: Mapping[str, Values]
+) -> list[dict[str, Any]]:
+    """What every rule that was counted makes of the images, beside segstudy's numbers, as plain data; undefined is None.
+
+    Parameters
+    ----------
+    counts
+        By :func:`counts_name`, ``int64`` (n, c, 3, 2).
+    classes
+        Names of the classes.
+    ours
+        segstudy's own, of each class (c,), by the keys of :data:`NUMBERS`.
+
+    """
+    records = []
+    for rule in OUTLINE_RULES:
+        if (counted := counts.get(counts_name(rule.name))) is None:
+            continue
+        sums, numbers = np.moveaxis(counted.sum(axis=0), -1, 0)
+        means = np.divide(sums, numbers * MICRO, out=np.full(sums.shape, math.nan), where=numbers > 0)
+        records.append(
+            {
+                "as": rule.name,
+                "library": rule.library,
+                "call": rule.calls,
+                "level": "image",
+                "average": "images of each class, then classes",
+                "scores": {SHOWN[key]: _mean(means[:, n]) for n, key in enumerate(NUMBERS)},
+                "segstudy": {SHOWN[key]: _mean(np.asarray(ours[key])) for key in NUMBERS},
+                "classes": [
+                    {"class": name, "images": int(numbers[k, 0])}
+                    | {SHOWN[key]: _mean(means[k, n : n + 1]) for n, key in enumerate(NUMBERS)}
+                    for k, name in enumerate(classes)
+                ],
+                "why": rule.why,
+            }
+        )
+    return records
+
+
+def _mean(values: Values) -> float | None:
+    """The mean of what is defined; None if nothing is."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if defined.size else None

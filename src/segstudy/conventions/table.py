@@ -264,6 +264,23 @@ CONVENTIONS = (
         "benchmark's own sets every class is present.",
     ),
     Convention(
+        name="ade20k",
+        library="ADE20K scene parsing benchmark",
+        call="evaluation code of sceneparsing: Mean IoU",
+        ratios={"mIoU": iou},
+        nowhere=0.0,
+        why="Every class without a true pixel counts 0, whether it is predicted or not; segstudy leaves them out. Pixels of no "
+        "class, 0 in the benchmark's files, are not scored: ignore that value.",
+    ),
+    Convention(
+        name="ade20k",
+        library="ADE20K scene parsing benchmark",
+        call="evaluation code of sceneparsing: Pixel Accuracy",
+        ratios={"aAcc": recall},
+        average="pooled",
+        why="This is pixel accuracy; the benchmark's score is the mean of it and of the mean IoU.",
+    ),
+    Convention(
         name="notebook",
         library="the review's notebook",
         call="one confusion matrix",
