@@ -16,11 +16,11 @@ from monai.metrics import (
     compute_surface_dice,
 )
 from PIL import Image
-from segstudy.score import score_masks
 
 from segstudy.conventions.outlines import outline_scores
 from segstudy.errors import SpecError
 from segstudy.scorecard import as_record
+from segstudy.scoring import score_masks
 
 
 def blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:
