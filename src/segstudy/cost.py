@@ -51,14 +51,14 @@ def measure_cost(
         with FlopCounterMode(display=False) as counter:
             predict_logits(network, image)
         times = [_timed(model, image) for _ in range(WARM_UP + REPEATS)][WARM_UP:]
-    told = [Epoch.parse(epoch) for epoch in epochs]
-    data_s, all_s = sum(e.data_seconds or 0.0 for e in told), sum(e.seconds or 0.0 for e in told)
+    records = [Epoch.parse(epoch) for epoch in epochs]
+    data_s, all_s = sum(e.data_seconds or 0.0 for e in records), sum(e.seconds or 0.0 for e in records)
     on_gpu = fabric.device.type == "cuda"
     return Cost(
-        seconds_per_epoch=_median(e.seconds for e in told),
-        images_per_s=_median(e.images_per_s for e in told),
+        seconds_per_epoch=_median(e.seconds for e in records),
+        images_per_s=_median(e.images_per_s for e in records),
         data_share=data_s / all_s if all_s else None,
-        peak_memory_mb=max((e.memory_mb for e in told if e.memory_mb is not None), default=None),
+        peak_memory_mb=max((e.memory_mb for e in records if e.memory_mb is not None), default=None),
         memory_of="GPU" if on_gpu else "process",
         parameters=sum(p.numel() for p in network.parameters()) / 1e6,
         input_px=input_px,

@@ -468,8 +468,8 @@ def test_stratification_without_a_drawn_split_is_noted(tmp_path: Path) -> None:
     [
         ({"fold": 1}, r"data\.polyps\.fold: means nothing without folds"),
         ({"folds": 3, "fold": 3}, r"data\.polyps\.fold: 3 is not one of 3 folds, which are 0 to 2"),
-        ({"folds": 3, "test_fraction": 0.3}, r"data\.polyps\.test_fraction: means nothing beside folds"),
-        ({"split_file": "s.json", "folds": 3}, r"data\.polyps\.folds: means nothing beside split_file"),
+        ({"folds": 3, "test_fraction": 0.3}, r"data\.polyps\.test_fraction: has no effect with folds"),
+        ({"split_file": "s.json", "folds": 3}, r"data\.polyps\.folds: has no effect with split_file"),
         ({"split_file": "gone.json"}, r"data\.polyps\.split_file: 'gone\.json' was not found"),
         ({"groups": "^(x)"}, r"data\.polyps\.groups: '\^\(x\)' finds no group in 60 of 60"),
         ({"groups": {"file": "gone.csv"}}, r"data\.polyps\.groups\.file: 'gone\.csv' was not found"),

@@ -1,4 +1,4 @@
-"""A published table beside a study's own results: matched to the printed digits, different, or missing."""
+"""A published table compared with a study's own results: matched to the printed digits, different, or missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Contract(NamedTuple):
 
 @dataclass(frozen=True)
 class Reproduction:
-    """One printed score beside the study's: ``ours`` is the mean over seeds, ``difference`` is ours minus theirs.
+    """One printed score and the study's: ``ours`` is the mean over seeds, ``difference`` is ours minus theirs.
 
     ``ours`` and ``difference`` are fractions of one, None where the study has no such number; ``note`` then says why.
     Of numbers that differ, ``severity`` is ``rounding`` where ours prints like theirs once its digits are cut off.

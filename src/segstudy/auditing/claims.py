@@ -177,7 +177,7 @@ def _means_left_out(claims: Claims) -> Iterable[tuple[str, str]]:
 
 
 def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[str]:
-    """What cannot be checked for want of a word from whoever reads the publication."""
+    """What cannot be checked without a note from the reader of the publication."""
     partial = [row.label for row in table.rows if part_of_classes(identity(table, row).get("class", ""))]
     if partial:
         yield f"taken for means of some of the classes, so not checked: {listing(partial)}"
@@ -300,7 +300,7 @@ def _is_baseline(claim: Claim) -> bool:
 
 
 def _operands(claim: Claim, scores: dict[int, list[Claim]], baselines: list[int]) -> Iterable[tuple[Claim, Claim]]:
-    """Two columns beside each other in the row; or the row's score and that of a row without a difference."""
+    """Two neighbouring columns of the row; or the row's score and that of a row without a difference."""
     row = claim.place.row
     own = [score for score in scores[row] if score.measure == claim.measure]
     if len(own) == 2:

@@ -64,7 +64,7 @@ MEASURES = {
 MEAN_OF = {"iou": "miou", "dice": "mdice", "class_accuracy": "mean_class_accuracy"}
 
 DIFFERENCES = {"delta", "diff", "difference", "drop", "gain", "improvement", "reduction"}
-VAGUE = {"change", "gap"}  # differences too, but only beside a measure's name
+VAGUE = {"change", "gap"}  # differences too, but only next to a measure's name
 FALLS = {"drop", "reduction"}  # a lower score is a positive number
 RELATIVE = {"relative", "rel"}
 NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss", "rank"}  # nor these, of regions:

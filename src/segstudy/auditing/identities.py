@@ -93,9 +93,9 @@ def _nearer_shifted(broken: list[tuple[Claim, Claim]]) -> bool:
 
 
 def _ordered(made: list[Fraction], printed: list[Fraction]) -> bool:
-    """Whether the larger of two has the larger printed number beside it."""
-    beside = [dice for _, dice in sorted(zip(made, printed, strict=True))]
-    return beside == sorted(beside)
+    """Whether the larger of two has the larger printed number."""
+    ordered = [dice for _, dice in sorted(zip(made, printed, strict=True))]
+    return ordered == sorted(ordered)
 
 
 def _off(made: list[Fraction], printed: list[Fraction]) -> Fraction:
@@ -236,7 +236,7 @@ def accuracy_bounds(claims: Claims) -> Iterator[Finding]:
     for iou, bound in (("iou", "class_accuracy"), ("iou", "precision"), ("miou", "mean_class_accuracy")):
         for claim, other in pairs(claims, iou, bound):
             if iou == "iou" and not claim.subject.cls:
-                continue  # perhaps IoU of all classes beside precision of the foreground
+                continue  # perhaps IoU of all classes next to precision of the foreground
 
             def below(reading: Reading, other: Claim = other) -> Interval:
                 return Fraction(0), other.printed.score(reading)[1]

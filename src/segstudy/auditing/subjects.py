@@ -29,7 +29,7 @@ class Subject(NamedTuple):
 
 
 def identity(table: Table, row: Row) -> dict[str, str]:
-    """What a row says beside its numbers, with what its table says of all rows; data as ``train`` and ``test``."""
+    """What a row says besides its numbers, with what its table says of all rows; data as ``train`` and ``test``."""
     keys = {**table.keys, **row.keys}
     arrow = re.split(r"\s*(?:→|⇒|->|=>)\s*", keys.get("train → test", ""))
     if len(arrow) == 2:
@@ -75,25 +75,25 @@ class Runs:
 
     def resolve(self, keys: dict[str, str], table: int) -> tuple[str, str]:
         """What identifies the run of a row of table number ``table``, and the run's name where it has one."""
-        told = {key: text for key, text in keys.items() if key not in ("class", "classes", "test")}
+        stated = {key: text for key, text in keys.items() if key not in ("class", "classes", "test")}
         if "class" in keys:  # what is not recognised may as well be about the class
-            told = {key: text for key, text in told.items() if key in (*KEYS, "of")}
+            stated = {key: text for key, text in stated.items() if key in (*KEYS, "of")}
         somewhere = "train" in keys or "test" in keys
-        name = told.get("run", "")
+        name = stated.get("run", "")
         if name and fold(name) not in self.shared:
             return (fold(name) if somewhere else f"{table}: {fold(name)}"), name
-        if "model" in told and somewhere and not name and len(fitting := self._named_as(told)) == 1:
+        if "model" in stated and somewhere and not name and len(fitting := self._named_as(stated)) == 1:
             return next(iter(fitting.items()))
-        text = "; ".join(f"{key}={fold(told[key])}" for key in sorted(told))
-        return (text if somewhere and {"model", "run"} & set(told) else f"{table}: {text}"), name
+        text = "; ".join(f"{key}={fold(stated[key])}" for key in sorted(stated))
+        return (text if somewhere and {"model", "run"} & set(stated) else f"{table}: {text}"), name
 
-    def _named_as(self, told: dict[str, str]) -> dict[str, str]:
-        """Names of the runs of which all that is told is so."""
+    def _named_as(self, stated: dict[str, str]) -> dict[str, str]:
+        """Names of the runs that fit everything that is stated."""
         return {
             fold(other["run"]): other["run"]
             for other in self.named
             if fold(other["run"]) not in self.shared
-            and all(fold(other.get(key, "")) == fold(text) for key, text in told.items())
+            and all(fold(other.get(key, "")) == fold(text) for key, text in stated.items())
         }
 
 

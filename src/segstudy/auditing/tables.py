@@ -23,7 +23,7 @@ PUBLISHED = Path(__file__).parents[1] / "published"
 NOTE = re.compile(r"(?P<key>[^:]+?)\s*:\s*(?P<value>\S.*)")
 COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S)", re.IGNORECASE)
 
-# What a comment line may say of the whole table, beside "column HEADING: HEADING TO READ IT AS".
+# What a comment line may say of the whole table, besides "column HEADING: HEADING TO READ IT AS".
 NOTES = {
     "title": "what the table is called",
     "caption": "free text",
@@ -333,7 +333,7 @@ def _spread_columns(
 def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], unit: str) -> list[list[Number | None]]:
     """All numbers as fractions of one; where nothing says whether a column is in percent, its numbers tell."""
     percent = _scores_in_percent(headings, columns, unit)
-    beside = list(percent.values())
+    neighbours = list(percent.values())
     for index, heading in enumerate(headings):
         if heading.kind not in ("difference", "relative"):
             continue
@@ -341,7 +341,7 @@ def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], un
             percent[index] = heading.percent or unit == "percent"
         else:
             large = any(abs(number.high) > 1 for number in columns[index] if number and not number.mark)
-            percent[index] = large or (heading.kind == "difference" and all(beside) and bool(beside))
+            percent[index] = large or (heading.kind == "difference" and all(neighbours) and bool(neighbours))
     return [
         [number and number.as_fraction(bool(number.mark) or percent[index]) for number in column]
         if index in percent
@@ -357,8 +357,8 @@ def _scores_in_percent(headings: list[Heading], columns: list[list[Number | None
     looks = {
         n: _looks_percent([each for each in columns[n] if each and not each.mark]) for n in scores if n not in said
     }
-    beside = any(looks.values())
-    return said | {n: beside if look is None else look for n, look in looks.items()}
+    any_percent = any(looks.values())
+    return said | {n: any_percent if look is None else look for n, look in looks.items()}
 
 
 def _looks_percent(numbers: Sequence[Number]) -> bool | None:

@@ -22,8 +22,8 @@ from segstudy.measures import OVERALL, merge, support
 
 __all__ = ["CONVENTIONS", "NAMES", "Convention", "chosen", "outlines_among", "rescore"]
 
-# Which of our measures another library's number is shown beside.
-BESIDE = {
+# Which of our measures another library's number is shown next to.
+COUNTERPART = {
     **dict.fromkeys(("mIoU", "iou_score", "JaccardIndex", "MeanIoU", "jaccard_score"), "miou"),
     **dict.fromkeys(("averageScoreClasses", "avacc"), "miou"),
     **dict.fromkeys(("mDice", "mFscore", "f1_score", "F1Score", "DiceScore", "DiceMetric"), "mdice"),
@@ -63,7 +63,7 @@ def outlines_among(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def rescore(confusion: Confusion, classes: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """The same counts under the rules that ``names`` ask for, each beside segstudy's number, as plain data.
+    """The same counts under the rules that ``names`` ask for, each with segstudy's number, as plain data.
 
     Undefined numbers are None; ``scores`` is empty where a rule is for two classes only.
     """
@@ -80,7 +80,7 @@ def rescore(confusion: Confusion, classes: Sequence[str], names: Sequence[str]) 
                 "call": row.call,
                 **row.rule(),
                 "scores": {label: _defined(value) for label, value in scores.items()},
-                "segstudy": {label: _defined(ours[BESIDE[label]]) for label in scores},
+                "segstudy": {label: _defined(ours[COUNTERPART[label]]) for label in scores},
                 "why": row.why,
             }
         )

@@ -222,7 +222,7 @@ def count_outlines(
 def outline_records(
     counts: Mapping[str, Counts], classes: Sequence[str], ours: Mapping[str, Values]
 ) -> list[dict[str, Any]]:
-    """What every rule that was counted makes of the images, beside segstudy's numbers, as plain data; undefined is None.
+    """What every rule that was counted makes of the images, next to segstudy's numbers, as plain data; undefined is None.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class Sample:
     group: str = ""
 
 
-Parts = tuple[tuple[Sample, ...], tuple[Sample, ...]]  # what is kept, and what is set aside
+Parts = tuple[tuple[Sample, ...], tuple[Sample, ...]]  # what is kept, and what is held out
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Dataset:
     ``classes[k]`` and ``palette[k]`` (RGB, 0-255) belong to label ``k``; a network for the dataset has
     ``len(classes)`` outputs. ``labels_of`` returns labels at the mask's own size, ``uint8`` (h, w), each below
     ``len(classes)`` or 255, and raises :class:`~segstudy.errors.DataError` for any other value. ``reading`` names
-    everything beside the files themselves that labels depend on: two datasets of one ``reading`` and the same files
+    everything besides the files themselves that labels depend on: two datasets of one ``reading`` and the same files
     give the same labels. ``by_fraction`` says that the splits were drawn, not named by the layout. ``faults`` are what the
     reader found wrong and left out, such as an image without a mask: nothing may be trained on a dataset that has errors
     among them. ``image_of`` decodes a sample's image, of formats that Pillow does not read too.
@@ -127,7 +127,7 @@ def train_test_indices(count: int, test_fraction: float, seed: int) -> tuple[NDA
 
 
 def divide(samples: Sequence[Sample], fraction: float, seed: int) -> Parts:
-    """Divide ``samples`` into (kept, set aside), the latter being ``fraction`` of them."""
+    """Divide ``samples`` into (kept, held out), the latter being ``fraction`` of them."""
     kept, aside = train_test_indices(len(samples), fraction, seed)
     return tuple(samples[i] for i in kept), tuple(samples[i] for i in aside)
 

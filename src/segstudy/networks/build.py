@@ -55,7 +55,7 @@ PREFIXES = ("", "encoder.", "module.", "backbone.", "model.", "encoder.model.")
 def import_smp() -> ModuleType:
     """Import segmentation-models-pytorch, also where torchvision's compiled library does not load.
 
-    PyPI's torchvision is built for CUDA. Beside a CPU-only torch its library cannot be loaded, and its Python code
+    PyPI's torchvision is built for CUDA. Next to a CPU-only torch its library cannot be loaded, and its Python code
     stops at ``operator torchvision::nms does not exist``. Nothing here calls these operators, so declaring their
     names is enough; it is done only when the real ones are absent.
     """
@@ -281,7 +281,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Everything in a checkpoint file, plain values beside tensors."""
+    """Everything in a checkpoint file, plain values as well as tensors."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     try:

@@ -154,7 +154,7 @@ def bootstrap_each(
 ) -> tuple[Estimate, ...]:
     """Bootstrap intervals of one network, for readers who ask for them; too short where images are few or unequal.
 
-    Quantiles of the resampled values, a little further apart than the level says, as Student's are beside the
+    Quantiles of the resampled values, a little further apart than the level says, as Student's are compared with the
     normal's. The simulated coverage of both kinds: ``docs/explanation/uncertainty.md``.
 
     Parameters

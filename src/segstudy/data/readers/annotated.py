@@ -110,10 +110,10 @@ class Pictures:
         exact = [path for path in self.by_stem.get(PurePosixPath(wanted[-1]).stem, []) if path.endswith(wanted[-1])]
         found = exact or (self.by_stem.get(wanted[-1], []) if not PurePosixPath(wanted[-1]).suffix else [])
         if len(found) > 1:
-            beside = near.relative_to(self.root).as_posix() if near else ""
+            expected = near.relative_to(self.root).as_posix() if near else ""
             marks = set(words)
             scores = [
-                (_tail(path, wanted), PurePosixPath(path).parent.as_posix() == beside, len(marks & words_of(path)))
+                (_tail(path, wanted), PurePosixPath(path).parent.as_posix() == expected, len(marks & words_of(path)))
                 for path in found
             ]
             found = [path for path, score in zip(found, scores, strict=True) if score == max(scores)]
@@ -202,7 +202,7 @@ def annotation_dataset(
     Raises
     ------
     DataError
-        If there is no sample, or no class can be told.
+        If there is no sample, or no class is clear.
 
     """
     faults, notes = list(listed.faults), list(listed.notes)
@@ -263,7 +263,7 @@ def _labels_of_titles(
     if not chosen:
         raise DataError(f"{root}: names no class to segment; titles are {listing(titles) or 'none'}")
     if len(chosen) > MAX_TITLES:
-        text = f"{len(chosen)} classes; at most {MAX_TITLES} and the background can be told apart"
+        text = f"{len(chosen)} classes; at most {MAX_TITLES} and the background can be distinguished"
         raise DataError(f"{root}: {text}; choose some with classes: [{listing(chosen, 3)}]")
     return label_of | {title: k for k, title in enumerate(chosen, 1)}, tuple(chosen)
 

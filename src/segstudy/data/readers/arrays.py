@@ -72,7 +72,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     Raises
     ------
     DataError
-        If no pair is found, or what the arrays hold cannot be told.
+        If no pair is found, or what the arrays hold is not clear.
 
     """
     if not root.is_dir():
@@ -112,7 +112,7 @@ def _rows(root: Path, stacks: list[tuple[Path, Path]]) -> list[tuple[Sample, str
 
 
 def _row(sample: Sample, values: Numbers) -> Numbers:
-    """The part of a stack that is the sample's, told from the number in its id; an array of one sample as it is."""
+    """The part of a stack that is the sample's, found by the number in its id; an array of one sample as it is."""
     number = sample.id.rpartition("/")[2]
     if sample.image.stem == number or not number.isdigit():
         return values

@@ -137,7 +137,7 @@ def labels_from_train_ids(sample: Sample) -> Labels:
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} are no train ids, which are 0-{len(TABLE) - 1} and 255. The file "
             "was made by a faulty script (19 for all other classes, ids shifted by one, or label ids under this "
-            f"name); put the official *{ID_END} beside it, from which train ids are derived",
+            f"name); put the official *{ID_END} next to it, from which train ids are derived",
             "outside-classes",
         )
     return values
@@ -244,7 +244,7 @@ def _holds_no_class(sample: Sample, labels_of: Callable[[Sample], Labels]) -> bo
     try:
         return bool((labels_of(sample) == IGNORE).all())
     except DataError:
-        return False  # whoever reads the whole split says what is wrong with it
+        return False  # reading the whole split reports what is wrong
 
 
 def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
@@ -268,12 +268,12 @@ def _without_road(splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[S
                 return []
             read += 1
     text = f"none of {read} masks looked at has a pixel of road; they hold other ids than their names say (copies with wrong "
-    text += f"labelTrainIds are common). Put the official *{ID_END} beside them, from which train ids are derived"
+    text += f"labelTrainIds are common). Put the official *{ID_END} next to them, from which train ids are derived"
     return [Fault("class-absent", text, looked_at[0].mask)] if read else []
 
 
 def _compare(samples: list[Sample], train_ids: Files) -> list[str]:
-    """Say where the labelTrainIds that lie beside labelIds differ from what these say."""
+    """Say where the labelTrainIds next to labelIds differ from what these say."""
     both = [sample for sample in samples if sample.id in train_ids]
     differing = [sample.id for sample in both if not _agrees(sample, train_ids[sample.id])]
     if not differing:
@@ -288,7 +288,7 @@ def _agrees(sample: Sample, train_id_path: Path) -> bool:
     try:
         return np.array_equal(read_grey(train_id_path), labels_from_ids(sample))
     except DataError:
-        return False  # what is not used may be broken, and of what is used, whoever reads all says so
+        return False  # what is not used may be broken, and reading all of what is used reports it
 
 
 def _recognise(root: Path) -> str:

@@ -1,6 +1,6 @@
 """COCO: one JSON file for the images of a split, with objects as polygons or run lengths.
 
-Files: ``annotations/instances_train2017.json`` and the like, ``_annotations.coco.json`` beside the images (Roboflow), or any
+Files: ``annotations/instances_train2017.json`` and the like, ``_annotations.coco.json`` next to the images (Roboflow), or any
 JSON file with ``images``, ``annotations`` and ``categories``. Its name or folder says the split. Outlines and runs are drawn
 by pycocotools. Later objects lie over earlier; crowds (``iscrowd: 1``) are ignored where no single object lies.
 """

@@ -36,7 +36,7 @@ from segstudy.data.readers.patterns import SPLIT_OF, files_below
 from segstudy.data.readers.shapes import Size, Stencil, checked_size, ellipse, pasted, polygon, rectangle, runs
 from segstudy.errors import DataError
 
-NO_OBJECTS = ("tag",)  # what stands beside objects and says something of the whole image
+NO_OBJECTS = ("tag",)  # elements next to objects that say something of the whole image
 
 
 class Options(AnnotationOptions):

@@ -57,7 +57,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     Raises
     ------
     DataError
-        If ``datasets`` is missing, the folder is damaged, or the columns cannot be told.
+        If ``datasets`` is missing, the folder is damaged, or the columns are not clear.
 
     """
     if not root.is_dir():

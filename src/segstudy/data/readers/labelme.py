@@ -1,6 +1,6 @@
 """LabelMe: a JSON file for each image, with polygons, rectangles, circles and masks.
 
-Files: ``<name>.json`` with ``shapes`` and ``imagePath``, at any depth, beside the image or not. Folders named for splits say
+Files: ``<name>.json`` with ``shapes`` and ``imagePath``, at any depth, next to the image or not. Folders named for splits say
 the split. Polygons are drawn by Pillow with their outline, as LabelMe does; later shapes lie over earlier. Titles ``__ignore__``
 are ignored and ``_background_`` is background.
 """

@@ -48,7 +48,7 @@ def pairs_of_arrays(
     Raises
     ------
     DataError
-        If no patterns are given and none can be told, or they find no pair.
+        If no patterns are given and none are clear, or they find no pair.
 
     """
     if not root.is_dir():

@@ -272,7 +272,7 @@ def _lone_masks(root: Path, files: Iterable[str], masks: str, taken: set[str], s
 def propose(
     root: Path, image_suffixes: Suffixes = IMAGE_SUFFIXES, mask_suffixes: Suffixes = IMAGE_SUFFIXES
 ) -> dict[str, str]:
-    """``images`` and ``masks`` for a folder whose names differ by more than the suffix; empty where none can be told."""
+    """``images`` and ``masks`` for a folder whose names differ by more than the suffix; empty where none are clear."""
     files = files_below(root)[:MAX_FILES]
     images = [path for path in files if _ends(path, image_suffixes)]
     masks = [path for path in files if _ends(path, mask_suffixes)]

@@ -153,12 +153,12 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
     base = next((base for base in bases if any((base / image).is_file() for _, image, _ in rows)), bases[0])
     faults += _crossed(table, rows)
     samples: dict[str, Sample] = {}
-    beside = Neighbours()
+    neighbours = Neighbours()
     for number, image, mask in rows:
         sample = Sample(_sample_id(image), base / image, base / mask)
         missing = [path for path in (sample.image, sample.mask) if not path.is_file()]
         for path in missing:
-            text = f"row {number} of {table.name} names it, but it is missing{beside(path)}"
+            text = f"row {number} of {table.name} names it, but it is missing{neighbours(path)}"
             lone = "image-without-mask" if path == sample.mask else "mask-without-image"
             kind = "missing" if len(missing) == 2 else lone
             faults.append(Fault(kind, f"{text}; copy it anew or take the row out", path, sample=sample.id))
@@ -260,7 +260,9 @@ def _read_classes(meta: Path) -> tuple[tuple[str, ...], dict[str, int], tuple[tu
     if all("person" in title.lower() for title, _ in shown):
         return PERSON, label_of | {title: 1 for title, _ in shown}, default_palette(2)
     if len(shown) >= MAX_CLASSES:
-        raise DataError(f"{meta}: {len(shown)} classes; at most {MAX_CLASSES - 1} and the background can be told apart")
+        raise DataError(
+            f"{meta}: {len(shown)} classes; at most {MAX_CLASSES - 1} and the background can be distinguished"
+        )
     default = default_palette(len(shown) + 1)
     palette = [default[0]] + [_rgb(color) or default[k] for k, (_, color) in enumerate(shown, 1)]
     label_of |= {title: k for k, (title, _) in enumerate(shown, 1)}
@@ -277,7 +279,7 @@ def _rgb(color: str) -> tuple[int, int, int] | None:
 def _project_samples(root: Path) -> tuple[list[Sample], list[Fault]]:
     folders = sorted((path.parent for path in root.glob("*/**/img") if path.is_dir()), key=lambda path: path.as_posix())
     if not folders:
-        raise DataError(f"{root}: holds meta.json but no <dataset>/img folder beside it")
+        raise DataError(f"{root}: holds meta.json but no <dataset>/img folder next to it")
     samples: list[Sample] = []
     faults: list[Fault] = []
     for folder in folders:

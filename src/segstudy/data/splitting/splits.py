@@ -35,7 +35,7 @@ Traits = Callable[[Sequence[Sample]], NDArray[np.bool_]]  # samples -> (n, t)
 
 
 def check_keys(dataset: Dataset, data: Data) -> None:
-    """Refuse keys that would mean nothing: whoever wrote them expects another split than there would be.
+    """Refuse keys that would have no effect: their author expects another split.
 
     Raises
     ------
@@ -45,15 +45,13 @@ def check_keys(dataset: Dataset, data: Data) -> None:
     """
     key, given = f"data.{dataset.name}", data.model_fields_set
     if data.split_file is not None and (idle := sorted(given & {"folds", "fold", "test_fraction"})):
-        raise DataError(
-            f"{key}.{idle[0]}: means nothing beside split_file, which says the splits; take one of them out"
-        )
+        raise DataError(f"{key}.{idle[0]}: has no effect with split_file, which says the splits; take one of them out")
     if data.folds is None and "fold" in given:
         raise DataError(f"{key}.fold: means nothing without folds; say folds: 5, for instance")
     if data.folds is not None and data.fold >= data.folds:
         raise DataError(f"{key}.fold: {data.fold} is not one of {data.folds} folds, which are 0 to {data.folds - 1}")
     if "test_fraction" in given and data.folds is not None:
-        raise DataError(f"{key}.test_fraction: means nothing beside folds; take one of them out")
+        raise DataError(f"{key}.test_fraction: has no effect with folds; take one of them out")
     if "test_fraction" in given and not dataset.by_fraction:
         raise DataError(
             f"{key}.test_fraction: the layout names the splits ({listing(dataset.splits)}); take the key out, or divide "
@@ -90,9 +88,9 @@ def redraw(dataset: Dataset, data: Data, traits: Traits | None) -> Dataset:
 
 
 def set_aside(samples: Sequence[Sample], fraction: float, seed: int, traits: Traits | None, key: str) -> Parts:
-    """Divide ``samples`` into (kept, set aside), the latter being about ``fraction`` of them; no group is divided.
+    """Divide ``samples`` into (kept, held out), the latter being about ``fraction`` of them; no group is divided.
 
-    Without groups the number set aside is exactly that of scikit-learn's ``train_test_split``, and without traits so are
+    Without groups the number held out is exactly that of scikit-learn's ``train_test_split``, and without traits so are
     the samples. ``key`` names the fraction in messages.
 
     Raises
