@@ -87,7 +87,7 @@ def write_study_file(root: Path, file: Path) -> Written:
         raise DataError(f"{root}: no such folder")
     found = _known(root, _understand(root))
     if file.exists():
-        raise StoreError(f"{file}: exists; choose another name with --file, or move it away")
+        raise StoreError(f"{file}: already exists; choose another name with --file, or move it away")
     dataset = found.dataset
     looks = _look(dataset)
     faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]

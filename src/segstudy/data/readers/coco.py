@@ -204,7 +204,7 @@ def _counts(text: str) -> list[int]:
     Source: cocoapi, ``common/maskApi.c``, ``rleFrString``.
 
     >>> _counts("04"), _counts("PPYo0")
-    ([0, 4], [1600000])
+    ([0, 4], [1025024])
     """
     found: list[int] = []
     value, shift = 0, 0

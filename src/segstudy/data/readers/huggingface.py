@@ -201,6 +201,14 @@ class _Held:
         """The bytes as a file."""
         return io.BytesIO(self.content)
 
+    def exists(self) -> bool:
+        """Bytes are there."""
+        return True
+
+    def is_file(self) -> bool:
+        """Bytes are no folder, pipe or device."""
+        return True
+
     def read_bytes(self) -> bytes:
         """The bytes."""
         return self.content
