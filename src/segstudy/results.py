@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from segstudy.comparison import PRIMARY, Comparison, Problem, Side, compare, correct, problems_between
 from segstudy.counts.counting import measures_of
@@ -53,6 +54,11 @@ class StudyResults:
         return tuple(one for result in self.runs for one in result.sets)
 
     @cached_property
+    def primary(self) -> Measure:
+        """The measure that verdicts are about, as the study declares it."""
+        return next(one for one in measures_of(self.plan.study.scoring) if one.key == self.plan.study.primary)
+
+    @cached_property
     def sides(self) -> Mapping[tuple[str, str], Side]:
         """Every experiment with a result, by its name and the dataset it was scored on."""
         found: dict[tuple[str, str], list[CountSet]] = {}
@@ -83,10 +89,22 @@ class StudyResults:
             for name, v in self._variants.items()
         }
         found = [
-            compare(a, b, PRIMARY, changes, self.questions, self._problems[name])
+            self.compare(a, b, changes, self.questions, self._problems[name])
             for name, (a, b, changes) in asked.items()
         ]
         return dict(zip(asked, correct(found), strict=True))
+
+    def compare(
+        self,
+        a: Side,
+        b: Side,
+        changes: Mapping[str, tuple[Any, Any]] | None = None,
+        questions: int = 1,
+        problems: Sequence[Problem] | None = None,
+    ) -> Comparison:
+        """Compare two sides by the primary measure, with the study's margin; see :func:`segstudy.comparison.compare`."""
+        study = self.plan.study
+        return compare(a, b, self.primary, changes, questions, problems, study.primary, study.margin)
 
     @cached_property
     def questions(self) -> int:
@@ -107,7 +125,7 @@ class StudyResults:
         for name, variation in self._variants.items():
             at_input = self.plan.first(name).config.resolution == "input" and set(variation.changes) & set(SIZE_FACTORS)
             known = [OTHER_SIZES] if at_input else []
-            found[name] = problems_between(self.side(name), self.side(variation.base), PRIMARY, known)
+            found[name] = problems_between(self.side(name), self.side(variation.base), self.primary, known)
         return found
 
 
@@ -210,10 +228,11 @@ def measure_of(side: Side, key: str) -> Measure:
 def compare_results(
     a: str | Side,
     b: str | Side,
-    measure: str = "miou",
+    measure: str | None = None,
     on: str | None = None,
     out: Path | None = None,
     settings: Sequence[str] = (),
+    margin: float | None = None,
 ) -> Comparison:
     """Compare two results on the same images.
 
@@ -225,11 +244,13 @@ def compare_results(
     a, b
         ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or a side; differences are ``a`` minus ``b``.
     measure
-        A measure of the whole set.
+        A measure of the whole set; by default the primary measure of the study, or mIoU without a study.
     on
         Dataset of a cross-evaluation; by default each side's own dataset.
     out, settings
         The output folder of the studies, and ``key=value`` strings that replace values of their files.
+    margin
+        The largest difference that does not matter; by default the study's. It is about the primary measure alone.
 
     Raises
     ------
@@ -242,12 +263,25 @@ def compare_results(
     known: dict[Path, StudyResults] = {}
     named = _short([_named(name, out, settings, known) for name in (a, b)])
     first, second = (side_of_runs(one, on) if isinstance(one, Named) else one for one in named)
-    wanted, questions = measure_of(first, measure), 1
-    family = _family(*named) if on is None and wanted is PRIMARY else None
-    if family is not None:
-        questions = family.questions
-    found = compare(first, second, wanted, questions=questions)
+    primary, declared = _declared(named)
+    wanted = measure_of(first, measure or primary)
+    if margin is None and wanted.key == primary:
+        margin = declared
+    family = _family(*named) if on is None and wanted.key == primary else None
+    questions = 1 if family is None else family.questions
+    found = compare(first, second, wanted, questions=questions, primary=primary, margin=margin)
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
+
+
+def _declared(named: Sequence[Named | Side]) -> tuple[str, float | None]:
+    """The primary measure and the margin of the studies of both sides; without a study mIoU and none."""
+    studies = {one.results.plan.study.source: one.results.plan.study for one in named if isinstance(one, Named)}
+    declared = {(study.primary, study.margin) for study in studies.values()}
+    if len({primary for primary, _ in declared}) > 1:
+        words = listing([f"{name} declares {study.primary}" for name, study in studies.items()])
+        raise SpecError(f"the two studies have different primary measures ({words}); choose one with --measure")
+    primary = next((primary for primary, _ in declared), PRIMARY.key)
+    return primary, next(iter(declared))[1] if len(declared) == 1 else None
 
 
 def _named(

@@ -13,8 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PositiveFloat, ValidationError
 
+from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
@@ -76,6 +77,8 @@ class Study(Frozen):
     experiments: dict[Name, Experiment] = Field(min_length=1)
     cross_evaluations: list[CrossEvaluation] = Field([])
     scoring: ScoringRules = ScoringRules()
+    primary: str = "miou"  # the measure of the whole set that verdicts are about; all others are exploratory
+    margin: PositiveFloat | None = None  # the largest difference that does not matter, in the unit of `primary`
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
     source: str = Field("", exclude=True, alias="<source>")  # not keys of the file
     folder: str = Field("", exclude=True, alias="<folder>")
@@ -312,6 +315,12 @@ def check_references(study: Study, problems: Problems) -> None:
     """Report names that do not exist, incomplete experiments, second changes and repeated seeds."""
     for name, experiment in study.experiments.items():
         check_experiment(study, name, experiment, problems)
+    known = [each.key for each in measures_of(study.scoring) if "dataset" in each.levels]
+    if study.primary not in known:
+        hint = nearest(study.primary.lower(), known)
+        problems.add(
+            ("primary",), f"no measure of the whole set is named '{study.primary}'{hint}; known: {listing(known, 40)}"
+        )
     if len(set(study.seeds)) < len(study.seeds):
         problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     seen: set[tuple[str, str]] = set()
