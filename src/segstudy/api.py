@@ -347,9 +347,10 @@ def score(
 def compare(
     a: PathLike | Scores,
     b: PathLike | Scores,
-    measure: str = "miou",
+    measure: str | None = None,
     on: str | None = None,
     out: PathLike | None = None,
+    margin: float | None = None,
 ) -> ComparedResults:
     """Compare two results on the same images.
 
@@ -359,16 +360,18 @@ def compare(
         ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or what :func:`score` returned; the
         difference is ``a`` minus ``b``.
     measure
-        The measure of the whole set that is asked about.
+        The measure of the whole set that is asked about; by default the primary measure of the study, or mIoU.
     on
         Dataset of a cross-evaluation; each side's own unless given.
     out
         The studies' output folder.
+    margin
+        The largest difference that does not matter, such as 0.01: tests equivalence. By default the study's.
 
     Raises
     ------
     SegstudyError
-        When a name names no result, or the two may not be compared.
+        When a name names no result, the two may not be compared, or the margin is not above 0.
 
     """
     from segstudy.comparison import Side
@@ -378,7 +381,8 @@ def compare(
         Side(f"{letter} ({side.counts.name})", [side.counts]) if isinstance(side, Scores) else os.fspath(side)
         for letter, side in (("A", a), ("B", b))
     ]
-    return ComparedResults(compare_results(sides[0], sides[1], measure, on, None if out is None else Path(out)))
+    place = None if out is None else Path(out)
+    return ComparedResults(compare_results(sides[0], sides[1], measure, on, place, (), margin))
 
 
 def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> AuditedTables:

@@ -204,12 +204,19 @@ class Comparison:
     @property
     def equivalence(self) -> Equivalence | None:
         """The two one-sided tests against the margin, corrected for all questions; None without margin or difference."""
-        if self.difference is None or self.margin is None:
+        return None if self.margin is None else self._tested_against(self.margin)
+
+    @property
+    def margin_met(self) -> float:
+        """The smallest margin with which the two would be equivalent; NaN where nothing can be said of the recipes."""
+        found = self._tested_against(self.margin or 1.0)
+        return float("nan") if found is None else found.margin_equivalent
+
+    def _tested_against(self, margin: float) -> Equivalence | None:
+        if self.difference is None:
             return None
         error = (1 - self.difference.level) / self.questions
-        return equivalence(
-            self.difference, self.margin, error=error, higher_is_better=self.measure.higher_is_better
-        )
+        return equivalence(self.difference, margin, error=error, higher_is_better=self.measure.higher_is_better)
 
     @property
     def p_greater(self) -> float:

@@ -55,10 +55,10 @@ def failures(networks: Sequence[Counts], groups: Sequence[str] | None = None) ->
     common = int(support(merge(networks[0])).argmax())
     values = np.array([_image_values(confusion, common) for confusion in networks])
     known = ~np.isnan(values).all(axis=0)
-    failed = (values < FAILED_BELOW).any(axis=0)
+    failed: Values = (values < FAILED_BELOW).any(axis=0, keepdims=True)[0].astype(np.float64)
     if groups is not None:
         labels = np.asarray(groups)
-        failed = np.array([failed[labels == label].any() for label in dict.fromkeys(labels[known].tolist())])
+        failed = np.array([failed[labels == label].max() for label in dict.fromkeys(labels[known].tolist())])
     else:
         failed = failed[known]
     if not len(failed):
@@ -73,7 +73,8 @@ def _image_values(confusion: Counts, common: int) -> Values:
     kept[:, common] = False
     number = kept.sum(axis=1)
     total = np.where(kept, np.nan_to_num(iou(confusion)), 0.0).sum(axis=1)
-    return np.divide(total, number, out=np.full(len(confusion), np.nan), where=number > 0)
+    values: Values = np.divide(total, number, out=np.full(len(confusion), np.nan), where=number > 0)
+    return values
 
 
 def two_kinds(name: str, label: str, values: Sequence[float] | Values) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ def two_kinds(name: str, label: str, values: Sequence[float] | Values) -> tuple[
     known = np.asarray(values, np.float64)
     if np.isnan(known).any():
         return ()
-    found = split_seeds(known)
+    found = split_seeds(known.tolist())
     if not found.split:
         return ()
     return (

@@ -242,6 +242,11 @@ class Measure:
         return function if self.per_class else lambda merged: function(merged)[..., None]
 
 
+def name_of(measure: Measure) -> str:
+    """Label and unit."""
+    return f"{measure.label} [{measure.unit}]" if measure.unit else measure.label
+
+
 def _mean_over_classes(counts: Counts, function: Callable[[Counts], Values]) -> Values:
     return mean_present(function(counts))
 

@@ -89,8 +89,7 @@ class StudyResults:
             for name, v in self._variants.items()
         }
         found = [
-            self.compare(a, b, changes, self.questions, self._problems[name])
-            for name, (a, b, changes) in asked.items()
+            self.compare(a, b, changes, self.questions, self._problems[name]) for name, (a, b, changes) in asked.items()
         ]
         return dict(zip(asked, correct(found), strict=True))
 
@@ -263,7 +262,7 @@ def compare_results(
     known: dict[Path, StudyResults] = {}
     named = _short([_named(name, out, settings, known) for name in (a, b)])
     first, second = (side_of_runs(one, on) if isinstance(one, Named) else one for one in named)
-    primary, declared = _declared(named)
+    primary, declared = _declared(named, measure)
     wanted = measure_of(first, measure or primary)
     if margin is None and wanted.key == primary:
         margin = declared
@@ -273,11 +272,16 @@ def compare_results(
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
 
 
-def _declared(named: Sequence[Named | Side]) -> tuple[str, float | None]:
-    """The primary measure and the margin of the studies of both sides; without a study mIoU and none."""
+def _declared(named: Sequence[Named | Side], measure: str | None) -> tuple[str, float | None]:
+    """The primary measure and the margin that the studies of both sides declare; without a study mIoU and none.
+
+    Two studies with different primary measures leave the choice to ``measure``.
+    """
     studies = {one.results.plan.study.source: one.results.plan.study for one in named if isinstance(one, Named)}
     declared = {(study.primary, study.margin) for study in studies.values()}
     if len({primary for primary, _ in declared}) > 1:
+        if measure is not None:
+            return measure, None
         words = listing([f"{name} declares {study.primary}" for name, study in studies.items()])
         raise SpecError(f"the two studies have different primary measures ({words}); choose one with --measure")
     primary = next((primary for primary, _ in declared), PRIMARY.key)

@@ -420,7 +420,17 @@ def effects_frame(results: StudyResults) -> pd.DataFrame:
         )
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split", "questions"]
     frame = pd.DataFrame(rows, columns=[*keys, *fields, "flags", "p_holm", "verdict", *BEYOND])
-    numbers = [*BEYOND[:5], "value", "low", "high", "detectable", "p_value", "p_exchange", "num_seeds_variant", "num_seeds_base"]
+    numbers = [
+        *BEYOND[:5],
+        "value",
+        "low",
+        "high",
+        "detectable",
+        "p_value",
+        "p_exchange",
+        "num_seeds_variant",
+        "num_seeds_base",
+    ]
     return frame.astype(dict.fromkeys(numbers, float))
 
 
@@ -428,7 +438,7 @@ def _beyond_the_verdict(found: Comparison) -> dict[str, Any]:
     """What :data:`BEYOND` names: what is known where the verdict is "not distinguishable"."""
     low, high = found.simultaneous
     claim = found.equivalence
-    said = (found.p_greater, low, high, claim.margin_equivalent if claim else np.nan, found.margin)
+    said = (found.p_greater, low, high, found.margin_met, found.margin)
     return dict(zip(BEYOND, (*said, claim.verdict if claim else "", "; ".join(found.cautions)), strict=True))
 
 
