@@ -288,7 +288,7 @@ def run(
 
     """
     from segstudy.errors import SegstudyError
-    from segstudy.launch.work import execute
+    from segstudy.launch.work import execute_until_decided
     from segstudy.launch.workshop import Workshop
     from segstudy.plan import open_plan
     from segstudy.progress import showing
@@ -298,7 +298,8 @@ def run(
     root = None if data is None else Path(data)
     plan, store = open_plan(str(study), None if out is None else Path(out), settings, root)
     with showing(quiet) as progress:
-        failures = execute(Workshop(plan.study, store, root, progress), plan).failures
+        outcome, plan = execute_until_decided(Workshop(plan.study, store, root, progress), plan)
+    failures = outcome.failures
     if len(failures) == len(plan.runs):
         raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
     if report:
@@ -462,7 +463,7 @@ def load_results(out: PathLike) -> Results:
 
     """
     from segstudy.plan import open_plan
-    from segstudy.results import read_results
+    from segstudy.results import due, read_results
 
     root = Path(out)
     if not root.is_dir():
@@ -470,4 +471,4 @@ def load_results(out: PathLike) -> Results:
     if not (root / "study.yaml").is_file():
         raise StoreError(f"{root}: is not a study's output folder (it has no study.yaml)")
     plan, store = open_plan(str(root / "study.yaml"), root)
-    return Results(read_results(store, plan))
+    return Results(read_results(store, due(plan, store)))

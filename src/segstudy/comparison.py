@@ -106,6 +106,12 @@ class Side:
         found = dict.fromkeys(getattr(one.about, key) for one in self.sets)
         return next(iter(found)) if len(found) == 1 else " and ".join(map(str, found))
 
+    def of_seeds(self, seeds: Sequence[int]) -> Side:
+        """The same side with these seeds alone."""
+        if list(seeds) == self.seeds:
+            return self
+        return Side(self.name, [one for one in self.stored if one.seed in seeds], self.notes)
+
     def by_seed(self, measure: Measure) -> Values:
         """The measure for each seed (s, m): one value per class, or one for all."""
         each = measure.each_for(self.first.counts[measure.counts])

@@ -54,13 +54,13 @@ def failures(networks: Sequence[Counts], groups: Sequence[str] | None = None) ->
     """
     common = int(support(merge(networks[0])).argmax())
     values = np.array([_image_values(confusion, common) for confusion in networks])
-    known = ~np.isnan(values).all(axis=0)
-    failed: Values = (values < FAILED_BELOW).any(axis=0, keepdims=True)[0].astype(np.float64)
-    if groups is not None:
-        labels = np.asarray(groups)
-        failed = np.array([failed[labels == label].max() for label in dict.fromkeys(labels[known].tolist())])
-    else:
+    known = np.array([not bool(np.isnan(column).all()) for column in values.T])
+    failed = np.array([bool((column < FAILED_BELOW).any()) for column in values.T])
+    if groups is None:
         failed = failed[known]
+    else:
+        labels = np.asarray(groups)
+        failed = np.array([failed[labels == label].any() for label in dict.fromkeys(labels[known].tolist())])
     if not len(failed):
         return None
     number, count = len(failed), int(failed.sum())

@@ -52,9 +52,12 @@ def ranked(results: StudyResults) -> list[Ranked]:
     """Rank the experiments of each dataset that can be compared with the first of them; best first.
 
     Experiments without a result, and those scored otherwise than the first, are left out. A dataset with fewer than two,
-    or with more than :data:`AT_MOST`, has no ranks.
+    or with more than :data:`AT_MOST`, has no ranks, nor has a study that
+    adds seeds until it is decided.
     """
     found: list[Ranked] = []
+    if results.plan.study.until is not None:
+        return found  # tests of every pair are not corrected for the looks
     measure = results.primary
     for dataset, sides in _by_dataset(results).items():
         alike = [side for side in sides if side is sides[0] or not problems_between(side, sides[0], measure)]

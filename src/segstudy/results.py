@@ -18,6 +18,7 @@ from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
 from segstudy.measures import Measure
 from segstudy.plan import Plan, Run, Variation, open_plan, run_of
 from segstudy.records import Cost, Environment, Epoch, RunRecord
+from segstudy.stats.sequential import CONTINUE, sequential_decision
 from segstudy.store import RunFolder, State, Store
 
 SIZE_FACTORS = ("recipe.input_size", "recipe.crop_px")  # these change the masks that are scored at input size
@@ -88,6 +89,8 @@ class StudyResults:
             )
             for name, v in self._variants.items()
         }
+        if self.plan.study.until is not None:
+            return {name: self._looked(*sides, self._problems[name])[0] for name, sides in asked.items()}
         found = [
             self.compare(a, b, changes, self.questions, self._problems[name]) for name, (a, b, changes) in asked.items()
         ]
@@ -103,7 +106,54 @@ class StudyResults:
     ) -> Comparison:
         """Compare two sides by the primary measure, with the study's margin; see :func:`segstudy.comparison.compare`."""
         study = self.plan.study
-        return compare(a, b, self.primary, changes, questions, problems, study.primary, study.margin)
+        found = compare(a, b, self.primary, changes, questions, problems, study.primary, study.margin)
+        # only the looks of :meth:`_looked` are corrected for having looked before
+        return found if study.until is None else replace(found, p_holm=float("nan"))
+
+    def _looked(
+        self, a: Side, b: Side, changes: Mapping[str, tuple[Any, Any]], problems: Sequence[Problem]
+    ) -> tuple[Comparison, int]:
+        """Repeat the looks of a study that adds seeds: the comparison that counts, and how many seeds it needs now.
+
+        A look that decides stands, whatever later seeds say. The p-value is corrected for all looks and comparisons.
+        """
+        until, seeds = self.plan.study.until, self.plan.study.all_seeds
+        assert until is not None
+        common = next((k for k, seed in enumerate(seeds) if seed not in a.seeds or seed not in b.seeds), len(seeds))
+        if common < until.first or problems:
+            return self.compare(a, b, changes, self.questions, problems), until.first
+        for number in range(until.first, common + 1):
+            found = self.compare(a.of_seeds(seeds[:number]), b.of_seeds(seeds[:number]), changes, self.questions)
+            if found.difference is None or found.difference.p_value != found.difference.p_value:
+                return found, number
+            error, up = 1 - found.difference.level, self.primary.higher_is_better
+            decision = sequential_decision(
+                found.difference,
+                first=until.first,
+                at_most=until.at_most,
+                error=error,
+                questions=self.questions,
+                higher_is_better=up,
+            )
+            if decision.action != CONTINUE:
+                break
+        corrected = min(1.0, decision.p_value * error / decision.look_level)
+        return replace(found, p_holm=corrected), number + (decision.action == CONTINUE)
+
+    def due(self) -> Plan:
+        """The plan with the runs that are needed now; for a study with a list of seeds, all of them."""
+        until = self.plan.study.until
+        if until is None:
+            return self.plan
+        needed = dict.fromkeys(self.plan.experiments, until.first)
+        for name, variation in self._variants.items():
+            number = self._looked(self.side(name), self.side(variation.base), {}, self._problems[name])[1]
+            for each in (name, variation.base):
+                needed[each] = max(needed[each], number)
+        place = {seed: k for k, seed in enumerate(self.plan.study.all_seeds)}
+        runs = self.plan.every_run
+        now = tuple(run for run in runs if place[run.seed] < needed[run.experiment])
+        return replace(self.plan, runs=now, later=tuple(run for run in runs if run not in now))
 
     @cached_property
     def questions(self) -> int:
@@ -140,6 +190,13 @@ def read_results(store: Store, plan: Plan) -> StudyResults:
     runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
     environments = (result.record.environment for result in runs if result.record and result.record.environment)
     return StudyResults(plan, store, runs, next(environments, None) or store.read_environment())
+
+
+def due(plan: Plan, store: Store) -> Plan:
+    """The part of a plan that is needed now, going by what the store holds; see :meth:`StudyResults.due`."""
+    if plan.study.until is None:
+        return plan
+    return read_results(store, replace(plan, runs=plan.every_run, later=())).due()
 
 
 def _read_run(folder: RunFolder, run: Run) -> RunResult:
@@ -268,8 +325,16 @@ def compare_results(
         margin = declared
     family = _family(*named) if on is None and wanted.key == primary else None
     questions = 1 if family is None else family.questions
+    if family is not None:
+        first, second = (side.of_seeds(_seeds_in(family, side)) for side in (first, second))
     found = compare(first, second, wanted, questions=questions, primary=primary, margin=margin)
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
+
+
+def _seeds_in(family: Comparison, side: Side) -> list[int]:
+    """The seeds of a side that the study's own comparison uses: those up to the look that decided."""
+    own = {seed for each in (family.a, family.b) for seed in each.seeds if each.name == side.name}
+    return [seed for seed in side.seeds if seed in own]
 
 
 def _declared(named: Sequence[Named | Side], measure: str | None) -> tuple[str, float | None]:

@@ -206,6 +206,26 @@ NamedGroups = Annotated[
 ]
 
 
+class SeedsUntil(Frozen):
+    """Add seeds 1, 2, ... until every comparison is decided: looks from ``first`` to ``at_most`` seeds per side."""
+
+    until: Literal["decided"]
+    at_most: int = Field(ge=2, le=50)
+    first: int = Field(2, ge=2)
+
+    @model_validator(mode="after")
+    def _first_is_not_last(self) -> SeedsUntil:
+        if self.first > self.at_most:
+            raise ValueError(f"first {self.first} must not be larger than at_most {self.at_most}")
+        return self
+
+
+_SeedList = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+Seeds = Annotated[
+    Annotated[_SeedList, Tag("<named>")] | Annotated[SeedsUntil, Tag("<spelled>")], Discriminator(_named_or_spelled)
+]
+
+
 class ReaderOptions(Frozen):
     """Base of a reader's options, with the options of every reader: how to divide images without splits."""
 

@@ -19,7 +19,7 @@ from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
-from segstudy.schema import Data, Entry, Frozen, Model, Optimizer, Recipe, ScoringRules, Tabled
+from segstudy.schema import Data, Entry, Frozen, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil, Tabled
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
@@ -79,9 +79,19 @@ class Study(Frozen):
     scoring: ScoringRules = ScoringRules()
     primary: str = "miou"  # the measure of the whole set that verdicts are about; all others are exploratory
     margin: PositiveFloat | None = None  # the largest difference that does not matter, in the unit of `primary`
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
+    seeds: Seeds = Field([42])
     source: str = Field("", exclude=True, alias="<source>")  # not keys of the file
     folder: str = Field("", exclude=True, alias="<folder>")
+
+    @property
+    def until(self) -> SeedsUntil | None:
+        """How seeds are added, if the study adds them until its comparisons are decided."""
+        return self.seeds if isinstance(self.seeds, SeedsUntil) else None
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """Every seed that the study may use, in the order of use."""
+        return list(range(1, self.seeds.at_most + 1)) if isinstance(self.seeds, SeedsUntil) else self.seeds
 
 
 @dataclass(frozen=True)
@@ -321,7 +331,7 @@ def check_references(study: Study, problems: Problems) -> None:
         problems.add(
             ("primary",), f"no measure of the whole set is named '{study.primary}'{hint}; known: {listing(known, 40)}"
         )
-    if len(set(study.seeds)) < len(study.seeds):
+    if len(set(study.all_seeds)) < len(study.all_seeds):
         problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     seen: set[tuple[str, str]] = set()
     for index, cross in enumerate(study.cross_evaluations):

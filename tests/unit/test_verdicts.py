@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from segstudy.cli import app
 from segstudy.cli.planned import curve_lines, requirement_lines, verdict_lines
+from segstudy.comparison import compare
 from segstudy.counts.countset import CountSet, hash_labels, write_counts
 from segstudy.errors import SegstudyError, SpecError
 from segstudy.failures import failures, two_kinds
@@ -28,9 +29,10 @@ from segstudy.report.frames import ReportData
 from segstudy.report.sections.baselines import estimates_table
 from segstudy.report.sections.changes import comparisons_table
 from segstudy.report.sections.ranks import ranks_frame
-from segstudy.results import StudyResults, compare_results, read_results
+from segstudy.results import StudyResults, compare_results, due, read_results
 from segstudy.scorecard import comparison_record, comparison_text, comparisons_text
 from segstudy.spec import parse_study
+from segstudy.stats.sequential import look_levels
 
 NUM_IMAGES = 30
 CLASSES = ("background", "polyp")
@@ -287,7 +289,8 @@ def test_power_curves_are_a_table_over_seeds_and_images(tmp_path: Path) -> None:
     assert (np.diff(power, axis=0) >= 0).all() and (np.diff(power, axis=1) >= 0).all()
     lines = curve_lines(results, found, 0.02)
     assert lines[0].startswith("Probability to see a difference of 0.02 in mIoU, as one of the study's 2 comparisons")
-    assert f"{rows[0]['power']:.2f}" in next(line for line in lines[4:] if line.split()[:1] == ["2"])
+    place = lines.index("good against base")
+    assert lines[place + 2].split() == ["2", *(f"{row['power']:.2f}" for row in rows[:4])]
 
 
 def test_a_spread_from_elsewhere_replaces_one_s_own(tmp_path: Path) -> None:
@@ -310,3 +313,68 @@ def test_what_a_third_and_fourth_seed_would_tell(tmp_path: Path) -> None:
     assert [row["factor"] for row in floor["pilot"]] == pytest.approx(expected)
     text = "\n".join(requirement_lines(results, requirements(results, 0.8, 0.05), 0.8, 0.05))
     assert "what further seeds would tell, if they vary as these do: after 2 seeds: " in text
+
+
+UNTIL = "seeds: {until: decided, at_most: 4}"
+
+
+def grown(good: float, number: int) -> Found:
+    """Runs 1 to ``number`` of both sides; seeds differ by one pixel at most."""
+    return {
+        "base": {s: 60 + SEEDS.get(s, 0.2) for s in range(1, number + 1)},
+        "good": {s: good - SEEDS.get(s, 0.2) for s in range(1, number + 1)},
+    }
+
+
+def test_seeds_are_due_one_by_one_until_the_verdict_stands(tmp_path: Path) -> None:
+    """``other`` is not begun, so that its two first seeds are due in each case."""
+    none = due(study(tmp_path / "a", {}, UNTIL)[1].plan, study(tmp_path / "a", {}, UNTIL)[1].store)
+    assert [run.name for run in none.runs] == [f"{name}/seed{s}" for name in ("base", "good", "other") for s in (1, 2)]
+    assert len(none.later) == 6
+    _, open_ = study(tmp_path / "b", grown(60.2, 2), UNTIL)
+    again = due(due(open_.plan, open_.store), open_.store)
+    assert [run.name for run in again.runs if run.seed == 3] == ["base/seed3", "good/seed3"]
+    _, last = study(tmp_path / "c", grown(60.2, 4), UNTIL)
+    assert last.comparisons["good"].verdict == "not distinguishable"
+    assert {run.seed for run in due(last.plan, last.store).runs if run.experiment == "good"} == {1, 2, 3, 4}
+    with pytest.raises(SpecError, match="--seed 4: is not needed yet"):
+        none.select(seed=4)
+
+
+def test_a_look_that_decided_stands_and_its_p_value_is_corrected(tmp_path: Path) -> None:
+    """Four seeds are there; the verdict is that of the first look that decided, by the level of that look."""
+    file, results = study(tmp_path, grown(85, 4), UNTIL)
+    found = results.comparisons["good"]
+    assert found.difference is not None and found.verdict == "better"
+    number = found.difference.num_seeds_base
+    levels = look_levels(2, 4, 0.05 / 2)
+    looked = [compare(*(results.side(n).of_seeds(range(1, s + 1)) for n in ("good", "base"))) for s in (2, 3, 4)]
+    p_values = {s: one.difference.p_value for s, one in zip((2, 3, 4), looked, strict=True) if one.difference}
+    assert number == next(s for s in (2, 3, 4) if p_values[s] <= levels[s])
+    assert found.p_holm == pytest.approx(p_values[number] * 0.05 / levels[number])
+    record = comparison_record(compare_results(f"{file}:good", f"{file}:base", out=results.store.root))
+    row = ReportData(results).effects.set_index("experiment").loc["good"]
+    assert record["a"]["seeds"] == list(range(1, number + 1))
+    assert (record["difference"]["value"], record["p_holm"]) == (row["value"], row["p_holm"])
+    assert {run.seed for run in due(results.plan, results.store).runs if run.experiment == "good"} == set(
+        range(1, number + 1)
+    )
+    page = build_report(results.store, due(results.plan, results.store)).read_text()
+    assert "Seeds were added until each comparison was decided, with looks at 2 to 4 seeds" in page
+    assert "p (all looks)" in page
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("seeds: {until: decided}", r"seeds.at_most: is required"),
+        ("seeds: {until: never, at_most: 4}", "must be 'decided'"),
+        ("seeds: {until: decided, at_most: 1}", "greater than or equal to 2"),
+        ("seeds: {until: decided, at_most: 3, first: 4}", "first 4 must not be larger than at_most 3"),
+        ("seeds: {until: decided, at_most: 3, fist: 2}", "did you mean 'first'"),
+        ("seeds: []", "seeds: must not be empty"),
+    ],
+)
+def test_wrong_seeds_are_named(keys: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        parse_study(f"{STUDY}{keys}\n")

@@ -90,7 +90,7 @@ def _verdict_words(found: Comparison) -> str:
         text += f" [{difference.low:+.{places}f}, {difference.high:+.{places}f}]"
     text += f" {found.measure.label}, {difference.num_seeds_variant} against {difference.num_seeds_base} seeds"
     if not found.verdict:
-        text += f" ({difference.reason or difference.assumption})"
+        text += f" ({difference.reason or difference.assumption or 'too few seeds for the first look'})"
     if claim is not None and claim.verdict and found.verdict:
         text += f"; {claim.verdict} ({claim.margin:g})"
     return text + "".join(f"; caution: {words}" for words in found.cautions)

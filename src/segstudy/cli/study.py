@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,7 +69,7 @@ def run(
     if dry_run:
         _print_plan(part, store, whole, data)
         return
-    outcome = _carry_out(whole, part, store, data, stop, replace=replace, join=False, quiet=quiet)
+    outcome, whole = _carry_out(whole, store, data, stop, only or (), seed, replace=replace, join=False, quiet=quiet)
     for name in outcome.held:
         print(f"left to another process: {name}")
     if not no_report and len(outcome.failures) < len(part.runs):
@@ -95,20 +95,30 @@ def work(
     """
     stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
-    part = whole.select(only or (), seed)
-    _raise_failures(_carry_out(whole, part, store, data, stop, replace=False, join=True, quiet=quiet))
-    print(f"all {len(part.runs)} runs are done\nnext: segstudy report {study}")
+    outcome, whole = _carry_out(whole, store, data, stop, only or (), seed, replace=False, join=True, quiet=quiet)
+    _raise_failures(outcome)
+    print(f"all {len(whole.select(only or (), seed).runs)} runs are done\nnext: segstudy report {study}")
 
 
 def _carry_out(
-    whole: Plan, part: Plan, store: Store, data: Path | None, stop: Stop, *, replace: bool, join: bool, quiet: bool
-) -> Outcome:
-    """Do what is missing of ``part``; a signal, or the end of the time, is answered with how to go on."""
-    from segstudy.launch.work import execute
+    whole: Plan,
+    store: Store,
+    data: Path | None,
+    stop: Stop,
+    only: Sequence[str],
+    seed: int | None,
+    *,
+    replace: bool,
+    join: bool,
+    quiet: bool,
+) -> tuple[Outcome, Plan]:
+    """Do what is missing of the chosen runs; a signal, or the end of the time, is answered with how to go on."""
+    from segstudy.launch.work import execute_until_decided
     from segstudy.progress import showing
 
     with showing(quiet) as progress, stop.listening():
-        return execute(workshop_of(whole, store, data, progress, stop), part, replace, join)
+        workshop = workshop_of(whole, store, data, progress, stop)
+        return execute_until_decided(workshop, whole, only, seed, replace, join)
 
 
 def _report_of(whole: Plan, store: Store, data: Path | None, others: bool) -> None:

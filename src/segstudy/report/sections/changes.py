@@ -47,7 +47,7 @@ def comparisons_table(data: ReportData) -> Table:
         Format("base", "Against"),
         Format("variant", "Variant"),
         Format("value", f"Δ {label} [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset", measure=key),
-        Format("p_holm", "p (Holm)", 4),
+        Format("p_holm", "p (Holm)" if data.plan.study.until is None else "p (all looks)", 4),
         Format("verdict", "Verdict"),
         Format("detectable", "Detectable difference (80 % power)", 4, level="dataset", measure=key),
         *_beyond_columns(frame),
@@ -62,10 +62,23 @@ def comparisons_table(data: ReportData) -> Table:
         "Intervals are not corrected. “Not distinguishable” does not mean equal: the detectable difference is the smallest "
         "true difference that this study would find four times in five, corrected in the same way. "
         "With one seed a verdict is about these two networks only; another seed could turn it. "
-        f"{_beyond_words(frame, questions)}"
+        f"{_looks_words(data)}{_beyond_words(frame, questions)}"
         f"{contract(pd.concat([data.scores_of(pair) for pair in pairs]))}"
     )
     return Table("comparisons", "What each change does, and how surely", caption, frame, formats, order=(9,))
+
+
+def _looks_words(data: ReportData) -> str:
+    """How seeds were added, if the study adds them until its comparisons are decided; else empty."""
+    if (until := data.plan.study.until) is None:
+        return ""
+    used = len(data.results.runs)
+    return (
+        f"Seeds were added until each comparison was decided, with looks at {until.first} to {until.at_most} seeds of each "
+        f"side: {used} runs were due in place of {used + len(data.plan.later)}. p is corrected for all looks and all comparisons "
+        "(group-sequential, Bonferroni) in place of Holm's rule; a look that decided stands. Intervals are not corrected "
+        "for the looks. "
+    )
 
 
 def _beyond_words(frame: pd.DataFrame, questions: int) -> str:
