@@ -244,7 +244,11 @@ class Comparison:
         """Why the interval cannot be trusted; empty if nothing is known against it."""
         if self.difference is None:
             return ()
-        return (*self.a.cautions(self.measure), *self.b.cautions(self.measure))
+        known = self.measure.coverage_known
+        unknown = (
+            () if known else (f"the coverage of intervals of {self.measure.label} was not simulated, so it is unknown",)
+        )
+        return (*self.a.cautions(self.measure), *self.b.cautions(self.measure), *unknown)
 
     @property
     def confounded(self) -> bool:

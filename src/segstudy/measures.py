@@ -229,6 +229,11 @@ class Measure:
         span = self.bounds[1] - self.bounds[0]
         return -span, span
 
+    @property
+    def coverage_known(self) -> bool:
+        """Whether the coverage of its intervals was simulated: measures of the confusion matrix, and distances."""
+        return self.counts == "confusion" or self.unit == "px"
+
     def function_for(self, counts: Counts) -> Callable[[Counts], Values]:
         """``function`` for any part of ``counts`` (n, ...); properties of the whole set stay fixed.
 

@@ -168,6 +168,9 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     reasons = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
     bounded = any(row[2] != UNDEFINED for row in rows)
     lines = table_lines([["", "", "95 % interval", ""], *rows] if bounded else [[*row[:2], row[3]] for row in rows])
+    unknown = [m.label for m in shown_here if not m.coverage_known and record["intervals"][m.key]["low"] is not None]
+    if unknown:
+        lines.append(f"coverage not simulated, so unknown: intervals of {listing(unknown, 10)}")
     if record["failures"] is not None:
         lines.append(f"{Failures(**record['failures']).words}; failed: {RULE}")
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]

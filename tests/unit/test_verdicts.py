@@ -156,7 +156,7 @@ def test_margin_and_primary_change_no_identity(tmp_path: Path) -> None:
     [
         ("margin: 0", "margin: must be greater than 0|margin: should be greater than 0"),
         ("margin: -0.1", "greater than 0"),
-        ("primary: mIou", "no measure of the whole set is named 'mIou'; did you mean 'miou'"),
+        ("primary: mIou", "no measure of the whole set is named 'mIou' .did you mean 'miou'"),
         ("primary: iou", "no measure of the whole set is named 'iou'"),
     ],
 )
