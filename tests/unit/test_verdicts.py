@@ -19,8 +19,11 @@ from segstudy.counts.countset import CountSet, hash_labels, write_counts
 from segstudy.errors import SegstudyError, SpecError
 from segstudy.failures import failures, two_kinds
 from segstudy.files import write_sums, write_text, write_yaml
-from segstudy.plan import open_plan
+from segstudy.launch import work
+from segstudy.launch.workshop import Workshop
+from segstudy.plan import Plan, Run, open_plan
 from segstudy.planning import curves, requirements
+from segstudy.progress import Progress
 from segstudy.ranking import ranked
 from segstudy.records import EvaluationRecord
 from segstudy.report.answer import sentences
@@ -33,6 +36,7 @@ from segstudy.results import StudyResults, compare_results, due, read_results
 from segstudy.scorecard import comparison_record, comparison_text, comparisons_text
 from segstudy.spec import parse_study
 from segstudy.stats.sequential import look_levels
+from segstudy.store import Store
 
 NUM_IMAGES = 30
 CLASSES = ("background", "polyp")
@@ -60,6 +64,34 @@ def confusion(found: float, seed: int) -> np.ndarray:
     return np.stack([np.stack([200 + hits, 100 - hits], -1), np.stack([100 - hits, hits], -1)], -2)
 
 
+def finish(store: Store, run: Run, found: float) -> None:
+    """Write a run as if it had been trained and scored."""
+    place = store.run(run.experiment, run.seed)
+    roles = {"train": "train", "select": "holdout", "report": "test"}
+    write_yaml(place.config, {"identity": run.identity, "values": run.config.values(), "roles": roles})
+    write_text(place.metrics, json.dumps({"epoch": 1, "loss": 1.0, "select_miou": 0.5}) + "\n")
+    write_text(place.best, "weights")
+    about = EvaluationRecord(
+        experiment=run.experiment,
+        seed=run.seed,
+        train_data="spot",
+        test_data="spot",
+        split="test",
+        selected_on="spot/holdout",
+        resolution="native",
+        classes=CLASSES,
+        palette=((0, 0, 0), (255, 255, 255)),
+        evaluation_hash=run.evaluation_hash,
+        scoring=EvaluationRecord(classes=()).scoring,
+        input_size=32,
+        data_fingerprint="cc",
+    )
+    counts = {"confusion": confusion(found, run.seed)}
+    ids = tuple(f"image{k}" for k in range(NUM_IMAGES))
+    write_counts(place.evaluation("spot", "test"), CountSet(run.name, counts, ids, about, None, TRUTH))
+    write_sums(place.path)
+
+
 def study(folder: Path, found: Found, keys: str = "seeds: [1, 2, 3]") -> tuple[str, StudyResults]:
     """A study with the given runs done, and their results."""
     file = folder / "study.yaml"
@@ -68,30 +100,7 @@ def study(folder: Path, found: Found, keys: str = "seeds: [1, 2, 3]") -> tuple[s
     for run in plan.runs:
         if run.seed not in found.get(run.experiment, {}):
             continue
-        place = store.run(run.experiment, run.seed)
-        roles = {"train": "train", "select": "holdout", "report": "test"}
-        write_yaml(place.config, {"identity": run.identity, "values": run.config.values(), "roles": roles})
-        write_text(place.metrics, json.dumps({"epoch": 1, "loss": 1.0, "select_miou": 0.5}) + "\n")
-        write_text(place.best, "weights")
-        about = EvaluationRecord(
-            experiment=run.experiment,
-            seed=run.seed,
-            train_data="spot",
-            test_data="spot",
-            split="test",
-            selected_on="spot/holdout",
-            resolution="native",
-            classes=CLASSES,
-            palette=((0, 0, 0), (255, 255, 255)),
-            evaluation_hash=run.evaluation_hash,
-            scoring=EvaluationRecord(classes=()).scoring,
-            input_size=32,
-            data_fingerprint="cc",
-        )
-        counts = {"confusion": confusion(found[run.experiment][run.seed], run.seed)}
-        ids = tuple(f"image{k}" for k in range(NUM_IMAGES))
-        write_counts(place.evaluation("spot", "test"), CountSet(run.name, counts, ids, about, None, TRUTH))
-        write_sums(place.path)
+        finish(store, run, found[run.experiment][run.seed])
     return str(file), read_results(store, plan)
 
 
@@ -378,3 +387,27 @@ def test_a_look_that_decided_stands_and_its_p_value_is_corrected(tmp_path: Path)
 def test_wrong_seeds_are_named(keys: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         parse_study(f"{STUDY}{keys}\n")
+
+
+@pytest.mark.parametrize(("good", "fewer"), [(85.0, True), (60.2, False)])
+def test_training_goes_on_until_every_comparison_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: float, fewer: bool
+) -> None:
+    """Trainings are replaced by written results: a large difference stops before the last seed, none does not."""
+    text = f"{STUDY}{UNTIL}\n".replace("  other: {base: base, change: {model.encoder: resnet34}}\n", "")
+    write_text(tmp_path / "study.yaml", text)
+    plan, store = open_plan(str(tmp_path / "study.yaml"), tmp_path / "out")
+    trained: list[list[str]] = []
+
+    def written(workshop: Workshop, plan: Plan, *_: bool, **__: bool) -> work.Outcome:
+        new = [run for run in plan.runs if not store.run(run.experiment, run.seed).config.is_file()]
+        for run in new:
+            finish(store, run, grown(good, 4)[run.experiment][run.seed])
+        trained.append([run.name for run in new])
+        return work.Outcome()
+
+    monkeypatch.setattr(work, "execute", written)
+    outcome, done = work.execute_until_decided(Workshop(plan.study, store, None, Progress()), plan)
+    assert not outcome.failures and trained[0] == ["base/seed1", "base/seed2", "good/seed1", "good/seed2"]
+    assert all(names == [f"base/seed{k}", f"good/seed{k}"] for k, names in enumerate(trained[1:], 3))
+    assert (len(trained) < 3) == fewer and len(done.runs) == 2 + 2 * len(trained)
