@@ -80,7 +80,13 @@ def estimates_table(data: ReportData) -> Table:
         Format("failures_at_most", "Share that may fail, at most (95 %)", 4),
         *((Format("cautions", "Caution"),) if (frame["cautions"] != "").any() else ()),
     )
-    caption = (
+    caption = _estimates_caption(data)
+    return Table("estimates", "Scores and how sure they are", caption, frame, formats, order=(7,))
+
+
+def _estimates_caption(data: ReportData) -> str:
+    primary = data.results.primary
+    return (
         "Scores with 95 % intervals. With several seeds an interval covers images and seeds together: it is about the "
         "recipe, trained again on images like these. With one seed it covers images only: it is about this one network, and "
         f"says nothing about another seed. SD is that of {primary.label} over seeds. Verdicts are about {primary.label}, the "
@@ -89,7 +95,6 @@ def estimates_table(data: ReportData) -> Table:
         "show, about 3 / n after none "
         f"(Clopper and Pearson). {contract(data.scores)}"
     )
-    return Table("estimates", "Scores and how sure they are", caption, frame, formats, order=(7,))
 
 
 def _hidden(data: ReportData, row: Mapping[str, Any]) -> dict[str, Any]:
