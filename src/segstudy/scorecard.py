@@ -124,6 +124,7 @@ def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
     blocks = [
         [contract_words(record)],
         _overall_lines(record, scored),
+        _hidden_lines(record, scored),
         _class_lines(record, scored),
         _lost_lines(record),
         _object_lines(record),
@@ -168,12 +169,20 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     reasons = [record["intervals"][measure.key]["reason"] for measure in shown_here if record[measure.key] is not None]
     bounded = any(row[2] != UNDEFINED for row in rows)
     lines = table_lines([["", "", "95 % interval", ""], *rows] if bounded else [[*row[:2], row[3]] for row in rows])
-    unknown = [m.label for m in shown_here if not m.coverage_known and record["intervals"][m.key]["low"] is not None]
-    if unknown:
-        lines.append(f"coverage not simulated, so unknown: intervals of {listing(unknown, 10)}")
+    return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
+
+
+def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
+    """What the scores hide: images that failed, and intervals of unknown coverage."""
+    lines = []
     if record["failures"] is not None:
         lines.append(f"{Failures(**record['failures']).words}; failed: {RULE}")
-    return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
+    shown_here = [
+        m for m in scored.measures() if "dataset" in m.levels and m.counts in OUTLINES and not m.coverage_known
+    ]
+    if unknown := [m.label for m in shown_here if record["intervals"][m.key]["low"] is not None]:
+        lines.append(f"coverage not simulated, so unknown: intervals of {listing(unknown, 10)}")
+    return lines
 
 
 def comparisons_text(records: Sequence[dict[str, Any]]) -> str:

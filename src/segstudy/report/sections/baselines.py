@@ -75,10 +75,10 @@ def estimates_table(data: ReportData) -> Table:
         Format("seed_sd", "SD over seeds", 4, level="dataset", measure=primary.key),
         Format("num_seeds", "Seeds", 0),
         Format("num_images", "Images", 0),
-        Format("about", "Interval is about"),
         Format("failed", "Failed images"),
         Format("failures_at_most", "Share that may fail, at most (95 %)", 4),
         *((Format("cautions", "Caution"),) if (frame["cautions"] != "").any() else ()),
+        Format("about", "Interval is about"),
     )
     caption = _estimates_caption(data)
     return Table("estimates", "Scores and how sure they are", caption, frame, formats, order=(7,))
