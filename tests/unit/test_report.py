@@ -355,7 +355,7 @@ def test_every_file_is_written(report: Path) -> None:
     tables = {path.name for path in (report / "tables").iterdir()}
     assert (
         len(tables) == 3 * 20
-    )  # the paper's six, estimates, classes (3), comparisons, selection, classes by frequency, settings, confusion (2), data (2), ranks
+    )  # six of the paper, estimates, classes (3), comparisons, selection, frequency, settings, confusion (2), data (2), ranks
     figures = sorted((report / "figures").iterdir())
     assert {path.stem for path in figures} == {
         "figure1-per-class-city", "figure2-pictures-city", "figure3-training-city", "figure3-training-spot",
