@@ -220,9 +220,17 @@ class SeedsUntil(Frozen):
         return self
 
 
+def _list_or_until(value: Any) -> str:
+    """A mapping without any key of :class:`SeedsUntil` is taken as a mistaken list."""
+    known = isinstance(value, SeedsUntil) or (
+        isinstance(value, dict) and not SeedsUntil.model_fields.keys().isdisjoint(value)
+    )
+    return "<spelled>" if known else "<named>"
+
+
 _SeedList = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 Seeds = Annotated[
-    Annotated[_SeedList, Tag("<named>")] | Annotated[SeedsUntil, Tag("<spelled>")], Discriminator(_named_or_spelled)
+    Annotated[_SeedList, Tag("<named>")] | Annotated[SeedsUntil, Tag("<spelled>")], Discriminator(_list_or_until)
 ]
 
 

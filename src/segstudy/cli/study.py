@@ -192,6 +192,8 @@ def status(study: StudyArg, out: Out = None, data: DataDir = None, set_: Set = N
             print(f"failed: {row['run']}: {row['failure']}")
     _print_changes(rows, changed)
     print(*verdict_lines(verdicts), sep="\n", end="\n" if verdicts else "")
+    if whole.later:
+        print(f"up to {len(whole.later)} more runs, as long as a comparison is not decided")
     unfinished = len(rows) - len(states.get("done", []))
     if unfinished:
         print(f"next: segstudy run {study}")
@@ -442,6 +444,8 @@ def _print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> Non
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     _print_changes(rows, _data_changes(whole, store, data))
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
+    if plan.later:
+        print(f"up to {len(plan.later)} more runs, as long as a comparison is not decided")
     unequal = unequal_budgets(plan)
     print(
         "training budget: equal in every experiment"
