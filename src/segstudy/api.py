@@ -288,7 +288,7 @@ def run(
 
     """
     from segstudy.errors import SegstudyError
-    from segstudy.launch.work import execute
+    from segstudy.launch.work import execute_until_decided
     from segstudy.launch.workshop import Workshop
     from segstudy.plan import open_plan
     from segstudy.progress import showing
@@ -298,7 +298,8 @@ def run(
     root = None if data is None else Path(data)
     plan, store = open_plan(str(study), None if out is None else Path(out), settings, root)
     with showing(quiet) as progress:
-        failures = execute(Workshop(plan.study, store, root, progress), plan).failures
+        outcome, plan = execute_until_decided(Workshop(plan.study, store, root, progress), plan)
+    failures = outcome.failures
     if len(failures) == len(plan.runs):
         raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
     if report:
@@ -347,9 +348,10 @@ def score(
 def compare(
     a: PathLike | Scores,
     b: PathLike | Scores,
-    measure: str = "miou",
+    measure: str | None = None,
     on: str | None = None,
     out: PathLike | None = None,
+    margin: float | None = None,
 ) -> ComparedResults:
     """Compare two results on the same images.
 
@@ -359,16 +361,18 @@ def compare(
         ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or what :func:`score` returned; the
         difference is ``a`` minus ``b``.
     measure
-        The measure of the whole set that is asked about.
+        The measure of the whole set that is asked about; by default the primary measure of the study, or mIoU.
     on
         Dataset of a cross-evaluation; each side's own unless given.
     out
         The studies' output folder.
+    margin
+        The largest difference that does not matter, such as 0.01: tests equivalence. By default the study's.
 
     Raises
     ------
     SegstudyError
-        When a name names no result, or the two may not be compared.
+        When a name names no result, the two may not be compared, or the margin is not above 0.
 
     """
     from segstudy.comparison import Side
@@ -378,7 +382,8 @@ def compare(
         Side(f"{letter} ({side.counts.name})", [side.counts]) if isinstance(side, Scores) else os.fspath(side)
         for letter, side in (("A", a), ("B", b))
     ]
-    return ComparedResults(compare_results(sides[0], sides[1], measure, on, None if out is None else Path(out)))
+    place = None if out is None else Path(out)
+    return ComparedResults(compare_results(sides[0], sides[1], measure, on, place, (), margin))
 
 
 def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> AuditedTables:
@@ -458,7 +463,7 @@ def load_results(out: PathLike) -> Results:
 
     """
     from segstudy.plan import open_plan
-    from segstudy.results import read_results
+    from segstudy.results import due, read_results
 
     root = Path(out)
     if not root.is_dir():
@@ -466,4 +471,4 @@ def load_results(out: PathLike) -> Results:
     if not (root / "study.yaml").is_file():
         raise StoreError(f"{root}: is not a study's output folder (it has no study.yaml)")
     plan, store = open_plan(str(root / "study.yaml"), root)
-    return Results(read_results(store, plan))
+    return Results(read_results(store, due(plan, store)))

@@ -22,11 +22,13 @@ from segstudy.arrays import Values
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
 from segstudy.errors import listing
+from segstudy.failures import two_kinds
 from segstudy.guard import differing
 from segstudy.measures import OVERALL, Measure
 from segstudy.stats.comparison import Difference, holm, verdict
 from segstudy.stats.comparison import compare as difference_of
 from segstudy.stats.comparison import compare_each as differences_of
+from segstudy.stats.equivalence import Equivalence, equivalence, probability_better, simultaneous
 from segstudy.stats.intervals import Estimate, estimate_each
 from segstudy.stats.resampling import Networks
 
@@ -104,11 +106,25 @@ class Side:
         found = dict.fromkeys(getattr(one.about, key) for one in self.sets)
         return next(iter(found)) if len(found) == 1 else " and ".join(map(str, found))
 
+    def of_seeds(self, seeds: Sequence[int]) -> Side:
+        """The same side with these seeds alone."""
+        if list(seeds) == self.seeds:
+            return self
+        return Side(self.name, [one for one in self.stored if one.seed in seeds], self.notes)
+
+    def by_seed(self, measure: Measure) -> Values:
+        """The measure for each seed (s, m): one value per class, or one for all."""
+        each = measure.each_for(self.first.counts[measure.counts])
+        return np.array([each(measures.merge(one.counts[measure.counts])) for one in self.sets])
+
     def mean(self, measure: Measure) -> Values:
         """The measure, one value per class or one for all, averaged over seeds."""
-        each = measure.each_for(self.first.counts[measure.counts])
-        values: Values = np.mean([each(measures.merge(one.counts[measure.counts])) for one in self.sets], axis=0)
+        values: Values = self.by_seed(measure).mean(axis=0)
         return values
+
+    def cautions(self, measure: Measure) -> tuple[str, ...]:
+        """Why an interval of the measure over these seeds cannot be trusted; empty if nothing is known against it."""
+        return two_kinds(self.name, measure.label, self.by_seed(measure)[:, 0]) if self.sets else ()
 
     def estimates(self, measure: Measure, groups: Sequence[str] | None = None) -> tuple[Estimate, ...]:
         """The measure with its interval, one estimate per class or one for all; no interval if the seeds do not match."""
@@ -167,6 +183,10 @@ class Comparison:
         Number of comparisons that the study makes; 1 for a single comparison.
     p_holm
         The p-value corrected for them; NaN if there is none.
+    primary
+        Key of the measure that decides, as the study declares it; any other measure is exploratory.
+    margin
+        The largest difference that does not matter, in the unit of the primary measure; None if none was declared.
 
     """
 
@@ -179,6 +199,56 @@ class Comparison:
     difference: Difference | None = None
     questions: int = 1
     p_holm: float = float("nan")
+    primary: str = PRIMARY.key
+    margin: float | None = None
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether another measure than this one was declared to decide."""
+        return self.measure.key != self.primary
+
+    @property
+    def equivalence(self) -> Equivalence | None:
+        """The two one-sided tests against the margin, corrected for all questions; None without margin or difference."""
+        return None if self.margin is None else self._tested_against(self.margin)
+
+    @property
+    def margin_met(self) -> float:
+        """The smallest margin with which the two would be equivalent; NaN where nothing can be said of the recipes."""
+        found = self._tested_against(self.margin or 1.0)
+        return float("nan") if found is None else found.margin_equivalent
+
+    def _tested_against(self, margin: float) -> Equivalence | None:
+        if self.difference is None:
+            return None
+        error = (1 - self.difference.level) / self.questions
+        return equivalence(self.difference, margin, error=error, higher_is_better=self.measure.higher_is_better)
+
+    @property
+    def p_greater(self) -> float:
+        """P(A > B): the share of the confidence distribution in which A is the better one; NaN without an interval."""
+        if self.difference is None:
+            return float("nan")
+        return probability_better(self.difference, higher_is_better=self.measure.higher_is_better)
+
+    @property
+    def simultaneous(self) -> tuple[float, float]:
+        """The interval that holds together with those of all other questions; NaN without an interval."""
+        if self.difference is None:
+            return float("nan"), float("nan")
+        level = 1 - (1 - self.difference.level) / self.questions
+        return simultaneous([self.difference], level, self.measure.difference_bounds)[0]
+
+    @cached_property
+    def cautions(self) -> tuple[str, ...]:
+        """Why the interval cannot be trusted; empty if nothing is known against it."""
+        if self.difference is None:
+            return ()
+        known = self.measure.coverage_known
+        unknown = (
+            () if known else (f"the coverage of intervals of {self.measure.label} was not simulated, so it is unknown",)
+        )
+        return (*self.a.cautions(self.measure), *self.b.cautions(self.measure), *unknown)
 
     @property
     def confounded(self) -> bool:
@@ -241,6 +311,8 @@ def compare(
     changes: Mapping[str, tuple[Any, Any]] | None = None,
     questions: int = 1,
     problems: Sequence[Problem] | None = None,
+    primary: str = PRIMARY.key,
+    margin: float | None = None,
 ) -> Comparison:
     """Compare ``a`` with ``b`` on the same images.
 
@@ -256,13 +328,17 @@ def compare(
         Total number of comparisons, which ``difference.detectable`` depends on.
     problems
         The result of :func:`problems_between`, if already known.
+    primary, margin
+        Key of the measure that decides, and the largest difference that does not matter in it.
 
     """
     changes = recorded_changes(a, b) if changes is None else changes
     found_problems = problems_between(a, b, measure) if problems is None else tuple(problems)
     flags = tuple(_flags(a, b, changes)) if a.sets and b.sets else (*a.notes, *b.notes)
     if found_problems or not a.sets or not b.sets:
-        return Comparison(a, b, measure, found_problems, flags, changes, None, questions)
+        return Comparison(
+            a, b, measure, found_problems, flags, changes, None, questions, primary=primary, margin=margin
+        )
     flags += tuple(_unknown_truth(a, b))
     ours, theirs = a.networks(measure.counts), b.networks(measure.counts)
     found = difference_of(
@@ -274,7 +350,7 @@ def compare(
         questions=questions,
         limits=measure.difference_bounds,
     )
-    return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value)
+    return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
 
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -229,6 +229,11 @@ class Measure:
         span = self.bounds[1] - self.bounds[0]
         return -span, span
 
+    @property
+    def coverage_known(self) -> bool:
+        """Whether the coverage of its intervals was simulated: measures of the confusion matrix, and distances."""
+        return self.counts == "confusion" or self.unit == "px"
+
     def function_for(self, counts: Counts) -> Callable[[Counts], Values]:
         """``function`` for any part of ``counts`` (n, ...); properties of the whole set stay fixed.
 
@@ -240,6 +245,11 @@ class Measure:
         """Like :meth:`function_for`, but always with an axis of values (..., m): one per class, or one for all."""
         function = self.function_for(counts)
         return function if self.per_class else lambda merged: function(merged)[..., None]
+
+
+def name_of(measure: Measure) -> str:
+    """Label and unit."""
+    return f"{measure.label} [{measure.unit}]" if measure.unit else measure.label
 
 
 def _mean_over_classes(counts: Counts, function: Callable[[Counts], Values]) -> Values:

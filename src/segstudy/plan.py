@@ -134,12 +134,14 @@ class Run:
 class Plan:
     """All runs of a study, baselines before what is compared with them, in the file's order.
 
-    ``files`` are the files that the study names, by the path that it gives: where each is, and its hash.
+    ``files`` are the files that the study names, by the path that it gives: where each is, and its hash. ``later``
+    are runs that are not due: a study that adds seeds until its comparisons are decided may never need them.
     """
 
     study: Study
     runs: tuple[Run, ...]
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    later: tuple[Run, ...] = ()
 
     @property
     def experiments(self) -> list[str]:
@@ -158,10 +160,19 @@ class Plan:
                 raise SpecError(
                     f"no experiment is named '{name}'{nearest(name, known)}; there are {listing(known, 20)}"
                 )
-        if seed is not None and seed not in self.study.seeds:
-            raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.seeds)}")
+        if seed is not None and seed not in self.study.all_seeds:
+            raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.all_seeds, 20)}")
         chosen = [r for r in self.runs if (not only or r.experiment in only) and seed in (None, r.seed)]
+        if not chosen:
+            raise SpecError(f"--seed {seed}: is not needed yet; the study adds seeds until its comparisons are decided")
         return replace(self, runs=tuple(chosen))
+
+    @property
+    def every_run(self) -> tuple[Run, ...]:
+        """The runs and those that are not due, by experiment and seed."""
+        names, seeds = list(self.study.experiments), self.study.all_seeds
+        both = (*self.runs, *self.later)
+        return tuple(sorted(both, key=lambda run: (names.index(run.experiment), seeds.index(run.seed))))
 
 
 def make_plan(study: Study, data_root: Path | None = None, store: Store | None = None) -> Plan:
@@ -189,7 +200,7 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         )
         wanted = evaluation_hash(content_study)
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
-        runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in content_study.seeds]
+        runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in content_study.all_seeds]
     return Plan(study, tuple(runs), files)
 
 

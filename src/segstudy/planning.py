@@ -2,55 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from segstudy.comparison import PRIMARY
 from segstudy.document import finite
 from segstudy.errors import SegstudyError
+from segstudy.measures import name_of
 from segstudy.results import StudyResults
-from segstudy.stats.planning import Components, noise_floor, required
+from segstudy.stats.planning import Components, assume_seed_sd, next_seeds, noise_floor, power_curves, required
+
+CURVE_SEEDS = (2, 3, 5, 10)
+CURVE_IMAGES = (0.5, 1, 2, 4)  # times the images that there are
 
 
-def requirements(results: StudyResults, power: float, difference: float) -> list[dict[str, Any]]:
-    """What it takes to detect ``difference`` in mIoU with probability ``power``, for everything with a result.
+def requirements(
+    results: StudyResults, power: float, difference: float, seed_sd: float | None = None
+) -> list[dict[str, Any]]:
+    """What it takes to detect ``difference`` in the primary measure with probability ``power``, for every result.
 
     The error rate is divided by the number of variants, as Holm's rule does for the smallest p-value. The noise of a
     variant is that of its difference to its base. The noise of a baseline is the noise floor: that of the difference
     between two studies of the same recipe. A variant that is as noisy as its base needs about as much. With one seed, the
     noise floor is unknown.
 
+    Parameters
+    ----------
+    results, power, difference
+        The study, and what is asked.
+    seed_sd
+        Standard deviation of a recipe's score between seeds, known from elsewhere; it replaces the study's own.
+
     Returns
     -------
     list of dict
-        ``about`` (what is compared), ``questions`` (number of comparisons), and the fields of
-        :class:`~segstudy.stats.planning.Requirement`, None for unknown or infinite values.
+        ``about`` (what is compared), ``questions`` (number of comparisons), the fields of
+        :class:`~segstudy.stats.planning.Requirement`, and ``pilot``: the rows of
+        :func:`~segstudy.stats.planning.next_seeds`, empty if nothing is known about seeds. None for unknown or infinite
+        values.
 
     Raises
     ------
     SegstudyError
-        If no run has a result, or ``power`` or ``difference`` is out of range.
+        If no run has a result, or ``power``, ``difference`` or ``seed_sd`` is out of range.
 
     """
-    if not 0 < power < 1 or not 0 < difference < 1:
-        raise SegstudyError(
-            f"--power {power:g} --difference {difference:g}: both must lie between 0 and 1, as in 0.8 and 0.01"
-        )
-    plan, questions = results.plan, results.questions
-    level = 1 - 0.05 / questions
+    level = _level(results, power, difference)
     rows = []
+    for about, components in _all_components(results, seed_sd):
+        needed = asdict(required(power, difference, components, level=level))
+        known = seed_sd is None and components.seed == components.seed and components.num_seeds > 1
+        pilot = next_seeds(components, difference, power=power, level=level) if known else []
+        rows.append(finite({"about": about, "questions": results.questions, **needed, "pilot": pilot}))
+    return rows
+
+
+def curves(
+    results: StudyResults, difference: float, seed_sd: float | None = None, seeds: Sequence[int] = CURVE_SEEDS
+) -> list[dict[str, Any]]:
+    """Power over seeds x images, for every result: ``about``, ``questions`` and ``power``, rows ``seeds, images, power``.
+
+    Numbers of images are half, once, twice and four times those that there are.
+
+    Raises
+    ------
+    SegstudyError
+        As :func:`requirements`.
+
+    """
+    level = _level(results, 0.8, difference)
+    found = []
+    for about, components in _all_components(results, seed_sd):
+        images = [max(2, round(times * components.num_images)) for times in CURVE_IMAGES]
+        rows = power_curves(components, difference, seeds, images, level)
+        found.append(finite({"about": about, "questions": results.questions, "power": rows}))
+    return found
+
+
+def _level(results: StudyResults, power: float, difference: float) -> float:
+    """The level at which each comparison is tested; checks what was asked."""
+    low, high = results.primary.bounds
+    if not 0 < power < 1 or not 0 < difference < high - low:
+        asked = f"--power {power:g} --difference {difference:g}"
+        if high - low == 1:
+            raise SegstudyError(f"{asked}: both must lie between 0 and 1, as in 0.8 and 0.01")
+        raise SegstudyError(
+            f"{asked}: the power must lie between 0 and 1, as in 0.8, and the difference in {name_of(results.primary)} above 0"
+        )
+    return 1 - 0.05 / results.questions
+
+
+def _all_components(results: StudyResults, seed_sd: float | None) -> list[tuple[str, Components]]:
+    """What is compared, and its noise, for everything with a result."""
+    if seed_sd is not None and not 0 <= seed_sd < float("inf"):
+        raise SegstudyError(f"--assume-seed-sd {seed_sd:g}: must be a number from 0 on, such as 0.01")
+    plan, found = results.plan, []
     for name in plan.experiments:
         variation = plan.first(name).variation
         about = f"{name} against {variation.base}" if variation else f"{name} against itself (noise floor)"
         if (components := _components(results, name)) is not None:
-            needed = finite(asdict(required(power, difference, components, level=level)))
-            rows.append({"about": about, "questions": questions, **needed})
-    if not rows:
+            found.append((about, components if seed_sd is None else assume_seed_sd(components, seed_sd)))
+    if not found:
         raise SegstudyError(
             f"{results.store.root}: no run of '{plan.study.name}' has a result that shows its noise yet; run a baseline with "
             "two or more seeds first"
         )
-    return rows
+    return found
 
 
 def _components(results: StudyResults, name: str) -> Components | None:
@@ -60,4 +117,6 @@ def _components(results: StudyResults, name: str) -> Components | None:
     side = results.side(name)
     if not side.sets or side.problems:
         return None
-    return noise_floor(side.networks(PRIMARY.counts), PRIMARY.function, groups=side.first.groups)
+    measure = results.primary
+    counts = side.networks(measure.counts)
+    return noise_floor(counts, measure.function_for(side.first.counts[measure.counts]), groups=side.first.groups)

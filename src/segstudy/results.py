@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from segstudy.comparison import PRIMARY, Comparison, Problem, Side, compare, correct, problems_between
 from segstudy.counts.counting import measures_of
@@ -17,6 +18,7 @@ from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
 from segstudy.measures import Measure
 from segstudy.plan import Plan, Run, Variation, open_plan, run_of
 from segstudy.records import Cost, Environment, Epoch, RunRecord
+from segstudy.stats.sequential import CONTINUE, sequential_decision
 from segstudy.store import RunFolder, State, Store
 
 SIZE_FACTORS = ("recipe.input_size", "recipe.crop_px")  # these change the masks that are scored at input size
@@ -53,6 +55,11 @@ class StudyResults:
         return tuple(one for result in self.runs for one in result.sets)
 
     @cached_property
+    def primary(self) -> Measure:
+        """The measure that verdicts are about, as the study declares it."""
+        return next(one for one in measures_of(self.plan.study.scoring) if one.key == self.plan.study.primary)
+
+    @cached_property
     def sides(self) -> Mapping[tuple[str, str], Side]:
         """Every experiment with a result, by its name and the dataset it was scored on."""
         found: dict[tuple[str, str], list[CountSet]] = {}
@@ -82,11 +89,71 @@ class StudyResults:
             )
             for name, v in self._variants.items()
         }
+        if self.plan.study.until is not None:
+            return {name: self._looked(*sides, self._problems[name])[0] for name, sides in asked.items()}
         found = [
-            compare(a, b, PRIMARY, changes, self.questions, self._problems[name])
-            for name, (a, b, changes) in asked.items()
+            self.compare(a, b, changes, self.questions, self._problems[name]) for name, (a, b, changes) in asked.items()
         ]
         return dict(zip(asked, correct(found), strict=True))
+
+    def compare(
+        self,
+        a: Side,
+        b: Side,
+        changes: Mapping[str, tuple[Any, Any]] | None = None,
+        questions: int = 1,
+        problems: Sequence[Problem] | None = None,
+    ) -> Comparison:
+        """Compare two sides by the primary measure, with the study's margin; see :func:`segstudy.comparison.compare`."""
+        study = self.plan.study
+        found = compare(a, b, self.primary, changes, questions, problems, study.primary, study.margin)
+        # only the looks of :meth:`_looked` are corrected for having looked before
+        return found if study.until is None else replace(found, p_holm=float("nan"))
+
+    def _looked(
+        self, a: Side, b: Side, changes: Mapping[str, tuple[Any, Any]], problems: Sequence[Problem]
+    ) -> tuple[Comparison, int]:
+        """Repeat the looks of a study that adds seeds: the comparison that counts, and how many seeds it needs now.
+
+        A look that decides stands, whatever later seeds say. The p-value is corrected for all looks and comparisons.
+        """
+        until, seeds = self.plan.study.until, self.plan.study.all_seeds
+        assert until is not None
+        common = next((k for k, seed in enumerate(seeds) if seed not in a.seeds or seed not in b.seeds), len(seeds))
+        if common < until.first or problems:
+            return self.compare(a, b, changes, self.questions, problems), until.first
+        for number in range(until.first, common + 1):
+            found = self.compare(a.of_seeds(seeds[:number]), b.of_seeds(seeds[:number]), changes, self.questions)
+            if found.difference is None or found.difference.p_value != found.difference.p_value:
+                return found, number
+            error, up = 1 - found.difference.level, self.primary.higher_is_better
+            decision = sequential_decision(
+                found.difference,
+                first=until.first,
+                at_most=until.at_most,
+                error=error,
+                questions=self.questions,
+                higher_is_better=up,
+            )
+            if decision.action != CONTINUE:
+                break
+        corrected = min(1.0, decision.p_value * error / decision.look_level)
+        return replace(found, p_holm=corrected), number + (decision.action == CONTINUE)
+
+    def due(self) -> Plan:
+        """The plan with the runs that are needed now; for a study with a list of seeds, all of them."""
+        until = self.plan.study.until
+        if until is None:
+            return self.plan
+        needed = dict.fromkeys(self.plan.experiments, until.first)
+        for name, variation in self._variants.items():
+            number = self._looked(self.side(name), self.side(variation.base), {}, self._problems[name])[1]
+            for each in (name, variation.base):
+                needed[each] = max(needed[each], number)
+        place = {seed: k for k, seed in enumerate(self.plan.study.all_seeds)}
+        runs = self.plan.every_run
+        now = tuple(run for run in runs if place[run.seed] < needed[run.experiment])
+        return replace(self.plan, runs=now, later=tuple(run for run in runs if run not in now))
 
     @cached_property
     def questions(self) -> int:
@@ -107,7 +174,7 @@ class StudyResults:
         for name, variation in self._variants.items():
             at_input = self.plan.first(name).config.resolution == "input" and set(variation.changes) & set(SIZE_FACTORS)
             known = [OTHER_SIZES] if at_input else []
-            found[name] = problems_between(self.side(name), self.side(variation.base), PRIMARY, known)
+            found[name] = problems_between(self.side(name), self.side(variation.base), self.primary, known)
         return found
 
 
@@ -123,6 +190,13 @@ def read_results(store: Store, plan: Plan) -> StudyResults:
     runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
     environments = (result.record.environment for result in runs if result.record and result.record.environment)
     return StudyResults(plan, store, runs, next(environments, None) or store.read_environment())
+
+
+def due(plan: Plan, store: Store) -> Plan:
+    """The part of a plan that is needed now, going by what the store holds; see :meth:`StudyResults.due`."""
+    if plan.study.until is None:
+        return plan
+    return read_results(store, replace(plan, runs=plan.every_run, later=())).due()
 
 
 def _read_run(folder: RunFolder, run: Run) -> RunResult:
@@ -210,10 +284,11 @@ def measure_of(side: Side, key: str) -> Measure:
 def compare_results(
     a: str | Side,
     b: str | Side,
-    measure: str = "miou",
+    measure: str | None = None,
     on: str | None = None,
     out: Path | None = None,
     settings: Sequence[str] = (),
+    margin: float | None = None,
 ) -> Comparison:
     """Compare two results on the same images.
 
@@ -225,11 +300,13 @@ def compare_results(
     a, b
         ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or a side; differences are ``a`` minus ``b``.
     measure
-        A measure of the whole set.
+        A measure of the whole set; by default the primary measure of the study, or mIoU without a study.
     on
         Dataset of a cross-evaluation; by default each side's own dataset.
     out, settings
         The output folder of the studies, and ``key=value`` strings that replace values of their files.
+    margin
+        The largest difference that does not matter; by default the study's. It is about the primary measure alone.
 
     Raises
     ------
@@ -242,12 +319,38 @@ def compare_results(
     known: dict[Path, StudyResults] = {}
     named = _short([_named(name, out, settings, known) for name in (a, b)])
     first, second = (side_of_runs(one, on) if isinstance(one, Named) else one for one in named)
-    wanted, questions = measure_of(first, measure), 1
-    family = _family(*named) if on is None and wanted is PRIMARY else None
+    primary, declared = _declared(named, measure)
+    wanted = measure_of(first, measure or primary)
+    if margin is None and wanted.key == primary:
+        margin = declared
+    family = _family(*named) if on is None and wanted.key == primary else None
+    questions = 1 if family is None else family.questions
     if family is not None:
-        questions = family.questions
-    found = compare(first, second, wanted, questions=questions)
+        first, second = (side.of_seeds(_seeds_in(family, side)) for side in (first, second))
+    found = compare(first, second, wanted, questions=questions, primary=primary, margin=margin)
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
+
+
+def _seeds_in(family: Comparison, side: Side) -> list[int]:
+    """The seeds of a side that the study's own comparison uses: those up to the look that decided."""
+    own = {seed for each in (family.a, family.b) for seed in each.seeds if each.name == side.name}
+    return [seed for seed in side.seeds if seed in own]
+
+
+def _declared(named: Sequence[Named | Side], measure: str | None) -> tuple[str, float | None]:
+    """The primary measure and the margin that the studies of both sides declare; without a study mIoU and none.
+
+    Two studies with different primary measures leave the choice to ``measure``.
+    """
+    studies = {one.results.plan.study.source: one.results.plan.study for one in named if isinstance(one, Named)}
+    declared = {(study.primary, study.margin) for study in studies.values()}
+    if len({primary for primary, _ in declared}) > 1:
+        if measure is not None:
+            return measure, None
+        words = listing([f"{name} declares {study.primary}" for name, study in studies.items()])
+        raise SpecError(f"the two studies have different primary measures ({words}); choose one with --measure")
+    primary = next((primary for primary, _ in declared), PRIMARY.key)
+    return primary, next(iter(declared))[1] if len(declared) == 1 else None
 
 
 def _named(

@@ -19,8 +19,10 @@ from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
 from segstudy.document import finite
 from segstudy.errors import listing
-from segstudy.measures import Measure
+from segstudy.failures import RULE, Failures, failures
+from segstudy.measures import Measure, name_of
 from segstudy.stats.comparison import UNDECIDED
+from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
 from segstudy.terminal import table_lines
 
@@ -62,6 +64,8 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
         "classes": _class_records(scored, [measure for measure in known if measure.per_class]),
     }
     record |= _lost_objects(scored.counts["objects"].sum(axis=(0, 1)))
+    found = failures([confusion], scored.groups)
+    record["failures"] = None if found is None else asdict(found)
     return record | ({"as": _rescored(scored, rules)} if rules else {})
 
 
@@ -120,6 +124,7 @@ def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
     blocks = [
         [contract_words(record)],
         _overall_lines(record, scored),
+        _hidden_lines(record, scored),
         _class_lines(record, scored),
         _lost_lines(record),
         _object_lines(record),
@@ -165,6 +170,32 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     bounded = any(row[2] != UNDEFINED for row in rows)
     lines = table_lines([["", "", "95 % interval", ""], *rows] if bounded else [[*row[:2], row[3]] for row in rows])
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
+
+
+def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
+    """What the scores hide: images that failed, and intervals of unknown coverage."""
+    lines = []
+    if record["failures"] is not None:
+        lines.append(f"{Failures(**record['failures']).words}; failed: {RULE}")
+    shown_here = [
+        m for m in scored.measures() if "dataset" in m.levels and m.counts in OUTLINES and not m.coverage_known
+    ]
+    if unknown := [m.label for m in shown_here if record["intervals"][m.key]["low"] is not None]:
+        lines.append(f"coverage not simulated, so unknown: intervals of {listing(unknown, 10)}")
+    return lines
+
+
+def comparisons_text(records: Sequence[dict[str, Any]]) -> str:
+    """Comparisons of the same pair by several measures; says how many questions were asked."""
+    if len(records) == 1:
+        return comparison_text(records[0])
+    deciding = next((record["label"] for record in records if not record["exploratory"]), "")
+    words = f"only that of {deciding} decides" if deciding else f"none is about {records[0]['primary']}, which decides"
+    heading = (
+        f"{len(records)} measures were asked about the same pair: {words}. Each verdict has its own error rate of 5 %, so that "
+        f"of {len(records)} at least one is false by chance with a probability of up to {1 - 0.95 ** len(records):.0%}."
+    )
+    return "\n\n".join([heading, *(f"== {record['label']} ==\n{comparison_text(record)}" for record in records)])
 
 
 def _lost_words(record: dict[str, Any]) -> str:
@@ -271,9 +302,25 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "questions": comparison.questions,
         "p_holm": finite(comparison.p_holm),
         "verdict": comparison.verdict,
+        **_beyond_record(comparison),
         "changes": [{"key": key, "a": ours, "b": theirs} for key, (ours, theirs) in (comparison.changes or {}).items()],
         "flags": [*_confounded(comparison), *comparison.flags],
         "classes": _effect_records(comparison),
+    }
+
+
+def _beyond_record(comparison: Comparison) -> dict[str, Any]:
+    """What is known in addition to the verdict: P(A > B), simultaneous interval, equivalence, cautions."""
+    low, high = comparison.simultaneous
+    claim = comparison.equivalence
+    return {
+        "primary": comparison.primary,
+        "exploratory": comparison.exploratory,
+        "p_greater": finite(comparison.p_greater),
+        "simultaneous": {"low": finite(low), "high": finite(high)},
+        "margin_met": finite(comparison.margin_met),
+        "equivalence": None if claim is None else finite(asdict(claim)),
+        "cautions": list(comparison.cautions),
     }
 
 
@@ -349,7 +396,7 @@ def _p_words(p_value: float | None) -> str:
 def _verdict_lines(record: dict[str, Any]) -> list[str]:
     difference, unit = record["difference"], record["unit"]
     if not record["verdict"]:
-        return [f"no verdict: {difference['reason']}"]
+        return [f"no verdict: {difference['reason'] or difference['assumption']}", *_beyond_lines(record)]
     if record["verdict"] == UNDECIDED:
         line = f"A and B are {UNDECIDED}"
     else:
@@ -360,7 +407,36 @@ def _verdict_lines(record: dict[str, Any]) -> list[str]:
     if difference["detectable"] is not None:
         least, often = shown(difference["detectable"], unit), f"{100 * difference['power']:g} %"
         lines.append(f"detectable difference ({often} power, the same number of {difference['population']}): {least}")
-    return lines
+    return lines + _beyond_lines(record)
+
+
+def _beyond_lines(record: dict[str, Any]) -> list[str]:
+    """What is known in addition to the verdict, a line each."""
+    unit, lines, (low, high) = record["unit"], [], record["simultaneous"].values()
+    if record["p_greater"] is not None:
+        lines.append(f"P(A > B), that A is the better one: {record['p_greater']:.3f}")
+    if record["equivalence"] is not None and record["equivalence"]["verdict"]:
+        lines.append(equivalence_words(record["equivalence"], unit))
+    if record["margin_met"] is not None and record["verdict"] == UNDECIDED:
+        lines.append(f"smallest margin within which A and B would be equivalent: {shown(record['margin_met'], unit)}")
+    if record["questions"] > 1 and low is not None:
+        others = _number_of(record["questions"] - 1, "other comparison")
+        lines.append(f"interval that holds at once with the study's {others}: {interval_words(low, high, unit, True)}")
+    if record["exploratory"]:
+        lines.append(
+            f"exploratory: {record['primary']} is the primary measure and decides; take this result as a hint to test anew"
+        )
+    return lines + [f"caution: {line}" for line in record["cautions"]]
+
+
+def equivalence_words(claim: dict[str, Any], unit: str = "") -> str:
+    """The result of the two one-sided tests in one line."""
+    margin = f"{claim['margin']:g}{' ' + unit if unit else ''}"
+    if claim["verdict"] == EQUIVALENT:
+        return f"A and B are equivalent within the margin of {margin} (p = {claim['p_equivalent']:.4f})"
+    if claim["verdict"] == NOT_WORSE:
+        return f"A is not worse than B by more than the margin of {margin} (p = {claim['p_not_worse']:.4f})"
+    return f"undecided whether A and B are equivalent within the margin of {margin}"
 
 
 def _effect_lines(record: dict[str, Any]) -> list[str]:
@@ -393,11 +469,6 @@ def image_csv(scored: CountSet) -> str:
         lost = _lost_objects(objects[index]).values()
         writer.writerow([name, *values[:at], *lost, *values[at:], *contract.values()])
     return text.getvalue()
-
-
-def name_of(measure: Measure) -> str:
-    """Label and unit."""
-    return f"{measure.label} [{measure.unit}]" if measure.unit else measure.label
 
 
 def shown(value: float | None, unit: str = "", signed: bool = False) -> str:

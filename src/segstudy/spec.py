@@ -13,12 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PositiveFloat, ValidationError
 
+from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
-from segstudy.schema import Data, Entry, Frozen, Model, Optimizer, Recipe, ScoringRules, Tabled
+from segstudy.schema import Data, Entry, Frozen, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil, Tabled
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
@@ -76,9 +77,21 @@ class Study(Frozen):
     experiments: dict[Name, Experiment] = Field(min_length=1)
     cross_evaluations: list[CrossEvaluation] = Field([])
     scoring: ScoringRules = ScoringRules()
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([42], min_length=1)
+    primary: str = "miou"  # the measure of the whole set that verdicts are about; all others are exploratory
+    margin: PositiveFloat | None = None  # the largest difference that does not matter, in the unit of `primary`
+    seeds: Seeds = Field([42])
     source: str = Field("", exclude=True, alias="<source>")  # not keys of the file
     folder: str = Field("", exclude=True, alias="<folder>")
+
+    @property
+    def until(self) -> SeedsUntil | None:
+        """How seeds are added, if the study adds them until its comparisons are decided."""
+        return self.seeds if isinstance(self.seeds, SeedsUntil) else None
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """Every seed that the study may use, in the order of use."""
+        return list(range(1, self.seeds.at_most + 1)) if isinstance(self.seeds, SeedsUntil) else self.seeds
 
 
 @dataclass(frozen=True)
@@ -312,7 +325,13 @@ def check_references(study: Study, problems: Problems) -> None:
     """Report names that do not exist, incomplete experiments, second changes and repeated seeds."""
     for name, experiment in study.experiments.items():
         check_experiment(study, name, experiment, problems)
-    if len(set(study.seeds)) < len(study.seeds):
+    known = [each.key for each in measures_of(study.scoring) if "dataset" in each.levels]
+    if study.primary not in known:
+        hint = nearest(study.primary.lower(), known)
+        problems.add(
+            ("primary",), f"no measure of the whole set is named '{study.primary}'{hint}; known: {listing(known, 40)}"
+        )
+    if len(set(study.all_seeds)) < len(study.all_seeds):
         problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     seen: set[tuple[str, str]] = set()
     for index, cross in enumerate(study.cross_evaluations):

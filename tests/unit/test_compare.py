@@ -408,6 +408,14 @@ def record_of(**changes: Any) -> dict[str, Any]:
         "ignore": [255],
         "difference": difference | {"population": "images", "reason": "", "assumption": ""},
         "verdict": "worse",
+        "questions": 3,
+        "primary": "miou",
+        "exploratory": False,
+        "p_greater": 0.006,
+        "simultaneous": {"low": -0.055, "high": -0.005},
+        "margin_met": 0.047,
+        "equivalence": {"margin": 0.05, "verdict": "equivalent within the margin", "p_equivalent": 0.02},
+        "cautions": ["seeds of two kinds"],
         "changes": [],
         "flags": ["precision a against b"],
         "classes": [row | {"p_holm": 0.2, "verdict": "not distinguishable"}],
@@ -432,6 +440,10 @@ def test_text_by_hand() -> None:
         "A is worse than B by 0.0300, for these networks and images like these; other seeds of the same recipes may give "
         "another result",
         "detectable difference (80 % power, the same number of images): 0.0200",
+        "P(A > B), that A is the better one: 0.006",
+        "A and B are equivalent within the margin of 0.05 (p = 0.0200)",
+        "interval that holds at once with the study's 2 other comparisons: -0.0550 to -0.0050",
+        "caution: seeds of two kinds",
         "",
         "IoU by class       A       B    A - B       95 % interval  p (Holm)",
         "polyp         0.4000  0.4600  -0.0600  -0.0900 to +0.0100    0.2000  not distinguishable",
@@ -443,7 +455,9 @@ def test_text_by_hand() -> None:
 
 def test_text_where_nothing_can_be_said() -> None:
     nothing = {"low": None, "high": None, "p_value": None, "detectable": None, "reason": "only 2 images"}
-    record = record_of(difference=record_of()["difference"] | nothing, verdict="", classes=[], flags=[])
+    beyond = {"p_greater": None, "simultaneous": {"low": None, "high": None}, "margin_met": None, "equivalence": None}
+    record = record_of(difference=record_of()["difference"] | nothing, verdict="", classes=[], flags=[], cautions=[])
+    record |= beyond
     text = comparison_text(record)
     assert text.endswith("no verdict: only 2 images")
     assert "A - B  -0.0300" in text and "p =" not in text

@@ -58,7 +58,7 @@ def test_every_change_is_drawn_at_its_place(store: Store) -> None:
     # one scale: -0.4 is 48 of 100 to the left of the middle
     assert frame[["x_low", "x_value", "x_high"]].to_numpy() == pytest.approx(np.array([[56, 62, 74], [2, 26, 38]]))
     assert frame["cost"].tolist() == [1, 1] and frame["against"].tolist() == ["DeepLabV3 on city"] * 2
-    assert frame["base_miou"].tolist() == pytest.approx([13 / 18] * 2)
+    assert frame["base_score"].tolist() == pytest.approx([13 / 18] * 2)
     said = sentences(data)
     assert said[0] == (
         "Largest effect: ResNet-101 instead of ResNet-50 as encoder and output stride 16 instead of 8 costs DeepLabV3 on city "
@@ -74,7 +74,7 @@ def test_the_highest_score_is_named_with_what_makes_it_so(store: Store) -> None:
     fill(store, plan_of())
     best = best_frame(data_of(store)).set_index("dataset")
     assert (best.loc["city", "experiment"], best.loc["city", "next"]) == ("deep-wide", "deep-both")
-    assert best.loc["city", "miou"] == pytest.approx((10 / 13 + 1.5) / 3)
+    assert best.loc["city", "score"] == pytest.approx((10 / 13 + 1.5) / 3)
     (text,) = [text for text in sentences(data_of(store)) if text.startswith("Highest on city")]
     assert "DeepLabV3 with ResNet-101 instead of" in text and "mIoU 0.756" in text
 

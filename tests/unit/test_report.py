@@ -116,6 +116,7 @@ def test_tables_of_the_paper(store: Store) -> None:
         "15-splits",
         "16-occurrence",
         "17-provenance",
+        "18-ranks",
     ]
 
 
@@ -353,8 +354,8 @@ def test_results_csv_is_exact(report: Path) -> None:
 def test_every_file_is_written(report: Path) -> None:
     tables = {path.name for path in (report / "tables").iterdir()}
     assert (
-        len(tables) == 3 * 19
-    )  # the paper's six, estimates, classes (3), comparisons, selection, classes by frequency, settings, confusion (2), data (2)
+        len(tables) == 3 * 20
+    )  # six of the paper, estimates, classes (3), comparisons, selection, frequency, settings, confusion (2), data (2), ranks
     figures = sorted((report / "figures").iterdir())
     assert {path.stem for path in figures} == {
         "figure1-per-class-city", "figure2-pictures-city", "figure3-training-city", "figure3-training-spot",

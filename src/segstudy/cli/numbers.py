@@ -102,7 +102,13 @@ def _rules(boundary_px: list[int] | None) -> ScoringRules:
 def compare(
     a: Annotated[str, typer.Argument(help="STUDY:EXPERIMENT, STUDY:EXPERIMENT/seedN, or a .npz of counts.")],
     b: Annotated[str, typer.Argument(help="The result to compare it with, in the same form.")],
-    measure: Annotated[str, typer.Option(help="Measure of the whole set to compare.")] = "miou",
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure of the whole set; by default the study's primary one. Can be repeated."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Largest difference that does not matter, such as 0.01: tests equivalence.")
+    ] = None,
     on: Annotated[
         str | None, typer.Option("--on", help="Dataset of a cross-evaluation; by default each side's own.")
     ] = None,
@@ -112,7 +118,16 @@ def compare(
 ) -> None:
     """Compare two results on the same images: which is better, with what uncertainty, and what else differs."""
     from segstudy.results import compare_results
-    from segstudy.scorecard import comparison_record, comparison_text
+    from segstudy.scorecard import comparison_record, comparisons_text
 
-    record = comparison_record(compare_results(a, b, measure, on, out, set_ or ()))
-    print(json.dumps(record, indent=2, default=str) if as_json else comparison_text(record))
+    if margin is not None and not 0 < margin < float("inf"):
+        raise SpecError(f"--margin {margin:g}: must be a number above 0, such as 0.01")
+    asked: list[str | None] = [*dict.fromkeys(measure or [])] or [None]
+    if margin is not None and len(asked) > 1:
+        raise SpecError(f"--margin {margin:g}: is about one measure; {len(asked)} were given with --measure")
+    records = [comparison_record(compare_results(a, b, each, on, out, set_ or (), margin)) for each in asked]
+    if as_json:
+        found = records[0] if len(records) == 1 else {"questions": len(records), "comparisons": records}
+        print(json.dumps(found, indent=2, default=str))
+    else:
+        print(comparisons_text(records))

@@ -44,10 +44,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
 def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path | None = None) -> tuple[Plan, Store]:
-    """The plan of a study with settings applied, and its store; ``data`` is the folder of the datasets."""
+    """The plan of a study with settings applied, of runs that are due, and its store; ``data`` is the datasets' folder."""
     from segstudy.plan import open_plan
 
-    return open_plan(study, out, settings or (), data)
+    plan, store = open_plan(study, out, settings or (), data)
+    if plan.study.until is None:
+        return plan, store
+    from segstudy.results import due
+
+    return due(plan, store), store
 
 
 def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress, stop: Stop | None = None) -> Workshop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +31,7 @@ from segstudy.cli.options import (
 from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
+    from segstudy.comparison import Comparison
     from segstudy.launch.work import Outcome
     from segstudy.plan import Plan, Run
     from segstudy.stopping import Stop
@@ -68,7 +69,7 @@ def run(
     if dry_run:
         _print_plan(part, store, whole, data)
         return
-    outcome = _carry_out(whole, part, store, data, stop, replace=replace, join=False, quiet=quiet)
+    outcome, whole = _carry_out(whole, store, data, stop, only or (), seed, replace=replace, join=False, quiet=quiet)
     for name in outcome.held:
         print(f"left to another process: {name}")
     if not no_report and len(outcome.failures) < len(part.runs):
@@ -94,20 +95,30 @@ def work(
     """
     stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
-    part = whole.select(only or (), seed)
-    _raise_failures(_carry_out(whole, part, store, data, stop, replace=False, join=True, quiet=quiet))
-    print(f"all {len(part.runs)} runs are done\nnext: segstudy report {study}")
+    outcome, whole = _carry_out(whole, store, data, stop, only or (), seed, replace=False, join=True, quiet=quiet)
+    _raise_failures(outcome)
+    print(f"all {len(whole.select(only or (), seed).runs)} runs are done\nnext: segstudy report {study}")
 
 
 def _carry_out(
-    whole: Plan, part: Plan, store: Store, data: Path | None, stop: Stop, *, replace: bool, join: bool, quiet: bool
-) -> Outcome:
-    """Do what is missing of ``part``; a signal, or the end of the time, is answered with how to go on."""
-    from segstudy.launch.work import execute
+    whole: Plan,
+    store: Store,
+    data: Path | None,
+    stop: Stop,
+    only: Sequence[str],
+    seed: int | None,
+    *,
+    replace: bool,
+    join: bool,
+    quiet: bool,
+) -> tuple[Outcome, Plan]:
+    """Do what is missing of the chosen runs; a signal, or the end of the time, is answered with how to go on."""
+    from segstudy.launch.work import execute_until_decided
     from segstudy.progress import showing
 
     with showing(quiet) as progress, stop.listening():
-        return execute(workshop_of(whole, store, data, progress, stop), part, replace, join)
+        workshop = workshop_of(whole, store, data, progress, stop)
+        return execute_until_decided(workshop, whole, only, seed, replace, join)
 
 
 def _report_of(whole: Plan, store: Store, data: Path | None, others: bool) -> None:
@@ -134,15 +145,22 @@ def plan(
     data: DataDir = None,
     set_: Set = None,
     power: Annotated[float | None, typer.Option(help="Chance to see --difference, such as 0.8.")] = None,
-    difference: Annotated[float | None, typer.Option(help="True difference in mIoU to be seen, such as 0.01.")] = None,
+    difference: Annotated[
+        float | None, typer.Option(help="True difference in the primary measure to be seen, such as 0.01.")
+    ] = None,
+    power_curves: Annotated[
+        bool, typer.Option("--power-curves", help="Chance to see --difference, over seeds x images.")
+    ] = False,
+    assume_seed_sd: Annotated[
+        float | None, typer.Option(help="Standard deviation between seeds, known from elsewhere, such as 0.005.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a study's runs: what each changes, where it stands, what it costs; or how many seeds and images it needs."""
     whole, store = plan_of(study, out, set_, data)
-    if power is not None or difference is not None:
-        _print_requirements(
-            whole, store, 0.8 if power is None else power, 0.01 if difference is None else difference, as_json
-        )
+    if power_curves or any(given is not None for given in (power, difference, assume_seed_sd)):
+        wanted = 0.8 if power is None else power, 0.01 if difference is None else difference
+        _print_requirements(whole, store, *wanted, assume_seed_sd, power_curves, as_json)
         return
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
@@ -152,15 +170,19 @@ def plan(
 
 @app.command()
 def status(study: StudyArg, out: Out = None, data: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
-    """Count a study's runs by where they stand, and say what to do next."""
+    """Count a study's runs by where they stand, give the verdicts so far, and say what to do next."""
+    from segstudy.cli.planned import verdict_lines
+
     whole, store = plan_of(study, out, set_, data)
     rows = _run_rows(whole, store)
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
     }
     changed = _data_changes(whole, store, data)
+    verdicts = _verdicts(whole, store) if any(row["state"] == "done" for row in rows) else {}
     if as_json:
         record = {"study": whole.study.name, "out": str(store.root), "states": states, "data_changed": changed}
+        record["verdicts"] = {name: found.verdict for name, found in verdicts.items()}
         print(json.dumps(record, indent=2))
         return
     for state, names in states.items():
@@ -169,11 +191,25 @@ def status(study: StudyArg, out: Out = None, data: DataDir = None, set_: Set = N
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
     _print_changes(rows, changed)
+    print(*verdict_lines(verdicts), sep="\n", end="\n" if verdicts else "")
+    if whole.later:
+        print(f"up to {len(whole.later)} more runs, as long as a comparison is not decided")
     unfinished = len(rows) - len(states.get("done", []))
     if unfinished:
         print(f"next: segstudy run {study}")
     else:
         print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
+
+
+def _verdicts(whole: Plan, store: Store) -> Mapping[str, Comparison]:
+    """Every comparison of the study so far; none while a result cannot be read, which the state of its run says."""
+    from segstudy.errors import StoreError
+    from segstudy.results import read_results
+
+    try:
+        return read_results(store, whole).comparisons
+    except StoreError:
+        return {}
 
 
 def _data_changes(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:
@@ -373,40 +409,22 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
     return rows
 
 
-def _print_requirements(plan: Plan, store: Store, power: float, difference: float, as_json: bool) -> None:
-    from segstudy.planning import requirements
+def _print_requirements(
+    plan: Plan, store: Store, power: float, difference: float, seed_sd: float | None, curved: bool, as_json: bool
+) -> None:
+    from segstudy.cli.planned import curve_lines, requirement_lines
+    from segstudy.planning import curves, requirements
     from segstudy.results import read_results
 
-    rows = requirements(read_results(store, plan), power, difference)
+    results = read_results(store, plan)
+    rows = curves(results, difference, seed_sd) if curved else requirements(results, power, difference, seed_sd)
     if as_json:
         print(json.dumps(rows, indent=2))
-        return
-    asked = rows[0]["questions"]
-    corrected = f", as one of the study's {asked} comparisons" if asked > 1 else ""
-    print(f"To see a difference of {difference:g} in mIoU with probability {power:g}{corrected}.")
-    print("To be safe: if the noise is as large as so few seeds and images leave possible (upper 80 % limits).\n")
-    for row in rows:
-        size = f"{row['num_seeds']} seed{'' if row['num_seeds'] == 1 else 's'} and {row['num_images']:,} images"
-        seen = "unknown" if row["detectable"] is None else f"{size} see {row['detectable']:.4f}"
-        print(f"{row['about']}: {seen}")
-        for what, other in (("seeds", "images"), ("images", "seeds")):
-            if row[what] is not None:
-                needed = f"{row[what]:,} {what} with {row[f'num_{other}']:,} {other}"
-                print(f"  {needed}; {_safe_words(row[f'{what}_safe'], what)}")
-        pairs = [f"{seeds} seeds with {_number_words(images)}" for seeds, *images in row["table"] if images[0]]
-        if pairs:
-            print(f"  images for other numbers of seeds: {'; '.join(pairs)}")
-        if row["reason"]:
-            print(f"  {row['reason']}")
-
-
-def _safe_words(number: int | None, what: str) -> str:
-    return f"no number of {what} to be safe" if number is None else f"{number:,} to be safe"
-
-
-def _number_words(images: Sequence[int | None]) -> str:
-    needed, safe = images
-    return f"{needed:,} ({_safe_words(safe, 'images')})"
+    else:
+        words = (
+            curve_lines(results, rows, difference) if curved else requirement_lines(results, rows, power, difference)
+        )
+        print("\n".join(words))
 
 
 def _print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None:
@@ -426,6 +444,8 @@ def _print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> Non
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     _print_changes(rows, _data_changes(whole, store, data))
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
+    if plan.later:
+        print(f"up to {len(plan.later)} more runs, as long as a comparison is not decided")
     unequal = unequal_budgets(plan)
     print(
         "training budget: equal in every experiment"

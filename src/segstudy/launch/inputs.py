@@ -109,7 +109,7 @@ def check_siblings(workshop: Workshop, run: Run) -> None:
         Naming the seed, and what differs.
 
     """
-    for seed in workshop.study.seeds:
+    for seed in workshop.study.all_seeds:
         folder = workshop.store.run(run.experiment, seed)
         if seed == run.seed or not folder.config.is_file():
             continue

@@ -19,6 +19,7 @@ from segstudy.launch.one import do_run
 from segstudy.launch.pending import Pending, data_changes, find_pending, preflight, stale_message
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, Run, note_files, unequal_budgets
+from segstudy.results import due
 from segstudy.store import HeldError, RunFolder
 from segstudy.train import loop as training
 
@@ -73,6 +74,35 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
     workshop.progress.prefix = ""
     outcome.held = [each.run.name for _, each in left]
     return outcome
+
+
+def execute_until_decided(
+    workshop: Workshop,
+    plan: Plan,
+    only: Sequence[str] = (),
+    seed: int | None = None,
+    replace: bool = False,
+    join: bool = False,
+) -> tuple[Outcome, Plan]:
+    """Do what is missing of ``plan``; if it adds seeds until its comparisons are decided, also what becomes due then.
+
+    Returns
+    -------
+    tuple
+        What came of it, and the plan with all runs that were due. ``only`` and ``seed`` are those of
+        :meth:`segstudy.plan.Plan.select`.
+
+    """
+    plan = due(plan, workshop.store)
+    outcome = execute(workshop, plan.select(only, seed), replace, join)
+    while plan.study.until is not None and not outcome.failures and not outcome.held:
+        further = due(plan, workshop.store)
+        if seed is not None or len(further.select(only).runs) <= len(plan.select(only).runs):
+            break
+        added = len(further.runs) - len(plan.runs)
+        workshop.progress.say(f"not every comparison is decided: {added} more runs, at most {len(plan.later)}")
+        plan, outcome = further, execute(workshop, further.select(only), join=join)
+    return outcome, plan
 
 
 def _freed(workshop: Workshop, left: Sequence[tuple[int, Pending]]) -> bool:

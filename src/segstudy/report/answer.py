@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from segstudy.comparison import NOT_COMPARABLE, PRIMARY, problems_between
+from segstudy.comparison import NOT_COMPARABLE, problems_between
 from segstudy.errors import listing
+from segstudy.measures import Measure, name_of
 from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.cost import cost_frame, label_points, pareto_front
 from segstudy.report.sections.transfer import cross_frame
 from segstudy.report.table import ARCHITECTURES, interval_text, number_text
 from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
+from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, OPEN
 
 # How a change is said, {0} after and {1} before; any other setting by the last part of its key.
 PHRASES = {
@@ -107,7 +109,7 @@ def answer_frame(data: ReportData) -> pd.DataFrame:
         gflops=effects["experiment"].map(gflops),
         gflops_base=effects["base"].map(gflops),
     )
-    frame["base_miou"] = effects["base"].map(data.experiments.set_index("experiment")["miou"])
+    frame["base_score"] = effects["base"].map(primary_scores(data))
     frame["cost"] = frame["gflops"] / frame["gflops_base"]
     ends = frame[["value", "low", "high"]].to_numpy(float)
     reach = float(np.nanmax(np.abs(ends), initial=0.0))
@@ -120,29 +122,40 @@ def _order(data: ReportData) -> dict[str, int]:
     return {name: place for place, name in enumerate(data.plan.experiments)}
 
 
+def primary_scores(data: ReportData) -> dict[str, float]:
+    """Every experiment with a result: its score by the primary measure on its own dataset, mean over seeds."""
+    sides = {name: data.results.side(name) for name in data.plan.experiments}
+    measure = data.results.primary
+    return {name: float(side.mean(measure)[0]) for name, side in sides.items() if side.sets}
+
+
 def best_frame(data: ReportData) -> pd.DataFrame:
-    """The highest score of each dataset among experiments that may be compared: experiment, miou, next, value, verdict ..."""
+    """The best score of each dataset among experiments that may be compared: experiment, score, next, value, verdict ..."""
     rows = []
-    known = data.experiments.dropna(subset=["miou"])
+    measure = data.results.primary
+    known = data.experiments.assign(score=data.experiments["experiment"].map(primary_scores(data)).astype(float))
+    known = known.dropna(subset=["score"])
     for dataset, group in known.groupby("dataset", sort=False):
-        ranked = group.sort_values("miou", ascending=False, kind="stable")["experiment"].tolist()
+        ranked = group.sort_values("score", ascending=not measure.higher_is_better, kind="stable")[
+            "experiment"
+        ].tolist()
         reference = data.results.side(str(group["experiment"].iloc[0]))
         alike = [
-            n for n in ranked if n == reference.name or not problems_between(data.results.side(n), reference, PRIMARY)
+            n for n in ranked if n == reference.name or not problems_between(data.results.side(n), reference, measure)
         ]
         row: dict[str, Any] = {
             "dataset": dataset,
             "experiment": alike[0],
             "left_out": [n for n in ranked if n not in alike],
         }
-        row["miou"] = float(group.set_index("experiment")["miou"][alike[0]])
+        row["score"] = float(group.set_index("experiment")["score"][alike[0]])
         if len(alike) > 1:
             found = data.compared(alike[0], alike[1])
             row |= {"next": alike[1], "verdict": found.verdict}
             if found.difference is not None:
                 row |= {key: getattr(found.difference, key) for key in ("value", "low", "high")}
         rows.append(row)
-    columns = ["dataset", "experiment", "miou", "next", "verdict", "value", "low", "high", "left_out"]
+    columns = ["dataset", "experiment", "score", "next", "verdict", "value", "low", "high", "left_out"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -159,24 +172,28 @@ def sentences(data: ReportData) -> list[str]:
     frame = answer_frame(data)
     decided = frame[frame["verdict"].isin([BETTER, WORSE])]
     decided = decided.reindex(decided["value"].abs().sort_values(ascending=False, kind="stable").index)
-    said = [_effect_sentence(row) for row in decided.head(FEW).to_dict("records")]
+    said = [_effect_sentence(row, data.results.primary) for row in decided.head(FEW).to_dict("records")]
     if len(decided) > 1:
         first = said[0].split(" ", 1)[0]  # "Random", but not "ResNet-101"
         plain = first[1:].isalpha() and first[1:].islower()
         said[0] = f"Largest effect: {first.lower() if plain else first}{said[0][len(first) :]}"
     if len(decided) > FEW:
         said[-1] += f" {len(decided) - FEW} more changes are decided; the figure shows each."
-    said += [*_undecided_sentence(frame), " ".join(_best_sentence(data)), *_cross_sentences(data)]
+    said += [*_undecided_sentence(frame, data.results.primary), " ".join(_best_sentence(data)), *_cross_sentences(data)]
     return [text for text in said if text][:5]
 
 
-def _effect_sentence(row: Mapping[Any, Any]) -> str:
+def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
     """What one decided change does and what it costs."""
-    gain = row["value"] > 0
-    low, high = (row["low"], row["high"]) if gain else (-row["high"], -row["low"])
+    up, gain = row["value"] > 0, row["verdict"] == BETTER
+    low, high = (row["low"], row["high"]) if up else (-row["high"], -row["low"])
     change = row["change"][:1].upper() + row["change"][1:]
     interval = interval_text(low, high, 3)
-    text = f"{change} {'gains' if gain else 'costs'} {row['against']} {abs(row['value']):.3f} mIoU {interval}"
+    size = f"{abs(row['value']):.3f}"
+    if measure.higher_is_better:
+        text = f"{change} {'gains' if gain else 'costs'} {row['against']} {size} {name_of(measure)} {interval}"
+    else:
+        text = f"{change} {'lowers' if gain else 'raises'} {name_of(measure)} of {row['against']} by {size} {interval}"
     if row["cost"] == row["cost"] and abs(row["cost"] - 1) >= 0.005:
         text += f" at {row['cost']:.2f} times the operations"
     if row["confounded"]:
@@ -184,27 +201,40 @@ def _effect_sentence(row: Mapping[Any, Any]) -> str:
     return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
 
 
-def _undecided_sentence(frame: pd.DataFrame) -> list[str]:
+def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
     """The changes that this study cannot tell from chance, and those that may not be compared."""
     said = []
     if len(rest := frame[frame["verdict"] == UNDECIDED]):
         names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
         seen = rest["detectable"].dropna()
-        power = f"; differences below {seen.max():.3f} mIoU can be missed here" if len(seen) else ""
-        said.append(f"Not distinguishable from chance: {names}{power}.")
+        power = f"; differences below {seen.max():.3f} {name_of(measure)} can be missed here" if len(seen) else ""
+        said.append(f"Not distinguishable from chance: {names}{power}{_equivalence_words(rest)}.")
     if len(rest := frame[frame["verdict"] == NOT_COMPARABLE]):
         said.append(
             f"Not comparable with its base: {listing([f'{r.change} ({r.against})' for r in rest.itertuples()], 3)}."
         )
+    if len(rest := frame[frame["verdict"].eq("") & frame["value"].notna()]):
+        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
+        said.append(f"No verdict: {names}; {rest['reason'].iloc[0] or rest['assumption'].iloc[0]}.")
     return [" ".join(said)] if said else []
+
+
+def _equivalence_words(rest: pd.DataFrame) -> str:
+    """What the study's margin makes of changes that are not distinguishable; empty without a margin."""
+    said = []
+    for claim in (EQUIVALENT, NOT_WORSE, OPEN):
+        if len(rows := rest[rest["equivalence"] == claim]):
+            said.append(f"{claim} ({rows['margin'].iloc[0]:g}): {listing(rows['change'], 3)}")
+    return "".join(f"; {words}" for words in said)
 
 
 def _best_sentence(data: ReportData) -> Iterator[str]:
     several = len(best := best_frame(data)) > 1
     for row in best.to_dict("records"):
         words = full_words(data, row["experiment"])
-        text = f"Highest on {row['dataset']}" if several else "Highest score"
-        text += f": {words.replace(' on ' + str(row['dataset']), '', 1)}, mIoU {row['miou']:.3f}"
+        measure, best_word = data.results.primary, "Highest" if data.results.primary.higher_is_better else "Lowest"
+        text = f"{best_word} on {row['dataset']}" if several else f"{best_word} score"
+        text += f": {words.replace(' on ' + str(row['dataset']), '', 1)}, {name_of(measure)} {row['score']:.3f}"
         if isinstance(row["next"], str) and row["value"] == row["value"]:
             text += f" ({row['verdict'] or 'no test'} against the next, {number_text(row['value'], 3, True)}"
             text += f" {interval_text(row['low'], row['high'], 3, True)})"
@@ -242,6 +272,7 @@ def warnings(data: ReportData) -> list[str]:
     flagged = data.effects[data.effects["flags"].fillna("") != ""]
     if len(flagged):
         found.append(f"Something else differs, or may not be compared, in: {listing(flagged['experiment'], 4)}.")
+    found += [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(data.effects["cautions"]) if words]
     return found
 
 

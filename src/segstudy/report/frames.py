@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segstudy import measures
-from segstudy.comparison import Comparison, Side, compare
+from segstudy.comparison import Comparison, Side
 from segstudy.counts.countset import CountSet
 from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
@@ -47,6 +47,8 @@ COLUMNS = (
     "value",
     "n",
 )
+# Columns of the effects that say more than the verdict: five numbers, two texts.
+BEYOND = ("p_greater", "simultaneous_low", "simultaneous_high", "margin_met", "margin", "equivalence", "cautions")
 CONSTANT = "(constant)"  # marks rows that say what no skill at all would score
 MEASURES = [measure.key for measure in OVERALL]
 
@@ -163,7 +165,7 @@ class ReportData:
         known = self.results.comparisons.get(first)
         if known is not None and known.b.name == second:
             return known
-        return compare(self.results.side(first), self.results.side(second))
+        return self.results.compare(self.results.side(first), self.results.side(second))
 
 
 def results_frame(plan: Plan, sets: Iterable[CountSet]) -> pd.DataFrame:
@@ -412,13 +414,32 @@ def effects_frame(results: StudyResults) -> pd.DataFrame:
                 "questions": found.questions,
                 "p_holm": found.p_holm,
                 "verdict": found.verdict,
+                **_beyond_the_verdict(found),
                 "flags": "; ".join([*(problem.what for problem in found.problems), *found.flags]),
             }
         )
     keys = ["experiment", "base", "variant", "confounded", "dataset", "split", "questions"]
-    frame = pd.DataFrame(rows, columns=[*keys, *fields, "flags", "p_holm", "verdict"])
-    numbers = ["value", "low", "high", "detectable", "p_value", "p_exchange", "num_seeds_variant", "num_seeds_base"]
+    frame = pd.DataFrame(rows, columns=[*keys, *fields, "flags", "p_holm", "verdict", *BEYOND])
+    numbers = [
+        *BEYOND[:5],
+        "value",
+        "low",
+        "high",
+        "detectable",
+        "p_value",
+        "p_exchange",
+        "num_seeds_variant",
+        "num_seeds_base",
+    ]
     return frame.astype(dict.fromkeys(numbers, float))
+
+
+def _beyond_the_verdict(found: Comparison) -> dict[str, Any]:
+    """What :data:`BEYOND` names: what is known where the verdict is "not distinguishable"."""
+    low, high = found.simultaneous
+    claim = found.equivalence
+    said = (found.p_greater, low, high, found.margin_met, found.margin)
+    return dict(zip(BEYOND, (*said, claim.verdict if claim else "", "; ".join(found.cautions)), strict=True))
 
 
 def estimates_of(side: Side, measure: Measure) -> list[dict[str, Any]]:

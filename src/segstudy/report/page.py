@@ -14,7 +14,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from segstudy.report.answer import answer_frame, best_frame, draw_front, sentences, warnings
+from segstudy.measures import name_of
+from segstudy.report.answer import answer_frame, best_frame, draw_front, primary_scores, sentences, warnings
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
 from segstudy.report.frames import CONSTANT, ReportData
 from segstudy.report.section import Item, Section, Widget
@@ -126,6 +127,8 @@ def first_screen(data: ReportData) -> dict[str, Any]:
         "warnings": warnings(data),
         "sentences": sentences(data),
         "changes": [(words, group.to_dict("records")) for words, group in changes.groupby("against", sort=False)],
+        "measure": name_of(data.results.primary),
+        "best_word": "highest" if data.results.primary.higher_is_better else "lowest",
         "best": {row["experiment"] for row in best_frame(data).to_dict("records")},
         "baselines": baseline_rows(data),
         "places": 3 if changes["value"].abs().max() >= 0.01 else 4,
@@ -159,7 +162,8 @@ def counts_files(data: ReportData) -> list[list[Any]]:
 def baseline_rows(data: ReportData) -> list[dict[Any, Any]]:
     """Baselines that nothing is compared with, for the first screen of a study without changes."""
     known = data.experiments[data.experiments["base"] == ""]
-    return known[["experiment", "dataset", "miou", "state"]].to_dict("records")
+    known = known.assign(score=known["experiment"].map(primary_scores(data)).astype(float))
+    return known[["experiment", "dataset", "score", "state"]].to_dict("records")
 
 
 def _shown(item: Item, data: ReportData, inline: Mapping[str, Mapping[str, str]] | None) -> dict[str, Any]:

@@ -11,28 +11,17 @@ import pandas as pd
 
 from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import listing
+from segstudy.measures import name_of
 from segstudy.report.contract import choice_words, contract, scored_words
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, no_result_yet, not_drawn
-from segstudy.report.table import Format, Table, mark_confounded, runs_of, with_contract
+from segstudy.report.table import Format, Table, interval_text, mark_confounded, runs_of, with_contract
 from segstudy.stats.comparison import BETTER, WORSE
 
 VERDICT_COLOURS = {BETTER: COLOURS[2], WORSE: COLOURS[1]}  # any other verdict is drawn in grey
 MARKS = {BETTER: "↑", WORSE: "↓"}
 CLASS_COLUMNS = (Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0))
-# Columns that stand in the table as soon as comparisons have the field.
-WHERE_KNOWN = (
-    Format("p_greater", "P(variant > base)", 3),
-    Format(
-        "simultaneous_low",
-        "Simultaneous interval, all changes",
-        4,
-        True,
-        bounds=("simultaneous_low", "simultaneous_high"),
-    ),
-    Format("equivalence", "Equivalence"),
-)
 # What an interval or verdict speaks about.
 ABOUT = {"images": "these networks", "images and seeds": "recipes", "this network": "this network"}
 
@@ -45,18 +34,23 @@ def comparisons_table(data: ReportData) -> Table:
         for a, b in zip(frame["num_seeds_variant"], frame["num_seeds_base"], strict=True)
     ]
     about = [ABOUT.get(str(population), "") for population in frame["population"]]
-    frame = frame.drop(columns="components").assign(variant=mark_confounded(frame), seeds=seeds, about=about)
+    ends = zip(frame["simultaneous_low"], frame["simultaneous_high"], strict=True)
+    at_once = [interval_text(low, high, signed=True) for low, high in ends]
+    frame = frame.drop(columns="components").assign(
+        variant=mark_confounded(frame), seeds=seeds, about=about, simultaneous=at_once
+    )
     pairs = [(str(a), str(b)) for a, b in zip(frame["experiment"], frame["base"], strict=True)]
     frame = with_contract(frame, [data.scores_of(pair) for pair in pairs])
+    key, label = data.results.primary.key, name_of(data.results.primary)
     formats = (
         Format("experiment", "Name"),
         Format("base", "Against"),
         Format("variant", "Variant"),
-        Format("value", "Δ mIoU [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset", measure="miou"),
-        Format("p_holm", "p (Holm)", 4),
+        Format("value", f"Δ {label} [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset", measure=key),
+        Format("p_holm", "p (Holm)" if data.plan.study.until is None else "p (all looks)", 4),
         Format("verdict", "Verdict"),
-        Format("detectable", "Detectable difference (80 % power)", 4, level="dataset", measure="miou"),
-        *(column for column in WHERE_KNOWN if column.key in frame and frame[column.key].notna().any()),
+        Format("detectable", "Detectable difference (80 % power)", 4, level="dataset", measure=key),
+        *_beyond_columns(frame),
         Format("seeds", "Seeds"),
         Format("about", "About"),
         *((Format("flags", "Also differs in"),) if frame["flags"].any() else ()),
@@ -68,9 +62,49 @@ def comparisons_table(data: ReportData) -> Table:
         "Intervals are not corrected. “Not distinguishable” does not mean equal: the detectable difference is the smallest "
         "true difference that this study would find four times in five, corrected in the same way. "
         "With one seed a verdict is about these two networks only; another seed could turn it. "
+        f"{_looks_words(data)}{_beyond_words(frame, questions)}"
         f"{contract(pd.concat([data.scores_of(pair) for pair in pairs]))}"
     )
     return Table("comparisons", "What each change does, and how surely", caption, frame, formats, order=(9,))
+
+
+def _looks_words(data: ReportData) -> str:
+    """How seeds were added, if the study adds them until its comparisons are decided; else empty."""
+    if (until := data.plan.study.until) is None:
+        return ""
+    used = len(data.results.runs)
+    return (
+        f"Seeds were added until each comparison was decided, with looks at {until.first} to {until.at_most} seeds of each "
+        f"side: {used} runs were due in place of {used + len(data.plan.later)}. p is corrected for all looks and all comparisons "
+        "(group-sequential, Bonferroni) in place of Holm's rule; a look that decided stands. Intervals are not corrected "
+        "for the looks. "
+    )
+
+
+def _beyond_words(frame: pd.DataFrame, questions: int) -> str:
+    """What the columns beyond the verdict mean."""
+    said = ["P(variant better): the share of the confidence distribution on the variant's side of 0."]
+    if questions > 1:
+        said.append("Simultaneous intervals hold all at once with a probability of 95 % (Bonferroni).")
+    said.append("Margin that would be met: the smallest margin within which the two would be equivalent.")
+    if (margins := frame["margin"].dropna()).any():
+        said.append(
+            f"Equivalence: two one-sided tests against the study's margin of {margins.iloc[0]:g}, corrected for the number of "
+            "comparisons."
+        )
+    return " ".join([*said, ""])
+
+
+def _beyond_columns(frame: pd.DataFrame) -> Iterator[Format]:
+    """What is known in addition to the verdict; columns without any value are left out."""
+    yield Format("p_greater", "P(variant better)", 3)
+    if frame["questions"].iloc[0] > 1:
+        yield Format("simultaneous", "Simultaneous interval [95 %]")
+    if frame["margin"].notna().any():
+        yield Format("equivalence", "Equivalence")
+    yield Format("margin_met", "Margin that would be met", 4)
+    if (frame["cautions"] != "").any():
+        yield Format("cautions", "Caution")
 
 
 def class_effects_table(data: ReportData, base: str) -> Table:
@@ -154,7 +188,7 @@ def draw_effects(data: ReportData) -> Drawing:
         axes.axvline(0, color=INK, lw=0.9)
         labels = [f"{r['experiment']}\n{r['variant']} against {r['base']}" for r in effects.to_dict("records")]
         axes.set_yticks(range(len(effects)), labels)
-        axes.set(ylim=(len(effects) - 0.4, -0.6), xlabel="Difference in mIoU")
+        axes.set(ylim=(len(effects) - 0.4, -0.6), xlabel=f"Difference in {name_of(data.results.primary)}")
         axes.margins(x=0.08)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
@@ -165,7 +199,7 @@ def draw_effects(data: ReportData) -> Drawing:
         f"{not_drawn(data, data.effects['experiment'], effects['experiment'])} "
         f"{contract(data.scores_of([*effects['experiment'], *effects['base']]))}"
     )
-    alt = f"Differences in mIoU with intervals. {told}."
+    alt = f"Differences in {data.results.primary.label} with intervals. {told}."
     return Drawing("figure6-effects", "Figure 6: What each change does", caption, alt, figure)
 
 

@@ -1,0 +1,96 @@
+"""How ``segstudy plan`` prints what a difference needs, and how ``segstudy status`` prints the verdicts so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from segstudy.terminal import table_lines
+
+if TYPE_CHECKING:
+    from segstudy.comparison import Comparison
+    from segstudy.results import StudyResults
+
+
+def requirement_lines(
+    results: StudyResults, rows: Sequence[dict[str, Any]], power: float, difference: float
+) -> list[str]:
+    """The rows of :func:`segstudy.planning.requirements` as text."""
+    lines = [
+        f"To see a difference of {difference:g} in {results.primary.label} with probability {power:g}{_corrected(rows)}.",
+        "To be safe: if the noise is as large as so few seeds and images leave possible (upper 80 % limits).",
+        "",
+    ]
+    for row in rows:
+        lines += _requirement(row)
+    return lines
+
+
+def _corrected(rows: Sequence[dict[str, Any]]) -> str:
+    asked = rows[0]["questions"]
+    return f", as one of the study's {asked} comparisons" if asked > 1 else ""
+
+
+def _requirement(row: dict[str, Any]) -> list[str]:
+    size = f"{row['num_seeds']} seed{'' if row['num_seeds'] == 1 else 's'} and {row['num_images']:,} images"
+    seen = "unknown" if row["detectable"] is None else f"{size} see {row['detectable']:.4f}"
+    lines = [f"{row['about']}: {seen}"]
+    for what, other in (("seeds", "images"), ("images", "seeds")):
+        if row[what] is not None:
+            needed = f"{row[what]:,} {what} with {row[f'num_{other}']:,} {other}"
+            lines.append(f"  {needed}; {_safe_words(row[f'{what}_safe'], what)}")
+    pairs = [f"{seeds} seeds with {_number_words(images)}" for seeds, *images in row["table"] if images[0]]
+    if pairs:
+        lines.append(f"  images for other numbers of seeds: {'; '.join(pairs)}")
+    if row["seeds"] is not None and row["pilot"]:
+        told = [f"after {found['seeds']} seeds: {_pilot_words(found['seeds_safe'])}" for found in row["pilot"]]
+        lines.append(f"  what further seeds would tell, if they vary as these do: {'; '.join(told)}")
+    return lines + ([f"  {row['reason']}"] if row["reason"] else [])
+
+
+def _pilot_words(number: float | None) -> str:
+    return _safe_words(None if number is None else int(number), "seeds")
+
+
+def _safe_words(number: int | None, what: str) -> str:
+    return f"no number of {what} to be safe" if number is None else f"{number:,} to be safe"
+
+
+def _number_words(images: Sequence[int | None]) -> str:
+    needed, safe = images
+    return f"{needed:,} ({_safe_words(safe, 'images')})"
+
+
+def curve_lines(results: StudyResults, found: Sequence[dict[str, Any]], difference: float) -> list[str]:
+    """The rows of :func:`segstudy.planning.curves` as tables: a row per number of seeds, a column per number of images."""
+    lines = [f"Probability to see a difference of {difference:g} in {results.primary.label}{_corrected(found)}."]
+    for one in found:
+        images = list(dict.fromkeys(row["images"] for row in one["power"]))
+        rows = [["seeds", *(f"{number:,} images" for number in images)]]
+        for seeds in dict.fromkeys(row["seeds"] for row in one["power"]):
+            powers = [row["power"] for row in one["power"] if row["seeds"] == seeds]
+            rows.append([str(seeds), *("unknown" if power is None else f"{power:.2f}" for power in powers)])
+        lines += ["", one["about"], *table_lines(rows)]
+    return lines
+
+
+def verdict_lines(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """The verdict of each variant so far, a line each."""
+    return [f"verdict  {name} against {found.b.name}: {_verdict_words(found)}" for name, found in comparisons.items()]
+
+
+def _verdict_words(found: Comparison) -> str:
+    if found.difference is None:
+        reasons = "; ".join(problem.what for problem in found.problems)
+        return f"{found.verdict} ({reasons})" if found.verdict else "no result yet"
+    difference, claim = found.difference, found.equivalence
+    places = 1 if found.measure.unit else 4
+    text = f"{found.verdict or 'no verdict'}, {difference.value:+.{places}f}"
+    if difference.low == difference.low:
+        text += f" [{difference.low:+.{places}f}, {difference.high:+.{places}f}]"
+    text += f" {found.measure.label}, {difference.num_seeds_variant} against {difference.num_seeds_base} seeds"
+    if not found.verdict:
+        text += f" ({difference.reason or difference.assumption or 'too few seeds for the first look'})"
+    if claim is not None and claim.verdict and found.verdict:
+        text += f"; {claim.verdict} ({claim.margin:g})"
+    return text + "".join(f"; caution: {words}" for words in found.cautions)
