@@ -46,6 +46,7 @@ from segstudy.files import (
     write_text,
     write_yaml,
 )
+from segstudy.records import RunRecord
 from segstudy.store import HeldError, RunFolder, Store
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -713,13 +714,61 @@ def test_metrics_leave_out_what_a_crash_cut_off(tmp_path: Path) -> None:
 
 
 def test_reported_split_is_test_before_val_unless_named(tmp_path: Path) -> None:
+    record = RunRecord(identity="id")
     folder = make_run(tmp_path, "evaluations/road-val.npz")
-    assert folder.find_evaluation("road", None) == folder.evaluation("road", "val")
-    assert folder.find_evaluation("road", "test") is None
+    assert folder.find_counts(record, "road", None) == folder.evaluation("road", "val")
+    assert folder.find_counts(record, "road", "test") is None
     folder = make_run(tmp_path, "evaluations/road-test.npz")
-    assert folder.find_evaluation("road", None) == folder.evaluation("road", "test")
-    assert folder.find_evaluation("road", "val") == folder.evaluation("road", "val")
-    assert folder.find_evaluation("polyps", None) is None
+    assert folder.find_counts(record, "road", None) == folder.evaluation("road", "test")
+    assert folder.find_counts(record, "road", "val") == folder.evaluation("road", "val")
+    assert folder.find_counts(record, "polyps", None) is None
+    assert folder.find_counts(RunRecord(identity="other"), "road", None) is None
+    assert folder.find_counts(record, "road", None, "another question") is None
+
+
+def sealed_run(root: Path) -> RunFolder:
+    folder = make_run(root, *WHOLE[:-1])
+    write_sums(folder.path)
+    return folder
+
+
+def test_flipped_weights_of_a_finished_run_are_noticed_and_whole_ones_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = sealed_run(tmp_path), []
+    monkeypatch.setattr("segstudy.store.file_sha256", lambda path: read.append(path.name) or file_sha256(path))
+    for _ in range(3):
+        assert folder.damaged() == []
+    assert read.count("best.safetensors") == 1
+    times = folder.best.stat()
+    folder.best.write_bytes(b"y")  # as long as before
+    os.utime(folder.best, ns=(times.st_atime_ns, times.st_mtime_ns))  # and at the same time, but that of the change
+    for _ in range(2):
+        assert folder.damaged() == ["best.safetensors"]
+        with pytest.raises(StoreError, match=r"seed1: best\.safetensors changed since .*call segstudy run"):
+            folder.check_results()
+    folder.best.write_bytes(b"x")
+    assert folder.damaged() == []
+
+
+def test_a_sum_of_the_weights_that_is_not_the_recorded_one_is_noticed(tmp_path: Path) -> None:
+    folder = sealed_run(tmp_path)
+    assert folder.damaged(RunRecord(best_sha256=file_sha256(folder.best))) == []
+    assert folder.damaged(RunRecord(best_sha256="0" * 64)) == ["best.safetensors"]
+
+
+def test_sums_are_compared_in_a_store_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sealed_run(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise StoreError("cannot be written")
+
+    monkeypatch.setattr("segstudy.store.write_json", refuse)
+    assert folder.damaged() == []
+    folder.best.write_bytes(b"y")
+    assert folder.damaged() == ["best.safetensors"]
+    (folder.path / "evaluations/road-test.npz").unlink()
+    assert folder.damaged() == ["evaluations/road-test.npz", "best.safetensors"]
 
 
 # --- the store ---------------------------------------------------------------------------------------------------
