@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from segstudy.errors import StoreError
 from segstudy.files import (
     CLAIM,
     FORGOTTEN_S,
+    LEASE_S,
     building,
     claim_on,
     file_sha256,
@@ -64,7 +66,7 @@ def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
     return process
 
 
-def wait_for(path: Path, seconds: float = 30) -> None:
+def wait_for(path: Path, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not appear"
@@ -415,7 +417,7 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(t
     ours, theirs = temporary_beside(tmp_path / "run.yaml"), temporary_beside(tmp_path / "cost.json")
     assert ours != temporary_beside(tmp_path / "run.yaml")
     process = started(time.sleep, 0)
-    process.join(60)
+    process.join(600)
     dead = tmp_path / theirs.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
     elsewhere = tmp_path / ".best.safetensors.othermachine-12-0123abcd.tmp"
     old = tmp_path / ".best.safetensors.othermachine-13-0123abcd.tmp"
@@ -429,20 +431,36 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(t
 def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segstudy.files.LEASE_S", 1.0)
-    monkeypatch.setattr("segstudy.files.HEARTBEAT_S", 0.3)
+    clock = [0.0]  # of the one who waits
+    monkeypatch.setattr(
+        "filelock._soft.time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time, sleep=time.sleep)
+    )
+    monkeypatch.setattr("segstudy.files.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("segstudy.store.HELD_S", 0.1)
     folder = make_run(tmp_path, "run.yaml")
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("filelock._marker.host_name", lambda: "other-machine")
         lease = claim_on(folder.path / CLAIM)
         lease.acquire()
     mine = folder.claim()
-    for _ in range(4):  # refreshed meanwhile
-        time.sleep(0.4)
+
+    def held() -> None:
         with pytest.raises(HeldError, match="on other-machine"), folder.lock(mine):
             pass
+
+    held()
+    for _ in range(3):
+        before, end = (folder.path / CLAIM).stat().st_mtime_ns, time.monotonic() + 60
+        clock[0] += 0.9 * LEASE_S
+        while (folder.path / CLAIM).stat().st_mtime_ns == before:  # until it is refreshed
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        held()
     lease._stop_heartbeat()  # as if the machine were switched off
-    time.sleep(1.2)
+    held()
+    clock[0] += 0.9 * LEASE_S
+    held()
+    clock[0] += 0.2 * LEASE_S
     with folder.lock(mine):
         pass
 
@@ -517,7 +535,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     notes, folder = tmp_path / "notes", tmp_path / "cache" / "road"
     processes = [started(build_slowly, folder, notes) for _ in range(2)]
     for process in processes:
-        process.join(60)
+        process.join(600)
         assert process.exitcode == 0
     assert sorted(name.split("-")[0] for name in names(notes)) == ["built", "found"]
     assert names(folder) == [f"part{part}" for part in range(5)]
