@@ -433,6 +433,18 @@ def bad(found: Counter[str]) -> list[str]:
     return [name for name in found if name not in ("identical", "message")]
 
 
+HEAD = ("| fault | tries | same numbers | message | broken promise |", "|---|---|---|---|---|")
+
+
+def write_table(page: Path, lines: dict[str, str]) -> None:
+    """Put rows of the table between its marks; rows of other faults, made by former calls, stay."""
+    before, _, rest = page.read_text().partition("<!-- table -->\n")
+    table, _, after = rest.partition("<!-- end -->")
+    kept = {row.split(" | ")[0].removeprefix("| "): row for row in table.splitlines()[len(HEAD) :]}
+    rows = (kept | lines).values()
+    page.write_text(before + "<!-- table -->\n" + "\n".join([*HEAD, *rows]) + "\n<!-- end -->" + after)
+
+
 def main() -> None:
     """Print the table, or write it into a page between its marks."""
     parser = argparse.ArgumentParser()
@@ -443,15 +455,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         rows = all_faults(Path(root), options.kills, options.quick, options.only)
-    lines = ["| fault | tries | same numbers | message | broken promise |", "|---|---|---|---|---|"]
+    lines = {}
     for name, tries, found in rows:
         wrong = [f"{key.strip()} ({found[key]})" for key in bad(found)]
-        lines.append(f"| {name} | {tries} | {found['identical']} | {found['message']} | {'; '.join(wrong) or 'none'} |")
-    print("\n".join(lines))
+        right = f"{found['identical']} | {found['message']}"
+        lines[name] = f"| {name} | {tries} | {right} | {'; '.join(wrong) or 'none'} |"
+    print("\n".join([*HEAD, *lines.values()]))
     if options.table is not None:
-        before, _, rest = options.table.read_text().partition("<!-- table -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        options.table.write_text(before + "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end -->" + after)
+        write_table(options.table, lines)
     sys.exit(any(bad(found) for _, _, found in rows))
 
 
