@@ -132,7 +132,7 @@ def _read_run(folder: RunFolder, run: Run) -> RunResult:
     if record is None or record.identity != run.identity:
         return RunResult(run, folder, at.state, None, (), None, (), failure)
     if at.state == "done":
-        folder.check_results(record)
+        folder.check_results(record, gaps=True)
     sets = []
     for path in at.counts:
         counted = read_counts(path, run.name, record)

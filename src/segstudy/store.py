@@ -187,8 +187,8 @@ class RunFolder:
             names += [self.best.name] if record.best_sha256 not in (None, known) or self._best_differs(known) else []
         return names
 
-    def check_results(self, record: RunRecord | None = None) -> None:
-        """Refuse results of a finished run that are not what they were.
+    def check_results(self, record: RunRecord | None = None, gaps: bool = False) -> None:
+        """Refuse results of a finished run that are not what they were; with ``gaps``, files may be missing.
 
         Raises
         ------
@@ -196,7 +196,8 @@ class RunFolder:
             Naming each of them.
 
         """
-        if damaged := self.damaged(record):
+        damaged = [name for name in self.damaged(record) if not gaps or (self.path / name).exists()]
+        if damaged:
             raise StoreError(
                 f"{self.path}: {listing(damaged)} changed since the run was finished; bring back a copy, or call segstudy run, "
                 "which makes again what can be made"

@@ -333,7 +333,8 @@ def read_back(root: Path, out: str, to: Path) -> Try:
             print(f"segstudy: {error}")
             sys.exit(2)
         scores = results_frame(plan, results.sets).to_csv(index=False).splitlines()
-        rest = [f"{r.run.name} {r.cost} {epoch}" for r in results.runs for epoch in r.epochs]
+        rest = [f"{r.run.name} {epoch}" for r in results.runs for epoch in r.epochs]
+        rest += [f"{r.run.name} {r.cost}" for r in results.runs if r.cost is not None]
         to.write_text("\n".join([*scores, *rest]))
 
     return go

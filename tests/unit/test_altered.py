@@ -21,24 +21,18 @@ data:
   city: {reader: folder, root: city, classes: [road, car, sky, void]}
 recipe: {epochs: 3, input_size: 32}
 experiments:
-  deep: {data: city, model: {arch: deeplabv3, output_stride: 8}}
-  wide: {base: deep, change: {model.encoder: resnet101}}
+  deep: {data: city, model: {arch: linknet, encoder: tu-test_resnet, weights: none}}
+  wide: {base: deep, change: {recipe.optimizer.lr: 0.01}}
 """
 CLASSES = ["road", "car", "sky", "void"]
 HUGE, DEEPLY = 10**400, b"[" * 100_000
 READERS = (
-    ("plan", "study.yaml"),
     ("plan", "study.yaml", "--json"),
-    ("plan", "study.yaml", "--power", "0.8", "--json"),
     ("status", "study.yaml"),
-    ("status", "study.yaml", "--json"),
     ("compare", "study.yaml:wide", "study.yaml:deep"),
     ("compare", "tiny/runs/wide/seed42/evaluations/city-val.npz", "tiny/runs/deep/seed42/evaluations/city-val.npz"),
     ("predict", "study.yaml:deep", "."),
-    ("run", "study.yaml", "--dry-run"),
     ("run", "study.yaml", "--no-report", "--quiet"),
-    ("work", "study.yaml", "--quiet"),
-    ("cache", "study.yaml"),
     ("verify", "tiny"),
 )
 
@@ -171,18 +165,20 @@ ALTERED = {
 }
 
 
-@pytest.mark.parametrize("sealed", [False, True], ids=["sums say it", "sums agree"])
 @pytest.mark.parametrize("case", ALTERED)
-def test_what_was_altered_by_hand_is_a_message(segstudy, folder, case, sealed):
+def test_what_was_altered_by_hand_is_a_message(segstudy, folder, case):
     ALTERED[case](folder)
-    if sealed and not case.startswith("sums"):
-        write_sums(folder.path)
+    if not case.startswith(("sums", "note", "failure")):
+        code, said = segstudy("status", "study.yaml")
+        assert code == 2 or "done       1  wide/seed42" in said
+        assert segstudy("compare", "study.yaml:wide", "study.yaml:deep")[0] == 2
+        write_sums(folder.path)  # as if it had always been so
     for call in READERS:
         segstudy(*call)
 
 
 @pytest.mark.parametrize("name", ["study.yaml", "files.json", "environment.json", "cache/fingerprints.json"])
-@pytest.mark.parametrize("text", [b"", b"[1]", b"{", b"\xff\0", DEEPLY], ids=["empty", "list", "cut", "bytes", "deep"])
+@pytest.mark.parametrize("text", [b"[1]", b"\xff\0", DEEPLY], ids=["list", "bytes", "deep"])
 def test_altered_notes_of_a_store_are_a_message(segstudy, folder, name, text):
     path = folder.path.parents[2] / name
     path.parent.mkdir(exist_ok=True)
@@ -195,7 +191,7 @@ PLACES = ("run.yaml", "cost.json", "metrics.jsonl", COUNTS, "best.safetensors", 
 
 
 @pytest.mark.parametrize("name", [*PLACES, "../../../study.yaml"])
-@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to itself"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to itself"])
 def test_what_is_no_file_is_a_message_and_nobody_waits_for_it(segstudy, folder, name, kind):
     path = folder.path / name
     path.unlink(missing_ok=True)
