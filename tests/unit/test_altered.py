@@ -25,7 +25,7 @@ experiments:
   wide: {base: deep, change: {recipe.optimizer.lr: 0.01}}
 """
 CLASSES = ["road", "car", "sky", "void"]
-HUGE, DEEPLY = 10**400, b"[" * 100_000
+HUGE, DEEPLY = 10**400, b"[" * 2_000
 READERS = (
     ("plan", "study.yaml", "--json"),
     ("status", "study.yaml"),
