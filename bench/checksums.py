@@ -38,7 +38,7 @@ STUDY = """
 name: checksums
 protocol: held-out
 data:
-  polyps: {{reader: kvasir, root: scenes, synthetic: {{num_images: {images}}}}}
+  polyps: {{reader: kvasir, root: scenes, synthetic: {{num_images: {images}, size: [320, 288]}}}}
 recipe: {{epochs: {epochs}, input_size: {size}}}
 experiments:
   whole: {{data: polyps, model: {{arch: {arch}, encoder: {encoder}, weights: none}}}}
