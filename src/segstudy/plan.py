@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,7 +223,7 @@ def open_plan(
 
     """
     read = load_study(study, settings)
-    store = Store((out or Path(read.name)).resolve())
+    store = Store(Path(os.path.realpath(out or read.name)))  # unlike resolve(), it takes a link to itself as it is
     return make_plan(read, data_root, store), store
 
 

@@ -200,18 +200,20 @@ def due(plan: Plan, store: Store) -> Plan:
 
 
 def _read_run(folder: RunFolder, run: Run) -> RunResult:
-    state = folder.state(run.identity, run.scored_on)
-    record = folder.read_record()
-    failure = folder.read_failure() if state == "failed" else ""
+    at = folder.standing(run.identity, run.scored_on)
+    record = at.record
+    failure = folder.read_failure() if at.state == "failed" else ""
     if record is None or record.identity != run.identity:
-        return RunResult(run, folder, state, None, (), None, (), failure)
+        return RunResult(run, folder, at.state, None, (), None, (), failure)
+    if at.state == "done":
+        folder.check_results(record, gaps=True)
     sets = []
-    for scoring in run.scored_on:
-        if (path := folder.find_counts(record, *scoring)) is not None:
-            counted = read_counts(path, run.name, record)
-            about = counted.about.model_copy(update={"experiment": run.experiment, "seed": run.seed})
-            sets.append(CountSet(run.name, counted.counts, counted.ids, about, counted.groups, counted.truth, record))
-    return RunResult(run, folder, state, record, tuple(folder.read_epochs()), folder.read_cost(), tuple(sets), failure)
+    for path in at.counts:
+        counted = read_counts(path, run.name, record)
+        about = counted.about.model_copy(update={"experiment": run.experiment, "seed": run.seed})
+        sets.append(CountSet(run.name, counted.counts, counted.ids, about, counted.groups, counted.truth, record))
+    epochs = tuple(folder.read_epochs())
+    return RunResult(run, folder, at.state, record, epochs, folder.read_cost(), tuple(sets), failure)
 
 
 def side_of_file(path: Path) -> Side:

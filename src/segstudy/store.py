@@ -28,6 +28,7 @@ from segstudy.files import (
     read_meta,
     read_sums,
     read_yaml,
+    write_json,
     write_text,
     write_yaml,
 )
@@ -49,6 +50,15 @@ def _parsed(kind: type[Known], path: Path, data: Any) -> Known:
         return kind.parse(data)
     except ValueError as error:
         raise StoreError(f"{path}: cannot be read back ({error}); restore it, or move its folder away") from None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands, its record, and the files of its counts on what it is to be scored on."""
+
+    state: State
+    record: RunRecord | None = None
+    counts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,11 @@ class RunFolder:
     def best(self) -> Path:
         """Weights of the chosen epoch; there once training has ended."""
         return self.path / "best.safetensors"
+
+    @property
+    def seen(self) -> Path:
+        """Sum, size and times of the weights when they were last read."""
+        return self.path / ".best-seen.json"
 
     @property
     def cost(self) -> Path:
@@ -143,30 +158,66 @@ class RunFolder:
                     records.append(record)
         return records
 
-    def find_evaluation(self, dataset: str, split: str | None, evaluation_hash: str = "") -> Path | None:
+    def find_counts(self, record: RunRecord, dataset: str, split: str | None, evaluation_hash: str = "") -> Path | None:
         """Counts on ``dataset``, of ``split`` or else of whichever split is reported there; None if there are none.
 
-        Counts that answer another question than ``evaluation_hash`` (another label map, say) are not found.
+        Counts that answer another question than ``evaluation_hash`` (another label map, say), or that are not of the very
+        run and weights of ``record``, are not found.
         """
         for path in (self.evaluation(dataset, name) for name in ([split] if split else REPORTABLE)):
-            record = read_evaluation_record(path) if path.is_file() else None
-            if record is not None and record.evaluation_hash == evaluation_hash:
-                return path
+            found = read_evaluation_record(path) if path.is_file() else None
+            if found is not None and found.evaluation_hash == evaluation_hash:
+                known = found.weights_sha256 is not None and record.best_sha256 is not None
+                other = known and found.weights_sha256 != record.best_sha256
+                return None if other or found.identity not in ("", record.identity) else path
         return None
 
-    def find_counts(self, record: RunRecord, dataset: str, split: str | None, evaluation_hash: str) -> Path | None:
-        """Counts as :meth:`find_evaluation` finds them, if they are of the very run and weights of ``record``."""
-        path = self.find_evaluation(dataset, split, evaluation_hash)
-        found = read_evaluation_record(path) if path else None
-        if found is None or found.identity not in ("", record.identity):
-            return None
-        known = found.weights_sha256 is not None and record.best_sha256 is not None
-        return None if known and found.weights_sha256 != record.best_sha256 else path
+    def damaged(self, record: RunRecord | None = None) -> list[str]:
+        """Names of results that differ from their sums; predicted masks are not read, as they are many.
 
-    def damaged(self) -> list[str]:
-        """Names of results that differ from their sums; weights and predicted masks are not read, as they are large."""
-        large = (self.best.name, "predictions/")
-        return [n for n, digest in read_sums(self.path).items() if not n.startswith(large) and self._differs(n, digest)]
+        The weights are read only if their size or times changed since they were last read.
+        """
+        record, sums = record or self.read_record(), read_sums(self.path)
+        names = [
+            name
+            for name, digest in sums.items()
+            if name != self.best.name and not name.startswith("predictions/") and self._differs(name, digest)
+        ]
+        if record is not None and (known := sums.get(self.best.name)) is not None:
+            names += [self.best.name] if record.best_sha256 not in (None, known) or self._best_differs(known) else []
+        return names
+
+    def check_results(self, record: RunRecord | None = None, gaps: bool = False) -> None:
+        """Refuse results of a finished run that are not what they were; with ``gaps``, files may be missing.
+
+        Raises
+        ------
+        StoreError
+            Naming each of them.
+
+        """
+        damaged = [name for name in self.damaged(record) if not gaps or (self.path / name).exists()]
+        if damaged:
+            raise StoreError(
+                f"{self.path}: {listing(damaged)} changed since the run was finished; bring back a copy, or call segstudy run, "
+                "which makes again what can be made"
+            )
+
+    def _best_differs(self, known: str) -> bool:
+        """Whether the weights are others than those of the SHA-256 ``known``; what was read once is remembered."""
+        try:
+            found = self.best.stat()
+            seen = [known, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+            with contextlib.suppress(StoreError):
+                if self.seen.is_file() and read_json(self.seen) == seen:
+                    return False
+        except OSError:
+            return True
+        if self._differs(self.best.name, known):
+            return True
+        with contextlib.suppress(StoreError):  # a folder that may only be read: the weights are read again next time
+            write_json(self.seen, seen)
+        return False
 
     def _differs(self, name: str, digest: str) -> bool:
         try:
@@ -192,25 +243,27 @@ class RunFolder:
 
     def state(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]]) -> State:
         """Where the run stands, read off its files."""
-        if not self.config.is_file():
-            return "running" if self.locked() else "missing"
-        if self.locked():
-            return "running"
-        return self.state_unlocked(identity, scored_on)
+        return self.standing(identity, scored_on).state
 
-    def state_unlocked(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]]) -> State:
-        """Where the run stands but for who holds it, which is known: this process, or nobody."""
-        if not self.config.is_file():
-            return "missing"
-        record = self.record()
+    def standing(
+        self, identity: str, scored_on: Iterable[tuple[str, str | None, str]], held: bool | None = None
+    ) -> Standing:
+        """Where the run stands, and what was read to know it; ``held`` by another process or not, where that is known."""
+        held = self.locked() if held is None else held
+        record = self.read_record()
+        if record is None:
+            return Standing("running" if held else "missing")
         if record.identity != identity:
-            return "stale"
-        if self.failure.is_file():
-            return "failed"
-        if not self.best.is_file():
-            return "partial"
-        whole = all(self.find_counts(record, *names) for names in scored_on)
-        return "done" if whole and (self.path / SUMS).is_file() else "trained"
+            return Standing("running" if held else "stale", record)
+        counts = tuple(self.find_counts(record, *names) for names in scored_on)
+        state: State = "done" if all(counts) and (self.path / SUMS).is_file() else "trained"
+        if held:
+            state = "running"
+        elif self.failure.is_file():
+            state = "failed"
+        elif not self.best.is_file():
+            state = "partial"
+        return Standing(state, record, tuple(path for path in counts if path is not None))
 
     def locked(self) -> bool:
         """Whether a living process works on this run."""

@@ -33,7 +33,11 @@ import segstudy.cli
 import segstudy.launch.work
 import segstudy.report.build
 from fakes import fake_folder
+from segstudy.errors import SegstudyError
 from segstudy.files import read_arrays
+from segstudy.plan import open_plan
+from segstudy.report.frames import results_frame
+from segstudy.results import read_results
 
 STUDY = """
 name: broken
@@ -62,7 +66,11 @@ def make_study(root: Path) -> Path:
 def command(*arguments: str) -> None:
     """Run segstudy as its command line does."""
     sys.argv = ["segstudy", *arguments]
-    segstudy.cli.main()
+    try:
+        segstudy.cli.main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
 
 
 def whole_study(root: Path, out: str, report: bool = True) -> Try:
@@ -312,24 +320,69 @@ def flipped(content: bytes) -> bytes:
     return content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :] if content else b"\0"
 
 
-def damages(root: Path, wanted: dict[str, Any], state: str, limit: int | None = None) -> Counter[str]:
-    """Damage each kind of file of a store that is finished, or interrupted in training, and go on."""
+def read_back(root: Path, out: str, to: Path) -> Try:
+    """Say in the file ``to`` what status and report read of a store: states, scores, costs, epochs."""
+
+    def go() -> None:
+        os.chdir(root)
+        command("status", "study.yaml", "--out", out)
+        try:
+            plan, store = open_plan("study.yaml", Path(out))
+            results = read_results(store, plan)
+        except SegstudyError as error:
+            print(f"segstudy: {error}")
+            sys.exit(2)
+        scores = results_frame(plan, results.sets).to_csv(index=False).splitlines()
+        rest = [f"{r.run.name} {epoch}" for r in results.runs for epoch in r.epochs]
+        rest += [f"{r.run.name} {r.cost}" for r in results.runs if r.cost is not None]
+        to.write_text("\n".join([*scores, *rest]))
+
+    return go
+
+
+def damages(
+    root: Path, wanted: dict[str, Any], state: str, kinds: tuple[str, ...] = tuple(DAMAGES), only: str = ""
+) -> Counter[str]:
+    """Damage a file of each kind in a store that is finished, or interrupted in training; read it, and go on with it.
+
+    What is read must be what an undamaged store gives, or a message.
+    """
     found: Counter[str] = Counter()
-    whole = root / state
+    whole, right = root / state, root / "right.txt"
+    wait(fork(read_back(root, state, right), log=root / "right.log"))
     names = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
-    files = {kind_of(name): name for name in names}
-    cases = [(path, name) for path in files.values() for name in DAMAGES]
-    for number, (path, name) in enumerate(cases[:limit]):
+    files = {kind_of(name): name for name in names if only in str(name)}
+    for number, (path, name) in enumerate((path, name) for path in files.values() for name in kinds):
         out, log = f"damage-{state}-{number}", root / f"damage{number}.log"
-        shutil.copytree(root / state, root / out)
+        shutil.copytree(whole, root / out)
         DAMAGES[name](root / out / path)
-        result = outcome(root, out, wanted, whole_study(root, out), log)
+        result = _read_outcome(root, out, right.read_text(), log)
+        if result in ("identical", "message"):
+            reports = path.parts[0] == "report"
+            result = outcome(root, out, wanted, whole_study(root, out, reports), log)
         found[result] += 1
-        if result.isupper() or result.startswith("LEFT"):
+        if result not in ("identical", "message"):
             found[f"  {path} {name}: {result}"] += 1
         log.unlink(missing_ok=True)
         shutil.rmtree(root / out)
     return found
+
+
+def _read_outcome(root: Path, out: str, right: str, log: Path) -> str:
+    """What reading a damaged store gives: the same numbers, a message, or what breaks a promise."""
+    read = root / f"{out}.txt"
+    code = wait(fork(read_back(root, out, read), log=log))
+    said, got = log.read_text(errors="replace"), read.read_text() if read.is_file() else ""
+    log.unlink()
+    read.unlink(missing_ok=True)
+    if "Traceback" in said:
+        return "TRACEBACK"
+    if code:
+        return "message" if "segstudy: " in said else "NO MESSAGE"
+    if got == right:
+        return "identical"
+    left_out = set(got.splitlines()) < set(right.splitlines())  # which status must say: not all is done
+    return "message" if left_out and "next: segstudy run" in said else "OTHER NUMBERS READ"
 
 
 def kind_of(path: Path) -> str:
@@ -366,9 +419,12 @@ def all_faults(root: Path, num_kills: int, quick: bool, only: str = "") -> list[
         faults |= {
             "killed anywhere, report and archive included": lambda: kills(root, wanted, num_kills // 5, True, 3),
             "disk full": lambda: full_disks(root, wanted, sizes),
-            "file damaged, study finished": lambda: damages(root, wanted, "unbroken"),
             "file damaged, training interrupted": lambda: damages(root, wanted, interrupted(root)),
         }
+    damaged = ("flip",) if quick else tuple(DAMAGES)
+    faults["file damaged, study finished"] = lambda: damages(
+        root, wanted, "unbroken", damaged, "runs/whole" if quick else ""
+    )
     tables = [(name, make()) for name, make in faults.items() if only in name]
     return [(name, sum(n for key, n in found.items() if not key.startswith("  ")), found) for name, found in tables]
 
@@ -376,6 +432,18 @@ def all_faults(root: Path, num_kills: int, quick: bool, only: str = "") -> list[
 def bad(found: Counter[str]) -> list[str]:
     """Outcomes that break a promise."""
     return [name for name in found if name not in ("identical", "message")]
+
+
+HEAD = ("| fault | tries | same numbers | message | broken promise |", "|---|---|---|---|---|")
+
+
+def write_table(page: Path, lines: dict[str, str]) -> None:
+    """Put rows of the table between its marks; rows of other faults, made by former calls, stay."""
+    before, _, rest = page.read_text().partition("<!-- table -->\n")
+    table, _, after = rest.partition("<!-- end -->")
+    kept = {row.split(" | ")[0].removeprefix("| "): row for row in table.splitlines()[len(HEAD) :]}
+    rows = (kept | lines).values()
+    page.write_text(before + "<!-- table -->\n" + "\n".join([*HEAD, *rows]) + "\n<!-- end -->" + after)
 
 
 def main() -> None:
@@ -388,15 +456,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         rows = all_faults(Path(root), options.kills, options.quick, options.only)
-    lines = ["| fault | tries | same numbers | message | broken promise |", "|---|---|---|---|---|"]
+    lines = {}
     for name, tries, found in rows:
         wrong = [f"{key.strip()} ({found[key]})" for key in bad(found)]
-        lines.append(f"| {name} | {tries} | {found['identical']} | {found['message']} | {'; '.join(wrong) or 'none'} |")
-    print("\n".join(lines))
+        right = f"{found['identical']} | {found['message']}"
+        lines[name] = f"| {name} | {tries} | {right} | {'; '.join(wrong) or 'none'} |"
+    print("\n".join([*HEAD, *lines.values()]))
     if options.table is not None:
-        before, _, rest = options.table.read_text().partition("<!-- table -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        options.table.write_text(before + "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end -->" + after)
+        write_table(options.table, lines)
     sys.exit(any(bad(found) for _, _, found in rows))
 
 

@@ -254,7 +254,7 @@ def test_two_processes_build_one_cache_once(tmp_path: Path) -> None:
 
 def test_nothing_of_a_killed_build_is_trusted(tmp_path: Path) -> None:
     dataset = dataset_at(tmp_path / "data")
-    process = building_process(tmp_path, 30)
+    process = building_process(tmp_path, 3600)
     assert process.stdout is not None
     process.stdout.readline()  # it has begun to read
     busy = list_cache(Store(tmp_path / "out"))

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ data:
   polyps: {reader: kvasir, root: Kvasir-SEG}
 recipe: {epochs: 1, batch_size: 4, input_size: 32, precision: float32}
 experiments:
-  unet: {data: polyps, model: {arch: unet, encoder: resnet18, weights: none}}
-  unet34: {base: unet, change: {model.encoder: resnet34}}
+  unet: {data: polyps, model: {arch: unet, encoder: tu-test_resnet, weights: none}}
+  wider: {base: unet, change: {model.encoder: tu-test_efficientnet}}
 """
 
 
@@ -61,15 +60,16 @@ def masks(folder: Path, values, count=2, size=(8, 6)):
         Image.fromarray(array).save(folder / f"{index}.png")
 
 
-def test_help_answers_quickly_and_without_torch():
+HEAVY = ("torch", "matplotlib", "pandas", "scipy", "cv2", "timm")
+
+
+def test_help_imports_nothing_heavy():
+    """What makes it answer at once, on any machine."""
     script = "import sys; sys.argv = ['segstudy', '--help']\nfrom segstudy.cli import main\ntry: main()\n"
-    script += "except SystemExit: print('torch' in sys.modules, 'matplotlib' in sys.modules)"
-    started = time.perf_counter()
+    script += f"except SystemExit: print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - started
-    assert done.stdout.splitlines()[-1] == "False False"
+    assert done.stdout.splitlines()[-1] == "[]"
     assert "segstudy demo" in done.stdout
-    assert seconds < 5  # half a second on an idle machine; the bound only catches a heavy import
 
 
 def test_everything_from_check_to_archive(segstudy, study, tmp_path):
@@ -79,23 +79,23 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert "nothing wrong found" in out
     code, out, _ = segstudy("plan", study)
     assert code == 0
-    assert "encoder=resnet34" in out
+    assert "encoder=tu-test_efficientnet" in out
     assert "equal in every experiment" in out
     code, out, _ = segstudy("run", study, "--dry-run")
     assert (code, (tmp_path / "small").exists()) == (0, False)
     code, out, err = segstudy("run", study)
     assert code == 0, err
     assert "report: small/report/index.html" in out
-    assert "[2/2] unet34/seed42" in err
+    assert "[2/2] wider/seed42" in err
     code, out, err = segstudy("run", study)
     assert "done before" in err
     code, out, _ = segstudy("status", study, "--json")
-    assert json.loads(out)["states"] == {"done": ["unet/seed42", "unet34/seed42"]}
+    assert json.loads(out)["states"] == {"done": ["unet/seed42", "wider/seed42"]}
     code, out, _ = segstudy("report", study)
     assert (tmp_path / "small" / "report" / "results.csv").is_file()
-    code, out, err = segstudy("compare", f"{study}:unet34", f"{study}:unet/seed42", "--json")
+    code, out, err = segstudy("compare", f"{study}:wider", f"{study}:unet/seed42", "--json")
     assert code == 0, err
-    assert json.loads(out)["changes"] == [{"key": "model.encoder", "a": "resnet34", "b": "resnet18"}]
+    assert json.loads(out)["changes"] == [{"key": "model.encoder", "a": "tu-test_efficientnet", "b": "tu-test_resnet"}]
     code, out, _ = segstudy("predict", f"{study}:unet", tmp_path / "Kvasir-SEG" / "images", "--to", "new")
     assert "wrote 10 masks" in out
     with (
@@ -117,7 +117,7 @@ def test_an_unfinished_study_still_reports_with_visible_gaps(segstudy, study, tm
     code, _, err = segstudy("run", study, "--only", "unet")
     assert code == 0, err
     page = (tmp_path / "small" / "report" / "index.html").read_text()
-    assert "unet34" in page
+    assert "wider" in page
     assert "missing" in page
     code, out, _ = segstudy("status", study)
     assert "missing" in out
@@ -252,13 +252,13 @@ def test_score_under_other_rules(segstudy, tmp_path):
         ),
         (["compare", ".", "b.npz"], ".: is not a result; name an experiment of a study"),
         (["compare", "demo", "b.npz"], "demo: is not a result; name an experiment of a study"),
-        (["compare", "unet", "unet34"], "unet: is not a result; name an experiment of a study"),
-        (["compare", "study.yaml:unet", "study.yaml:unet34"], "study.yaml:unet: not scored on polyps yet"),
-        (["compare", "study.yaml:unett", "study.yaml:unet34"], "no experiment is named 'unett' (did you mean 'unet'?)"),
-        (["compare", "study.yaml:unet/seed7", "study.yaml:unet34"], "--seed 7: the study's seeds are 42"),
-        (["compare", "study.yaml:unet/seedx", "study.yaml:unet34"], "'seedx' is not a seed"),
-        (["compare", "study.yaml:", "study.yaml:unet34"], "write STUDY:EXPERIMENT"),
-        (["compare", "study.yaml:unet", "study.yaml:unet34", "--on", "folk"], "is not scored on 'folk'"),
+        (["compare", "unet", "wider"], "unet: is not a result; name an experiment of a study"),
+        (["compare", "study.yaml:unet", "study.yaml:wider"], "study.yaml:unet: not scored on polyps yet"),
+        (["compare", "study.yaml:unett", "study.yaml:wider"], "no experiment is named 'unett' (did you mean 'unet'?)"),
+        (["compare", "study.yaml:unet/seed7", "study.yaml:wider"], "--seed 7: the study's seeds are 42"),
+        (["compare", "study.yaml:unet/seedx", "study.yaml:wider"], "'seedx' is not a seed"),
+        (["compare", "study.yaml:", "study.yaml:wider"], "write STUDY:EXPERIMENT"),
+        (["compare", "study.yaml:unet", "study.yaml:wider", "--on", "folk"], "is not scored on 'folk'"),
         (["check", "study.yaml", "--set", "data.polyps.root=none"], "1 error to fix before training"),
         (["check", "study.yaml", "--dataset", "polips"], "has no such dataset (did you mean 'polyps'?); it has polyps"),
         (["check", "study.yaml", "--card", "study.yaml/x"], "study.yaml/x/card.json: cannot be written"),

@@ -188,7 +188,7 @@ def test_two_real_processes_count_every_image_once(tmp_path: Path) -> None:
     alone = count_split(Colours(), split_at(tmp_path, 16), CPU, "native", RULES)
     script = IN_A_GROUP.format(path=sys.path[:], folder=str(tmp_path))
     processes = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(rank)]) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0]
     for rank in range(2):
         with np.load(tmp_path / f"rank{rank}.npz") as theirs:
             assert set(theirs) == set(alone)

@@ -269,6 +269,7 @@ def test_seeds_scored_on_different_images_have_a_mean_without_interval(tmp_path:
     path = store.run("base", 2).evaluation("spot", "test")
     arrays, meta = read_arrays(path)
     write_arrays(path, arrays | {"ids": np.array([f"other{k}" for k in range(NUM_IMAGES)])}, meta)
+    write_sums(store.run("base", 2).path)
     frames = data_of(store, plan)
     for frame in (estimates_frame(frames.results), frames.class_scores):
         rows = frame[frame["experiment"] == "base"]

@@ -18,7 +18,7 @@ import segstudy.data.cache.arrays
 from report_stores import CITY, DEEP, SPOT, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
 from segstudy.data.cache.packed import PiecesWriter
 from segstudy.errors import SegstudyError
-from segstudy.files import read_json, write_json, write_text, write_yaml
+from segstudy.files import read_json, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
 from segstudy.report.build import build_report, every_table
 from segstudy.report.figure import spread
@@ -321,6 +321,7 @@ def test_imported_weights_are_named_so(store: Store) -> None:
     folder.metrics.unlink()
     origin = {"file": "deep.pth", "epoch": 16}
     write_yaml(folder.config, {"identity": run.identity, "roles": {"report": "val"}, "imported_from": origin})
+    write_sums(folder.path)
     tables = tables_of(store, plan)
     assert printed(tables["2-configurations"])[0][-2] == "16 (imported)"
     assert printed(tables["1-baselines"])[0][2] == "0.7222"

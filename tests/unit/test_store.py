@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from segstudy.errors import StoreError
 from segstudy.files import (
     CLAIM,
     FORGOTTEN_S,
+    LEASE_S,
     building,
     claim_on,
     file_sha256,
@@ -46,6 +48,7 @@ from segstudy.files import (
     write_text,
     write_yaml,
 )
+from segstudy.records import RunRecord
 from segstudy.store import HeldError, RunFolder, Store
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -63,7 +66,7 @@ def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
     return process
 
 
-def wait_for(path: Path, seconds: float = 30) -> None:
+def wait_for(path: Path, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not appear"
@@ -414,7 +417,7 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(t
     ours, theirs = temporary_beside(tmp_path / "run.yaml"), temporary_beside(tmp_path / "cost.json")
     assert ours != temporary_beside(tmp_path / "run.yaml")
     process = started(time.sleep, 0)
-    process.join(60)
+    process.join(600)
     dead = tmp_path / theirs.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
     elsewhere = tmp_path / ".best.safetensors.othermachine-12-0123abcd.tmp"
     old = tmp_path / ".best.safetensors.othermachine-13-0123abcd.tmp"
@@ -428,20 +431,36 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(t
 def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segstudy.files.LEASE_S", 1.0)
-    monkeypatch.setattr("segstudy.files.HEARTBEAT_S", 0.3)
+    clock = [0.0]  # of the one who waits
+    monkeypatch.setattr(
+        "filelock._soft.time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time, sleep=time.sleep)
+    )
+    monkeypatch.setattr("segstudy.files.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("segstudy.store.HELD_S", 0.1)
     folder = make_run(tmp_path, "run.yaml")
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("filelock._marker.host_name", lambda: "other-machine")
         lease = claim_on(folder.path / CLAIM)
         lease.acquire()
     mine = folder.claim()
-    for _ in range(4):  # refreshed meanwhile
-        time.sleep(0.4)
+
+    def held() -> None:
         with pytest.raises(HeldError, match="on other-machine"), folder.lock(mine):
             pass
+
+    held()
+    for _ in range(3):
+        before, end = (folder.path / CLAIM).stat().st_mtime_ns, time.monotonic() + 60
+        clock[0] += 0.9 * LEASE_S
+        while (folder.path / CLAIM).stat().st_mtime_ns == before:  # until it is refreshed
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        held()
     lease._stop_heartbeat()  # as if the machine were switched off
-    time.sleep(1.2)
+    held()
+    clock[0] += 0.9 * LEASE_S
+    held()
+    clock[0] += 0.2 * LEASE_S
     with folder.lock(mine):
         pass
 
@@ -516,7 +535,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     notes, folder = tmp_path / "notes", tmp_path / "cache" / "road"
     processes = [started(build_slowly, folder, notes) for _ in range(2)]
     for process in processes:
-        process.join(60)
+        process.join(600)
         assert process.exitcode == 0
     assert sorted(name.split("-")[0] for name in names(notes)) == ["built", "found"]
     assert names(folder) == [f"part{part}" for part in range(5)]
@@ -713,13 +732,61 @@ def test_metrics_leave_out_what_a_crash_cut_off(tmp_path: Path) -> None:
 
 
 def test_reported_split_is_test_before_val_unless_named(tmp_path: Path) -> None:
+    record = RunRecord(identity="id")
     folder = make_run(tmp_path, "evaluations/road-val.npz")
-    assert folder.find_evaluation("road", None) == folder.evaluation("road", "val")
-    assert folder.find_evaluation("road", "test") is None
+    assert folder.find_counts(record, "road", None) == folder.evaluation("road", "val")
+    assert folder.find_counts(record, "road", "test") is None
     folder = make_run(tmp_path, "evaluations/road-test.npz")
-    assert folder.find_evaluation("road", None) == folder.evaluation("road", "test")
-    assert folder.find_evaluation("road", "val") == folder.evaluation("road", "val")
-    assert folder.find_evaluation("polyps", None) is None
+    assert folder.find_counts(record, "road", None) == folder.evaluation("road", "test")
+    assert folder.find_counts(record, "road", "val") == folder.evaluation("road", "val")
+    assert folder.find_counts(record, "polyps", None) is None
+    assert folder.find_counts(RunRecord(identity="other"), "road", None) is None
+    assert folder.find_counts(record, "road", None, "another question") is None
+
+
+def sealed_run(root: Path) -> RunFolder:
+    folder = make_run(root, *WHOLE[:-1])
+    write_sums(folder.path)
+    return folder
+
+
+def test_flipped_weights_of_a_finished_run_are_noticed_and_whole_ones_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = sealed_run(tmp_path), []
+    monkeypatch.setattr("segstudy.store.file_sha256", lambda path: read.append(path.name) or file_sha256(path))
+    for _ in range(3):
+        assert folder.damaged() == []
+    assert read.count("best.safetensors") == 1
+    times = folder.best.stat()
+    folder.best.write_bytes(b"y")  # as long as before
+    os.utime(folder.best, ns=(times.st_atime_ns, times.st_mtime_ns))  # and at the same time, but that of the change
+    for _ in range(2):
+        assert folder.damaged() == ["best.safetensors"]
+        with pytest.raises(StoreError, match=r"seed1: best\.safetensors changed since .*call segstudy run"):
+            folder.check_results()
+    folder.best.write_bytes(b"x")
+    assert folder.damaged() == []
+
+
+def test_a_sum_of_the_weights_that_is_not_the_recorded_one_is_noticed(tmp_path: Path) -> None:
+    folder = sealed_run(tmp_path)
+    assert folder.damaged(RunRecord(best_sha256=file_sha256(folder.best))) == []
+    assert folder.damaged(RunRecord(best_sha256="0" * 64)) == ["best.safetensors"]
+
+
+def test_sums_are_compared_in_a_store_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sealed_run(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise StoreError("cannot be written")
+
+    monkeypatch.setattr("segstudy.store.write_json", refuse)
+    assert folder.damaged() == []
+    folder.best.write_bytes(b"y")
+    assert folder.damaged() == ["best.safetensors"]
+    (folder.path / "evaluations/road-test.npz").unlink()
+    assert folder.damaged() == ["evaluations/road-test.npz", "best.safetensors"]
 
 
 # --- the store ---------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from segstudy.comparison import Comparison
     from segstudy.launch.work import Outcome
     from segstudy.plan import Plan, Run
+    from segstudy.records import Cost
     from segstudy.stopping import Stop
     from segstudy.store import RunFolder, Store
 
@@ -372,14 +373,17 @@ def import_(
     print(f"imported as {chosen.name}\nnext: segstudy run {study} --only {experiment}")
 
 
-def _state_of(each: Run, folder: RunFolder) -> tuple[str, str]:
-    """Where a run stands, and what is wrong with it where that cannot be read."""
+def _state_of(each: Run, folder: RunFolder) -> tuple[str, Cost | None, str]:
+    """Where a run stands, what it cost, and what is wrong with it where that cannot be read or is damaged."""
     from segstudy.errors import StoreError
 
     try:
-        return folder.state(each.identity, each.scored_on), ""
+        at = folder.standing(each.identity, each.scored_on)
+        if at.state == "done":
+            folder.check_results(at.record)
+        return at.state, folder.read_cost(), ""
     except StoreError as error:
-        return "failed", str(error)
+        return "failed", None, str(error)
 
 
 def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -389,8 +393,7 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
     rows = []
     for each in plan.runs:
         folder = store.run(each.experiment, each.seed)
-        state, broken = _state_of(each, folder)
-        cost = folder.read_cost()
+        state, cost, broken = _state_of(each, folder)
         rows.append(
             {
                 "run": each.name,

@@ -63,6 +63,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     _drop_foreign_counts(folder)
     folder.failure.unlink(missing_ok=True)
     write_sums(folder.path)
+    folder.check_results()
 
 
 def _has_cost(folder: RunFolder) -> bool:

@@ -41,7 +41,7 @@ REASONS: dict[State, str] = {
 def find_pending(store: Store, plan: Plan) -> list[Pending]:
     """Every run of ``plan`` in its order, with what is left to do.
 
-    Results of finished runs that differ from their sums count as left to do: counts and costs are made again.
+    Results of finished runs that differ from their sums count as left to do: weights, counts and costs are made again.
     """
     return [_pending(store, run) for run in plan.runs]
 
@@ -49,14 +49,14 @@ def find_pending(store: Store, plan: Plan) -> list[Pending]:
 def _pending(store: Store, run: Run) -> Pending:
     folder = store.run(run.experiment, run.seed)
     try:
-        state = folder.state(run.identity, run.scored_on)
+        at = folder.standing(run.identity, run.scored_on)
     except StoreError as error:
         return Pending(run, "failed", f"damaged: {error}")
-    if state == "stale":
-        return Pending(run, state, f"made with other settings: {differences(run, read_yaml(folder.config))}")
-    if state == "done" and (damaged := folder.damaged()):
+    if at.state == "stale":
+        return Pending(run, at.state, f"made with other settings: {differences(run, read_yaml(folder.config))}")
+    if at.state == "done" and (damaged := folder.damaged(at.record)):
         return Pending(run, "trained", f"damaged: {', '.join(damaged)}")
-    return Pending(run, state, REASONS.get(state, ""))
+    return Pending(run, at.state, REASONS.get(at.state, ""))
 
 
 def data_changes(workshop: Workshop, plan: Plan) -> dict[str, list[str]]:

@@ -174,7 +174,8 @@ def _take(
 
 def _done(run: Run, folder: RunFolder) -> bool:
     try:
-        return folder.state_unlocked(run.identity, run.scored_on) == "done" and not folder.damaged()
+        at = folder.standing(run.identity, run.scored_on, held=False)
+        return at.state == "done" and not folder.damaged(at.record)
     except StoreError:
         return False  # what is damaged, the run itself says
 
