@@ -205,12 +205,15 @@ def report(
         int | None,
         typer.Option("--single-file", min=0, help="Put the pictures of this many images into the page itself."),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also write report.pdf, a paper of two columns.")] = False,
 ) -> None:
     """Write tables, figures and the page anew from the counts on disk."""
     from segstudy.report.build import build_report
 
     whole, store = plan_of(study, out, set_)
-    print(f"report: {shown(build_report(store, whole, data, single_file))}")
+    print(f"report: {shown(build_report(store, whole, data, single_file, pdf))}")
+    if pdf:
+        print(f"paper: {shown(store.pdf)}")
 
 
 @app.command()
