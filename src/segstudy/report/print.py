@@ -163,7 +163,7 @@ def _table(table: Table, intervals: Intervals) -> dict[str, Any]:
 
 def _lines(cell: Cell, row: dict[Any, Any], key: str, intervals: Intervals) -> list[str]:
     number, bracket, rest = cell.text.partition(" [")
-    if cell.number is not None and bracket:
+    if cell.number is not None and bracket and "runs" in row:
         inside, closing, mark = rest.partition("]")
         return [f"{number}{mark}", f"[{inside}{closing}"]
     runs = row.get(f"{key}_runs", row.get("runs", ()))
@@ -178,7 +178,10 @@ def _lines(cell: Cell, row: dict[Any, Any], key: str, intervals: Intervals) -> l
 def _intervals(data: ReportData) -> Intervals:
     """The interval of every score, and of every variant's difference to its base."""
     found: Intervals = {
-        (str(row["experiment"]), str(row["test_data"]), str(row["split"]), str(row["measure"])): (row["low"], row["high"])
+        (str(row["experiment"]), str(row["test_data"]), str(row["split"]), str(row["measure"])): (
+            row["low"],
+            row["high"],
+        )
         for row in estimates_frame(data.results).to_dict("records")
     }
     effects = data.effects.to_dict("records")

@@ -10,6 +10,7 @@ import pandas as pd
 from segstudy.auditing import audit_tables
 from segstudy.auditing.against import Reproduction, compare_with_study, results_of
 from segstudy.auditing.tables import published_tables
+from segstudy.errors import TableError
 from segstudy.report.contract import contract
 from segstudy.report.frames import ReportData, estimates_frame
 from segstudy.report.section import Item, Section
@@ -24,16 +25,20 @@ def printed_frame(data: ReportData) -> pd.DataFrame:
     if name not in published_tables():
         return pd.DataFrame()
     rows = reported[reported["level"].isin(("dataset", "class"))].to_dict("records")
-    found = compare_with_study(audit_tables([name]).claims, data.plan.experiments, results_of(rows))
+    try:
+        found = compare_with_study(audit_tables([name]).claims, data.plan.experiments, results_of(rows))
+    except TableError:  # another study of that name: none of the publication's experiments is in it
+        return pd.DataFrame()
     intervals = _intervals(data)
     return pd.DataFrame([_row(each, intervals) for each in found if each.ours is not None])
 
 
 def _row(each: Reproduction, intervals: dict[tuple[str, str, str, str], tuple[float, float]]) -> dict[str, Any]:
     ours, difference = each.ours or 0.0, each.difference or 0.0
-    low, high = intervals.get((each.experiment, each.test_data, each.measure, ""), (NAN, NAN))
+    key = each.experiment, each.test_data, each.measure
+    low, high = intervals.get((*key, ""), (NAN, NAN))
     if low != low:
-        low, high = intervals.get((each.experiment, each.test_data, each.measure, each.row), (NAN, NAN))
+        low, high = intervals.get((*key, each.row.removeprefix("Class ")), (NAN, NAN))
     inside = "" if low != low else "yes" if low <= ours - difference <= high else "no"
     return {"table": each.table, "row": each.row, "column": each.column, "printed": each.printed, "ours": ours} | {
         "low": low,
