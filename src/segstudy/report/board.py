@@ -23,6 +23,7 @@ from segstudy.plan import open_plan
 from segstudy.report.table import Format, Table, latex_text, markdown_text, visible
 from segstudy.results import read_results, side_of_file
 from segstudy.stats.comparison import BETTER, WORSE
+from segstudy.terminal import table_lines
 
 HERE = Path(__file__).parent
 
@@ -32,7 +33,7 @@ class Board:
     """Results that were measured alike, the highest first: a frame for each group, and what sets the groups apart."""
 
     frames: tuple[pd.DataFrame, ...]
-    apart: tuple[str, ...]
+    apart: tuple[tuple[str, Problem], ...]  # two results, and why they are not ranked together
     notes: tuple[str, ...]
 
 
@@ -90,15 +91,14 @@ def make_board(sides: Sequence[Side]) -> Board:
     A rank is one more than the number of results that are better by verdict; results that no verdict tells apart share it.
     """
     groups: list[list[Side]] = []
-    apart: list[str] = []
+    apart: list[tuple[str, Problem]] = []
     for side in sides:
         reasons = [problems_between(side, group[0], PRIMARY) for group in groups]
         if (place := next((k for k, problems in enumerate(reasons) if not problems), None)) is not None:
             groups[place].append(side)
             continue
         apart += [
-            f"{side.name} and {group[0].name}: {_words(problems[0])}"
-            for group, problems in zip(groups, reasons, strict=True)
+            (f"{side.name} and {group[0].name}", problems[0]) for group, problems in zip(groups, reasons, strict=True)
         ]
         groups.append([side])
     ordered = [sorted(group, key=_score, reverse=True) for group in groups]
@@ -109,12 +109,8 @@ def make_board(sides: Sequence[Side]) -> Board:
     return Board(tuple(_frame(group, verdicts) for group in ordered), tuple(apart), tuple(dict.fromkeys(notes)))
 
 
-def _words(problem: Problem) -> str:
-    return " ".join(part.strip() for part in (problem.what, *problem.detail.split("\n")) if part.strip())
-
-
 def _score(side: Side) -> float:
-    value = float(side.mean(PRIMARY)[()])
+    value = float(side.mean(PRIMARY)[0])
     return value if value == value else float("-inf")
 
 
@@ -122,9 +118,7 @@ def _frame(group: Sequence[Side], verdicts: dict[tuple[str, str], Comparison]) -
     """A result a row: its rank, its score, and its difference to the highest."""
     rows = []
     for at, side in enumerate(group):
-        against = {
-            other.name: _verdict(verdicts, side, other) for other in group if other is not side
-        }
+        against = {other.name: _verdict(verdicts, side, other) for other in group if other is not side}
         (estimate,) = side.estimates(PRIMARY)
         top = verdicts.get((group[0].name, side.name))
         found = top.difference if top else None
@@ -140,7 +134,7 @@ def _frame(group: Sequence[Side], verdicts: dict[tuple[str, str], Comparison]) -
                 "difference_low": sign * found.high if found else float("nan"),
                 "difference_high": sign * found.low if found else float("nan"),
                 "p_holm": top.p_holm if top else float("nan"),
-                "verdict": against.get(group[0].name, "") if at else "highest score",
+                "verdict": (against[group[0].name] or "no verdict") if at else "highest score",
                 "seeds": len(side.seeds),
                 "images": len(side.first.ids),
                 "differs": _differs(top),
@@ -190,11 +184,21 @@ def board_tables(board: Board) -> list[Table]:
     ]
 
 
+def board_lines(board: Board) -> list[str]:
+    """The board for a terminal."""
+    lines = []
+    for table in board_tables(board):
+        heading = [column.label for column in table.formats]
+        lines += [table.heading, *table_lines([heading, *([cell.text for cell in row] for row in table.rows())], 2), ""]
+    lines += [f"not ranked together: {visible(names)}: {problem.what}" for names, problem in board.apart]
+    return [*lines, *map(visible, board.notes)]
+
+
 def write_board(board: Board, folder: Path) -> Path:
     """Write the board's page and its tables as CSV, Markdown and LaTeX, and return the page's path."""
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder}: is a file; name a folder for the board")
-    if (folder / "runs").is_dir() or (folder / "index.html").exists() and not (folder / "board.csv").exists():
+    if (folder / "runs").is_dir() or ((folder / "index.html").exists() and not (folder / "board.csv").exists()):
         raise StoreError(f"{folder}: holds something else; name another folder for the board")
     tables = board_tables(board)
     frame = pd.concat([f.assign(group=number) for number, f in enumerate(board.frames, 1)], ignore_index=True)
@@ -208,7 +212,7 @@ def write_board(board: Board, folder: Path) -> Path:
     page = jinja.get_template("board.html.j2").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         tables=shown,
-        apart=[visible(line) for line in board.apart],
+        apart=[visible(f"{names}: {problem}") for names, problem in board.apart],
         notes=[visible(line) for line in board.notes],
     )
     write_text(folder / "index.html", page)
