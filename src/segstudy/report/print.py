@@ -85,7 +85,14 @@ def _tables_and_figures(parts: Sequence[Part]) -> tuple[list[Table], list[Drawin
     """Tables by number, figures as on the page."""
     items = [item for part in parts for item in part.items]
     tables = [item for item in items if isinstance(item, Table)]
-    return sorted(tables, key=lambda table: table.order), [item for item in items if isinstance(item, Drawing)]
+    figures = [item for item in items if isinstance(item, Drawing)]
+    return sorted(tables, key=lambda table: table.order), sorted(figures, key=lambda figure: _number(figure.name))
+
+
+def _number(name: str) -> int:
+    """Of a figure, by its name; those of other packages without one come last."""
+    found = re.match(r"figure(\d+)", name)
+    return int(found[1]) if found else 1000
 
 
 def setup(data: ReportData) -> list[dict[str, Any]]:
@@ -171,7 +178,7 @@ def _lines(cell: Cell, row: dict[Any, Any], key: str, intervals: Intervals) -> l
     found = intervals.get((*next(iter(asked)), key)) if len(asked) == 1 and cell.source is not None else None
     if key == "delta_miou" and cell.source is not None:
         found = intervals.get((str(row.get("experiment")), "", "", key))
-    lines = [_breakable(cell.text)]
+    lines = [_breakable(cell.text).replace(" [", "\N{NO-BREAK SPACE}[")]  # an interval stays with its number
     return lines if found is None or found[0] != found[0] else [*lines, interval_text(*found, 4, key == "delta_miou")]
 
 
@@ -205,12 +212,15 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 \fi
 \usepackage{booktabs}
 \usepackage{graphicx}
-%% A table that is wider than the page is set smaller.
-\newsavebox{\wide}
+%% A table that is larger than the page is set smaller.
+\newsavebox{\tablebox}
+\newcommand{\fitted}{%%
+  \ifdim\wd\tablebox>\linewidth\sbox{\tablebox}{\resizebox{\linewidth}{!}{\usebox{\tablebox}}}\fi
+  \ifdim\dimexpr\ht\tablebox+\dp\tablebox\relax>0.75\textheight
+  \resizebox*{!}{0.75\textheight}{\usebox{\tablebox}}\else\usebox{\tablebox}\fi}
 \let\plaintabular\tabular
 \let\endplaintabular\endtabular
-\renewenvironment{tabular}[1]{\lrbox{\wide}\plaintabular{#1}}{\endplaintabular\endlrbox%%
-\ifdim\wd\wide>\linewidth\resizebox{\linewidth}{!}{\usebox{\wide}}\else\usebox{\wide}\fi}
+\renewenvironment{tabular}[1]{\lrbox{\tablebox}\plaintabular{#1}}{\endplaintabular\endlrbox\fitted}
 \setcounter{topnumber}{9}\setcounter{totalnumber}{9}
 \renewcommand{\topfraction}{0.95}\renewcommand{\textfraction}{0.05}\renewcommand{\floatpagefraction}{0.6}
 \title{%(title)s}
@@ -230,14 +240,9 @@ def write_latex(data: ReportData, parts: Sequence[Part]) -> None:
     tables, figures = _tables_and_figures(parts)
     said = [study.question, *sentences(data), *warnings(data), contract(data.scores)]
     text = "\n\n".join(escape_tex(_breakable(words)) for words in said if words)
-    floats = [f"\\input{{../tables/{table.name}.tex}}\n\\clearpage" for table in tables]
-    floats += [
-        "\\begin{figure}\n  \\centering\n"
-        f"  \\includegraphics[width=\\linewidth,height=0.8\\textheight,keepaspectratio]{{../figures/{figure.name}.png}}\n"
-        f"  \\caption{{{escape_tex(visible(f'{figure.title}. {figure.caption}'))}}}\n\\end{{figure}}\n\\clearpage"
-        for figure in figures
-    ]
-    title, body = escape_tex(_breakable(study.title or study.name)), "\n".join(floats)
+    floats = [f"\\setcounter{{table}}{{{t.number - 1}}}\n\\input{{../tables/{t.name}.tex}}" for t in tables]
+    floats += [_latex_figure(figure) for figure in figures]
+    title, body = escape_tex(_breakable(study.title or study.name)), _cleared(floats)
     shown = [table_words for table in tables for table_words in _words(table)]
     document = MAIN_TEX % {
         "declared": _declared([title, text, body, *shown]),
@@ -246,6 +251,23 @@ def write_latex(data: ReportData, parts: Sequence[Part]) -> None:
         "floats": body,
     }
     write_text(data.results.store.report / "latex" / "main.tex", document)
+
+
+def _latex_figure(drawing: Drawing) -> str:
+    """A float with the figure's own number."""
+    number, _, title = drawing.title.removeprefix("Figure ").partition(": ")
+    caption = escape_tex(visible(f"{title or drawing.title}. {drawing.caption}"))
+    counter = f"\\setcounter{{figure}}{{{int(number) - 1}}}" if number.isdecimal() else ""
+    size = r"width=\linewidth,height=0.75\textheight,keepaspectratio"
+    return (
+        f"\\begin{{figure}}\n  \\centering\n  \\includegraphics[{size}]{{../figures/{drawing.name}.png}}\n"
+        f"  {counter}\\caption{{{caption}}}\n\\end{{figure}}"
+    )
+
+
+def _cleared(floats: Sequence[str]) -> str:
+    """Floats, all set after every few: TeX holds 18 at most."""
+    return "\n".join(text + ("\n\\clearpage" if at % 6 == 0 else "") for at, text in enumerate(floats, 1))
 
 
 def _words(table: Table) -> Iterable[str]:
