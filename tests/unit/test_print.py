@@ -9,14 +9,19 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from report_stores import CITY, DEEP, FLAT, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
+from report_stores import CITY, DEEP, STUDY, add_counts, add_pictures, add_run, fill, plan_of, run_of
 from segstudy.plan import Plan, make_plan
 from segstudy.report.build import build_report, every_table
 from segstudy.report.frames import ReportData
+from segstudy.report.page import Part
+from segstudy.report.print import write_pdf
+from segstudy.report.sections.baselines import SECTION
 from segstudy.report.sections.published import printed_frame
+from segstudy.report.table import Format, Table
 from segstudy.results import read_results
 from segstudy.spec import parse_study
 from segstudy.store import Store
@@ -104,18 +109,18 @@ def test_equal_data_give_equal_papers_and_a_report_without_paper_leaves_no_old_o
     build_report(store, plan, pdf=True)
 
 
-def test_nothing_is_set_beyond_the_margins_of_a_page(tmp_path: Path) -> None:
-    long = "a-class-of-a-long-name-" + "x" * 40
-    plan = make_plan(
-        parse_study(STUDY.replace("car_50%", f"'{long}'").replace("PROTOCOL", "held-out").replace("SEEDS", "1"))
-    )
-    store = Store(tmp_path)
-    renamed = [long if name == "car_50%" else name for name in CITY]
+def test_a_table_too_wide_and_too_tall_for_a_page_is_split_and_nothing_is_cut(tmp_path: Path) -> None:
+    plan, store = plan_of("held-out", "1"), Store(tmp_path)
     fill(store, plan, 1)
-    for name, counts in {"deep-city": DEEP, "deep-wide": WIDE, "deep-both": WIDE, "flat-city": FLAT}.items():
-        add_counts(store, run_of(plan, name, 1), "city", renamed, counts)
-    build_report(store, plan, pdf=True)
-    for page in PdfReader(store.pdf).pages:
+    frame = pd.DataFrame({f"k{k}": [f"r{r}c{k}" for r in range(70)] for k in range(40)})
+    frame["k39"] = "x" * 200
+    table = Table("vast", "Vast", "All of it.", frame, tuple(Format(key, key.upper()) for key in frame), (1,), 1)
+    write_pdf(ReportData(read_results(store, plan)), [Part(SECTION, [table])])
+    reader = PdfReader(store.pdf)
+    words = set(read_text(store.pdf).split())
+    assert {f"r{r}c{k}" for r in range(70) for k in range(39)} <= words
+    assert "".join(sorted(words)).count("x") >= 20
+    for page in reader.pages:
         places: list[float] = []
 
         def note(text: str, _: object, matrix: list[float], *__: object, places: list[float] = places) -> None:
@@ -124,7 +129,6 @@ def test_nothing_is_set_beyond_the_margins_of_a_page(tmp_path: Path) -> None:
 
         page.extract_text(visitor_text=note)
         assert all(0 <= x <= float(page.mediabox.width) - 40 for x in places)
-    assert "x" * 20 in read_text(store.pdf)
 
 
 def test_printed_numbers_stand_next_to_reproduced_ones_of_the_review_only(tmp_path: Path) -> None:
