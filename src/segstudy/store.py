@@ -400,6 +400,11 @@ class Store:
         """The report's HTML page."""
         return self.report / "index.html"
 
+    @property
+    def pdf(self) -> Path:
+        """The report on paper."""
+        return self.report / "report.pdf"
+
     def read_environment(self) -> Environment | None:
         """Versions and hardware of the store's runs; None where they were not recorded."""
         note = self.root / "environment.json"

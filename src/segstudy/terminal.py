@@ -1,9 +1,11 @@
-"""Tables in a terminal: columns side by side, as wide as what stands in them."""
+"""Tables and curves in a terminal, made of characters."""
 
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -29,3 +31,31 @@ def table_lines(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     with console.capture() as captured:
         console.print(table)
     return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def chart_lines(values: Sequence[float], height: int = 8, width: int = 60) -> list[str]:
+    """Values over their places 1, 2, ... as a chart of characters; more values than columns are drawn by their means.
+
+    >>> print(*chart_lines([0.0, 1.0], 2), sep=chr(10))
+    1.0000 ┤ •
+    0.0000 ┤•
+           └──
+            1 to 2
+    """
+    known = [value for value in values if value == value]
+    if not known:
+        return []
+    low, high = min(known), max(known)
+    drawn = list(values)
+    if len(drawn) > width:
+        cuts = [round(k * len(drawn) / width) for k in range(width + 1)]
+        parts = [[v for v in drawn[a:b] if v == v] for a, b in itertools.pairwise(cuts)]
+        drawn = [fmean(part) if part else float("nan") for part in parts]
+    span = high - low
+    rows = [-1 if v != v else round((v - low) / span * (height - 1)) if span else 0 for v in drawn]
+    lines = []
+    for row in reversed(range(height if span else 1)):
+        level = low + span * row / max(1, height - 1)
+        lines.append(f"{level:.4f} ┤{''.join('•' if at == row else ' ' for at in rows)}".rstrip())
+    margin = " " * lines[0].index("┤")
+    return [*lines, f"{margin}└{'─' * len(drawn)}", f"{margin} 1 to {len(values)}"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from segstudy.auditing.claims import Claim, Claims
 from segstudy.auditing.headings import fold
@@ -88,37 +88,47 @@ def read_results(path: Path) -> Results:
         If there is none yet, or it is damaged.
 
     """
-    values: dict[tuple[str, str, str, str], dict[Contract, list[float]]] = defaultdict(lambda: defaultdict(list))
-    own: dict[str, str] = {}
-    crossed: dict[str, list[str]] = defaultdict(list)
-    classes: dict[str, list[str]] = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if missing := NEEDED - set(reader.fieldnames or ()):
                 raise ValueError(f"there is no column {listing(sorted(missing))}")
-            for row in reader:
-                if None in row or None in row.values():
-                    raise ValueError(f"line {reader.line_num} has too many cells or too few")
-                experiment, trained, tested, cls = (
-                    row[key] for key in ("experiment", "train_data", "test_data", "class")
-                )
-                if row["level"] not in ("dataset", "class"):
-                    continue
-                contract = Contract(row["split"], row["selected_on"], row["resolution"])
-                values[experiment, tested, cls, row["measure"]][contract].append(float(row["value"] or "nan"))
-                if trained == tested:
-                    own[experiment] = tested
-                elif tested not in crossed[experiment]:
-                    crossed[experiment].append(tested)
-                if cls and cls not in classes[tested]:
-                    classes[tested].append(cls)
+            return results_of(_complete(reader))
     except FileNotFoundError:
         raise StoreError(f"{path}: no results yet; run the study, or name its folder with --out") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, csv.Error) as error:
         raise StoreError(f"{path}: is damaged ({error}); write it anew with segstudy report") from None
+
+
+def _complete(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    for row in reader:
+        if None in row or None in row.values():
+            raise ValueError(f"line {reader.line_num} has too many cells or too few")
+        yield row
+
+
+def results_of(rows: Iterable[Mapping[Any, Any]]) -> Results:
+    """Scores of whole splits and of classes from rows of a report's long form."""
+    values: dict[tuple[str, str, str, str], dict[Contract, list[float]]] = defaultdict(lambda: defaultdict(list))
+    own: dict[str, str] = {}
+    crossed: dict[str, list[str]] = defaultdict(list)
+    classes: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        experiment, trained, tested, cls = (row[key] for key in ("experiment", "train_data", "test_data", "class"))
+        if row["level"] not in ("dataset", "class"):
+            continue
+        contract = Contract(row["split"], row["selected_on"], row["resolution"])
+        values[experiment, tested, cls, row["measure"]][contract].append(
+            float("nan" if row["value"] == "" else row["value"])
+        )
+        if trained == tested:
+            own[experiment] = tested
+        elif tested not in crossed[experiment]:
+            crossed[experiment].append(tested)
+        if cls and cls not in classes[tested]:
+            classes[tested].append(cls)
     return Results(values, own, crossed, classes)
 
 

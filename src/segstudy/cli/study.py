@@ -170,11 +170,23 @@ def plan(
 
 
 @app.command()
-def status(study: StudyArg, out: Out = None, data: DataDir = None, set_: Set = None, as_json: Json = False) -> None:
+def status(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    set_: Set = None,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="First show the runs as they proceed, until all end.")] = False,
+) -> None:
     """Count a study's runs by where they stand, give the verdicts so far, and say what to do next."""
     from segstudy.cli.planned import verdict_lines
+    from segstudy.cli.show import watch as watch_runs
 
     whole, store = plan_of(study, out, set_, data)
+    if watch:
+        if as_json:
+            raise SegstudyError("--watch is for people, --json for programs; give one of them")
+        watch_runs(whole, store)
     rows = _run_rows(whole, store)
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
@@ -234,7 +246,10 @@ def _print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) ->
 
 @app.command()
 def report(
-    study: StudyArg,
+    studies: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY...", help="A study; or several, their output folders, and .npz counts: a board."),
+    ],
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
@@ -242,12 +257,33 @@ def report(
         int | None,
         typer.Option("--single-file", min=0, help="Put the pictures of this many images into the page itself."),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also write report.pdf, a paper of two columns.")] = False,
+    board: Annotated[Path | None, typer.Option("--board", help="Folder of the board; by default ./board.")] = None,
 ) -> None:
-    """Write tables, figures and the page anew from the counts on disk."""
+    """Write tables, figures and the page anew from the counts on disk; of several studies, a board with ranks."""
     from segstudy.report.build import build_report
 
+    if len(studies) > 1 or board is not None or studies[0].endswith(".npz"):
+        if out is not None or data is not None or single_file is not None or pdf:
+            raise SegstudyError(
+                "--out, --data, --single-file and --pdf are for the report of one study; of several, name the studies' "
+                "output folders, and the board's with --board"
+            )
+        _report_board(studies, set_, board or Path("board"))
+        return
+    study = studies[0]
     whole, store = plan_of(study, out, set_)
-    print(f"report: {shown(build_report(store, whole, data, single_file))}")
+    print(f"report: {shown(build_report(store, whole, data, single_file, pdf))}")
+    if pdf:
+        print(f"paper: {shown(store.pdf)}")
+
+
+def _report_board(names: list[str], settings: list[str] | None, folder: Path) -> None:
+    from segstudy.report.board import board_lines, make_board, read_sides, write_board
+
+    made = make_board(read_sides(names, settings or ()))
+    page = write_board(made, folder)
+    print("\n".join([*board_lines(made), f"board: {page}"]))
 
 
 @app.command()

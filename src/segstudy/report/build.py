@@ -15,6 +15,7 @@ from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import clear_old as clear_pictures
 from segstudy.report.page import Part, render_page
+from segstudy.report.print import write_latex, write_pdf
 from segstudy.report.section import Widget
 from segstudy.report.sections import all_sections
 from segstudy.report.table import Table, csv_text, latex_text, markdown_text, numbered
@@ -22,12 +23,14 @@ from segstudy.results import read_results
 from segstudy.store import Store
 
 
-def build_report(store: Store, plan: Plan, data_root: Path | None = None, single_file: int | None = None) -> Path:
+def build_report(
+    store: Store, plan: Plan, data_root: Path | None = None, single_file: int | None = None, pdf: bool = False
+) -> Path:
     """Write the report of what the store holds for ``plan`` and return the page's path.
 
     Missing, partial and failed runs are gaps that name their state. The pictures of images lie next to the page;
     ``single_file`` puts those of so many images of each browser into it. ``data_root`` is where datasets lie, which gives
-    pictures at full resolution; without them the cached images are shown.
+    pictures at full resolution; without them the cached images are shown. ``pdf`` adds ``report.pdf``.
 
     Raises
     ------
@@ -36,10 +39,10 @@ def build_report(store: Store, plan: Plan, data_root: Path | None = None, single
 
     """
     with store.writing_report():
-        return _build_report(ReportData(read_results(store, plan), data_root), single_file)
+        return _build_report(ReportData(read_results(store, plan), data_root), single_file, pdf)
 
 
-def _build_report(data: ReportData, single_file: int | None) -> Path:
+def _build_report(data: ReportData, single_file: int | None, pdf: bool) -> Path:
     store = data.results.store
     if not data.sets:
         raise SegstudyError(_nothing(store, data))
@@ -61,6 +64,10 @@ def _build_report(data: ReportData, single_file: int | None) -> Path:
         if single_file is not None
         else None
     )
+    write_latex(data, parts)
+    store.pdf.unlink(missing_ok=True)  # a former one would hold other numbers
+    if pdf:
+        write_pdf(data, parts)
     write_text(store.page, render_page(data, parts, metadata.version("segstudy"), inline))
     return store.page
 
