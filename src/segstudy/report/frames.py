@@ -261,6 +261,7 @@ def _describe(plan: Plan, run: Run) -> dict[str, Any]:
         "output_stride": config.model.output_stride,
         "input_size": config.recipe.input_size,
         "epochs": config.recipe.epochs,
+        "patience": config.recipe.patience,
         "base": variation.base if variation else "",
         "root": root,
         "variant": variation.variant if variation else "Baseline",
