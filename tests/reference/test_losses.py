@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import slow_losses as slow
 import torch
-from segmentation_models_pytorch.losses import LovaszLoss
 
+from segstudy.networks.build import import_smp
 from segstudy.schema import LossPart
 from segstudy.train.balance import effective_number, image_shares, inverse_frequency, median_frequency
 from segstudy.train.losses import LOSSES, lovasz_softmax, make_loss, signed_distances
@@ -83,7 +83,7 @@ def test_a_batch_without_a_counted_pixel_changes_nothing(name: str, options: dic
     logits = torch.randn(2, 4, 6, 7, requires_grad=True)
     value = loss_of(name, options)(logits, torch.full((2, 6, 7), 255))
     (gradient,) = torch.autograd.grad(value, logits)
-    assert value.shape == () and float(value) == 0
+    assert value.shape == () and float(value.detach()) == 0
     assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
@@ -104,8 +104,8 @@ def test_bfloat16_logits_give_about_the_same(name: str) -> None:
 def test_lovasz_is_that_of_segmentation_models_pytorch_where_that_can_be_computed() -> None:
     for kind in ("all classes", "ignored pixels", "absent classes"):
         logits, labels = drawn(kind)
-        theirs = LovaszLoss("multiclass", ignore_index=255)(logits, labels)
-        assert float(lovasz_softmax(logits, labels)) == pytest.approx(float(theirs), rel=1e-6)
+        theirs = import_smp().losses.LovaszLoss("multiclass", ignore_index=255)(logits.float(), labels)
+        assert float(lovasz_softmax(logits, labels)) == pytest.approx(float(theirs), rel=1e-5)
 
 
 def test_a_distance_is_measured_from_the_outline() -> None:

@@ -100,7 +100,9 @@ class ReportData:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Dataset-level scores, a run on a split a row, a measure a column."""
-        return score_frame(self.reported).assign(protocol=self.plan.study.protocol)
+        patience = {name: self.plan.first(name).config.recipe.patience for name in self.plan.experiments}
+        frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
+        return frame.assign(patience=frame["experiment"].map(patience).astype(float))
 
     @cached_property
     def experiments(self) -> pd.DataFrame:
@@ -261,7 +263,6 @@ def _describe(plan: Plan, run: Run) -> dict[str, Any]:
         "output_stride": config.model.output_stride,
         "input_size": config.recipe.input_size,
         "epochs": config.recipe.epochs,
-        "patience": config.recipe.patience,
         "base": variation.base if variation else "",
         "root": root,
         "variant": variation.variant if variation else "Baseline",

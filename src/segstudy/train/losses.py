@@ -71,6 +71,8 @@ def cross_entropy(
 def dice(logits_nchw: Tensor, labels_nhw: Tensor, *, smooth: NotNegative = 0.0, log_loss: bool = False) -> Tensor:
     """One minus the soft Dice coefficient of each class in the batch, averaged over all classes; absent ones lose 0.
 
+    ``smooth`` is added to the overlap and to half the sum of both areas.
+
     Source: Milletari et al., "V-Net", 3DV 2016.
     """
     loss: Tensor = _smp_loss("DiceLoss", smooth=smooth, log_loss=log_loss)(logits_nchw, labels_nhw)
