@@ -480,7 +480,7 @@ def test_packages_add_to_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     doubled = make_loss(recipe.loss)(LOGITS.clone().requires_grad_(), LABELS).item()
     assert doubled == pytest.approx(2 * make_loss("cross_entropy")(LOGITS, LABELS).item())
     assert rate_factor(recipe.schedule, 2, 9) == 0.25
-    assert type(make_optimizer(recipe.optimizer, nn.Linear(1, 1))) is torch.optim.Adagrad
+    assert type(make_optimizer(recipe.optimizer, nn.Linear(1, 1).parameters())) is torch.optim.Adagrad
     assert make_augmenter(recipe.augment) is not None
     assert isinstance(build_network(Model(arch="new-network"), 2, 0), nn.Conv2d)
     assert [m.key for m in measures_of(ScoringRules())][-1] == "root"

@@ -170,8 +170,7 @@ def train(
     model, stepper = fabric.setup(network, optimizer)
     loss_of, augmenter = _make_loss(recipe, fit, folder, study_folder), make_augmenter(recipe.augment, study_folder)
     shard = Shard(fabric.global_rank, fabric.world_size)
-    shares = image_shares(count_pixels(fit)) if recipe.sampling == "class_balanced" else None
-    feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, shard, shares)
+    feed = _make_feed(recipe, fit, seed, fabric.device, shard)
     regime = Regime(recipe, budget_of(recipe, len(fit), shard.processes), network, optimizer, at, study_folder)
     regime.begin(fabric.device)
     with _determinism(recipe.deterministic), stop.steps():
@@ -180,9 +179,8 @@ def train(
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
             part = _begin_part(at, fabric.device)
             progress.task(f"epoch {epoch + 1}/{regime.budget.epochs}", len(fit)).advance(part.seen)
-            change = (
-                Augmentation(augmenter, epoch_generator(seed + (shard.rank << 32), epoch), part) if augmenter else None
-            )
+            drawn = epoch_generator(seed + (shard.rank << 32), epoch)
+            change = Augmentation(augmenter, drawn, part) if augmenter else None
             save = functools.partial(_save_part, network, optimizer, folder, at, change)
             batches = feed.epoch(epoch, change, part.steps, steps)
             spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save, regime)
@@ -197,6 +195,11 @@ def train(
             progress.say(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}")
             _stop_if_asked(stop)
     finish(folder, at)
+
+
+def _make_feed(recipe: Recipe, fit: CachedSplit, seed: int, device: torch.device, shard: Shard) -> Feed:
+    shares = image_shares(count_pixels(fit)) if recipe.sampling == "class_balanced" else None
+    return Feed(fit, recipe.batch_size, recipe.crop_px, seed, device, shard, shares)
 
 
 def _make_loss(
@@ -312,7 +315,6 @@ def _one_epoch(
     regime: Regime,
 ) -> dict[str, float]:
     """One step for each batch: mean loss, seconds waiting for data, seconds in all, images/s."""
-    epoch, clip_norm = regime.at.epoch, regime.recipe.clip_norm
     regime.begin_epoch()
     saved = time.perf_counter()
     started = saved - part.seconds
@@ -323,15 +325,8 @@ def _one_epoch(
         if batch is None:
             break
         images, labels = batch
-        regime.begin_step(epoch, part.steps)
-        loss = loss_of(predict_logits(model, images), labels)
-        stepper.zero_grad()  # type: ignore[attr-defined]
-        fabric.backward(loss)
-        if clip_norm is not None:  # what is not finite shows in the loss
-            fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
-        stepper.step()
-        regime.end_step(epoch, part.steps)
-        part.total += loss.detach() * len(images)  # summed on the device, so that no step waits for it
+        loss = _step(model, stepper, images, labels, loss_of, fabric, regime, part.steps)
+        part.total += loss * len(images)  # summed on the device, so that no step waits for it
         part.seen += len(images)
         part.steps += 1
         progress.advance(len(images))
@@ -350,6 +345,29 @@ def _one_epoch(
         "compute_seconds": seconds - part.waited,
         "images_per_s": part.seen / seconds,
     }
+
+
+def _step(
+    model: nn.Module,
+    stepper: Optimizable,
+    images: Tensor,
+    labels: Tensor,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    fabric: Fabric,
+    regime: Regime,
+    step: int,
+) -> Tensor:
+    """One step of an epoch: its loss, without a gradient."""
+    epoch, clip_norm = regime.at.epoch, regime.recipe.clip_norm
+    regime.begin_step(epoch, step)
+    loss = loss_of(predict_logits(model, images), labels)
+    stepper.zero_grad()  # type: ignore[attr-defined]
+    fabric.backward(loss)
+    if clip_norm is not None:  # what is not finite shows in the loss
+        fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+    stepper.step()
+    regime.end_step(epoch, step)
+    return loss.detach()
 
 
 @contextlib.contextmanager
