@@ -133,7 +133,7 @@ def train_steps(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], steps: int
     """Seconds of each training step, waiting for its batch not counted."""
     fabric = make_fabric(RECIPE, accelerator="cpu")
     network = place(build_network(Model(arch="unet", encoder="resnet50", weights="none"), 2, seed=0), fabric.device)
-    model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network))
+    model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network.parameters()))
     loss_of, seconds = make_loss(RECIPE.loss), []
     model.train()
     for _, (images, labels) in zip(range(steps), batches, strict=False):

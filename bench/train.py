@@ -110,7 +110,7 @@ def time_segstudy(samples: tuple[Sample, ...], scratch: Path, keep_memory: bool,
         data = open_cache(dataset, "train", RECIPE.input_size, Store(scratch / "out"), progress)
     fabric = make_fabric(RECIPE, accelerator)
     network = place(build_network(MODEL, 2, seed=0), fabric.device)
-    model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network))
+    model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network.parameters()))
     feed = Feed(data, RECIPE.batch_size, None, 42, fabric.device)
     segstudy_epoch(feed, fabric, model, optimizer, 0)
     return segstudy_epoch(feed, fabric, model, optimizer, 1)

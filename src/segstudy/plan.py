@@ -35,6 +35,16 @@ COUNTS_VERSION = 2
 # the key, and runs that give it that value, are the same.
 LATER: dict[str, Any] = {
     "recipe.crop_px": None,
+    "recipe.iterations": None,
+    "recipe.schedule_by": "epoch",
+    "recipe.warmup_epochs": 0.0,
+    "recipe.encoder_rate": 1.0,
+    "recipe.clip_norm": None,
+    "recipe.ema": None,
+    "recipe.frozen_encoder": False,
+    "recipe.frozen_statistics": False,
+    "recipe.sampling": "uniform",
+    "recipe.patience": None,
     "data.groups": None,
     "data.stratify": False,
     "data.folds": None,
@@ -46,7 +56,22 @@ NOTED = "files.json"  # in a store: where the files that its study names were fo
 
 IMPORTED = "unknown (imported)"  # what chose the epoch of a checkpoint that was trained elsewhere
 
-BUDGET = ("recipe.epochs", "recipe.batch_size", "recipe.schedule", "recipe.loss")
+BUDGET = (
+    "recipe.epochs",
+    "recipe.iterations",
+    "recipe.batch_size",
+    "recipe.schedule",
+    "recipe.schedule_by",
+    "recipe.warmup_epochs",
+    "recipe.loss",
+    "recipe.encoder_rate",
+    "recipe.clip_norm",
+    "recipe.ema",
+    "recipe.frozen_encoder",
+    "recipe.frozen_statistics",
+    "recipe.sampling",
+    "recipe.patience",
+)
 
 
 @dataclass(frozen=True)
@@ -332,7 +357,7 @@ def unequal_budgets(plan: Plan) -> list[str]:
     """Experiments whose training budget differs from the study's recipe, in words.
 
     The budget is what the paper's section 3.5 keeps identical: optimiser, schedule, loss, epochs and batch size
-    (with the same data, the same number of iterations).
+    (with the same data, the same number of iterations), and every other key of how weights follow from data.
     """
     shared = plan.study.recipe.values()
     lines = []

@@ -54,7 +54,8 @@ class RunRecord(Record):
 
     ``values`` are the resolved settings by dotted key. ``data_fingerprints`` hash the files of the splits by role
     (``train``, ``select``, ``report``), ``readings`` by dataset how masks become classes: names, order and rules.
-    ``weights_sha256`` is the file of initial weights, ``best_sha256`` what training left. ``imported_from`` is there for
+    ``class_weights`` are those of a loss by its name, if a rule gave them. ``weights_sha256`` is the file of initial weights,
+    ``best_sha256`` what training left. ``imported_from`` is there for
     a checkpoint that was trained elsewhere.
     """
 
@@ -70,6 +71,7 @@ class RunRecord(Record):
     readings: dict[str, str] = {}
     weights_sha256: str | None = None
     best_sha256: str | None = None
+    class_weights: dict[str, list[float]] | None = None
     precision: str | None = None
     environment: Environment | None = None
     imported_from: dict[str, Any] | None = None

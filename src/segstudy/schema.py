@@ -174,10 +174,76 @@ def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
     return found.name if isinstance(found, LossPart | SchedulePart | AugmentPart) and not found.own_options() else found
 
 
-def _text(value: str | BaseModel) -> str:
+def _read_loss(value: Any, info: ValidationInfo) -> Any:
+    """A loss, or a weighted sum ``{cross_entropy: 1, dice: {weight: 0.5, smooth: 1}}``."""
+    if not isinstance(value, dict) or not _is_sum(value):
+        return _read_named(LossPart, value, info)
+    terms: dict[str, Any] = {}
+    for name, given in value.items():
+        weight, options = (given.get("weight", 1), dict(given)) if isinstance(given, dict) else (given, {})
+        options.pop("weight", None)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+            raise _fault(
+                LossPart, (name,), f"must be the weight of the term, a positive number (given: {weight!r})", value
+            )
+        try:
+            found = _read_named(LossPart, {**options, "name": name}, info)
+        except ValidationError as error:
+            raise _of_term(name, error) from None
+        own = {} if isinstance(found, str) else found.own_options()
+        terms[name] = {"weight": float(weight), **own} if own else float(weight)
+        if len(value) == 1 and weight == 1:
+            return found
+    return terms
+
+
+def _is_sum(value: dict[Any, Any]) -> bool:
+    """Whether a mapping without ``name`` names losses; one of options alone is a loss whose name was forgotten."""
+    table = LossPart.table().table
+    named = [key for key in value if isinstance(key, str) and (key in table or ":" in key)]
+    return "name" not in value and bool(named or len(value) > 1)
+
+
+def _of_term(name: str, error: ValidationError) -> ValidationError:
+    """The first problem of a term of a sum, at its place in the sum."""
+    detail = error.errors()[0]
+    words = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if detail["type"] == "extra_forbidden":
+        known = ["weight", *LossPart.table().find(name).options.model_fields]
+        words = f"unknown key; known here: {', '.join(known)}"
+    at = tuple(str(part) for part in detail["loc"] if part != "name")
+    return _fault(LossPart, (name, *at), words, detail["input"])
+
+
+def loss_terms(loss: Loss) -> list[tuple[str, float, dict[str, Any]]]:
+    """Name, weight and options of each term of a loss; a single loss is one term of weight 1."""
+    if isinstance(loss, str):
+        return [(loss, 1.0, {})]
+    if isinstance(loss, LossPart):
+        return [(loss.name, 1.0, loss.own_options())]
+    spelled = {name: given if isinstance(given, dict) else {"weight": given} for name, given in loss.items()}
+    return [(name, each["weight"], {k: v for k, v in each.items() if k != "weight"}) for name, each in spelled.items()]
+
+
+def _sum_text(terms: dict[str, Any]) -> str:
+    """A weighted sum as one text, the same in whatever order its terms are given."""
+    return " + ".join(
+        ", ".join(
+            [
+                f"{int(weight) if weight.is_integer() else weight} {name}",
+                *(f"{key} {each}" for key, each in options.items()),
+            ]
+        )
+        for name, weight, options in sorted(loss_terms(terms), key=lambda term: term[0])
+    )
+
+
+def _text(value: str | BaseModel | dict[str, Any]) -> str:
     """A name, or a written-out mapping, as one text."""
     if isinstance(value, str):
         return value
+    if isinstance(value, dict):
+        return _sum_text(value)
     changed = value.model_dump(exclude_defaults=True)
     name = changed.pop("name", "")
     return ", ".join([*([name] if name else []), *(f"{key} {each}" for key, each in changed.items())]) or "none"
@@ -371,7 +437,7 @@ def _read_augment(value: Any, info: ValidationInfo) -> Any:
     return value if isinstance(value, AugmentPart) else Augment.model_validate(value)
 
 
-Loss = Annotated[str | SerializeAsAny[LossPart], BeforeValidator(functools.partial(_read_named, LossPart))]
+Loss = Annotated[str | SerializeAsAny[LossPart] | dict[str, Any], BeforeValidator(_read_loss)]
 Schedule = Annotated[str | SerializeAsAny[SchedulePart], BeforeValidator(functools.partial(_read_named, SchedulePart))]
 Augmentation = Annotated[str | SerializeAsAny[AugmentPart] | Augment, BeforeValidator(_read_augment)]
 
@@ -380,15 +446,25 @@ class Recipe(Frozen):
     """Everything about training that experiments share; the defaults are the review's.
 
     With ``crop_px``, a network is trained on random crops of that size from full-size images, and predicts whole images.
-    ``input_size`` then has no effect.
+    ``input_size`` then has no effect. With ``iterations``, training ends after so many steps, and ``epochs`` has no effect.
     """
 
     epochs: PositiveInt = 50
+    iterations: PositiveInt | None = None
     batch_size: PositiveInt = 16
     input_size: int = Field(256, ge=32, le=4096)
     crop_px: int | None = Field(None, ge=32, le=4096)
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(Optimizer.read)] = Optimizer()
     schedule: Schedule = "cosine"
+    schedule_by: Literal["epoch", "step"] = "epoch"
+    warmup_epochs: float = Field(0.0, ge=0)
+    encoder_rate: PositiveFloat = 1.0
+    clip_norm: PositiveFloat | None = None
+    ema: float | None = Field(None, gt=0, lt=1)
+    frozen_encoder: bool = False
+    frozen_statistics: bool = False
+    sampling: Literal["uniform", "class_balanced"] = "uniform"
+    patience: PositiveInt | None = None
     loss: Loss = "cross_entropy"
     augment: Augmentation = "none"
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -412,9 +488,9 @@ class Recipe(Frozen):
     @property
     def callables(self) -> list[str]:
         """Every name of the recipe that may be a callable of the user."""
-        parts = (self.schedule, self.loss, self.augment)
+        parts = (self.schedule, self.augment)
         named = [part if isinstance(part, str) else getattr(part, "name", "") for part in parts]
-        return [self.optimizer.name, *named]
+        return [self.optimizer.name, *named, *(name for name, _, _ in loss_terms(self.loss))]
 
     def values(self) -> dict[str, Any]:
         """Everything that determines a result; schedule, loss and augmentation as one text each, without default options."""

@@ -278,7 +278,18 @@ def test_another_optimiser_leaves_the_options_of_the_former() -> None:
     assert plan.first("unet").config.values()["recipe.optimizer.nesterov"] is True
     assert "recipe.optimizer.nesterov" not in plan.first("adam").config.values()
     network = nn.Linear(1, 1)
-    assert make_optimizer(plan.first("unet").config.recipe.optimizer, network).defaults["nesterov"] is True
+    assert make_optimizer(plan.first("unet").config.recipe.optimizer, network.parameters()).defaults["nesterov"] is True
+
+
+LOSS_NAMES = "'cross_entropy', 'dice', 'focal', 'tversky', 'lovasz_softmax', 'boundary' or 'cl_dice'"
+
+
+def test_a_sum_of_one_is_its_loss_and_the_order_of_terms_does_not_count() -> None:
+    assert load_study_text("loss: {dice: 1}").recipe == load_study_text("loss: dice").recipe
+    first, second = ("loss: {dice: 1, focal: {weight: 2, gamma: 3}}", "loss: {focal: {gamma: 3, weight: 2}, dice: 1}")
+    values = [resolve(load_study_text(text), "unet").values() for text in (first, second)]
+    assert values[0] == values[1]
+    assert values[0]["recipe.loss"] == "1 dice + 2 focal, gamma 3.0"
 
 
 @pytest.mark.parametrize(
@@ -286,9 +297,9 @@ def test_another_optimiser_leaves_the_options_of_the_former() -> None:
     [
         (
             "loss: focl",
-            "recipe.loss: is 'focl', must be 'cross_entropy', 'dice' or 'focal' (did you mean 'focal'?), or a loss",
+            f"recipe.loss: is 'focl', must be {LOSS_NAMES} (did you mean 'focal'?), or a loss",
         ),
-        ("loss: {name: focl}", "recipe.loss.name: is 'focl', must be 'cross_entropy', 'dice' or 'focal' (did you mean"),
+        ("loss: {name: focl}", f"recipe.loss.name: is 'focl', must be {LOSS_NAMES} (did you mean"),
         ("loss: {gamma: 2}", "recipe.loss.name: is required"),
         (
             "loss: {name: focal, gama: 2}",
@@ -299,7 +310,19 @@ def test_another_optimiser_leaves_the_options_of_the_former() -> None:
         ("loss: 3", "recipe.loss: must be a name, or a mapping of name and options (given: 3)"),
         ("loss: [focal]", "recipe.loss: must be a name, or a mapping of name and options (given: ['focal'])"),
         ("schedule: {name: poly, power: 0}", "recipe.schedule.power: should be greater than 0"),
-        ("schedule: ploy", "recipe.schedule: is 'ploy', must be 'cosine', 'constant' or 'poly' (did you mean 'poly'?)"),
+        (
+            "schedule: ploy",
+            "recipe.schedule: is 'ploy', must be 'cosine', 'constant', 'poly', 'one_cycle' or 'step_decay' (did you mean",
+        ),
+        ("loss: {dice: -1}", "recipe.loss.dice: must be the weight of the term, a positive number (given: -1)"),
+        ("loss: {dice: 1, focl: 1}", f"recipe.loss.focl: is 'focl', must be {LOSS_NAMES} (did you mean 'focal'?)"),
+        ("loss: {dice: 1, focal: {gama: 3}}", "recipe.loss.focal.gama: unknown key; known here: weight, gamma"),
+        ("loss: {dice: 1, focal: {gamma: -3}}", "recipe.loss.focal.gamma: should be greater than or equal to 0"),
+        (
+            "loss: {name: cross_entropy, class_weights: median}",
+            "recipe.loss.class_weights: must be none, inverse_frequency, median_frequency, effective_number, or a list",
+        ),
+        ("loss: {name: cross_entropy, class_weights: [1, 0]}", "recipe.loss.class_weights: must be none, inverse_f"),
         ("optimizer: {nesterov: true}", "recipe.optimizer.nesterov: unknown key"),
         ("augment: {name: light, hue: 0.1}", "recipe.augment.hue: unknown key; known here: name"),
         ("augment: lite", "recipe.augment: is 'lite', must be 'none', 'light' or 'strong'"),
@@ -457,7 +480,7 @@ def test_packages_add_to_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     doubled = make_loss(recipe.loss)(LOGITS.clone().requires_grad_(), LABELS).item()
     assert doubled == pytest.approx(2 * make_loss("cross_entropy")(LOGITS, LABELS).item())
     assert rate_factor(recipe.schedule, 2, 9) == 0.25
-    assert type(make_optimizer(recipe.optimizer, nn.Linear(1, 1))) is torch.optim.Adagrad
+    assert type(make_optimizer(recipe.optimizer, nn.Linear(1, 1).parameters())) is torch.optim.Adagrad
     assert make_augmenter(recipe.augment) is not None
     assert isinstance(build_network(Model(arch="new-network"), 2, 0), nn.Conv2d)
     assert [m.key for m in measures_of(ScoringRules())][-1] == "root"

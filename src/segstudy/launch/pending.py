@@ -18,6 +18,7 @@ from segstudy.schema import Model
 from segstudy.spec import Config
 from segstudy.store import State, Store
 from segstudy.train import loop as training
+from segstudy.train.regime import check_regime
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,9 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
             if not unreadable.intersection(run.datasets):
                 workshop.evaluations(run)
                 if network is not None:
-                    check_batch(network, run.config, len(workshop.dataset(run.config.dataset)[0].samples("train")))
+                    dataset, _ = workshop.dataset(run.config.dataset)
+                    check_regime(network, run.config.recipe, len(dataset.classes))
+                    check_batch(network, run.config, len(dataset.samples("train")))
         except SegstudyError as error:
             note(error, f"experiments.{run.experiment}: ")
     return list(problems)

@@ -34,7 +34,7 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
         f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
     )
     return (
-        f"Split: {where}. {_choice(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; pixels labelled {_RULES.ignore} "
+        f"Split: {where}. {_choice(rows)}{_early(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; pixels labelled {_RULES.ignore} "
         f"are ignored. {_seeds(rows, level, spread)}"
     )
 
@@ -80,6 +80,16 @@ def _choice(rows: pd.DataFrame) -> str:
         chosen = f"Epoch chosen on {', '.join(dict.fromkeys(trained['selected_on']))}, which is never reported"
     names = listing(dict.fromkeys(rows["experiment"][imported]))
     return f"{chosen}; but {names}: trained elsewhere and imported, choice unknown." if imported.any() else f"{chosen}."
+
+
+def _early(rows: pd.DataFrame) -> str:
+    """Which experiments end their training early, and by which split."""
+    early = rows[rows["patience"].notna()] if "patience" in rows else rows[:0]
+    if early.empty:
+        return ""
+    epochs = listing(dict.fromkeys(f"{patience:.0f}" for patience in early["patience"]))
+    whose = "" if len(early) == len(rows) else f" of {listing(dict.fromkeys(early['experiment']))}"
+    return f" Training{whose} ended early, after {epochs} epochs without a better score on that split."
 
 
 def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:

@@ -102,7 +102,9 @@ class ReportData:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Dataset-level scores, a run on a split a row, a measure a column."""
-        return score_frame(self.reported).assign(protocol=self.plan.study.protocol)
+        patience = {name: self.plan.first(name).config.recipe.patience for name in self.plan.experiments}
+        frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
+        return frame.assign(patience=frame["experiment"].map(patience).astype(float))
 
     @cached_property
     def experiments(self) -> pd.DataFrame:

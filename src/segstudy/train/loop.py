@@ -32,13 +32,23 @@ from segstudy.errors import SegstudyError
 from segstudy.evaluate import count_confusion
 from segstudy.networks.build import place, predict_logits
 from segstudy.progress import Progress
-from segstudy.schema import Recipe
+from segstudy.schema import Recipe, loss_terms
 from segstudy.stopping import Stop
 from segstudy.store import HeldError, RunFolder
+from segstudy.train.balance import RULES, count_pixels, image_shares
 from segstudy.train.losses import make_loss
 from segstudy.train.optimizers import make_optimizer
+from segstudy.train.regime import Regime, budget_of, optimizer_of
 from segstudy.train.schedules import rate_factor
-from segstudy.train.state import TrainingState, finish, record_epoch, resume, save_progress, save_weights
+from segstudy.train.state import (
+    TrainingState,
+    finish,
+    record_epoch,
+    resume,
+    save_class_weights,
+    save_progress,
+    save_weights,
+)
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -93,8 +103,9 @@ def rehearse(recipe: Recipe, study_folder: str) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 32, 32, 3), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 2, (2, 32, 32), generator=generator, dtype=torch.uint8)
-    network = nn.Conv2d(3, 2, 1)
-    make_optimizer(recipe.optimizer, network, study_folder)
+    given = [options.get("class_weights") for _, _, options in loss_terms(recipe.loss)]
+    network = nn.Conv2d(3, max([2, *(len(weights) for weights in given if isinstance(weights, list))]), 1)
+    make_optimizer(recipe.optimizer, network.parameters(), study_folder)
     for epoch in range(recipe.epochs):
         rate_factor(recipe.schedule, epoch, recipe.epochs, study_folder)
     if (augmenter := make_augmenter(recipe.augment, study_folder)) is not None:
@@ -154,36 +165,57 @@ def train(
 
     """
     network = place(network, fabric.device)
-    optimizer = make_optimizer(recipe.optimizer, network, study_folder)
+    optimizer = optimizer_of(network, recipe, study_folder)
     at = resume(folder, network, optimizer, origin, progress)
     model, stepper = fabric.setup(network, optimizer)
-    loss_of, augmenter = make_loss(recipe.loss, study_folder), make_augmenter(recipe.augment, study_folder)
+    loss_of, augmenter = _make_loss(recipe, fit, folder, study_folder), make_augmenter(recipe.augment, study_folder)
     shard = Shard(fabric.global_rank, fabric.world_size)
-    feed = Feed(fit, recipe.batch_size, recipe.crop_px, seed, fabric.device, shard)
+    feed = _make_feed(recipe, fit, seed, fabric.device, shard)
+    regime = Regime(recipe, budget_of(recipe, len(fit), shard.processes), network, optimizer, at, study_folder)
+    regime.begin(fabric.device)
     with _determinism(recipe.deterministic), stop.steps():
-        for epoch in range(at.epoch, recipe.epochs):
-            rate = recipe.optimizer.lr * rate_factor(recipe.schedule, epoch, recipe.epochs, study_folder)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        while at.epoch < regime.budget.epochs and not regime.ended:
+            epoch, steps = at.epoch, regime.budget.steps_in(at.epoch)
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
             part = _begin_part(at, fabric.device)
-            progress.task(f"epoch {epoch + 1}/{recipe.epochs}", len(fit)).advance(part.seen)
-            change = (
-                Augmentation(augmenter, epoch_generator(seed + (shard.rank << 32), epoch), part) if augmenter else None
-            )
+            progress.task(f"epoch {epoch + 1}/{regime.budget.epochs}", len(fit)).advance(part.seen)
+            drawn = epoch_generator(seed + (shard.rank << 32), epoch)
+            change = Augmentation(augmenter, drawn, part) if augmenter else None
             save = functools.partial(_save_part, network, optimizer, folder, at, change)
-            batches = feed.epoch(epoch, change, part.steps)
-            spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save)
+            batches = feed.epoch(epoch, change, part.steps, steps)
+            spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save, regime)
             _check_loss(spent["loss"], epoch, folder)
-            score = _miou(model, select, fabric)
-            reported = score if report.split == select.split else _miou(model, report, fabric)
+            with regime.scored_weights():
+                score = _miou(model, select, fabric)
+                reported = score if report.split == select.split else _miou(model, report, fabric)
             memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
-            record = {"epoch": epoch + 1, **spent, "lr": rate}
+            record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
             record |= {"select_miou": score, "report_miou": reported, "memory_mb": memory}
-            _end_epoch(network, optimizer, folder, at, record)
-            progress.say(f"  epoch {at.epoch}/{recipe.epochs}  {_said(record, at)}")
+            _end_epoch(regime, folder, record)
+            progress.say(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}")
             _stop_if_asked(stop)
     finish(folder, at)
+
+
+def _make_feed(recipe: Recipe, fit: CachedSplit, seed: int, device: torch.device, shard: Shard) -> Feed:
+    shares = image_shares(count_pixels(fit)) if recipe.sampling == "class_balanced" else None
+    return Feed(fit, recipe.batch_size, recipe.crop_px, seed, device, shard, shares)
+
+
+def _make_loss(
+    recipe: Recipe, fit: CachedSplit, folder: RunFolder, study_folder: str
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The recipe's loss; weights of classes that a rule gives are computed from ``fit`` and written to ``run.yaml``."""
+    found: dict[str, list[float]] = {}
+
+    def weights_by(name: str, rule: str, beta: float) -> list[float]:
+        found[name] = RULES[rule](count_pixels(fit), beta).tolist()
+        return found[name]
+
+    loss_of = make_loss(recipe.loss, study_folder, weights_by)
+    if found:
+        save_class_weights(folder, found)
+    return loss_of
 
 
 def _said(record: dict[str, Any], at: TrainingState) -> str:
@@ -191,16 +223,16 @@ def _said(record: dict[str, Any], at: TrainingState) -> str:
     return f"loss {record['loss']:.4f}  mIoU {record['select_miou']:.4f}{best}  {record['images_per_s']:.1f} images/s"
 
 
-def _end_epoch(
-    network: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder, at: TrainingState, record: dict[str, Any]
-) -> None:
+def _end_epoch(regime: Regime, folder: RunFolder, record: dict[str, Any]) -> None:
     """Save a whole epoch: its weights if it is the best so far, its record, then the state to go on from."""
+    at = regime.at
     at.epoch, at.part, former_best = record["epoch"], {}, at.best_epoch
     if record["select_miou"] > at.best_score:
         at.best_epoch, at.best_score = at.epoch, record["select_miou"]
-        save_weights(network, folder, at)
+        with regime.scored_weights():
+            save_weights(regime.network, folder, at)
     record_epoch(folder, record)
-    save_progress(network, optimizer, folder, at, former_best)
+    save_progress(regime.network, regime.optimizer, folder, at, former_best)
 
 
 class Augmentation:
@@ -280,9 +312,10 @@ def _one_epoch(
     part: Part,
     stop: Stop,
     save: Callable[[Part], None],
+    regime: Regime,
 ) -> dict[str, float]:
     """One step for each batch: mean loss, seconds waiting for data, seconds in all, images/s."""
-    model.train()
+    regime.begin_epoch()
     saved = time.perf_counter()
     started = saved - part.seconds
     while True:
@@ -292,11 +325,8 @@ def _one_epoch(
         if batch is None:
             break
         images, labels = batch
-        loss = loss_of(predict_logits(model, images), labels)
-        stepper.zero_grad()  # type: ignore[attr-defined]
-        fabric.backward(loss)
-        stepper.step()
-        part.total += loss.detach() * len(images)  # summed on the device, so that no step waits for it
+        loss = _step(model, stepper, images, labels, loss_of, fabric, regime, part.steps)
+        part.total += loss * len(images)  # summed on the device, so that no step waits for it
         part.seen += len(images)
         part.steps += 1
         progress.advance(len(images))
@@ -315,6 +345,29 @@ def _one_epoch(
         "compute_seconds": seconds - part.waited,
         "images_per_s": part.seen / seconds,
     }
+
+
+def _step(
+    model: nn.Module,
+    stepper: Optimizable,
+    images: Tensor,
+    labels: Tensor,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    fabric: Fabric,
+    regime: Regime,
+    step: int,
+) -> Tensor:
+    """One step of an epoch: its loss, without a gradient."""
+    epoch, clip_norm = regime.at.epoch, regime.recipe.clip_norm
+    regime.begin_step(epoch, step)
+    loss = loss_of(predict_logits(model, images), labels)
+    stepper.zero_grad()  # type: ignore[attr-defined]
+    fabric.backward(loss)
+    if clip_norm is not None:  # what is not finite shows in the loss
+        fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+    stepper.step()
+    regime.end_step(epoch, step)
+    return loss.detach()
 
 
 @contextlib.contextmanager

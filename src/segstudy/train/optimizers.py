@@ -13,7 +13,7 @@ from segstudy.errors import SpecError
 from segstudy.schema import Optimizer, as_choice
 
 if TYPE_CHECKING:
-    from torch import nn, optim
+    from torch import optim
 
 
 def adam(parameters: Any, recipe: Optimizer) -> Any:
@@ -40,8 +40,8 @@ def sgd(parameters: Any, recipe: Optimizer, *, nesterov: bool = False) -> Any:
 OPTIMIZERS = Door("optimizer", {"adam": adam, "adamw": adamw, "sgd": sgd}, as_choice("optimizer", 2))
 
 
-def make_optimizer(optimizer: Optimizer, network: nn.Module, folder: str = "") -> optim.Optimizer:
-    """The recipe's optimiser for ``network``; ``folder`` is where the study file lies.
+def make_optimizer(optimizer: Optimizer, parameters: Any, folder: str = "") -> optim.Optimizer:
+    """The recipe's optimiser for parameters or groups of them; ``folder`` is where the study file lies.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def make_optimizer(optimizer: Optimizer, network: nn.Module, folder: str = "") -
     torch = importlib.import_module("torch")
     function = OPTIMIZERS.find(optimizer.name, folder).function
     try:
-        made = function(network.parameters(), optimizer, **optimizer.own_options())
+        made = function(parameters, optimizer, **optimizer.own_options())
     except Exception as error:
         if optimizer.name in OPTIMIZERS.table:
             raise

@@ -32,7 +32,8 @@ class TrainingState:
     """How far training has come: whole epochs done, the best of them so far, and how much of the present one.
 
     ``origin`` identifies settings, data and initial weights: what another training left is not gone on with.
-    ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs.
+    ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
+    average of the weights, empty if none is kept.
     """
 
     epoch: int = 0
@@ -41,6 +42,7 @@ class TrainingState:
     best_sha256: str = ""
     origin: str = ""
     part: dict[str, Any] = field(default_factory=dict)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
 
 
 def safetensors_of(state: dict[str, Tensor], note: dict[str, str]) -> bytes:
@@ -62,6 +64,12 @@ def save_weights(network: nn.Module, folder: RunFolder, at: TrainingState) -> No
     content = safetensors_of(network.state_dict(), note)
     at.best_sha256 = hashlib.sha256(content).hexdigest()
     write_bytes(folder.best_of_epoch(at.best_epoch), content)
+
+
+def save_class_weights(folder: RunFolder, weights: dict[str, list[float]]) -> None:
+    """Write the weights of classes that training uses to ``run.yaml``."""
+    if folder.config.is_file() and (record := folder.record()).class_weights != weights:
+        write_yaml(folder.config, record.model_copy(update={"class_weights": weights}).plain())
 
 
 def record_epoch(folder: RunFolder, record: dict[str, Any]) -> None:

@@ -53,6 +53,11 @@ def epoch_order(count: int, seed: int, epoch: int) -> Part:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+def drawn_order(shares_n: NDArray[np.float64], seed: int, epoch: int) -> Part:
+    """As many images as there are, drawn with replacement with these probabilities; a function of seed and epoch."""
+    return np.random.default_rng([seed, epoch, 3]).choice(len(shares_n), len(shares_n), p=shares_n)
+
+
 def divide_order(order: Part, batch_size: int, processes: int = 1) -> list[Part]:
     """Cut an order into batches, none of them of one image a process if that can be helped.
 
@@ -168,7 +173,8 @@ def crop_window(height: int, width: int, crop_px: int, rng: np.random.Generator)
 class Feed:
     """A run's training batches.
 
-    Resized images lie on the device where they fit there; crops are cut anew in every epoch.
+    Resized images lie on the device where they fit there; crops are cut anew in every epoch. ``shares_n`` are probabilities
+    of images, for epochs that draw them with replacement.
     """
 
     def __init__(
@@ -179,23 +185,29 @@ class Feed:
         seed: int,
         device: torch.device,
         shard: Shard = UNSHARDED,
+        shares_n: NDArray[np.float64] | None = None,
     ) -> None:
         self.data, self.batch_size, self.crop_px, self.seed = data, batch_size, crop_px, seed
-        self.device, self.shard = device, shard
+        self.device, self.shard, self.shares_n = device, shard, shares_n
         self._resident = resident(data, device, resident_budget(device))
 
-    def epoch(self, epoch: int, change: Change | None = None, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, epoch: int, change: Change | None = None, skip: int = 0, most: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, in the epoch's own order, as :func:`batches` gives them; of several processes, one's shard.
 
-        The first ``skip`` batches, which an interrupted epoch has done already, are left out.
+        The first ``skip`` batches, which an interrupted epoch has done already, are left out, as are all after ``most``.
         """
-        order = epoch_order(len(self.data), self.seed, epoch)
+        if self.shares_n is None:
+            order = epoch_order(len(self.data), self.seed, epoch)
+        else:
+            order = drawn_order(self.shares_n, self.seed, epoch)
         parts = shards_of(divide_order(order, self.batch_size, self.shard.processes), self.shard)
         if self.crop_px is not None:
             source = crops(self.data, self.crop_px, self.seed, epoch)
         else:
             source = self._resident or stored(self.data)
-        return batches(source, parts[skip:], self.device, change)
+        return batches(source, parts[skip:most], self.device, change)
 
     @property
     def resident_bytes(self) -> int:
