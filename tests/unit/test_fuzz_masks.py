@@ -1,4 +1,4 @@
-"""Damaged masks and tables: 300 mutated files are read or refused in one message, and no image is dropped in silence."""
+"""Damaged masks and tables: 1,000 mutated files are read or refused in one message, and no image is dropped in silence."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from segstudy.data.stored import facts_of, read_stored
 from segstudy.errors import SegstudyError
 
 Made = TypeVar("Made")
-FORMATS = {"PNG": 60, "TIFF": 60, "JPEG": 60, "GIF": 60}  # inputs of each
-TABLES = 60
+FORMATS = {"PNG": 200, "TIFF": 200, "JPEG": 200, "GIF": 200}  # inputs of each
+TABLES = 200
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
