@@ -146,3 +146,15 @@ def test_folders_of_unknown_splits_are_counted(tmp_path: Path) -> None:
     assert {split: len(part) for split, part in dataset.splits.items()} == {"train": 4, "test": 2}
     assert [(fault.kind, fault.severity) for fault in dataset.faults] == [("left-out", "warning")]
     assert "3 images of 'extra' are left out" in dataset.faults[0].message
+
+
+@pytest.mark.parametrize("layout", ["images/{}", "{}/images"])
+def test_folders_beside_the_splits_are_counted(tmp_path: Path, layout: str) -> None:
+    for split, number in (("train", 4), ("test", 2), ("train2", 3)):
+        for k in range(number):
+            place = layout.format(split)
+            save(tmp_path / place / f"{k}.png", np.full((2, 2, 3), 9 * k, np.uint8))
+            save(tmp_path / place.replace("images", "masks") / f"{k}.png", np.array([[0, 1], [1, 0]], np.uint8))
+    (fault,) = folder.read("d", tmp_path).faults
+    assert (fault.kind, fault.severity) == ("left-out", "warning")
+    assert "3 images of 'train2' are left out" in fault.message
