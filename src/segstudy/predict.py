@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import nn
 
 from segstudy.arrays import Labels
 from segstudy.data.cache.batches import normalise
-from segstudy.data.core import IMAGE_SUFFIXES, Dataset, read_rgb
+from segstudy.data.core import Dataset, read_rgb
+from segstudy.data.quality.pairing import list_images
 from segstudy.data.quality.sheets import overlay
-from segstudy.errors import DataError, StoreError, listing
+from segstudy.errors import DataError, StoreError, and_more, listing
 from segstudy.evaluate import save_labels
 from segstudy.files import read_yaml
 from segstudy.networks.build import build_network, load_network, place, predict_logits, read_state, resize_logits
@@ -22,37 +24,58 @@ from segstudy.plan import Run
 from segstudy.store import RunFolder
 from segstudy.train.loop import make_fabric
 
+MAX_PROBLEMS = 10  # that a message names
 
-def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: Path) -> list[Path]:
-    """Write ``<name>.png`` (class indices with the dataset's palette) and ``<name>-overlay.jpg`` for every image.
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written: ``masks`` and ``overlays`` in one order; ``left_out`` says what of the inputs was not read."""
+
+    masks: tuple[Path, ...]
+    overlays: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def overlays_beside(masks: Path) -> Path:
+    """Where overlays go by default: a folder of their own, since a folder of masks holds nothing but masks.
+
+    >>> overlays_beside(Path("out/masks")).as_posix()
+    'out/masks-overlays'
+    """
+    whole = masks.resolve()
+    return whole.with_name(f"{whole.name}-overlays") if not masks.name else masks.with_name(f"{masks.name}-overlays")
+
+
+def predict_images(
+    run: Run, folder: RunFolder, inputs: Sequence[Path], target: Path, overlays: Path | None = None
+) -> Predicted:
+    """Write a mask ``<name>.png`` (class indices with the dataset's palette) and an overlay ``<name>.jpg`` for every image.
+
+    An image is decoded as images of a dataset are: its pixels as stored, whatever its orientation tag says.
 
     Parameters
     ----------
     run, folder
         A run whose training is finished.
     inputs
-        Images, or folders of images.
+        Images, or folders of images. Sub-folders are read too, and the same sub-folders are written.
     target
-        Folder to write into.
-
-    Returns
-    -------
-    list of Path
-        The masks, at each image's own size.
+        Folder for the masks, each at its image's own size.
+    overlays
+        Folder for the overlays; ``<target>-overlays`` if not given.
 
     Raises
     ------
     DataError
-        For a missing or unreadable image and for two images of one name.
+        For a missing image and two images of one name, before anything is written; for images that cannot be read, after
+        all others were predicted.
     StoreError
-        When ``target`` cannot be written.
+        When a folder cannot be written.
 
     """
-    images = _find_images(inputs)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{target}: cannot be made a folder ({error.strerror}); choose another --to") from None
+    images, left_out = _find_images(inputs)
+    overlays = overlays or overlays_beside(target)
+    _make_folders(target, overlays)
     record = read_yaml(folder.config)
     palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
     dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
@@ -61,15 +84,34 @@ def predict_images(run: Run, folder: RunFolder, inputs: Sequence[Path], target: 
     network = build_network(bare, len(dataset.classes), seed=0, study_folder=run.config.folder)
     load_network(network, read_state(folder.best), str(folder.best))
     model = fabric.setup(place(network, fabric.device).eval())
-    written = []
-    for path in images:
-        image = read_rgb(path)
+    masks, drawn, problems = [], [], []
+    for name, path in images.items():
+        try:
+            image = read_rgb(path)
+        except DataError as error:
+            problems.append(str(error))
+            continue
         labels = predict_labels(model, image, run.config.recipe.resized_px, fabric.device)
-        mask = target / f"{path.stem}.png"
-        save_labels(mask, labels, dataset)
-        overlay(image, labels, palette).save(target / f"{path.stem}-overlay.jpg", quality=92)
-        written.append(mask)
-    return written
+        masks.append(target / f"{name}.png")
+        drawn.append(overlays / f"{name}.jpg")
+        save_labels(masks[-1], labels, dataset)
+        drawn[-1].parent.mkdir(parents=True, exist_ok=True)
+        overlay(image, labels, palette).save(drawn[-1], quality=92)
+    if problems:
+        more = [f"... {and_more(len(problems) - MAX_PROBLEMS)}"] if len(problems) > MAX_PROBLEMS else []
+        text = f"{len(problems)} of {len(images)} images have no mask; the other {len(masks)} were written to {target}:"
+        raise DataError("\n".join([text, *problems[:MAX_PROBLEMS], *more]))
+    return Predicted(tuple(masks), tuple(drawn), tuple(left_out))
+
+
+def _make_folders(target: Path, overlays: Path) -> None:
+    if target.resolve() == overlays.resolve():
+        raise StoreError(f"{target}: masks and overlays need a folder each; choose another --to or --overlays")
+    for flag, each in (("--to", target), ("--overlays", overlays)):
+        try:
+            each.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{each}: cannot be made a folder ({error.strerror}); choose another {flag}") from None
 
 
 def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None, device: torch.device) -> Labels:
@@ -84,22 +126,27 @@ def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None,
         return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 
-def _find_images(inputs: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
+def _find_images(inputs: Sequence[Path]) -> tuple[Mapping[str, Path], list[str]]:
+    """Images by the name of their mask, a path below the folder that was given; and what was left out."""
+    found: dict[str, Path] = {}
+    left_out: list[str] = []
+    twice: set[str] = set()
     for path in inputs:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise DataError(f"{path}: holds no images")
-            found += inside
+            listed = list_images(path)
+            files = listed.images
+            twice.update(fault.sample for fault in listed.faults if fault.kind in ("same-name", "case"))
+            left_out += [f"{path}: {fault.message}" for fault in listed.faults if fault.kind == "left-out"]
         elif path.is_file():
-            found.append(path)
+            files = {path.stem: path}
         else:
             raise DataError(f"{path}: no such image or folder")
-    stems = [path.stem for path in found]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise DataError(f"several images are named {listing(twice)}, so their masks would overwrite each other")
-    return found
+        known = {name.casefold() for name in found}
+        twice.update(name for name in files if name.casefold() in known)
+        found.update(files)
+    if twice:
+        raise DataError(f"several images are named {listing(sorted(twice))}, so their masks would overwrite each other")
+    return found, left_out
 
 
 def _no_labels(sample: object) -> Labels:

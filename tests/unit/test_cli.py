@@ -100,7 +100,7 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert "wrote 10 masks" in out
     with (
         Image.open(next((tmp_path / "new").glob("*.png"))) as mask,
-        Image.open(next((tmp_path / "new").glob("*.jpg"))) as over,
+        Image.open(next((tmp_path / "new-overlays").glob("*.jpg"))) as over,
     ):
         assert mask.size == over.size
     code, out, _ = segstudy("archive", study)
@@ -354,6 +354,44 @@ def test_predicting_two_images_of_one_name_is_refused(segstudy, study, tmp_path)
     assert code == 2
     assert "several images are named" in err
     assert not (tmp_path / "new").exists()
+
+
+def test_predict_reads_folders_as_score_does(segstudy, study, tmp_path):
+    """Sub-folders and GIF are read, tags turn nothing, hidden files are none, and masks alone lie where they can be scored."""
+    segstudy("run", study, "--only", "unet", "--no-report")
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8))
+    picture.save(photos / "a.png")
+    picture.save(photos / "sub" / "a.png")
+    picture.save(photos / "turned.tif", tiffinfo={274: 6})
+    picture.quantize(16).save(photos / "g.gif")
+    (photos / "._a.png").write_bytes(b"Mac OS X")
+    (photos / "b.heic").write_bytes(b"ftypheic")
+    code, out, err = segstudy("predict", f"{study}:unet", photos, "--to", "pred")
+    assert code == 0, err
+    assert "wrote 4 masks to pred and as many overlays to pred-overlays" in out
+    assert "1 files are left out, as their suffix is not read: b.heic" in out
+    masks = {
+        path.relative_to(tmp_path / "pred").as_posix(): np.asarray(Image.open(path))
+        for path in (tmp_path / "pred").rglob("*.*")
+    }
+    assert {name: mask.shape for name, mask in masks.items()} == dict.fromkeys(
+        ("a.png", "g.png", "sub/a.png", "turned.png"), (40, 56)
+    )
+    assert np.array_equal(masks["a.png"], masks["turned.png"]) and np.array_equal(masks["a.png"], masks["sub/a.png"])
+    assert len(list((tmp_path / "pred-overlays").rglob("*.jpg"))) == 4
+    shutil.copytree(tmp_path / "pred", tmp_path / "truth")
+    code, out, err = segstudy("score", "pred", "truth", "--num-classes", "2")
+    assert code == 0, err
+    assert "4 images, 8,960 pixels" in out
+    (photos / "broken.png").write_bytes(b"no picture")
+    code, _, err = segstudy("predict", f"{study}:unet", photos, "--to", "again", "--overlays", "drawn")
+    assert code == 2
+    assert "1 of 5 images have no mask; the other 4 were written to again" in err and "broken.png: not an image" in err
+    assert len(list((tmp_path / "drawn").rglob("*.jpg"))) == 4
+    code, _, err = segstudy("predict", f"{study}:unet", photos, "--to", "same", "--overlays", "same")
+    assert code == 2 and "masks and overlays need a folder each" in err
 
 
 LONG = "x" * 300

@@ -152,3 +152,39 @@ def test_all_pairs_of_many_images_are_compared() -> None:
     prints["s2500"] = replace(prints["s23"], content="yet another", bits=prints["s23"].bits ^ np.uint64(3))
     found = find_duplicates(dataset_of(train=list(prints)), prints)
     assert [(each.first.id, each.second.id) for each in found] == [("s17", "s2999"), ("s23", "s2500")]
+
+
+def eye(seed: int, left: bool) -> Pixels:
+    """A disc on black with the shading that all eyes have, the bright spot on one side, and lines of its own."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:200, :200] + rng.integers(-4, 5, (2, 1, 1))
+    light = (
+        130
+        + 60 * np.exp(-((x - 160) ** 2 + (y - 95) ** 2) / 225)
+        - 35 * np.exp(-((x - 95) ** 2 + (y - 102) ** 2) / 450)
+    )
+    light = (light[:, ::-1] if left else light) * rng.uniform(0.8, 1.1)
+    lines = np.zeros((200, 200), np.uint8)
+    for _ in range(5):
+        cv2.polylines(lines, [rng.integers(10, 190, (4, 2)).astype(np.int32)], False, 1, 2)
+    rgb = (
+        np.stack([1.5 * light, 0.8 * light, 0.4 * light], -1) - 15 * lines[..., None] + rng.normal(0, 2, (200, 200, 3))
+    )
+    rgb[np.hypot(*(np.mgrid[:200, :200] - 100)) >= 95] = 0
+    return np.clip(rgb, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sides", ["one side", "both sides"])
+@pytest.mark.parametrize("number", [8, 20])
+def test_eyes_share_their_shading_and_are_no_duplicates(number: int, sides: str) -> None:
+    """No two are one eye; copies of two are found all the same, whatever the images' order."""
+    eyes = {f"eye{k}": fingerprint_image(eye(k, left=sides != "one side" and k % 2 == 0)) for k in range(number)}
+    assert find_duplicates(dataset_of(train=list(eyes)), eyes) == []
+    eyes["small"] = fingerprint_image(
+        cv2.resize(eye(1, left=False), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    )
+    eyes["mirrored"] = fingerprint_image(jpeg(eye(3, left=False)[:, ::-1], 60))
+    planted = {frozenset(("eye1", "small")), frozenset(("eye3", "mirrored"))}
+    for order in (list(eyes), list(eyes)[::-1], sorted(eyes, key=lambda name: eyes[name].content)):
+        found = find_duplicates(dataset_of(train=order), eyes)
+        assert {frozenset((each.first.id, each.second.id)) for each in found} == planted

@@ -301,6 +301,22 @@ def write_rows(root: Path, *rows: str, head: str = ",images,masks,collages") -> 
     (root / "df.csv").write_text("\n".join([head, *rows]))
 
 
+def test_csv_crossed_rows_and_shared_masks_are_named(tmp_path: Path) -> None:
+    """Image k stands with mask k + 1, the last with the first; then every image with one mask; then all is right."""
+    for k in range(4):
+        save(tmp_path / "i" / f"p{k}.png", np.full((2, 2, 3), k, np.uint8))
+        save(tmp_path / "m" / f"p{k}_mask.png", np.array([[0, 255], [0, 0]], np.uint8))
+    write_rows(tmp_path, *(f"{k},i/p{k}.png,m/p{(k + 1) % 4}_mask.png,c" for k in range(4)))
+    faults = supervisely.read("p", tmp_path).faults
+    assert [(fault.kind, fault.severity) for fault in faults] == [("crossed", "error")] * 4
+    assert "row 4: the mask 'm/p0_mask.png' of 'i/p3.png' is named like the image of row 1" in faults[3].message
+    write_rows(tmp_path, *(f"{k},i/p{k}.png,m/p0_mask.png,c" for k in range(4)))
+    (fault,) = (fault for fault in supervisely.read("p", tmp_path).faults if fault.severity == "error")
+    assert (fault.kind, fault.message.partition(" all name")[0]) == ("shared-mask", "rows 1, 2, 3, 4")
+    write_rows(tmp_path, *(f"{k},i/p{k}.png,m/p{k}_mask.png,c" for k in range(4)))
+    assert supervisely.read("p", tmp_path).faults == ()
+
+
 def test_csv_missing_files_are_all_named(tmp_path: Path) -> None:
     fakes.fake_supervisely_csv(tmp_path)
     base = tmp_path / fakes.INNER / fakes.INNER

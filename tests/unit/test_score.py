@@ -457,3 +457,12 @@ def test_many_problems_are_counted(folders: Folders) -> None:
         folders.add(f"m{k:02}", [[0, 3]], [[0, 1]])
     with pytest.raises(DataError, match=r"m00\.png: values 3 [^~]*m09\.png[^\n]*\n\.\.\. and 3 more$"):
         folders.score(num_classes=2)
+
+
+def test_train_ids_are_not_scored_against_label_ids(folders: Folders) -> None:
+    """Road is label id 7 and train id 0, sky 23 and 10, a car 26 and 13: all 6 pixels agree once turned, none as they are."""
+    folders.add("a", [[7, 7, 7], [23, 23, 26]], [[0, 0, 0], [10, 10, 13]])
+    with pytest.raises(
+        DataError, match=r"true masks hold Cityscapes label ids .*: 6 pixels agree once .* 0 as they are"
+    ):
+        folders.score(num_classes=34)

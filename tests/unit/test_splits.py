@@ -264,6 +264,19 @@ def test_table_that_cannot_be_used(tmp_path: Path, rows: list[str], columns: str
         group_by_table(dataset_of({"train": ungrouped(3)}), table, "image", "group")
 
 
+@pytest.mark.parametrize("groups", [("p0", "P0"), ("0", "0.0"), ("7", "007"), ("a b", "ab")])
+def test_groups_spelled_in_two_ways_are_refused(tmp_path: Path, groups: tuple[str, str]) -> None:
+    table = write_table(tmp_path / "g.csv", f"0,{groups[0]}", f"1,{groups[1]}", "2,other")
+    with pytest.raises(DataError, match="1 groups are spelled in several ways"):
+        group_by_table(dataset_of({"train": ungrouped(3)}), table, "image", "group")
+
+
+def test_groups_of_other_numbers_are_other_groups(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "g.csv", "0,p1", "1,p10", "2,p100")
+    grouped = group_by_table(dataset_of({"train": ungrouped(3)}), table, "image", "group")
+    assert [sample.group for sample in grouped.samples("train")] == ["p1", "p10", "p100"]
+
+
 def test_table_with_a_name_of_two_images(tmp_path: Path) -> None:
     parts = {split: (Sample(f"{split}/a", Path(split, "a.png"), Path("m.png")),) for split in ("train", "test")}
     table = write_table(tmp_path / "g.csv", "a.png,x")

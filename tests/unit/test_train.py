@@ -557,7 +557,7 @@ def test_a_study_on_crops_scores_and_predicts_whole_images(data, tmp_path):
     assert "confusion_input" not in arrays
     assert json.loads(folder.cost.read_text())["input_px"] == 32
     images = [data / "Kvasir-SEG" / "images" / f"{name}.jpg" for name in arrays["ids"]]
-    masks = predict_images(run, folder, images, tmp_path / "masks")
+    masks = predict_images(run, folder, images, tmp_path / "masks").masks
     for counts, mask, name in zip(arrays["confusion"], masks, arrays["ids"], strict=True):
         predicted = np.asarray(Image.open(mask))
         assert np.array_equal(predicted, np.asarray(Image.open(folder.predictions("kvasir", "test") / f"{name}.png")))

@@ -306,15 +306,18 @@ def init(
 @app.command()
 def predict(
     run_name: Annotated[str, typer.Argument(metavar="RUN", help="STUDY:EXPERIMENT, or STUDY:EXPERIMENT/seedN.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images and of sub-folders.")],
     out: Out = None,
-    to: Annotated[Path, typer.Option("--to", help="Folder for masks and overlays.")] = Path("predictions"),
+    to: Annotated[Path, typer.Option("--to", help="Folder for the masks.")] = Path("predictions"),
+    overlays: Annotated[
+        Path | None, typer.Option("--overlays", help="Folder for the overlays; the masks' with '-overlays' by default.")
+    ] = None,
     set_: Set = None,
 ) -> None:
     """Predict masks and overlays for new images with a finished run."""
     from segstudy.errors import StoreError
     from segstudy.plan import run_of
-    from segstudy.predict import predict_images
+    from segstudy.predict import overlays_beside, predict_images
 
     study, experiment, seed = run_of(run_name)
     whole, store = plan_of(study, out, set_)
@@ -325,8 +328,10 @@ def predict(
         reason = "was made with other settings than the study's" if state == "stale" else "is not trained yet"
         raise StoreError(f"{chosen.name}: {reason} in {store.root}; run the study first, or name its --out")
     folder.check_best()
-    written = predict_images(chosen, folder, images, to)
-    print(f"wrote {len(written)} masks and overlays to {to}")
+    overlays = overlays or overlays_beside(to)
+    written = predict_images(chosen, folder, images, to, overlays)
+    print(f"wrote {len(written.masks)} masks to {to} and as many overlays to {overlays}")
+    print(*(f"not read: {line}" for line in written.left_out), sep="\n", end="\n" if written.left_out else "")
 
 
 @app.command()

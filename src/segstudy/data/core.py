@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,16 @@ IMAGE_SUFFIXES = (
     ".pbm",
     ".pnm",
 )
+DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+)  # Pillow's
 TURN = Image.Transpose
 UNTURN = {  # what undoes each EXIF orientation once it was applied
     2: TURN.FLIP_LEFT_RIGHT,
@@ -211,7 +222,7 @@ def open_image(path: Path) -> Image.Image:
             return stored
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         kind = "truncated" if "truncated" in str(error).lower() or _lacks_end(path) else "unreadable"
         reason = "not an image that Pillow can read" if unknown else f"the image cannot be decoded ({error})"

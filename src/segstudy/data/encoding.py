@@ -253,7 +253,8 @@ def _fits(masks: Sequence[MaskFacts], encoding: Encoding) -> bool:
         return any(value > (encoding.declared.threshold or 0) for value in every) or every <= {0}
     if encoding.how == "colours":
         return all(mask.kind in ("colour", "palette") for mask in masks)
-    return encoding.declared.nearest or every <= set(encoding.table)
+    indices = set(range(encoding.num_classes))
+    return every <= set(encoding.table) or (encoding.declared.nearest and not every <= indices)
 
 
 def index_encoding(num_classes: int, ignored: Sequence[int] = ()) -> Encoding:

@@ -22,9 +22,12 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
             every: dict[Colour, int] = {}
             for each in masks:
                 every |= each.colours or {}
+            advice = proposals.colours(every, declared.flags, jpeg=mask.jpeg)
+            if mask.alpha_varies:
+                own = proposals.option("channel", "alpha", declared.flags)
+                advice = f"its alpha channel varies, so the mask may lie in it: write {own}. Else {advice}"
             raise DataError(
-                f"{mask.path}: the mask is coloured ({len(mask.colours or {})} colours); "
-                f"{proposals.colours(every, declared.flags, jpeg=mask.jpeg)}",
+                f"{mask.path}: the mask is coloured ({len(mask.colours or {})} colours); {advice}",
                 "coloured-mask",
             )
         if mask.kind == "deep":

@@ -6,7 +6,9 @@ mirrored, the next frame of a video) each of three steps looks closer at the pai
 1. all pairs, by difference hashes of the image and of its mirror image: 512 bits, each saying which of two places that lie
    2/16 of a side apart, to the right or down, is the brighter one;
 2. the best correlation over small shifts at 32 pixels;
-3. the correlation at 64 pixels after one image was aligned with the other by an affine map.
+3. the correlation at 64 pixels after one image was aligned with the other by an affine map, which must hold too for what
+   each image has of its own: details that the images of a set share, such as a fundus camera's rim and the eye's disc on
+   either side, are no evidence.
 
 Correlations are of details, that is, of what is left when a blurred copy is taken away: all images of one kind of scene
 have their shading in common. Dark margins are cut off first, and dark pixels are left out, since the black surround
@@ -22,7 +24,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -35,6 +37,9 @@ HASH_SIDE, STEP = 16, 2
 THUMBNAIL_PX, COARSE_PX = 64, 32
 MAX_DISTANCE = 120  # bits of 512
 MIN_COARSE, MIN_SIMILARITY = 0.4, 0.6
+MIN_OWN = 0.4  # correlation of the details that are not shared by the set
+SAME_SHARE = 0.1  # an image with less of its own is the picture that the whole set shows
+MIN_SET, MAX_SET = 6, 512  # images from which shared details can be told, and that are used for it
 MAX_SHIFT_PX = 5  # of COARSE_PX
 DARK = 24  # grey level up to which a pixel shows nothing
 MIN_BRIGHT = 0.15  # share of pixels that are not dark: in a row that is no margin, in an image that is no night scene
@@ -155,13 +160,45 @@ def _near_pairs(prints: Sequence[ImagePrint]) -> list[tuple[int, int, float, boo
     like = _coarse_correlation(prints, first_p, second_p, mirrored_p) >= MIN_COARSE
     pairs = list(zip(first_p[like].tolist(), second_p[like].tolist(), mirrored_p[like].tolist(), strict=True))
 
+    shared = _shared_details(prints)
+
     def compare(pair: tuple[int, int, bool]) -> float:
         # The map is sought from one of the two to the other, and which is which must not depend on the images' order.
         one, other = sorted((prints[pair[0]], prints[pair[1]]), key=lambda each: each.content)
-        return aligned_correlation(one.thumbnail, other.thumbnail[:, ::-1] if pair[2] else other.thumbnail)
+        second = np.ascontiguousarray(other.thumbnail[:, ::-1]) if pair[2] else other.thumbnail
+        return aligned_correlation(one.thumbnail, second, shared)
 
     similarities = in_threads(compare, pairs)
     return [(i, j, s, m) for (i, j, m), s in zip(pairs, similarities, strict=True) if s >= MIN_SIMILARITY]
+
+
+def _shared_details(prints: Sequence[ImagePrint]) -> Floats:
+    """Details (k, 64, 64) that the images of a set share, orthonormal; none where a set is too small to tell.
+
+    They are the mean of what is the same in images and their mirror images, and the principal component of what is
+    opposite in them: together these hold a pattern that some images show to the left and others to the right.
+    """
+    chosen = sorted(prints, key=lambda each: each.content)
+    chosen = chosen[:: -(-len(chosen) // MAX_SET)] if chosen else []
+    if len({each.content for each in chosen}) < MIN_SET:
+        return np.empty((0, THUMBNAIL_PX, THUMBNAIL_PX), np.float32)
+    details = np.stack([np.where(_shown(each.thumbnail, 5), _fine(each.thumbnail), 0) for each in chosen])
+    even, odd = (details + details[..., ::-1]).mean(axis=0), (details - details[..., ::-1]).reshape(len(details), -1)
+    _, vectors = np.linalg.eigh(odd @ odd.T)
+    both = np.stack([even, (vectors[:, -1] @ odd).reshape(even.shape)])
+    lengths = np.linalg.norm(both, axis=(1, 2), keepdims=True)
+    return np.asarray(both / np.maximum(lengths, 1e-6), np.float32)  # even and odd are orthogonal
+
+
+def _own_details(thumbnail: Pixels, shared: Floats) -> Floats:
+    """Details of a thumbnail without those that its set shares, each taken away as strongly as the image has it."""
+    details = _fine(thumbnail)
+    strengths = np.tensordot(shared, np.where(_shown(thumbnail, 5), details, 0), axes=([1, 2], [0, 1]))
+    return np.asarray(details - np.tensordot(strengths, shared, axes=1), np.float32)
+
+
+def _fine(thumbnail: Pixels) -> Floats:
+    return _details(thumbnail.astype(np.float32), 4)
 
 
 def _like_hashes(bits: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
@@ -218,19 +255,22 @@ def _coarse_details(thumbnail: Pixels) -> Floats:
     return details / max(float(np.linalg.norm(details)), 1e-6)
 
 
-def aligned_correlation(first: Pixels, second: Pixels) -> float:
+def aligned_correlation(first: Pixels, second: Pixels, shared: Floats | None = None) -> float:
     """Correlation of two thumbnails' details after the second was laid on the first by an affine map; 0 if it cannot be.
+
+    It is 0 too where the details are alike only in what is ``shared``.
 
     Parameters
     ----------
     first, second
         Grey, ``uint8`` (64, 64).
+    shared
+        Details (k, 64, 64) of all images of the set.
 
     Source: the map is found as in Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation
     coefficient maximization", IEEE TPAMI 30(10), 2008.
 
     """
-    size = (THUMBNAIL_PX, THUMBNAIL_PX)
     shown, other_shown = (_shown(each, 5).astype(np.uint8) for each in (first, second))
     still, moving = first.astype(np.float32), np.ascontiguousarray(second, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-3)
@@ -239,13 +279,24 @@ def aligned_correlation(first: Pixels, second: Pixels) -> float:
         _, affine = cv2.findTransformECCWithMask(still, moving, shown, other_shown, start, cv2.MOTION_AFFINE, stop, 3)
     except cv2.error:  # it does not converge, as for most images that have nothing in common
         return 0.0
-    linear, nearest = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    moved = np.asarray(cv2.warpAffine(moving, affine, size, flags=linear, borderMode=cv2.BORDER_REPLICATE), np.float32)
-    both = (shown > 0) & (np.asarray(cv2.warpAffine(other_shown, affine, size, flags=nearest)) > 0)
+    both = (shown > 0) & (_moved(other_shown, affine, cv2.INTER_NEAREST) > 0)
     area = abs(float(np.linalg.det(affine[:, :2])))
     if both.sum() < 0.5 * min(shown.sum(), other_shown.sum()) or not 0.5 < area < 2:
         return 0.0  # laid on one another only by leaving most of them out
-    return _correlation(_details(still, 4)[both], _details(moved, 4)[both])
+    details, moved = _details(still, 4)[both], _details(_moved(moving, affine, cv2.INTER_LINEAR), 4)[both]
+    if shared is not None and len(shared):
+        own = _own_details(first, shared)[both]
+        other_own = _moved(_own_details(second, shared), affine, cv2.INTER_LINEAR)[both]
+        if np.linalg.norm(own) > SAME_SHARE * np.linalg.norm(details) and _correlation(own, other_own) < MIN_OWN:
+            return 0.0
+    return _correlation(details, moved)
+
+
+def _moved(picture: NDArray[Any], affine: NDArray[Any], how: int) -> Floats:
+    """A picture (64, 64) laid on another by an affine map."""
+    size, flags = (THUMBNAIL_PX, THUMBNAIL_PX), how | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_CONSTANT if how == cv2.INTER_NEAREST else cv2.BORDER_REPLICATE
+    return np.asarray(cv2.warpAffine(picture, affine, size, flags=flags, borderMode=border), np.float32)
 
 
 def _correlation(a: Floats, b: Floats) -> float:

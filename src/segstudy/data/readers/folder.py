@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import Field
 
-from segstudy.data.core import Dataset, Sample, divide
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.data.readers import Reader
@@ -74,7 +74,9 @@ def _find_splits(root: Path, options: Options) -> Found:
     for image_folder, mask_folder in _layouts(names):
         folders = _named_splits(root, image_folder, mask_folder)
         if any(image.is_dir() and mask.is_dir() for image, mask in folders.values()):
-            return _named_or_drawn(_paired(folders), options)
+            found = _paired(folders)
+            found.faults += _strange_splits(root, image_folder)
+            return _named_or_drawn(found, options)
     if names is None or not all((root / each).is_dir() for each in names):
         raise DataError(_nothing_fits(root, options))
     images, masks = (root / each for each in names)
@@ -193,6 +195,19 @@ def _named_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, 
         if there:
             found[split] = there[0]
     return found
+
+
+def _strange_splits(root: Path, image_folder: str) -> list[Fault]:
+    """A warning for each folder of images that stands where splits do and is none, such as ``images/train2``."""
+    faults = []
+    for path in sorted(root.glob(image_folder.replace("{}", "*"))) if "/" in image_folder else []:
+        name = path.relative_to(root).parts[image_folder.split("/").index("{}")]
+        if not path.is_dir() or name.lower() in SPLIT_OF or name.startswith((".", "__MACOSX")):
+            continue
+        number = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*"))
+        text = f"{number} images of '{name}' are left out, which is no split; splits are train, val and test"
+        faults += [Fault("left-out", text, path, severity="warning")] if number else []
+    return faults
 
 
 def _nothing_fits(root: Path, options: Options) -> str:
