@@ -1,7 +1,7 @@
 """Do intervals and verdicts from few trainings hold what many trainings say? Real trainings on real images.
 
     SEGSTUDY_DATA=DIR python bench/retrainings.py [--minutes 60]     # train, and keep the counts
-    python bench/retrainings.py --report [--draws 2000]              # the tables of docs/results.md
+    python bench/retrainings.py --report [--draws 300]               # the tables of docs/results.md
 
 The first form trains two small recipes in turn on Kvasir-SEG, each time with a new seed, until it is stopped. Kill it at
 any time: a training goes on after its last epoch, and every finished one is in ``bench/data/retrainings.npz``, which
@@ -10,8 +10,8 @@ holds nothing but counts. Networks are deleted. The second form needs neither im
 A drawn study takes some of the trainings at random, each at most once, and draws test images with repeats, so that 200 of
 the 200 are a sample like any other. What all trainings say on all test images is the truth that its intervals and
 verdicts are held against. Few trainings flatter an interval, as they are part of that truth; so its coverage of what the
-other trainings say, which is a little too hard on it, is given too. What follows "+-" is the standard error over the
-trainings, by leaving out one after the other.
+other trainings say, which is a little too hard on it, is given too. What follows "±" is the standard error over the
+trainings, by leaving out one after the other; it needs twice as many trainings as a study takes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Trainings:
     truth: NDArray[np.int64]
 
     def of(self, recipe: str) -> Counts:
-        return self.confusion[self.recipe == recipe]
+        chosen: Counts = self.confusion[self.recipe == recipe]
+        return chosen
 
 
 def read_trainings(path: Path) -> Trainings | None:
@@ -174,10 +175,13 @@ class Share:
 
 
 def share(held: Sequence[bool], drawn: Sequence[Sequence[int]]) -> Share:
-    """The share of studies that held; each training is left out by taking the studies that were drawn without it."""
+    """The share of studies that held; each training is left out by taking the studies that were drawn without it.
+
+    No error is given where a study takes more than half of the trainings, as hardly any is then drawn without one.
+    """
     found, used = np.array(held, np.float64), sorted(set().union(*map(set, drawn)))
     without = [found[[training not in each for each in drawn]] for training in used]
-    if len(used) < 3 or not all(map(len, without)):
+    if max(map(len, drawn)) > len(used) / 2 or not all(map(len, without)):
         return Share(float(found.mean()), float("nan"))
     means = np.array([each.mean() for each in without])
     return Share(float(found.mean()), float(np.sqrt((len(used) - 1) / len(used) * ((means - means.mean()) ** 2).sum())))
@@ -191,10 +195,10 @@ def coverage(confusion: Counts, num_seeds: int, num_images: int, draws: int) -> 
     values, rng = scores(confusion), np.random.default_rng([1, num_seeds, num_images])
     drawn, of_all, of_others = [], [], []
     for _ in range(draws):
-        chosen = rng.permutation(total)[:num_seeds]
+        chosen = rng.permutation(total)[:num_seeds].tolist()
         images = rng.integers(confusion.shape[1], size=num_images)
         found = estimate(networks_of(confusion, chosen, images), mean_iou, level=LEVEL)
-        drawn.append(chosen.tolist())
+        drawn.append(chosen)
         of_all.append(bool(found.low <= values.mean() <= found.high))
         of_others.append(bool(found.low <= np.delete(values, chosen).mean() <= found.high))
     return share(of_all, drawn), share(of_others, drawn)
@@ -300,21 +304,21 @@ def one_by_one(trainings: Trainings, variant: str, base: str, num_images: int, d
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |" for line in lines)
+    head, *body = [
+        "| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |" for line in [heads, *rows]
+    ]
+    return "\n".join([head, "|" + "---|" * len(heads), *body])
 
 
 def report(trainings: Trainings, draws: int) -> str:
     """The Markdown of docs/results.md."""
-    counts = {recipe: len(trainings.of(recipe)) for recipe in (A, B)}
-    of_each = [
-        f"{recipe}: {len(x)}, mIoU {x.mean():.4f}, SD over seeds {x.std(ddof=1):.4f}"
-        for recipe, x in ((recipe, scores(trainings.of(recipe))) for recipe in counts)
-        if len(x) > 1
+    lines = [
+        f"{len(trainings.seed)} trainings, {len(trainings.ids)} test images, {draws} drawn studies for each number."
     ]
-    parts = [
-        f"{len(trainings.seed)} trainings ({'; '.join(of_each)}), {len(trainings.ids)} test images, {draws} draws."
-    ]
+    for recipe in (A, B):
+        if len(x := scores(trainings.of(recipe))) > 1:
+            lines.append(f"* {recipe}: {len(x)} trainings, mIoU {x.mean():.4f}, SD over seeds {x.std(ddof=1):.4f}")
+    parts = ["\n".join(lines)]
     parts.append(table(["score", "seeds", *(f"{n} images" for n in IMAGES)], score_rows(trainings, draws)))
     parts.append(table(["comparison", "seeds", *(f"{n} images" for n in IMAGES)], verdict_rows(trainings, draws)))
     heads = ["seeds one by one", "images", "decided", "all seeds fixed decide", "mean seeds", "runs saved"]
@@ -368,7 +372,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=STORE, help="where networks are trained, and then deleted")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so long")
     parser.add_argument("--report", action="store_true", help="print the tables; train nothing")
-    parser.add_argument("--draws", type=int, default=1000, help="studies drawn for each number of the tables")
+    parser.add_argument("--draws", type=int, default=300, help="studies drawn for each number of the tables")
     arguments = parser.parse_args()
     try:
         if arguments.report:
