@@ -4,7 +4,7 @@
     python bench/retrainings.py --report [--draws 300]               # the tables of docs/results.md
 
 The first form trains two small recipes in turn on Kvasir-SEG, each time with a new seed, until it is stopped. Kill it at
-any time: a training goes on after its last epoch, and every finished one is in ``bench/data/retrainings.npz``, which
+any time: a training resumes after its last epoch, and every finished one is in ``bench/data/retrainings.npz``, which
 holds nothing but counts. Networks are deleted. The second form needs neither images nor networks.
 
 A drawn study takes some of the trainings at random, each at most once, and draws test images with repeats, so that 200 of
@@ -37,6 +37,7 @@ from segstudy.measures import mean_iou, merge
 from segstudy.stats.comparison import UNDECIDED, Difference, compare, verdict
 from segstudy.stats.intervals import estimate
 from segstudy.stats.sequential import CONTINUE, DECIDED, sequential_decision
+from segstudy.stopping import Stop, Stopped
 
 FILE = Path(__file__).parent / "data" / "retrainings.npz"
 STORE = Path("out") / "retrainings"
@@ -124,8 +125,8 @@ def next_training(known: Trainings | None) -> tuple[str, int]:
     return recipe, next(left)
 
 
-def train(path: Path, folder: Path, data: Path, minutes: float) -> None:
-    """Train one network after the other until the time is up."""
+def train(path: Path, folder: Path, data: Path, minutes: float | None) -> None:
+    """Train one network after the other until the time is up, or a signal says to save and stop."""
     from segstudy.launch.work import execute
     from segstudy.launch.workshop import Workshop
     from segstudy.plan import make_plan
@@ -134,13 +135,12 @@ def train(path: Path, folder: Path, data: Path, minutes: float) -> None:
     from segstudy.store import Store
 
     study, store = parse_study(STUDY), Store(folder.resolve())
-    plan = make_plan(study, data, store)
-    end = time.monotonic() + 60 * minutes
-    while time.monotonic() < end:
+    plan, stop = make_plan(study, data, store), Stop(None if minutes is None else 60 * minutes)
+    while True:
         recipe, seed = next_training(read_trainings(path))
         began = time.monotonic()
-        with showing(quiet=True) as progress:
-            workshop = Workshop(study, store, data, progress)
+        with showing(quiet=True) as progress, stop.listening():
+            workshop = Workshop(study, store, data, progress, stop=stop)
             outcome = execute(workshop, plan.select([EXPERIMENTS[recipe]], seed))
         if outcome.failures or outcome.held:
             raise SegstudyError("\n".join([*outcome.failures, *(f"{name}: is held" for name in outcome.held)]))
@@ -304,8 +304,10 @@ def one_by_one(trainings: Trainings, variant: str, base: str, num_images: int, d
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown, without the rows that hold nothing since there are too few trainings."""
+    known = [row for row in rows if any(cell is not None for cell in row[2:])]
     head, *body = [
-        "| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |" for line in [heads, *rows]
+        "| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |" for line in [heads, *known]
     ]
     return "\n".join([head, "|" + "---|" * len(heads), *body])
 
@@ -318,12 +320,14 @@ def report(trainings: Trainings, draws: int) -> str:
     for recipe in (A, B):
         if len(x := scores(trainings.of(recipe))) > 1:
             lines.append(f"* {recipe}: {len(x)} trainings, mIoU {x.mean():.4f}, SD over seeds {x.std(ddof=1):.4f}")
-    parts = ["\n".join(lines)]
-    parts.append(table(["score", "seeds", *(f"{n} images" for n in IMAGES)], score_rows(trainings, draws)))
-    parts.append(table(["comparison", "seeds", *(f"{n} images" for n in IMAGES)], verdict_rows(trainings, draws)))
-    heads = ["seeds one by one", "images", "decided", "all seeds fixed decide", "mean seeds", "runs saved"]
-    parts.append(table(heads, sequence_rows(trainings, draws)))
-    return "\n\n".join(parts)
+    by_images = ["seeds", *(f"{n} images" for n in IMAGES)]
+    stepwise = ["seeds one by one", "images", "decided", "all seeds fixed decide", "mean seeds", "runs saved"]
+    tables = (
+        table(["score", *by_images], score_rows(trainings, draws)),
+        table(["comparison", *by_images], verdict_rows(trainings, draws)),
+        table(stepwise, sequence_rows(trainings, draws)),
+    )
+    return "\n\n".join(["\n".join(lines), *(each for each in tables if each.count("\n") > 1)])
 
 
 def score_rows(trainings: Trainings, draws: int) -> list[list[object]]:
@@ -370,7 +374,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", type=Path, default=FILE, help="where the counts are kept")
     parser.add_argument("--store", type=Path, default=STORE, help="where networks are trained, and then deleted")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so long")
+    parser.add_argument("--minutes", type=float, help="save and stop within so long; by default, go on until stopped")
     parser.add_argument("--report", action="store_true", help="print the tables; train nothing")
     parser.add_argument("--draws", type=int, default=300, help="studies drawn for each number of the tables")
     arguments = parser.parse_args()
@@ -385,6 +389,9 @@ def main() -> None:
         train(arguments.file, arguments.store, Path(os.environ["SEGSTUDY_DATA"]), arguments.minutes)
     except SegstudyError as error:
         sys.exit(str(error))
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
 
 
 if __name__ == "__main__":

@@ -114,8 +114,14 @@ def test_trainings_are_added_in_turn_and_only_on_the_same_masks(bench, tmp_path)
     assert len(bench.read_trainings(path).seed) == 4
 
 
-def test_the_report_says_how_many_trainings_it_rests_on(bench):
+def test_the_report_says_what_it_rests_on_and_leaves_out_what_needs_more_trainings(bench):
     study = trainings_of(bench, [[10, 12, 14, 30]] * 3, [[20, 25, 22, 35]] * 2)
     text = bench.report(study, 2)
     assert text.startswith("5 trainings, 4 test images, 2 drawn studies")
-    assert "| – |" in text  # 5 of 3 trainings: not to be had
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line.startswith("| lr")]
+    seeds = {name: [int(row[1]) for row in rows if row[0] == name] for name, _ in rows}
+    assert seeds[f"{bench.A}: holds the others"] == [1, 2]  # of three, one at least is another
+    assert seeds[f"{bench.B}: holds the others"] == [1]
+    assert seeds[f"{bench.A} against itself: a verdict"] == [1]
+    assert seeds[f"{bench.A} against {bench.B}: interval holds"] == [1, 2]
+    assert "one by one" not in text  # three of each are needed
