@@ -187,21 +187,36 @@ def share(held: Sequence[bool], drawn: Sequence[Sequence[int]]) -> Share:
     return Share(float(found.mean()), float(np.sqrt((len(used) - 1) / len(used) * ((means - means.mean()) ** 2).sum())))
 
 
-def coverage(confusion: Counts, num_seeds: int, num_images: int, draws: int) -> tuple[Share, Share] | None:
-    """How often a score's interval holds the mean of all trainings, and of the others; no interval is a miss."""
-    total = len(confusion)
-    if num_seeds >= total:
+@dataclass(frozen=True)
+class Coverage:
+    """How often a score's interval holds what its own networks, all trainings and the other trainings say of all images.
+
+    No interval is a miss. None where no other trainings are left.
+    """
+
+    own: Share
+    all: Share | None
+    others: Share | None
+
+
+def coverage(confusion: Counts, num_seeds: int, num_images: int, draws: int) -> Coverage | None:
+    """Score intervals of drawn studies; None where there are fewer trainings than ``num_seeds``."""
+    total, values = len(confusion), scores(confusion)
+    if num_seeds > total:
         return None
-    values, rng = scores(confusion), np.random.default_rng([1, num_seeds, num_images])
-    drawn, of_all, of_others = [], [], []
+    rng, drawn, own, of_all, of_others = np.random.default_rng([1, num_seeds, num_images]), [], [], [], []
     for _ in range(draws):
         chosen = rng.permutation(total)[:num_seeds].tolist()
         images = rng.integers(confusion.shape[1], size=num_images)
         found = estimate(networks_of(confusion, chosen, images), mean_iou, level=LEVEL)
         drawn.append(chosen)
+        own.append(bool(found.low <= values[chosen].mean() <= found.high))
         of_all.append(bool(found.low <= values.mean() <= found.high))
-        of_others.append(bool(found.low <= np.delete(values, chosen).mean() <= found.high))
-    return share(of_all, drawn), share(of_others, drawn)
+        if num_seeds < total:
+            of_others.append(bool(found.low <= np.delete(values, chosen).mean() <= found.high))
+    if not of_others:
+        return Coverage(share(own, drawn), None, None)
+    return Coverage(share(own, drawn), share(of_all, drawn), share(of_others, drawn))
 
 
 Draw = Callable[[np.random.Generator, int], tuple[list[int], list[int]]]
@@ -335,8 +350,10 @@ def score_rows(trainings: Trainings, draws: int) -> list[list[object]]:
     for recipe in (A, B):
         for s in SEEDS:
             found = [coverage(trainings.of(recipe), s, n, draws) for n in IMAGES]
-            for place, of in enumerate(("all", "the others")):
-                rows.append([f"{recipe}: holds {of}", s, *(None if each is None else each[place] for each in found)])
+            if s == 1:  # the one network that such an interval is about
+                rows.append([f"{recipe}: holds its own", s, *(each and each.own for each in found)])
+            rows.append([f"{recipe}: holds all", s, *(each and each.all for each in found)])
+            rows.append([f"{recipe}: holds the others", s, *(each and each.others for each in found)])
     return rows
 
 

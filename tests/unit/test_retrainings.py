@@ -64,10 +64,12 @@ def test_two_close_trainings_of_three_miss_what_the_third_shifts(bench):
     # the third's 0.887. With the third in it (0.14) it holds everything. One of the three pairs misses: 2/3 hold.
     level = [[1000 * e + (-1) ** i for i in range(40)] for e in (2500, 2484, 600)]
     confusion = np.array([[[[10**7 - e, e], [e, 10**7 - e]] for e in errors] for errors in level])
-    of_all, of_others = bench.coverage(confusion, 2, 40, 600)
-    assert of_all.value == pytest.approx(2 / 3, abs=0.08)  # four standard errors of 600 draws
-    assert of_others.value == of_all.value
-    assert bench.coverage(confusion, 3, 40, 10) is None  # no others are left
+    found = bench.coverage(confusion, 2, 40, 600)
+    assert found.own.value == 1  # every interval is around its own trainings' mean, which no image moves
+    assert found.all.value == pytest.approx(2 / 3, abs=0.08)  # four standard errors of 600 draws
+    assert found.others.value == found.all.value
+    assert bench.coverage(confusion, 3, 40, 10).others is None  # no others are left
+    assert bench.coverage(confusion, 4, 40, 10) is None
 
 
 def test_share_and_its_error_over_trainings(bench):
