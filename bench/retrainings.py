@@ -11,7 +11,7 @@ A drawn study takes some of the trainings at random, each at most once, and draw
 the 200 are a sample like any other. What all trainings say on all test images is the truth that its intervals and
 verdicts are held against. Few trainings flatter an interval, as they are part of that truth; so its coverage of what the
 other trainings say, which is a little too hard on it, is given too. What follows "±" is the standard error over the
-trainings, by leaving out one after the other; it needs twice as many trainings as a study takes.
+trainings, by leaving out one after the other; it needs eight of them, and twice as many as a study takes.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ A, B = "lr 1e-3", "lr 3e-4"
 SEEDS, IMAGES = (1, 2, 3, 5), (50, 100, 200)
 AT_MOST = 10  # seeds of each side in a study that adds them one by one
 LEVEL = 0.95
+MIN_FOR_ERROR = 8  # trainings
 EXPERIMENTS = {A: "fast", B: "slow"}
 MOST = 500  # seeds of the study; the first recipe takes the odd ones, the second the even ones
 STUDY = f"""
@@ -177,11 +178,12 @@ class Share:
 def share(held: Sequence[bool], drawn: Sequence[Sequence[int]]) -> Share:
     """The share of studies that held; each training is left out by taking the studies that were drawn without it.
 
-    No error is given where a study takes more than half of the trainings, as hardly any is then drawn without one.
+    No error is given where a study takes more than half of the trainings, as hardly any is then drawn without one, and
+    from fewer than eight trainings, which say little about it.
     """
     found, used = np.array(held, np.float64), sorted(set().union(*map(set, drawn)))
     without = [found[[training not in each for each in drawn]] for training in used]
-    if max(map(len, drawn)) > len(used) / 2 or not all(map(len, without)):
+    if len(used) < MIN_FOR_ERROR or max(map(len, drawn)) > len(used) / 2 or not all(map(len, without)):
         return Share(float(found.mean()), float("nan"))
     means = np.array([each.mean() for each in without])
     return Share(float(found.mean()), float(np.sqrt((len(used) - 1) / len(used) * ((means - means.mean()) ** 2).sum())))
@@ -330,7 +332,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def report(trainings: Trainings, draws: int) -> str:
     """The Markdown of docs/results.md."""
     lines = [
-        f"{len(trainings.seed)} trainings, {len(trainings.ids)} test images, {draws} drawn studies for each number."
+        f"{len(trainings.seed)} trainings, {len(trainings.ids)} test images, {draws} drawn studies for each number.",
+        "",
     ]
     for recipe in (A, B):
         if len(x := scores(trainings.of(recipe))) > 1:

@@ -73,11 +73,11 @@ def test_two_close_trainings_of_three_miss_what_the_third_shifts(bench):
 
 
 def test_share_and_its_error_over_trainings(bench):
-    # One training of four each; only training 0's study held. Without 0: 0 of 3; without another: 1 of 3. Their mean is
-    # 1/4, the squares sum to 1/16 + 3/144 = 1/12, and 3/4 of that has the root 1/4.
-    found = bench.share([True, False, False, False], [[0], [1], [2], [3]])
-    assert (found.value, found.error) == pytest.approx((1 / 4, 1 / 4))
-    assert str(found) == "0.250 ± 0.250"
+    # One training of eight each; only training 0's study held. Without 0: 0 of 7; without another: 1 of 7. Their mean is
+    # 1/8, the squares sum to 1/64 + 7/56^2 = 1/56, and 7/8 of that has the root 1/8.
+    found = bench.share([True] + 7 * [False], [[k] for k in range(8)])
+    assert (found.value, found.error) == pytest.approx((1 / 8, 1 / 8))
+    assert str(found) == "0.125 ± 0.125"
     assert str(bench.share([True, False, False], [[0, 1], [0, 2], [1, 2]])) == "0.333"  # two of three: no error
 
 
