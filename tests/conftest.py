@@ -3,3 +3,5 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tests run in two processes: threads of one would wait for those of the other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
