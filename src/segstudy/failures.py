@@ -31,7 +31,7 @@ class Failures:
     def words(self) -> str:
         """The same in words.
 
-        >>> Failures(0, 100, 0.0295).words
+        >>> Failures(0, 100, 0.03).words
         '0 of 100 images failed; up to 3.0 % of such images may fail (95 %)'
         """
         unit = "groups" if self.groups else "images"

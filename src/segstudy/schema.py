@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PositiveFloat,
@@ -21,140 +17,15 @@ from pydantic import (
     Tag,
     ValidationError,
     ValidationInfo,
-    create_model,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from segstudy.doors import Door, import_object
-from segstudy.errors import SpecError
+from segstudy.named import Frozen, Tabled, fault_of_part
 
 
 def _named_or_spelled(value: Any) -> str:
     """Which of two forms was given; pydantic adds these tags to its paths, and error messages remove them."""
     return "<spelled>" if isinstance(value, dict | BaseModel) else "<named>"
-
-
-class Frozen(BaseModel):
-    """Base of all parts of a study: immutable, no unknown keys, no silent conversion, no infinities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Tabled(Frozen):
-    """A part with one key that names an entry of a table; the options of the entry are further keys of the part.
-
-    ``door`` locates the table and ``by`` is the key that names the entry. The table is imported when a study is read.
-    """
-
-    door: ClassVar[str]
-    by: ClassVar[str]
-    option_names: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def table(cls) -> Door:
-        """The table of the valid entries."""
-        door: Door = import_object(cls.door)
-        return door
-
-    @classmethod
-    def with_options(cls, name: str, folder: str = "") -> type[Self]:
-        """This part with the options of entry ``name`` as further keys; raises :class:`SpecError` for an unknown name.
-
-        ``folder`` contains the study file.
-        """
-        joined: type[Self] = _joined(cls, cls.table().find(name, folder).options)
-        return joined
-
-    @classmethod
-    def read(cls, value: Any, info: ValidationInfo) -> Any:
-        """Check a mapping of the study file against the keys of the part and of the entry it names."""
-        if not isinstance(value, dict):
-            return value
-        folder = (info.context or {}).get("folder", "")
-        if cls.by not in value and cls.model_fields[cls.by].is_required():
-            return cls.model_validate({key: each for key, each in value.items() if key in cls.model_fields})
-        name = value.get(cls.by, cls.model_fields[cls.by].default)
-        try:
-            if not isinstance(name, str):
-                raise SpecError(cls.table().unknown(str(name)))
-            return cls.with_options(name, folder).model_validate(value, context=info.context)
-        except SpecError as error:
-            raise _fault(cls, (cls.by,), str(error), name) from None
-
-    def own_options(self) -> dict[str, Any]:
-        """The options of the named entry as plain data, without defaults."""
-        return self.model_dump(include=set(self.option_names), exclude_defaults=True)
-
-
-def _fault(part: type[Tabled], at: tuple[str, ...], words: str, given: Any) -> ValidationError:
-    """A problem with the name of an entry, as a pydantic error of that key."""
-    fault = PydanticCustomError("entry", "{words}", {"words": words})
-    return ValidationError.from_exception_data(part.__name__, [InitErrorDetails(type=fault, loc=at, input=given)])
-
-
-@functools.cache
-def _joined(part: type[Tabled], options: type[BaseModel]) -> Any:
-    if not options.model_fields or issubclass(part, options):
-        return part
-    joined: Any = create_model(part.__name__, __base__=(options, part), __module__=part.__module__)
-    own = tuple(name for name in options.model_fields if name not in part.model_fields)
-    setattr(joined, "option_names", own)  # noqa: B010
-    return joined
-
-
-@functools.cache
-def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] = Frozen) -> type[Any]:
-    """The options of a function: its parameters after the first ``num_given``, with their types and defaults.
-
-    Raises
-    ------
-    SpecError
-        If the parameters cannot be read, or are too few.
-
-    """
-    name = getattr(function, "__qualname__", type(function).__name__)
-    try:
-        signature = inspect.signature(function)
-        signature.bind_partial(*range(num_given))
-        fields = {
-            each.name: (_hint(function, each.annotation), ... if each.default is each.empty else each.default)
-            for each in list(signature.parameters.values())[num_given:]
-            if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-        }
-        return create_model("Options", __base__=base, **fields)  # type: ignore[call-overload, no-any-return]
-    except Exception as error:  # the user's own types, undefined names
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SpecError(
-            f"'{name}': its parameters cannot be read as {num_given} values and options ({reason})"
-        ) from None
-
-
-def _hint(function: Any, annotation: Any) -> Any:
-    if annotation is inspect.Parameter.empty:
-        return Any
-    if not isinstance(annotation, str):
-        return annotation
-    return eval(annotation, dict(vars(sys.modules[function.__module__])))  # as typing.get_type_hints does
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An entry of a table of functions: the function, and the options that it takes as keyword arguments."""
-
-    function: Callable[..., Any]
-    options: type[BaseModel]
-
-
-def as_choice(kind: str, num_given: int) -> Callable[[str, Any], Choice]:
-    """Return an adapter from a function of ``num_given`` values to a :class:`Choice`; see :class:`segstudy.doors.Door`."""
-
-    def adapt(name: str, found: Any) -> Choice:
-        if not callable(found):
-            raise SpecError(f"'{name}': is {found!r:.60}; a {kind} must be a function")
-        return Choice(found, options_of(found, num_given))
-
-    return adapt
 
 
 def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
@@ -166,10 +37,10 @@ def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
             details = error.errors()
             if details[0]["type"] != "entry":
                 raise
-            raise _fault(part, (), details[0]["msg"], value) from None
+            raise fault_of_part(part, (), details[0]["msg"], value) from None
         return value
     if not isinstance(value, dict | part):
-        raise _fault(part, (), f"must be a name, or a mapping of name and options (given: {value!r:.60})", value)
+        raise fault_of_part(part, (), f"must be a name, or a mapping of name and options (given: {value!r:.60})", value)
     found = part.read(value, info)
     return found.name if isinstance(found, LossPart | SchedulePart | AugmentPart) and not found.own_options() else found
 
@@ -183,7 +54,7 @@ def _read_loss(value: Any, info: ValidationInfo) -> Any:
         weight, options = (given.get("weight", 1), dict(given)) if isinstance(given, dict) else (given, {})
         options.pop("weight", None)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            raise _fault(
+            raise fault_of_part(
                 LossPart, (name,), f"must be the weight of the term, a positive number (given: {weight!r})", value
             )
         try:
@@ -212,7 +83,7 @@ def _of_term(name: str, error: ValidationError) -> ValidationError:
         known = ["weight", *LossPart.table().find(name).options.model_fields]
         words = f"unknown key; known here: {', '.join(known)}"
     at = tuple(str(part) for part in detail["loc"] if part != "name")
-    return _fault(LossPart, (name, *at), words, detail["input"])
+    return fault_of_part(LossPart, (name, *at), words, detail["input"])
 
 
 def loss_terms(loss: Loss) -> list[tuple[str, float, dict[str, Any]]]:
@@ -414,7 +285,7 @@ class Augment(Frozen):
 
     flip_horizontal: Fraction = 0.0
     flip_vertical: Fraction = 0.0
-    scale: Range = [1.0, 1.0]
+    scale: Range = Field([1.0, 1.0])
     rotation_degrees: float = Field(0.0, ge=0, le=180)
     brightness: float = Field(0.0, ge=0, lt=1)
     contrast: float = Field(0.0, ge=0, lt=1)
@@ -512,7 +383,7 @@ class ScoringRules(Frozen):
     tolerances_px: list[Annotated[int, Field(ge=0, le=1000)]] = Field([2], max_length=8)
     tolerance_shares: list[Annotated[float, Field(gt=0, le=0.5)]] = Field([0.0075], max_length=8)
     min_object_px: int = Field(16, ge=0)
-    object_sizes_px: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = [1024, 9216]
+    object_sizes_px: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field([1024, 9216])
     calibration_bins: int = Field(15, ge=1, le=1000)
 
     @model_validator(mode="after")

@@ -19,7 +19,8 @@ from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
-from segstudy.schema import Data, Entry, Frozen, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil, Tabled
+from segstudy.named import Frozen, Tabled
+from segstudy.schema import Data, Entry, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]

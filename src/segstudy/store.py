@@ -222,7 +222,7 @@ class RunFolder:
     def _differs(self, name: str, digest: str) -> bool:
         try:
             return file_sha256(self.path / name) != digest
-        except StoreError:
+        except (StoreError, ValueError):  # ValueError: a name that no file can have
             return True
 
     def check_best(self) -> None:

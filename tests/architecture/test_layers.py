@@ -18,6 +18,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "segstudy"
 LAYERS = [
     ["segstudy.errors", "segstudy.arrays"],
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
+    ["segstudy.named"],
     ["segstudy.schema"],
     ["segstudy.spec", "segstudy.measures", "segstudy.counts", "segstudy.conventions", "segstudy.stats"],
     [

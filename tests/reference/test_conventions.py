@@ -18,7 +18,7 @@ from PIL import Image
 from fakes import save, train_ids_of
 from reference import slow_conventions
 from reference import slow_measures as slow
-from segstudy.conventions import BESIDE, CONVENTIONS, Convention, chosen
+from segstudy.conventions import CONVENTIONS, COUNTERPART, Convention, chosen
 from segstudy.counts.counting import confusion_matrix
 from segstudy.errors import SpecError
 from segstudy.measures import OVERALL, merge
@@ -277,8 +277,8 @@ def test_rules_are_chosen_by_name_in_the_table_s_order() -> None:
 def test_every_number_has_one_of_ours_beside_it() -> None:
     keys = {measure.key for measure in OVERALL}
     for row in CONVENTIONS:
-        assert row.ratios.keys() <= BESIDE.keys()
-    assert set(BESIDE.values()) == keys
+        assert row.ratios.keys() <= COUNTERPART.keys()
+    assert set(COUNTERPART.values()) == keys
 
 
 # One pair of masks, of which libraries say 0.22 to 0.90: the table of docs/reference/measures.md
@@ -305,7 +305,7 @@ def test_the_documented_pair_of_masks() -> None:
     iou = {
         (row.name, row.call): next(iter(row.scores(confusion).values()))
         for row in CONVENTIONS
-        if not row.two_classes and BESIDE[next(iter(row.ratios))] == "miou"
+        if not row.two_classes and COUNTERPART[next(iter(row.ratios))] == "miou"
     }
     assert table.keys() == iou.keys()
     for key, value in table.items():

@@ -128,7 +128,7 @@ def test_cityscapes_wrong_train_ids_are_refused(tmp_path: Path, value: int) -> N
     root = fakes.fake_cityscapes(tmp_path, kinds=("labelTrainIds",))
     save(root / "gtFine/val/frankfurt/frankfurt_000001_000019_gtFine_labelTrainIds.png", np.full((32, 48), value, "u1"))
     with pytest.raises(
-        DataError, match=rf"(?s)frankfurt_000001.*values {value} are no train ids.*labelIds\.png beside"
+        DataError, match=rf"(?s)frankfurt_000001.*values {value} are no train ids.*labelIds\.png next to"
     ):
         refuse(cityscapes.read("c", root, cityscapes.Options(num_classes=20)))
 

@@ -31,7 +31,8 @@ from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE
 from segstudy.errors import SegstudyError, SpecError
-from segstudy.schema import Augment, AugmentPart, Frozen
+from segstudy.named import Frozen
+from segstudy.schema import Augment, AugmentPart
 
 # Strength of each change, uniform between the two values. A study file sets only its probability.
 BLUR_SHARES = (0.001, 0.005)  # standard deviation of the blur, relative to the shorter side

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from segstudy.doors import Door
-from segstudy.schema import Augment, Choice, Frozen, as_choice
+from segstudy.named import Choice, Frozen, as_choice
+from segstudy.schema import Augment
 
 
 def as_augmentation(name: str, found: Any) -> Choice:

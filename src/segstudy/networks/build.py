@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from segstudy.doors import Door
 from segstudy.errors import SegstudyError, SpecError, WeightsError, listing, nearest
 from segstudy.files import file_sha256
-from segstudy.schema import Model, as_choice
+from segstudy.named import as_choice
+from segstudy.schema import Model
 
 # Inputs are padded to a multiple of this: the deepest stride of any encoder that is built here.
 STRIDE = 32

@@ -16,7 +16,8 @@ from pydantic import BeforeValidator, Field
 
 from segstudy.doors import Door
 from segstudy.errors import SegstudyError, SpecError
-from segstudy.schema import Loss, as_choice, loss_terms
+from segstudy.named import as_choice
+from segstudy.schema import Loss, loss_terms
 from segstudy.train.balance import read_class_weights
 
 if TYPE_CHECKING:

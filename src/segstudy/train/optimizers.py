@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from segstudy.doors import Door
 from segstudy.errors import SpecError
-from segstudy.schema import Optimizer, as_choice
+from segstudy.named import as_choice
+from segstudy.schema import Optimizer
 
 if TYPE_CHECKING:
     from torch import optim

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from segstudy.doors import Door
 from segstudy.errors import SpecError
-from segstudy.schema import SchedulePart, as_choice
+from segstudy.named import as_choice
+from segstudy.schema import SchedulePart
 
 
 def cosine(epoch: int, epochs: int) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from segstudy.doors import Door
 from segstudy.errors import SpecError
-from segstudy.schema import ReaderOptions, options_of
+from segstudy.named import options_of
+from segstudy.schema import ReaderOptions
 
 if TYPE_CHECKING:
     from segstudy.data.core import Dataset
