@@ -45,6 +45,12 @@ LATER: dict[str, Any] = {
     "recipe.frozen_statistics": False,
     "recipe.sampling": "uniform",
     "recipe.patience": None,
+    "inference.flip": False,
+    "inference.scales": [1.0],
+    "inference.window_px": None,
+    "inference.window_overlap": 0.25,
+    "inference.adaptation": "none",
+    "ensemble.members": None,
     "data.groups": None,
     "data.stratify": False,
     "data.folds": None,
@@ -122,6 +128,7 @@ class Run:
     evaluation_hash: str  # the hash of what is counted on the run's own data
     crosses: tuple[tuple[CrossEvaluation, str | None, str], ...]  # with its split and the hash of what it asks for
     sources: tuple[tuple[str, str], ...] = ()  # hashes of the callables of the user's own that it uses
+    shares: str = ""  # the experiment whose training is the same, as only the inference differs
 
     @property
     def experiment(self) -> str:
@@ -152,7 +159,15 @@ class Run:
     @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
-        kept = {key: value for key, value in self.values.items() if key not in LATER or value != LATER[key]}
+        return self._digest(self.values)
+
+    @property
+    def training_identity(self) -> str:
+        """The same of the run's training alone: how the trained network predicts does not count."""
+        return self._digest({key: value for key, value in self.values.items() if not key.startswith("inference.")})
+
+    def _digest(self, values: Mapping[str, Any]) -> str:
+        kept = {key: value for key, value in values.items() if key not in LATER or value != LATER[key]}
         return digest({**kept, "seed": self.seed, "result_version": RESULT_VERSION})
 
 
@@ -218,7 +233,7 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
     runs = []
     for name, experiment in content_study.experiments.items():
         config = resolve(content_study, name)
-        variation = compare_configs(content_study, experiment.base, config) if experiment.base else None
+        variation = compare_configs(content_study, experiment.parent, config) if experiment.parent else None
         crosses = tuple(
             (cross, cross.split or content_study.data[cross.on].report, evaluation_hash(content_study, cross))
             for cross in content_study.cross_evaluations
@@ -226,8 +241,19 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         )
         wanted = evaluation_hash(content_study)
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
-        runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in content_study.all_seeds]
-    return Plan(study, tuple(runs), files)
+        seeds = config.ensemble[:1] or content_study.all_seeds
+        runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in seeds]
+    return Plan(study, _shared(runs), files)
+
+
+def _shared(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs, each with the first experiment that trains the same network; ensembles after their members."""
+    first: dict[str, str] = {}
+    found = []
+    for run in runs:
+        known = first.setdefault(run.training_identity, run.experiment)
+        found.append(run if known == run.experiment else replace(run, shares=known))
+    return tuple(sorted(found, key=lambda run: bool(run.config.ensemble)))
 
 
 def open_plan(

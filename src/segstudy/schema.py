@@ -42,7 +42,8 @@ def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, dict | part):
         raise fault_of_part(part, (), f"must be a name, or a mapping of name and options (given: {value!r:.60})", value)
     found = part.read(value, info)
-    return found.name if isinstance(found, LossPart | SchedulePart | AugmentPart) and not found.own_options() else found
+    named_alone = isinstance(found, LossPart | SchedulePart | AugmentPart | AdaptationPart) and not found.own_options()
+    return found.name if named_alone else found
 
 
 def _read_loss(value: Any, info: ValidationInfo) -> Any:
@@ -271,6 +272,15 @@ class AugmentPart(Tabled):
     name: str
 
 
+class AdaptationPart(Tabled):
+    """A test-time adaptation with options, ``{name: tent, lr: 1.0e-4}``."""
+
+    door: ClassVar[str] = "segstudy.networks.adaptation:ADAPTATIONS"
+    by: ClassVar[str] = "name"
+
+    name: str
+
+
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -311,6 +321,9 @@ def _read_augment(value: Any, info: ValidationInfo) -> Any:
 Loss = Annotated[str | SerializeAsAny[LossPart] | dict[str, Any], BeforeValidator(_read_loss)]
 Schedule = Annotated[str | SerializeAsAny[SchedulePart], BeforeValidator(functools.partial(_read_named, SchedulePart))]
 Augmentation = Annotated[str | SerializeAsAny[AugmentPart] | Augment, BeforeValidator(_read_augment)]
+Adaptation = Annotated[
+    str | SerializeAsAny[AdaptationPart], BeforeValidator(functools.partial(_read_named, AdaptationPart))
+]
 
 
 class Recipe(Frozen):
@@ -368,6 +381,39 @@ class Recipe(Frozen):
         texts = {"schedule": _text(self.schedule), "loss": _text(self.loss), "augment": self.augmentation}
         optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
         return {**self.model_dump(), **texts, "optimizer": optimizer}
+
+
+class Inference(Frozen):
+    """How a trained network predicts an image; by default in one pass over the whole image.
+
+    Probabilities of several passes are averaged. ``flip`` adds the mirrored image, ``scales`` are sizes relative to the
+    network's input, ``window_px`` is the side of square windows that overlap by the share ``window_overlap`` and are blended
+    with Gaussian weights. ``adaptation`` adapts the network to the images that it is scored on, without their masks.
+    """
+
+    flip: bool = False
+    scales: list[Annotated[float, Field(ge=0.1, le=10)]] = Field([1.0], min_length=1, max_length=16)
+    window_px: int | None = Field(None, ge=32, le=4096)
+    window_overlap: float = Field(0.25, ge=0, lt=1)
+    adaptation: Adaptation = "none"
+
+    def values(self) -> dict[str, Any]:
+        """Everything that determines a prediction; the adaptation as one text, without default options."""
+        return {**self.model_dump(), "adaptation": _text(self.adaptation)}
+
+    @property
+    def words(self) -> str:
+        """What differs from one pass over the whole image, for a contract; empty if nothing does."""
+        passes = [
+            *(["mirrored images"] if self.flip else []),
+            *([f"scales {', '.join(f'{scale:g}' for scale in self.scales)}"] if self.scales != [1.0] else []),
+        ]
+        words = [f"averaged over {' and '.join(passes)}"] if passes else []
+        if self.window_px is not None:
+            words.append(f"in windows of {self.window_px} px that overlap by {self.window_overlap:.0%}")
+        if self.adaptation != "none":
+            words.append(f"adapted ({_text(self.adaptation)}) to the scored images without their masks")
+        return ", ".join(words)
 
 
 class ScoringRules(Frozen):

@@ -8,7 +8,7 @@ import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
 from segstudy.named import Frozen, Tabled
-from segstudy.schema import Data, Entry, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil
+from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]
@@ -45,16 +45,23 @@ class Choices(Frozen):
 
     model: Model
     recipe: Recipe
+    inference: Inference = Inference()
 
 
 class Experiment(Frozen):
-    """A baseline (``data`` and ``model``), or ``base`` plus the one thing it changes."""
+    """A baseline (``data`` and ``model``), ``base`` plus the one thing it changes, or the ensemble of another one's seeds."""
 
     data: str | None = None
     model: Model | None = None
     base: str | None = None
     change: dict[str, Any] | None = None
     confounded: bool = False
+    ensemble_of: str | None = None
+
+    @property
+    def parent(self) -> str | None:
+        """The experiment that this one is compared with."""
+        return self.base or self.ensemble_of
 
 
 class CrossEvaluation(Frozen):
@@ -75,6 +82,7 @@ class Study(Frozen):
     protocol: Protocol = "held-out"
     data: dict[Name, Entry] = Field(min_length=1)
     recipe: Recipe = Recipe()
+    inference: Inference = Inference()
     experiments: dict[Name, Experiment] = Field(min_length=1)
     cross_evaluations: list[CrossEvaluation] = Field([])
     scoring: ScoringRules = ScoringRules()
@@ -110,6 +118,8 @@ class Config:
     recipe: Recipe
     protocol: Protocol
     folder: str = ""
+    inference: Inference = field(default_factory=Inference)
+    ensemble: tuple[int, ...] = ()  # seeds of the networks whose probabilities are averaged
 
     @property
     def resolution(self) -> Literal["input", "native"]:
@@ -122,13 +132,17 @@ class Config:
     @property
     def callables(self) -> list[str]:
         """Names of the user's own callables, ``package.module:name``, that the result depends on."""
+        adaptation = self.inference.adaptation
         named = [self.data.reader, self.model.arch, *self.recipe.callables]
+        named.append(adaptation if isinstance(adaptation, str) else adaptation.name)
         return [name for name in dict.fromkeys(named) if is_callable_name(name)]
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that can differ between experiments, without the location of the data."""
         tree = {"model": self.model.model_dump(), "recipe": self.recipe.values(), "protocol": self.protocol}
         tree["data"] = {"name": self.dataset, **self.data.determining()}
+        tree["inference"] = self.inference.values()
+        tree["ensemble"] = {"members": ", ".join(f"seed{seed}" for seed in self.ensemble) or None}
         return flatten(tree)
 
 
@@ -352,6 +366,9 @@ def check_references(study: Study, problems: Problems) -> None:
 def check_experiment(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
     """Check that an experiment is a complete baseline, or an existing base plus one valid change."""
     at: Keys = ("experiments", name)
+    if experiment.ensemble_of is not None:
+        check_ensemble(study, name, experiment, problems)
+        return
     if experiment.base is None:
         missing = [key for key in ("data", "model") if getattr(experiment, key) is None]
         if missing:
@@ -375,6 +392,25 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
         check_change(study, name, experiment, problems)
 
 
+def check_ensemble(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
+    """Check that an ensemble names an experiment with several seeds, and nothing else."""
+    at: Keys = ("experiments", name)
+    if experiment.model_fields_set != {"ensemble_of"}:
+        others = sorted(experiment.model_fields_set - {"ensemble_of"})
+        problems.add(at, f"takes everything from ensemble_of; remove {listing(others)}")
+    of = str(experiment.ensemble_of)
+    if of not in study.experiments:
+        problems.add((*at, "ensemble_of"), f"no experiment is named '{of}'{nearest(of, study.experiments)}")
+        return
+    chain = base_chain(study, name)
+    if name in chain:
+        problems.add((*at, "ensemble_of"), f"leads back to itself: {' -> '.join([name, *chain])}")
+    elif any(study.experiments[each].ensemble_of for each in chain if each in study.experiments):
+        problems.add((*at, "ensemble_of"), f"'{of}' is an ensemble already")
+    if study.until is not None or len(study.all_seeds) < 2:
+        problems.add((*at, "ensemble_of"), "needs a list of two or more seeds, such as seeds: [1, 2, 3]")
+
+
 def trained_on(study: Study, name: str) -> str | None:
     """The dataset of experiment ``name``, from its baseline; None if the chain of bases is broken."""
     chain = [name, *base_chain(study, name)]
@@ -384,12 +420,12 @@ def trained_on(study: Study, name: str) -> str | None:
 def base_chain(study: Study, name: str) -> list[str]:
     """Names from the base of ``name`` upwards, up to a baseline, an unknown name, or the first repeat."""
     chain: list[str] = []
-    current = study.experiments[name].base
+    current = study.experiments[name].parent
     while current is not None:
         chain.append(current)
         if current == name or chain.count(current) > 1 or current not in study.experiments:
             break
-        current = study.experiments[current].base
+        current = study.experiments[current].parent
     return chain
 
 
@@ -402,6 +438,10 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
         )
         return
     chain = base_chain(study, name)
+    ensembles = [each for each in chain if each in study.experiments and study.experiments[each].ensemble_of]
+    if ensembles and (fixed := [key for key in experiment.change if not key.startswith("inference.")]):
+        problems.add(at, f"cannot change {listing(fixed)}: '{ensembles[0]}' is an ensemble of networks trained before")
+        return
     if any(base not in study.experiments for base in chain) or chain[-1] in chain[:-1]:
         return  # reported at the broken base
     base = study.experiments[chain[-1]]
@@ -455,7 +495,8 @@ def resolve(study: Study, name: str) -> Config:
     lineage = [name, *base_chain(study, name)]
     root = study.experiments[lineage[-1]]
     assert root.data is not None and root.model is not None
-    trees: dict[str, Any] = {"model": root.model.model_dump(), "recipe": study.recipe.model_dump()}
+    parts = {"model": root.model, "recipe": study.recipe, "inference": study.inference}
+    trees: dict[str, Any] = {key: part.model_dump() for key, part in parts.items()}
     for each in reversed(lineage):
         for key, value in (study.experiments[each].change or {}).items():
             if key not in changeable():
@@ -469,7 +510,17 @@ def resolve(study: Study, name: str) -> Config:
                 target = target[part]
             target[last] = value
     chosen = Choices.model_validate(trees, context={"folder": study.folder})
-    return Config(name, root.data, study.data[root.data], chosen.model, chosen.recipe, study.protocol, study.folder)
+    return Config(
+        name,
+        root.data,
+        study.data[root.data],
+        chosen.model,
+        chosen.recipe,
+        study.protocol,
+        study.folder,
+        chosen.inference,
+        tuple(study.all_seeds) if any(study.experiments[each].ensemble_of for each in lineage) else (),
+    )
 
 
 def factor_kind(key: str) -> Literal["ablation", "hyperparameter"]:

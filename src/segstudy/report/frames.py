@@ -253,7 +253,7 @@ def runs_frame(results: StudyResults) -> pd.DataFrame:
 def _describe(plan: Plan, run: Run) -> dict[str, Any]:
     config, variation = run.config, run.variation
     root = run.experiment
-    while (base := plan.study.experiments[root].base) is not None:
+    while (base := plan.study.experiments[root].parent) is not None:
         root = base
     return {
         "experiment": run.experiment,
