@@ -18,7 +18,7 @@ from segstudy.data.core import Dataset, read_rgb
 from segstudy.data.quality.pairing import list_images
 from segstudy.data.quality.sheets import overlay
 from segstudy.errors import DataError, StoreError, and_more, listing
-from segstudy.evaluate import save_labels
+from segstudy.evaluate import EVALUATION_BATCH, save_labels
 from segstudy.files import read_yaml
 from segstudy.networks.build import load_network, predict_logits, read_state, resize_logits
 from segstudy.networks.inference import bare_network, prepare
@@ -107,12 +107,18 @@ def predict_images(
 
 
 def _readable(images: Collection[Path], resized_px: int | None, device: torch.device) -> Callable[[], Iterator[Tensor]]:
-    """Gives the images that can be read, one at a time, as the network takes them; what cannot is reported later."""
+    """Gives the images that can be read, in the batches in which a split is scored; what cannot be is reported later."""
 
     def each() -> Iterator[Tensor]:
+        waiting: list[Tensor] = []
         for path in images:
             with contextlib.suppress(DataError):
-                yield _as_input(read_rgb(path), resized_px, device)
+                waiting.append(_as_input(read_rgb(path), resized_px, device))
+            if len(waiting) == (EVALUATION_BATCH if resized_px else 1):
+                yield torch.cat(waiting)
+                waiting.clear()
+        if waiting:
+            yield torch.cat(waiting)
 
     return each
 

@@ -402,6 +402,12 @@ class Inference(Frozen):
         return {**self.model_dump(), "adaptation": _text(self.adaptation)}
 
     @property
+    def adapts_by(self) -> tuple[str, dict[str, Any]]:
+        """The adaptation's name and its options."""
+        given = self.adaptation
+        return (given, {}) if isinstance(given, str) else (given.name, given.own_options())
+
+    @property
     def words(self) -> str:
         """What differs from one pass over the whole image, for a contract; empty if nothing does."""
         passes = [

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, ValidationError
+from pydantic import Field, PositiveFloat, ValidationError
 
 from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
-from segstudy.named import Frozen, Tabled
+from segstudy.explanations import explain
+from segstudy.named import Frozen
 from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -29,15 +28,6 @@ DATA_VARIABLE = "SEGSTUDY_DATA"
 
 # Section 2.3 of the paper: an ablation changes the architecture or a core component, a hyper-parameter a setting.
 ABLATIONS = ("model.arch", "model.encoder", "model.weights")
-
-# pydantic error types whose own messages mention Python types
-WORDS = {
-    "string_type": "must be text; a number or date in quotes is text",
-    "dict_type": "must hold keys and values",
-    "model_type": "must hold keys and values",
-    "list_type": "must be a list, as in [1, 2]",
-    "bool_type": "must be true or false",
-}
 
 
 class Choices(Frozen):
@@ -132,10 +122,15 @@ class Config:
     @property
     def callables(self) -> list[str]:
         """Names of the user's own callables, ``package.module:name``, that the result depends on."""
-        adaptation = self.inference.adaptation
         named = [self.data.reader, self.model.arch, *self.recipe.callables]
-        named.append(adaptation if isinstance(adaptation, str) else adaptation.name)
+        named.append(self.inference.adapts_by[0])
         return [name for name in dict.fromkeys(named) if is_callable_name(name)]
+
+    @property
+    def predicts(self) -> str:
+        """What differs from one pass of one network over the whole image, in words; empty if nothing does."""
+        ensemble = f"mean of {len(self.ensemble)} networks" if self.ensemble else ""
+        return ", ".join(words for words in (ensemble, self.inference.words) if words)
 
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that can differ between experiments, without the location of the data."""
@@ -216,7 +211,7 @@ def parse_study(text: str, source: str = "study", folder: str = "", settings: It
     except ValidationError as error:
         for detail in error.errors():
             path = tuple(part for part in detail["loc"] if part not in ("[key]", "<named>", "<spelled>"))
-            problems.add(path, explain(dict(detail), path, tree, folder))
+            problems.add(path, explain(dict(detail), path, tree, Study, folder))
     else:
         check_references(study, problems)
     problems.stop()
@@ -269,71 +264,6 @@ def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> Non
     problems.places = {at: place for at, place in problems.places.items() if at[: len(path)] != path}
     problems.places[path] = f"--set {setting}"
     target[parts[-1]] = parse_yaml(text, path, problems, f"--set {setting}")
-
-
-def explain(detail: Mapping[str, Any], path: Keys, tree: Any, folder: str = "") -> str:
-    """One pydantic error in plain words, with the nearest valid name for an invalid one.
-
-    ``tree`` is the study as plain data, ``folder`` contains its file.
-    """
-    kind, given = detail["type"], detail["input"]
-    if kind == "extra_forbidden":
-        allowed = fields_at(path[:-1], tree, folder)
-        return f"unknown key{nearest(str(path[-1]), allowed)}; known here: {listing(allowed, 20)}"
-    if kind == "missing":
-        return "is required"
-    if kind == "literal_error":
-        expected = detail["ctx"]["expected"]
-        return f"is '{given}', must be {expected}{nearest(str(given), expected.split(chr(39))[1::2])}"
-    if kind == "string_pattern_mismatch":
-        return f"the name '{given}' may hold only letters, digits, '.', '_' and '-', and starts with a letter or digit"
-    if kind == "too_short" and not given:
-        return "must not be empty"
-    if kind in ("too_short", "too_long") and isinstance(given, list):
-        bound = "at least" if kind == "too_short" else "at most"
-        limit = detail["ctx"]["min_length" if kind == "too_short" else "max_length"]
-        return f"must hold {bound} {limit} values (given: {given})"
-    if kind == "entry":
-        return str(detail["msg"])
-    if kind == "value_error":
-        return str(detail["ctx"]["error"])
-    whole = {type(None): "nothing", list: "a list", dict: "keys and values"}
-    words = WORDS.get(kind) or str(detail["msg"]).replace("Input should", "should")
-    return f"{words} (given: {whole.get(type(given)) or repr(given)})"
-
-
-def fields_at(path: Keys, tree: Any, folder: str) -> list[str]:
-    """Keys allowed in the mapping at ``path`` of ``tree``; see :func:`explain`."""
-    hint: Any = Study
-    for part in path:  # a model's field, or an entry of a mapping or list
-        entries = typing.get_args(hint)
-        tree = _inside(tree, part)
-        hint = _model_in(entries[-1] if entries else hint.model_fields[part].annotation, tree)
-    if issubclass(hint, Tabled):
-        tree = tree if isinstance(tree, dict) else {}
-        required = [name for name, field in hint.model_fields.items() if field.is_required()]
-        with contextlib.suppress(SpecError):
-            hint = hint.with_options(str(tree.get(hint.by, hint.model_fields[hint.by].default)), folder)
-        return list(dict.fromkeys([*required, *(hint.option_names if required else ()), *hint.model_fields]))
-    return [name for name in hint.model_fields if name not in ("source", "folder")]
-
-
-def _inside(tree: Any, part: str | int) -> Any:
-    if isinstance(tree, list):
-        return tree[part] if isinstance(part, int) and part < len(tree) else None
-    return tree.get(part) if isinstance(tree, dict) else None
-
-
-def _model_in(hint: Any, value: Any) -> Any:
-    """The part of a type that has fields: an annotated type, the model of a union; of two models, the one ``value`` fits."""
-    if typing.get_origin(hint) is Annotated:
-        return _model_in(typing.get_args(hint)[0], value)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = [_model_in(arg, value) for arg in typing.get_args(hint) if arg is not type(None)]
-        models = [arg for arg in inner if isinstance(arg, type) and issubclass(arg, BaseModel)]
-        named = isinstance(value, dict) and "name" in value
-        return next(iter(sorted(models, key=lambda model: issubclass(model, Tabled) != named)), inner[0])
-    return hint
 
 
 def check_references(study: Study, problems: Problems) -> None:
@@ -461,7 +391,7 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
     except ValidationError as error:
         for detail in error.errors():
             problems.add(
-                (*at, ".".join(map(str, detail["loc"]))), explain(dict(detail), detail["loc"], {}, study.folder)
+                (*at, ".".join(map(str, detail["loc"]))), explain(dict(detail), detail["loc"], {}, Study, study.folder)
             )
         return
     if "recipe.input_size" in experiment.change and after["recipe.crop_px"] is not None:

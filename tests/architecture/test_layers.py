@@ -19,7 +19,7 @@ LAYERS = [
     ["segstudy.errors", "segstudy.arrays"],
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
     ["segstudy.named"],
-    ["segstudy.schema"],
+    ["segstudy.schema", "segstudy.explanations"],
     ["segstudy.spec", "segstudy.measures", "segstudy.counts", "segstudy.conventions", "segstudy.stats"],
     [
         "segstudy.plan",

@@ -87,7 +87,7 @@ def _gather(workshop: Workshop, run: Run, folder: RunFolder, network: Ensemble) 
     if missing := [name for name, member in members.items() if not member.trained]:
         if any(members[name].locked() for name in missing):
             raise HeldError(f"{folder.path}: needs {listing(missing)}, which another process is training")
-        raise StoreError(f"{run.name}: needs the networks of {listing(missing)}; train these first")
+        raise StoreError(f"needs the networks of {listing(missing)}; train these first")
     hashes = weights_of(members)
     for member, network_of_member in zip(members.values(), network.members, strict=True):
         member.check_best()

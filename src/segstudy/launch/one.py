@@ -46,7 +46,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     _check_kept(workshop, folder, damaged)
     fabric = training.make_fabric(run.config.recipe)
     network = make_network(workshop, run)
-    check_inference(network, run.config.inference, run.config.folder)
+    check_inference(network, run.config.inference)
     (folder.path / SUMS).unlink(missing_ok=True)
     if folder.trained:
         check_siblings(workshop, run)
@@ -208,7 +208,7 @@ def _record_of(
         scoring=workshop.study.scoring.model_dump(),
         input_size=config.recipe.input_size,
         crop_px=config.recipe.crop_px,
-        inference=config.inference.words,
+        inference=config.predicts,
         data_fingerprint=data.fingerprint,
         reading=workshop.reading(evaluation.dataset),
         weights_sha256=file_sha256(folder.best),

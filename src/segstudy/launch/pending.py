@@ -128,7 +128,7 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
                     dataset, _ = workshop.dataset(run.config.dataset)
                     check_regime(network, run.config.recipe, len(dataset.classes))
                     check_batch(network, run.config, len(dataset.samples("train")))
-                    check_inference(network, run.config.inference, run.config.folder)
+                    check_inference(network, run.config.inference)
         except SegstudyError as error:
             note(error, f"experiments.{run.experiment}: ")
     return list(problems)

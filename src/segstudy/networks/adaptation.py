@@ -35,7 +35,7 @@ def adabn(network: nn.Module, images: Images) -> None:
 
     Source: Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation", 2016.
     """
-    layers = _normalisations(network, "adabn")
+    layers = find_normalisation(network, "adabn")
     sums: dict[nn.Module, list[Tensor]] = {}
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -54,8 +54,8 @@ def adabn(network: nn.Module, images: Images) -> None:
             predict_logits(network, batch)
         for layer, (count, total, squares) in sums.items():
             mean = total / count
-            layer.running_mean.copy_(mean)  # type: ignore[operator, union-attr]
-            layer.running_var.copy_((squares / count - mean.square()).clamp(min=0))  # type: ignore[operator, union-attr]
+            layer.running_mean.copy_(mean)  # type: ignore[operator]
+            layer.running_var.copy_((squares / count - mean.square()).clamp(min=0))  # type: ignore[operator]
     for hook in hooks:
         hook.remove()
     network.eval()
@@ -74,7 +74,7 @@ def tent(
 
     Source: Wang et al., "Tent: Fully Test-Time Adaptation by Entropy Minimization", ICLR 2021.
     """
-    layers = _normalisations(network, "tent")
+    layers = find_normalisation(network, "tent")
     trained = [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
     if not trained:
         raise SpecError("inference.adaptation: tent: the network's batch normalisation has no scale and shift to adapt")
@@ -102,7 +102,8 @@ def tent(
     adabn(network, images)
 
 
-def _normalisations(network: nn.Module, name: str) -> list[_BatchNorm]:
+def find_normalisation(network: nn.Module, name: str) -> list[_BatchNorm]:
+    """Layers of batch normalisation with statistics; raises :class:`SpecError` if there are none."""
     layers = [each for each in network.modules() if isinstance(each, _BatchNorm) and each.running_mean is not None]
     if not layers:
         raise SpecError(f"inference.adaptation: {name} needs batch normalisation, and this network has none")

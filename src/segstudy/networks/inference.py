@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segstudy.errors import SpecError
-from segstudy.networks.adaptation import ADAPTATIONS, Images
+from segstudy.networks.adaptation import ADAPTATIONS, Images, find_normalisation
 from segstudy.networks.build import build_network, place, predict_logits, resize_logits
 from segstudy.schema import Inference
 from segstudy.spec import Config
@@ -86,11 +86,8 @@ def bare_network(config: Config, num_classes: int) -> nn.Module:
     return Ensemble(members) if config.ensemble else members[0]
 
 
-def check_inference(network: nn.Module, inference: Inference, folder: str = "") -> None:
-    """Raise :class:`SpecError` for an inference that cannot be carried out: a missing package, nothing to adapt.
-
-    ``folder`` contains the study file.
-    """
+def check_inference(network: nn.Module, inference: Inference) -> None:
+    """Raise :class:`SpecError` for an inference that cannot be carried out: a missing package, nothing to adapt."""
     if inference.window_px is not None:
         try:
             importlib.import_module("monai.inferers")
@@ -98,8 +95,8 @@ def check_inference(network: nn.Module, inference: Inference, folder: str = "") 
             raise SpecError(
                 f'inference.window_px needs the package MONAI; install it with: pip install "segstudy[monai]" ({error})'
             ) from None
-    if inference.adaptation in ("adabn", "tent"):
-        ADAPTATIONS.find(inference.adaptation).function(copy.deepcopy(network).to("meta"), lambda: iter(()))
+    if inference.adapts_by[0] in ("adabn", "tent"):
+        find_normalisation(network, inference.adapts_by[0])
 
 
 def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fabric, folder: str = "") -> nn.Module:
@@ -121,8 +118,7 @@ def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fa
     """
     network = place(network, fabric.device).eval()
     if inference.adaptation != "none":
-        given = inference.adaptation
-        name, options = (given, {}) if isinstance(given, str) else (given.name, given.own_options())
+        name, options = inference.adapts_by
         network = copy.deepcopy(network)
         with torch.random.fork_rng(devices=[]):
             ADAPTATIONS.find(name, folder).function(network, images, **options)

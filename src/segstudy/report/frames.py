@@ -104,7 +104,8 @@ class ReportData:
         """Dataset-level scores, a run on a split a row, a measure a column."""
         patience = {name: self.plan.first(name).config.recipe.patience for name in self.plan.experiments}
         frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
-        return frame.assign(patience=frame["experiment"].map(patience).astype(float))
+        words = frame["experiment"].map({name: self.plan.first(name).config.predicts for name in self.plan.experiments})
+        return frame.assign(patience=frame["experiment"].map(patience).astype(float), predicts=words.fillna(""))
 
     @cached_property
     def experiments(self) -> pd.DataFrame:
