@@ -368,16 +368,14 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
         )
         return
     chain = base_chain(study, name)
-    ensembles = [each for each in chain if each in study.experiments and study.experiments[each].ensemble_of]
-    if ensembles and (fixed := [key for key in experiment.change if not key.startswith("inference.")]):
-        problems.add(at, f"cannot change {listing(fixed)}: '{ensembles[0]}' is an ensemble of networks trained before")
-        return
     if any(base not in study.experiments for base in chain) or chain[-1] in chain[:-1]:
         return  # reported at the broken base
     base = study.experiments[chain[-1]]
     if base.model is None or base.data not in study.data:
         return
     allowed = changeable()
+    if any(study.experiments[each].ensemble_of for each in chain):  # of networks that are trained already
+        allowed = tuple(key for key in allowed if key.startswith("inference."))
     if unknown := [key for key in experiment.change if key not in allowed]:
         for key in unknown:
             problems.add((*at, key), f"cannot be changed{nearest(key, allowed)}; keys: {listing(allowed, 30)}")
