@@ -45,6 +45,7 @@ LATER: dict[str, Any] = {
     "recipe.frozen_statistics": False,
     "recipe.sampling": "uniform",
     "recipe.patience": None,
+    "recipe.adaptation": None,
     "inference.flip": False,
     "inference.scales": [1.0],
     "inference.window_px": None,
@@ -77,6 +78,7 @@ BUDGET = (
     "recipe.frozen_statistics",
     "recipe.sampling",
     "recipe.patience",
+    "recipe.adaptation",
 )
 
 
@@ -149,7 +151,8 @@ class Run:
     @property
     def datasets(self) -> list[str]:
         """Names of the datasets that the run needs, its own first."""
-        return list(dict.fromkeys(scoring.dataset for scoring in self.scored_on))
+        target = self.config.recipe.adaptation
+        return list(dict.fromkeys([each.dataset for each in self.scored_on] + ([target.data] if target else [])))
 
     @property
     def values(self) -> dict[str, Any]:

@@ -272,6 +272,17 @@ class AugmentPart(Tabled):
     name: str
 
 
+class TargetPart(Tabled):
+    """Training that also sees images of another dataset, never their masks, ``{name: fourier, data: person}``."""
+
+    door: ClassVar[str] = "segstudy.train.targets:METHODS"
+    by: ClassVar[str] = "name"
+
+    name: str
+    data: str
+    split: str = "train"
+
+
 class AdaptationPart(Tabled):
     """A test-time adaptation with options, ``{name: tent, lr: 1.0e-4}``."""
 
@@ -351,6 +362,7 @@ class Recipe(Frozen):
     patience: PositiveInt | None = None
     loss: Loss = "cross_entropy"
     augment: Augmentation = "none"
+    adaptation: Annotated[SerializeAsAny[TargetPart], BeforeValidator(TargetPart.read)] | None = None
     precision: Literal["auto", "bf16", "float32"] = "auto"
     deterministic: bool = False
 
@@ -374,13 +386,15 @@ class Recipe(Frozen):
         """Every name of the recipe that may be a callable of the user."""
         parts = (self.schedule, self.augment)
         named = [part if isinstance(part, str) else getattr(part, "name", "") for part in parts]
+        named += [self.adaptation.name] if self.adaptation else []
         return [self.optimizer.name, *named, *(name for name, _, _ in loss_terms(self.loss))]
 
     def values(self) -> dict[str, Any]:
         """Everything that determines a result; schedule, loss and augmentation as one text each, without default options."""
         texts = {"schedule": _text(self.schedule), "loss": _text(self.loss), "augment": self.augmentation}
         optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
-        return {**self.model_dump(), **texts, "optimizer": optimizer}
+        adaptation = _text(self.adaptation) if self.adaptation else None
+        return {**self.model_dump(), **texts, "optimizer": optimizer, "adaptation": adaptation}
 
 
 class Inference(Frozen):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -110,6 +112,7 @@ class Config:
     folder: str = ""
     inference: Inference = field(default_factory=Inference)
     ensemble: tuple[int, ...] = ()  # seeds of the networks whose probabilities are averaged
+    target: Data | None = None  # the dataset whose images recipe.adaptation sees
 
     @property
     def resolution(self) -> Literal["input", "native"]:
@@ -132,9 +135,19 @@ class Config:
         ensemble = f"mean of {len(self.ensemble)} networks" if self.ensemble else ""
         return ", ".join(words for words in (ensemble, self.inference.words) if words)
 
+    @property
+    def saw(self) -> str:
+        """What training saw of another dataset, in words; empty if nothing."""
+        part = self.recipe.adaptation
+        return f"images of {part.data} (split {part.split}), never their masks ({part.name})" if part else ""
+
     def values(self) -> dict[str, Any]:
         """Dotted key -> value of everything that can differ between experiments, without the location of the data."""
-        tree = {"model": self.model.model_dump(), "recipe": self.recipe.values(), "protocol": self.protocol}
+        recipe = self.recipe.values()
+        if self.target is not None:
+            content = json.dumps(self.target.determining(), sort_keys=True).encode()
+            recipe["adaptation"] += f" [{hashlib.sha256(content).hexdigest()[:8]}]"
+        tree = {"model": self.model.model_dump(), "recipe": recipe, "protocol": self.protocol}
         tree["data"] = {"name": self.dataset, **self.data.determining()}
         tree["inference"] = self.inference.values()
         tree["ensemble"] = {"members": ", ".join(f"seed{seed}" for seed in self.ensemble) or None}
@@ -270,6 +283,7 @@ def check_references(study: Study, problems: Problems) -> None:
     """Report names that do not exist, incomplete experiments, second changes and repeated seeds."""
     for name, experiment in study.experiments.items():
         check_experiment(study, name, experiment, problems)
+        check_target(study, name, problems)
     known = [each.key for each in measures_of(study.scoring) if "dataset" in each.levels]
     if study.primary not in known:
         hint = nearest(study.primary.lower(), known)
@@ -320,6 +334,24 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
         problems.add((*at, "base"), f"leads back to itself: {' -> '.join([name, *chain])}")
     else:
         check_change(study, name, experiment, problems)
+
+
+def check_target(study: Study, name: str, problems: Problems) -> None:
+    """Check that the dataset that training adapts to exists, and is not the one that it trains on."""
+    try:
+        config = resolve(study, name)
+    except (ValidationError, SpecError, KeyError, AssertionError):
+        return  # reported where it is wrong
+    if (part := config.recipe.adaptation) is None:
+        return
+    own = "recipe.adaptation" in (study.experiments[name].change or {})
+    at: Keys = ("experiments", name, "change", "recipe.adaptation") if own else ("recipe", "adaptation")
+    if part.data not in study.data:
+        problems.add((*at, "data"), f"no dataset is named '{part.data}'{nearest(part.data, study.data)}")
+    elif part.data == config.dataset:
+        problems.add((*at, "data"), f"'{name}' is trained on '{part.data}'; name the dataset to adapt to")
+    if config.recipe.crop_px is not None:
+        problems.add(at, "works on resized images only; remove recipe.crop_px")
 
 
 def check_ensemble(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
@@ -448,6 +480,7 @@ def resolve(study: Study, name: str) -> Config:
         study.folder,
         chosen.inference,
         tuple(study.all_seeds) if any(study.experiments[each].ensemble_of for each in lineage) else (),
+        study.data.get(chosen.recipe.adaptation.data) if chosen.recipe.adaptation else None,
     )
 
 

@@ -306,6 +306,7 @@ CHANGES = {
     "recipe.frozen_statistics": "recipe.frozen_statistics=true",
     "recipe.sampling": "recipe.sampling=class_balanced",
     "recipe.patience": "recipe.patience=5",
+    "recipe.adaptation": "recipe.adaptation={name: fourier, data: spare}",
     "recipe.augment": "recipe.augment={flip_horizontal: 0.5}",
     "recipe.precision": "recipe.precision=bf16",
     "recipe.deterministic": "recipe.deterministic=true",

@@ -789,6 +789,7 @@ def test_review_is_the_papers_table_2() -> None:
 
 
 REVIEW_RECIPE = {  # the paper's section 3.5 and the notebook
+    "adaptation": None,
     "epochs": 50,
     "iterations": None,
     "batch_size": 16,

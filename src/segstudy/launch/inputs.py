@@ -57,6 +57,9 @@ def run_record(workshop: Workshop, run: Run, **further: Any) -> RunRecord:
     """What identifies a run and what is needed to read its results without the study file."""
     dataset, roles = workshop.dataset(run.config.dataset)
     names = {role: getattr(roles, role) for role in ROLES}
+    fingerprints = {role: workshop.fingerprint(dataset.name, split) for role, split in names.items()}
+    if (part := run.config.recipe.adaptation) is not None:
+        fingerprints["target"] = workshop.fingerprint(part.data, part.split)
     return RunRecord(
         identity=run.identity,
         experiment=run.experiment,
@@ -66,7 +69,7 @@ def run_record(workshop: Workshop, run: Run, **further: Any) -> RunRecord:
         palette=dataset.palette,
         roles=SplitRoles(**names),
         splits={name: len(samples) for name, samples in dataset.splits.items()},
-        data_fingerprints={role: workshop.fingerprint(dataset.name, split) for role, split in names.items()},
+        data_fingerprints=fingerprints,
         readings={dataset.name: workshop.reading(dataset.name)},
         environment=environment(),
         **further,
@@ -144,6 +147,9 @@ def changed_inputs(workshop: Workshop, run: Run, before: RunRecord) -> list[str]
         split, was = getattr(roles, role), (before.data_fingerprints or {}).get(role)
         if was is not None and _differs(workshop, name, split, was):
             changed.append(f"{words} data (split '{split}' of '{name}')")
+    part, was = run.config.recipe.adaptation, (before.data_fingerprints or {}).get("target")
+    if part is not None and was is not None and _differs(workshop, part.data, part.split, was):
+        changed.append(f"images that training adapts to (split '{part.split}' of '{part.data}')")
     if before.classes and before.classes != dataset.classes:
         changed.append(f"classes of '{name}' (they were {', '.join(before.classes)}, are {', '.join(dataset.classes)})")
     elif before.readings.get(name, workshop.reading(name)) != workshop.reading(name):

@@ -45,10 +45,12 @@ def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, 
     # before the split that selects, which may be the same: so its files are read once for both sizes of its masks
     report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
     select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
+    part = recipe.adaptation
+    target = workshop.cached(part.data, part.split, recipe.resized_px) if part else None
     training.reset_peak_memory()
-    stop = workshop.stop
+    progress, stop = workshop.progress, workshop.stop
     training.train(
-        network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress, stop, origin, config.folder
+        network, fit, select, report, recipe, run.seed, folder, fabric, progress, stop, origin, config.folder, target
     )
 
 

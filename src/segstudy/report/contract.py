@@ -34,7 +34,7 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
         f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
     )
     return (
-        f"Split: {where}. {_choice(rows)}{_early(rows)}{_predicted(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; "
+        f"Split: {where}. {_choice(rows)}{_early(rows)}{_remarks(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; "
         f"pixels labelled {_RULES.ignore} are ignored. {_seeds(rows, level, spread)}"
     )
 
@@ -92,15 +92,14 @@ def _early(rows: pd.DataFrame) -> str:
     return f" Training{whose} ended early, after {epochs} epochs without a better score on that split."
 
 
-def _predicted(rows: pd.DataFrame) -> str:
-    """Which experiments do not predict in one pass of one network, and what they do."""
-    if "predicts" not in rows:
-        return ""
+def _remarks(rows: pd.DataFrame) -> str:
+    """Which experiments do not predict in one pass of one network, or saw images of another dataset in training."""
     words = ""
-    for what, group in rows[rows["predicts"] != ""].groupby("predicts", sort=False):
-        names = dict.fromkeys(group["experiment"])
-        whose = "" if len(group) == len(rows) else f" of {listing(names)}"
-        words += f" Predictions{whose}: {what}."
+    for column, before in (("predicts", "Predictions{}: {}."), ("saw", "Training{} also saw {}.")):
+        marked = rows[rows[column] != ""] if column in rows else rows[:0]
+        for what, group in marked.groupby(column, sort=False):
+            whose = "" if len(group) == len(rows) else f" of {listing(dict.fromkeys(group['experiment']))}"
+            words += f" {before.format(whose, what)}"
     return words
 
 

@@ -105,7 +105,9 @@ class ReportData:
         patience = {name: self.plan.first(name).config.recipe.patience for name in self.plan.experiments}
         frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
         words = frame["experiment"].map({name: self.plan.first(name).config.predicts for name in self.plan.experiments})
-        return frame.assign(patience=frame["experiment"].map(patience).astype(float), predicts=words.fillna(""))
+        saw = frame["experiment"].map({name: self.plan.first(name).config.saw for name in self.plan.experiments})
+        early = frame["experiment"].map(patience).astype(float)
+        return frame.assign(patience=early, predicts=words.fillna(""), saw=saw.fillna(""))
 
     @cached_property
     def experiments(self) -> pd.DataFrame:
