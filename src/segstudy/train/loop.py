@@ -186,16 +186,14 @@ def train(
             part = _begin_part(at, fabric.device)
             adapting.begin_epoch(epoch, part.steps)
             progress.task(f"epoch {epoch + 1}/{regime.budget.epochs}", len(fit)).advance(part.seen)
-            change = (
-                Augmentation(augmenter, epoch_generator(seed + (shard.rank << 32), epoch), part) if augmenter else None
-            )
+            drawn = epoch_generator(seed + (shard.rank << 32), epoch)
+            change = Augmentation(augmenter, drawn, part) if augmenter else None
             save = functools.partial(_save_part, network, optimizer, folder, at, change)
             batches = feed.epoch(epoch, change, part.steps, steps)
             spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save, regime)
             _check_loss(spent["loss"], epoch, folder)
             record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
-            record |= _scores(model, select, report, fabric, regime)
-            record["memory_mb"] = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
+            record |= _measured(model, select, report, fabric, regime, feed)
             _end_epoch(regime, folder, record)
             progress.say(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}")
             _stop_if_asked(stop)
@@ -301,14 +299,15 @@ def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
         )
 
 
-def _scores(
-    model: nn.Module, select: CachedSplit, report: CachedSplit, fabric: Fabric, regime: Regime
+def _measured(
+    model: nn.Module, select: CachedSplit, report: CachedSplit, fabric: Fabric, regime: Regime, feed: Feed
 ) -> dict[str, float]:
-    """What an epoch's weights score on the split that chooses and on the one that is reported."""
+    """What an epoch's weights score on the split that chooses and on the one that is reported, and the peak of memory."""
     with regime.scored_weights():
         score = _miou(model, select, fabric)
         reported = score if report.split == select.split else _miou(model, report, fabric)
-    return {"select_miou": score, "report_miou": reported}
+    memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
+    return {"select_miou": score, "report_miou": reported, "memory_mb": memory}
 
 
 def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:
