@@ -825,7 +825,8 @@ def test_defaults_are_the_reviews() -> None:
 
 
 def test_packaged_studies_are_whole() -> None:
-    assert list(packaged_studies()) == ["demo", "review"]
+    names = ["adaptation", "demo", "encoders", "losses", "remedies", "resolution", "review"]
+    assert list(packaged_studies()) == names
     demo, review = load_study("demo"), load_study("review")
     assert list(demo.experiments) == list(review.experiments)
     assert demo.cross_evaluations == review.cross_evaluations
