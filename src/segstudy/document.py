@@ -89,3 +89,23 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:
+    """Apply one ``key=value`` to ``tree``; the value is read as YAML. The part after ``change.`` is one key."""
+    key, equals, text = setting.partition("=")
+    head, change, factor = key.partition(".change.")
+    parts = [*head.split("."), "change", factor] if change else key.split(".")
+    if not equals or not all(parts):
+        problems.found.append(f"--set {setting}: write it as key=value, for example recipe.epochs=10")
+        return
+    target = tree
+    for part in parts[:-1]:
+        if not isinstance(target.setdefault(part, {}), dict):
+            problems.found.append(f"--set {setting}: '{part}' holds a value, not keys")
+            return
+        target = target[part]
+    path = tuple(parts)
+    problems.places = {at: place for at, place in problems.places.items() if at[: len(path)] != path}
+    problems.places[path] = f"--set {setting}"
+    target[parts[-1]] = parse_yaml(text, path, problems, f"--set {setting}")

@@ -329,3 +329,8 @@ def building(folder: Path) -> Iterator[Path | None]:
         raise StoreError(
             f"{folder}: cannot be built ({error.strerror or error}); make room or choose another place"
         ) from None
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Short hash of plain values, the same whatever the order of keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

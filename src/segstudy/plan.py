@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,19 +10,12 @@ from typing import Any, NamedTuple
 
 from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
-from segstudy.files import file_sha256, read_json, write_json
+from segstudy.files import digest, file_sha256, read_json, write_json
 from segstudy.schema import Groups
-from segstudy.spec import (
-    Config,
-    CrossEvaluation,
-    Study,
-    changes,
-    factor_kind,
-    find_path,
-    load_study,
-    resolve,
-)
+from segstudy.spec import find_path, load_study
 from segstudy.store import Store
+from segstudy.study import Config, CrossEvaluation, Study, changes, factor_kind, resolve
+from segstudy.tuning import found_values, read_found
 
 # Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
@@ -52,6 +43,7 @@ LATER: dict[str, Any] = {
     "inference.window_overlap": 0.25,
     "inference.adaptation": "none",
     "ensemble.members": None,
+    "search.space": None,
     "data.groups": None,
     "data.stratify": False,
     "data.folds": None,
@@ -233,10 +225,12 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
 
     """
     content_study, files = study_by_content(study, data_root, read_noted(store) if store else {})
+    found = read_found(store, content_study) if store else {}
     runs = []
     for name, experiment in content_study.experiments.items():
-        config = resolve(content_study, name)
-        variation = compare_configs(content_study, experiment.parent, config) if experiment.parent else None
+        config = resolve(content_study, name, found_values(found, content_study, name))
+        plain = resolve(content_study, name)
+        variation = compare_configs(content_study, experiment.parent, plain) if experiment.parent else None
         crosses = tuple(
             (cross, cross.split or content_study.data[cross.on].report, evaluation_hash(content_study, cross))
             for cross in content_study.cross_evaluations
@@ -360,11 +354,6 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
         if is_callable_name(data.reader):
             question |= {"source": source_hash(data.reader, study.folder)}
     return digest(question)
-
-
-def digest(values: Mapping[str, Any]) -> str:
-    """Short hash of plain values, the same whatever the order of keys."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def compare_configs(study: Study, base: str, config: Config) -> Variation:

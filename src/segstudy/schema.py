@@ -275,7 +275,7 @@ class AugmentPart(Tabled):
 class TargetPart(Tabled):
     """Training that also sees images of another dataset, never their masks, ``{name: fourier, data: person}``."""
 
-    door: ClassVar[str] = "segstudy.train.targets:METHODS"
+    door: ClassVar[str] = "segstudy.train.methods:METHODS"
     by: ClassVar[str] = "name"
 
     name: str
@@ -395,6 +395,39 @@ class Recipe(Frozen):
         optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
         adaptation = _text(self.adaptation) if self.adaptation else None
         return {**self.model_dump(), **texts, "optimizer": optimizer, "adaptation": adaptation}
+
+
+class SearchRange(Frozen):
+    """Values between two limits: whole numbers if both limits are, on a logarithmic scale with ``log``."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _limits_rise(self) -> SearchRange:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} must be smaller than high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low} must be positive on a logarithmic scale")
+        return self
+
+
+SearchSpace = Annotated[
+    Annotated[list[Any], Field(min_length=2), Tag("<named>")] | Annotated[SearchRange, Tag("<spelled>")],
+    Discriminator(_named_or_spelled),
+]
+
+
+class Search(Frozen):
+    """A search for the best recipe of each experiment: the same number of trials, scored on the split that chooses.
+
+    ``space`` maps keys of the recipe to a list of values or a range. The first trial uses the study's own values.
+    """
+
+    trials: int = Field(ge=2, le=1000)
+    space: dict[str, SearchSpace] = Field(min_length=1)
+    seed: int = Field(0, ge=0, lt=2**31)
 
 
 class Inference(Frozen):

@@ -316,6 +316,7 @@ CHANGES = {
     "inference.window_overlap": "inference.window_overlap=0.5",
     "inference.adaptation": "inference.adaptation=adabn",
     "ensemble.members": None,  # see test_inference.py
+    "search.space": None,  # see test_search.py
     "protocol": "protocol=paper",
     "data.name": "experiments.unet.data=spare",
     "data.reader": "data.road.reader=supervisely",

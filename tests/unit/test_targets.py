@@ -24,8 +24,9 @@ from segstudy.schema import Recipe
 from segstudy.spec import parse_study
 from segstudy.store import Store
 from segstudy.train.loop import make_fabric
+from segstudy.train.methods import fourier, mean_teacher, self_training
 from segstudy.train.state import TrainingState
-from segstudy.train.targets import Target, fourier, mean_teacher, self_training
+from segstudy.train.targets import Target
 
 
 def slow_exchange(image: np.ndarray, target: np.ndarray, beta: float) -> np.ndarray:

@@ -17,12 +17,12 @@ from lightning_fabric import Fabric
 
 from segstudy.data.cache.arrays import reread_fingerprint
 from segstudy.errors import StoreError, listing
-from segstudy.files import file_sha256, write_yaml
+from segstudy.files import digest, file_sha256, write_yaml
 from segstudy.launch.workshop import Workshop
-from segstudy.plan import Run, digest
+from segstudy.plan import Run
 from segstudy.records import Environment, RunRecord, SplitRoles
-from segstudy.spec import base_chain
 from segstudy.store import RunFolder, read_evaluation_record
+from segstudy.study import base_chain
 from segstudy.train.loop import choose_precision
 
 PACKAGES = (

@@ -16,8 +16,8 @@ from segstudy.networks.build import build_network, predict_logits
 from segstudy.networks.inference import check_inference
 from segstudy.plan import Plan, Run, differences
 from segstudy.schema import Model
-from segstudy.spec import Config
 from segstudy.store import State, Store
+from segstudy.study import Config
 from segstudy.train import loop as training
 from segstudy.train.regime import check_regime
 

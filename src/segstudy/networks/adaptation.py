@@ -1,26 +1,26 @@
 """Test-time adaptation: change a trained network by looking at images, never at masks, of the data it is scored on.
 
-A new adaptation is a function and a line in ``ADAPTATIONS``. Array letters: ``n`` image, ``c`` channel or class,
-``h`` height, ``w`` width.
+A new adaptation is a function and a line in ``ADAPTATIONS``. This module loads no torch, as study files are checked
+against it. Array letters: ``n`` image, ``h`` height, ``w`` width.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from segstudy.doors import Door
 from segstudy.errors import SpecError
 from segstudy.named import as_choice
-from segstudy.networks.build import predict_logits
 
-# Gives normalised images (n, 3, h, w) in batches, from the beginning whenever it is called.
-Images = Callable[[], Iterator[Tensor]]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Gives normalised images (n, 3, h, w) in batches, h and w multiples of 32, from the beginning whenever it is called.
+Images = Callable[[], Iterator["Tensor"]]
 
 
 def unadapted(network: nn.Module, images: Images) -> None:
@@ -35,8 +35,9 @@ def adabn(network: nn.Module, images: Images) -> None:
 
     Source: Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation", 2016.
     """
+    torch = importlib.import_module("torch")
     layers = find_normalisation(network, "adabn")
-    sums: dict[nn.Module, list[Tensor]] = {}
+    sums: dict[Any, list[Tensor]] = {}
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].detach().double()
@@ -51,11 +52,11 @@ def adabn(network: nn.Module, images: Images) -> None:
     network.eval()
     with torch.no_grad():
         for batch in images():
-            predict_logits(network, batch)
+            network(batch)
         for layer, (count, total, squares) in sums.items():
             mean = total / count
-            layer.running_mean.copy_(mean)  # type: ignore[operator]
-            layer.running_var.copy_((squares / count - mean.square()).clamp(min=0))  # type: ignore[operator]
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_((squares / count - mean.square()).clamp(min=0))
     for hook in hooks:
         hook.remove()
     network.eval()
@@ -74,6 +75,7 @@ def tent(
 
     Source: Wang et al., "Tent: Fully Test-Time Adaptation by Entropy Minimization", ICLR 2021.
     """
+    torch = importlib.import_module("torch")
     layers = find_normalisation(network, "tent")
     trained = [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
     if not trained:
@@ -91,9 +93,9 @@ def tent(
     with torch.enable_grad():
         for _ in range(passes):
             for batch in images():
-                log_p = predict_logits(network, batch).float().log_softmax(dim=1)
+                log_p = network(batch).float().log_softmax(dim=1)
                 optimizer.zero_grad()
-                (-(log_p.exp() * log_p).sum(dim=1).mean()).backward()  # type: ignore[no-untyped-call]
+                (-(log_p.exp() * log_p).sum(dim=1).mean()).backward()
                 optimizer.step()
     for hook in hooks:
         hook.remove()
@@ -102,9 +104,10 @@ def tent(
     adabn(network, images)
 
 
-def find_normalisation(network: nn.Module, name: str) -> list[_BatchNorm]:
+def find_normalisation(network: nn.Module, name: str) -> list[Any]:
     """Layers of batch normalisation with statistics; raises :class:`SpecError` if there are none."""
-    layers = [each for each in network.modules() if isinstance(each, _BatchNorm) and each.running_mean is not None]
+    kind = importlib.import_module("torch.nn.modules.batchnorm")._BatchNorm
+    layers = [each for each in network.modules() if isinstance(each, kind) and each.running_mean is not None]
     if not layers:
         raise SpecError(f"inference.adaptation: {name} needs batch normalisation, and this network has none")
     return layers

@@ -395,6 +395,12 @@ def predict_logits(network: nn.Module, images_nchw: Tensor) -> Tensor:
         bare: Tensor = network(images_nchw)
         return bare
     height, width = images_nchw.shape[-2:]
-    pad = (0, -width % STRIDE, 0, -height % STRIDE)
-    logits: Tensor = network(F.pad(images_nchw, pad) if any(pad) else images_nchw)
+    logits: Tensor = network(pad(images_nchw))
     return logits[..., :height, :width]
+
+
+def pad(images_nchw: Tensor) -> Tensor:
+    """Images with zeros on the right and below, up to a multiple of 32; see :func:`predict_logits`."""
+    height, width = images_nchw.shape[-2:]
+    missing = (0, -width % STRIDE, 0, -height % STRIDE)
+    return F.pad(images_nchw, missing) if any(missing) else images_nchw

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from segstudy.errors import SpecError
 from segstudy.networks.adaptation import ADAPTATIONS, Images, find_normalisation
-from segstudy.networks.build import build_network, place, predict_logits, resize_logits
+from segstudy.networks.build import build_network, pad, place, predict_logits, resize_logits
 from segstudy.schema import Inference
-from segstudy.spec import Config
+from segstudy.study import Config
 
 TINY = 1e-12  # below every softmax probability in float32 that can matter: keeps logarithms finite
 WINDOWS_AT_ONCE = 4
@@ -121,7 +121,7 @@ def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fa
         name, options = inference.adapts_by
         network = copy.deepcopy(network)
         with torch.random.fork_rng(devices=[]):
-            ADAPTATIONS.find(name, folder).function(network, images, **options)
+            ADAPTATIONS.find(name, folder).function(network, lambda: map(pad, images()), **options)
         network.eval()
     model: nn.Module = fabric.setup(network)
     plain = inference.model_copy(update={"adaptation": "none"}) == Inference()

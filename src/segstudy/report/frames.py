@@ -25,9 +25,9 @@ from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
 from segstudy.report.figure import assign_colours
 from segstudy.results import RunResult, StudyResults
-from segstudy.spec import CrossEvaluation
 from segstudy.stats.comparison import Difference
 from segstudy.stats.intervals import Estimate
+from segstudy.study import CrossEvaluation
 
 COLUMNS = (
     "study",

@@ -1,7 +1,6 @@
-"""Unsupervised domain adaptation: training that also sees images, never masks, of a target dataset.
+"""The images of a target dataset in training: batches, predictions, a mean teacher; see :mod:`segstudy.train.methods`.
 
-A new method is a function and a line in ``METHODS``. Array letters: ``n`` image, ``c`` channel or class, ``h`` height,
-``w`` width.
+Array letters: ``n`` image, ``c`` channel or class, ``h`` height, ``w`` width.
 """
 
 from __future__ import annotations
@@ -9,108 +8,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from segstudy.data.augment import Change
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Feed, divide_order, stored
-from segstudy.data.core import IGNORE
-from segstudy.doors import Door
-from segstudy.named import as_choice
 from segstudy.networks.build import predict_logits
 from segstudy.schema import Recipe
+from segstudy.train.methods import METHODS, fourier
 from segstudy.train.regime import copied
 from segstudy.train.state import TrainingState
 
 EPOCHS_APART = 100_000  # the target's order number r in training epoch e is that of epoch e * EPOCHS_APART + r
-Weight = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def fourier(images: Tensor, targets: Tensor, *, beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.01) -> Tensor:
-    """Training images with the low-frequency amplitudes of target images; masks stay valid, as phases do.
-
-    Parameters
-    ----------
-    images, targets
-        ``uint8`` (n, h, w, 3), a target for each image.
-    beta
-        Frequencies up to this share of the shorter side are exchanged.
-
-    Returns
-    -------
-    Tensor
-        ``uint8`` (n, h, w, 3).
-
-    Source: Yang and Soatto, "FDA: Fourier Domain Adaptation for Semantic Segmentation", CVPR 2020.
-
-    """
-    height, width = images.shape[1:3]
-    reach = math.floor(min(height, width) * beta)
-    rows, columns = (torch.fft.fftfreq(side, 1 / side, device=images.device).abs() <= reach for side in (height, width))
-    low = (rows[:, None] & columns)[None, :, :, None]
-    own, other = (torch.fft.fft2(each.float(), dim=(1, 2)) for each in (images, targets))
-    mixed = torch.where(low, torch.polar(other.abs(), own.angle()), own)
-    changed: Tensor = torch.fft.ifft2(mixed, dim=(1, 2)).real.round().clamp(0, 255).to(torch.uint8)
-    return changed
-
-
-def self_training(
-    target: Target, images: Tensor, *, confidence: Share = 0.9, weight: Weight = 1.0, ramp: Share = 0.3
-) -> Tensor:
-    """Cross-entropy with the network's own confident predictions as labels; others are ignored.
-
-    The weight rises from 0 over the share ``ramp`` of the training.
-
-    Source: Lee, "Pseudo-Label", 2013; confidence threshold as in Zou et al., ECCV 2018.
-    """
-    with torch.no_grad():
-        best, labels = target.predict(images).softmax(dim=1).max(dim=1)
-        labels = labels.masked_fill(best < confidence, IGNORE)
-    loss = F.cross_entropy(target.logits(images), labels, ignore_index=IGNORE, reduction="sum")
-    counted = (labels != IGNORE).sum().clamp(min=1)
-    return weight * target.ramp(ramp) * loss / counted
-
-
-def mean_teacher(
-    target: Target,
-    images: Tensor,
-    *,
-    decay: Share = 0.99,
-    noise: Annotated[float, Field(ge=0)] = 0.1,
-    weight: Weight = 10.0,
-    ramp: Share = 0.3,
-) -> Tensor:
-    """Squared difference between the network's probabilities and those of its moving average, each with its own noise.
-
-    The weight rises from 0 over the share ``ramp`` of the training. The network is scored, not its average.
-
-    Source: Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017; for adaptation French et al.,
-    ICLR 2018.
-    """
-    teacher = target.average(decay)
-    ours, theirs = (images + noise * torch.randn_like(images) for _ in range(2))
-    with torch.no_grad():
-        wanted = target.predict(theirs, teacher).softmax(dim=1)
-    difference = target.logits(ours).softmax(dim=1) - wanted
-    return weight * target.ramp(ramp) * difference.square().mean()
-
-
-# What ``recipe.adaptation`` may name. ``fourier`` changes training images. Any other function takes a :class:`Target` and
-# normalised target images (n, 3, h, w), and returns a term of the loss. Parameters after these two are options.
-METHODS = Door(
-    "training adaptation",
-    {"fourier": fourier, "self_training": self_training, "mean_teacher": mean_teacher},
-    as_choice("training adaptation", 2),
-)
 
 
 class Target:
