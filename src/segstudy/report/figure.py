@@ -81,10 +81,10 @@ class Drawing:
     photographs: bool = False
 
     def __post_init__(self) -> None:
-        """Fix the layout, which would otherwise be found anew for every format."""
+        """Fix the layout, which would otherwise be found anew, by one more drawing, for every format."""
         with _drawing():
             self.figure.draw_without_rendering()
-            self.figure.set_layout_engine("none")
+            self.figure.set_layout_engine(None)
 
     @cached_property
     def svg(self) -> str:

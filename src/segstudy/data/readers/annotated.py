@@ -45,6 +45,9 @@ class AnnotationOptions(ReaderOptions):
     skip: list[str] = Field([])
 
 
+DEFAULTS = AnnotationOptions()
+
+
 @dataclass(frozen=True)
 class Thing:
     """One object: its title, its kind of shape, and what draws it; ``draw`` is None for a kind that covers no pixels."""

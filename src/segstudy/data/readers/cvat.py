@@ -21,6 +21,7 @@ from segstudy.data.core import Dataset
 from segstudy.data.quality.faults import Fault
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import (
+    DEFAULTS,
     MALFORMED,
     AnnotationOptions,
     Drawing,
@@ -39,14 +40,7 @@ from segstudy.errors import DataError
 NO_OBJECTS = ("tag",)  # elements next to objects that say something of the whole image
 
 
-class Options(AnnotationOptions):
-    """Which titles count; see :class:`AnnotationOptions`."""
-
-
-DEFAULTS = Options()
-
-
-def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Dataset:
     """Read a task exported as "CVAT for images 1.1"; titles in the order of the task's labels.
 
     Parameters
@@ -184,4 +178,4 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise)
+READER = Reader(AnnotationOptions, read, _recognise)

@@ -21,6 +21,7 @@ from segstudy.data.core import Dataset
 from segstudy.data.quality.faults import Fault
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import (
+    DEFAULTS,
     MALFORMED,
     AnnotationOptions,
     Drawing,
@@ -41,14 +42,7 @@ UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name
 TITLES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 
 
-class Options(AnnotationOptions):
-    """Which titles count; see :class:`AnnotationOptions`."""
-
-
-DEFAULTS = Options()
-
-
-def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Dataset:
     """Read a project exported as JSON; titles sorted.
 
     Parameters
@@ -65,6 +59,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     DataError
         If no file is Label Studio's. Images that are not there, and tasks that nobody annotated, are the dataset's ``faults``.
 
+    Source: Label Studio's documentation, "Export annotations", "Label Studio JSON format of annotated tasks".
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
@@ -248,4 +243,4 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise)
+READER = Reader(AnnotationOptions, read, _recognise)

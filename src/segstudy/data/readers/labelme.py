@@ -23,6 +23,7 @@ from segstudy.data.core import Dataset, Sample
 from segstudy.data.quality.faults import Fault, fault_of
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import (
+    DEFAULTS,
     MALFORMED,
     AnnotationOptions,
     Drawing,
@@ -42,14 +43,7 @@ from segstudy.errors import DataError
 LOOKED_AT = 20  # JSON files that are opened to recognise the layout
 
 
-class Options(AnnotationOptions):
-    """Which titles count; see :class:`AnnotationOptions`."""
-
-
-DEFAULTS = Options()
-
-
-def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Dataset:
     """Read LabelMe's files; titles in the order of ``labels.txt`` where there is one, else sorted.
 
     Parameters
@@ -66,6 +60,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     DataError
         If no file is LabelMe's. Files that cannot be read, and images that are not there, are the dataset's ``faults``.
 
+    Source: Wada, "Labelme: Image Polygonal Annotation with Python", 2016.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
@@ -153,4 +148,4 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise)
+READER = Reader(AnnotationOptions, read, _recognise)
