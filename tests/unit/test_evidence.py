@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from report_stores import every_table
 from segstudy import measures
 from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import SegstudyError
 from segstudy.files import read_arrays, write_arrays, write_sums, write_text, write_yaml
 from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.planning import requirements
-from segstudy.report.build import build_report, every_table
+from segstudy.report.build import build_report
 from segstudy.report.contract import contract
 from segstudy.report.frames import ReportData, estimates_frame
 from segstudy.report.sections.errors import reliability_frame

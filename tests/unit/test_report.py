@@ -15,12 +15,25 @@ import pytest
 from PIL import Image
 
 import segstudy.data.cache.arrays
-from report_stores import CITY, DEEP, SPOT, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
+from report_stores import (
+    CITY,
+    DEEP,
+    SPOT,
+    STUDY,
+    WIDE,
+    add_counts,
+    add_pictures,
+    add_run,
+    every_table,
+    fill,
+    plan_of,
+    run_of,
+)
 from segstudy.data.cache.packed import PiecesWriter
 from segstudy.errors import SegstudyError
 from segstudy.files import read_json, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
-from segstudy.report.build import build_report, every_table
+from segstudy.report.build import build_report
 from segstudy.report.figure import spread
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.images import quartiles
