@@ -9,6 +9,7 @@ from PIL import Image
 
 from segstudy.files import write_arrays, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, make_plan
+from segstudy.records import EvaluationRecord
 from segstudy.report.build import every_part
 from segstudy.report.frames import ReportData
 from segstudy.report.table import Table
@@ -103,6 +104,26 @@ def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion:
     ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
     write_arrays(folder.evaluation(data, "val"), {"confusion": confusion, "ids": ids}, meta)
     write_sums(folder.path)
+
+
+def spot_record(run: Run, **changes: object) -> EvaluationRecord:
+    """What an evaluation of ``run`` on the test split of ``spot``, polyps, records of itself."""
+    record = EvaluationRecord(
+        experiment=run.experiment,
+        seed=run.seed,
+        train_data="spot",
+        test_data="spot",
+        split="test",
+        selected_on="spot/holdout",
+        resolution="native",
+        classes=("background", "polyp"),
+        palette=((0, 0, 0), (255, 255, 255)),
+        evaluation_hash=run.evaluation_hash,
+        scoring=EvaluationRecord(classes=()).scoring,
+        input_size=32,
+        data_fingerprint="cc",
+    )
+    return record.model_copy(update=changes)
 
 
 def add_pictures(store: Store, run: Run, data: str, count: int) -> None:
