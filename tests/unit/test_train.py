@@ -405,7 +405,7 @@ def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(finishe
 def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(trained, tmp_path):
     first = workshop_at(trained, tmp_path / "out", epochs=1)
     (before,) = (e for e in read_results(first.store, make_plan(first.study)).sets if not e.in_domain)
-    trained = first.store.run("unet", 42).best.stat().st_mtime_ns
+    written = first.store.run("unet", 42).best.stat().st_mtime_ns
     turned = ["cross_evaluations=[{experiment: unet, on: person, map: {polyp: background, background: person}}]"]
     second = workshop_at(trained, tmp_path / "out", epochs=1, settings=turned)
     plan = make_plan(second.study)
@@ -415,7 +415,7 @@ def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(trained, 
     assert run_part(second) == []
     (after,) = (e for e in read_results(second.store, plan).sets if not e.in_domain)
     assert np.array_equal(after.confusion, before.confusion[:, :, ::-1])
-    assert second.store.run("unet", 42).best.stat().st_mtime_ns == trained
+    assert second.store.run("unet", 42).best.stat().st_mtime_ns == written
     assert verify(tmp_path / "out")[1] == []
 
 
