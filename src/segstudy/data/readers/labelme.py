@@ -1,7 +1,7 @@
 """LabelMe: a JSON file for each image, with polygons, rectangles, circles and masks.
 
 Files: ``<name>.json`` with ``shapes`` and ``imagePath``, at any depth, next to the image or not. Folders named for splits say
-the split. Polygons are drawn by Pillow with their outline, as LabelMe does; later shapes lie over earlier. Titles ``__ignore__``
+the split. Polygons are drawn by Pillow with their outline, as LabelMe does; later shapes cover earlier ones. Titles ``__ignore__``
 are ignored and ``_background_`` is background.
 """
 
@@ -128,7 +128,7 @@ def _thing(shape: Any) -> Thing:
 
 
 def _mask(data: str, points: Any, size: Size) -> Stencil:
-    """A PNG in base64, its left upper corner at the first point."""
+    """Pixels of a PNG in base64 whose upper left corner is the first point."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG"]) as image:
             if image.width * image.height > min(MAX_PIXELS, size[0] * size[1]):
