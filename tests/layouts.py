@@ -18,6 +18,7 @@ BOX = np.zeros((HEIGHT, WIDTH), np.uint8)
 BOX[2:5, 3:7] = 1
 CORNERS = [[3, 2], [6, 2], [6, 4], [3, 4]]  # of the box, outline included
 Make = Callable[[Path], object]
+SPLITS = ("train", "val", "test")
 
 
 def picture(path: Path, seed: int = 0) -> Path:
@@ -38,6 +39,50 @@ def tree(*pairs: tuple[str, str], value: int = 255, extra: tuple[str, ...] = ())
                 save(root / each.format(k), np.full((HEIGHT, WIDTH), 255, np.uint8))
 
     return make
+
+
+def coloured(*pairs: tuple[str, str], colour: tuple[int, int, int] = (255, 0, 0), extra: tuple[str, ...] = ()) -> Make:
+    """The same with masks in colours, black but for the box."""
+
+    def make(root: Path) -> None:
+        tree(*pairs, extra=extra)(root)
+        for _, mask in pairs:
+            for k in range(1, NUM + 1):
+                save(root / mask.format(k), BOX[..., None] * np.array(colour, np.uint8))
+
+    return make
+
+
+def salt(root: Path) -> None:
+    """Masks of 16 bits, 0 and 65,535; test images have none."""
+    tree(("train/images/{:04x}.png", "train/masks/{:04x}.png"), extra=("test/images/{:04x}.png",))(root)
+    for path in (root / "train" / "masks").iterdir():
+        Image.fromarray(BOX.astype(np.uint16) * 65535).save(path)
+
+
+def trimaps(root: Path) -> None:
+    """1 is the animal, 2 its surroundings, 3 the outline; files of macOS lie with them."""
+    tree(("images/Abyssinian_{}.jpg", "annotations/trimaps/Abyssinian_{}.png"))(root)
+    for path in list((root / "annotations" / "trimaps").iterdir()):
+        save(path, np.where(BOX, np.uint8(1), np.where(np.arange(WIDTH) == 0, np.uint8(3), np.uint8(2))))
+        path.with_name(f"._{path.name}").write_bytes(b"Mac OS X")
+
+
+def cityscapes_val(root: Path) -> None:
+    for k in range(NUM):
+        name = f"frankfurt_000000_{k:06}"
+        picture(root / "leftImg8bit" / "val" / "frankfurt" / f"{name}_leftImg8bit.png", k)
+        masks = root / "gtFine" / "val" / "frankfurt"
+        save(masks / f"{name}_gtFine_labelIds.png", np.where(BOX, np.uint8(8), np.uint8(7)))  # sidewalk on road
+        save(masks / f"{name}_gtFine_color.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+
+def aeroscapes(root: Path) -> None:
+    """VOC's folders, with other names of images and lists in another place."""
+    tree(("JPEGImages/{:06}_001.jpg", "SegmentationClass/{:06}_001.png"), value=1)(root)
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "trn.txt").write_text("000001_001\n000002_001\n")
+    (root / "ImageSets" / "val.txt").write_text("000003_001\n000004_001\n")
 
 
 def voc(root: Path) -> None:
@@ -251,7 +296,6 @@ def png_text(values: np.ndarray) -> str:
 
 
 # Sets that are pictures and masks, by the names of their files.
-SPLITS = ("train", "val", "test")
 TREES: dict[str, Make] = {
     "CamVid of the SegNet tutorial": tree(*[(f"{s}/{s}{{}}.png", f"{s}annot/{s}{{}}.png") for s in SPLITS], value=1),
     "Massachusetts roads": tree(*[(f"{s}/{{}}.tiff", f"{s}_labels/{{}}.tif") for s in SPLITS]),
@@ -292,6 +336,38 @@ TREES: dict[str, Make] = {
     "CRACK500": tree(("traindata/2016_{}.jpg", "traindata/2016_{}.png")),
     "KITTI semantics": tree(("training/image_2/{:06}_10.png", "training/semantic/{:06}_10.png"), value=1),
     "HRF": tree(("images/{:02}_dr.jpg", "manual1/{:02}_dr.tif"), extra=("mask/{:02}_dr_mask.tif",)),
+    "STARE": tree(("stare-images/im{:04}.ppm", "labels-ah/im{:04}.ah.ppm")),
+    "HAM10000": tree(
+        (
+            "HAM10000_images_part_1/ISIC_1{:06}.jpg",
+            "HAM10000_segmentations_lesion_tschandl/ISIC_1{:06}_segmentation.png",
+        ),
+        (
+            "HAM10000_images_part_2/ISIC_2{:06}.jpg",
+            "HAM10000_segmentations_lesion_tschandl/ISIC_2{:06}_segmentation.png",
+        ),
+    ),
+    "LoveDA": tree(
+        *[
+            (f"{split}/{place}/images_png/{{}}.png", f"{split}/{place}/masks_png/{{}}.png")
+            for split in ("Train", "Val")
+            for place in ("Rural", "Urban")
+        ],
+        value=1,
+        extra=("Test/Rural/images_png/{}.png",),
+    ),
+    "BDD100K of 2018": tree(
+        *[(f"seg/images/{s}/{{:04}}-ab.jpg", f"seg/labels/{s}/{{:04}}-ab_train_id.png") for s in SPLITS[:2]],
+        value=1,
+        extra=("seg/color_labels/train/{:04}-ab_train_color.png",),
+    ),
+    "Inria Aerial": tree(
+        ("AerialImageDataset/train/images/austin{}.tif", "AerialImageDataset/train/gt/austin{}.tif"),
+        extra=("AerialImageDataset/test/images/tyrol{}.tif",),
+    ),
+    "GlaS": tree(("train_{}.bmp", "train_{}_anno.bmp"), ("testA_{}.bmp", "testA_{}_anno.bmp")),
+    "an archive unpacked into a folder of its name": tree(("Kvasir-SEG/images/{}.jpg", "Kvasir-SEG/masks/{}.png")),
+    "CrackForest, below two folders": tree(("archive/data/image/{:03}.jpg", "archive/data/seg/{:03}.png")),
     "LIP": tree(
         ("train_images/{:06}.jpg", "train_segmentations/{:06}.png"),
         ("val_images/{:06}.jpg", "val_segmentations/{:06}.png"),
@@ -317,5 +393,62 @@ OTHERS: dict[str, tuple[str, Make]] = {
     "GeoTIFF": ("geotiff", geotiff),
     "Hugging Face": ("huggingface", huggingface),
     "Supervisely nested": ("supervisely", supervisely_nested),
+    "AeroScapes": ("voc", aeroscapes),
+    "Cityscapes, only val": ("cityscapes", cityscapes_val),
+}
+# Those whose masks mean what only people can say: what init proposes, and the labels of the box and around it after that.
+CHOICES: dict[str, tuple[Make, str, list[int]]] = {
+    "Potsdam": (
+        coloured(("2_Ortho_RGB/top_potsdam_2_{}_RGB.tif", "5_Labels_all/top_potsdam_2_{}_label.tif")),
+        "colours: {'#000000': background, '#ff0000': foreground}",
+        [1, 0],
+    ),
+    "CamVid of Kaggle": (
+        coloured(*[(f"{s}/{s}R0_{{:05}}.png", f"{s}_labels/{s}R0_{{:05}}_L.png") for s in SPLITS]),
+        "colours: {'#000000': background, '#ff0000': foreground}",
+        [1, 0],
+    ),
+    "DeepGlobe land cover": (
+        coloured(("train/{}_sat.jpg", "train/{}_mask.png"), extra=("valid/{}_sat.jpg",)),
+        "colours: {'#000000': background, '#ff0000': foreground}",
+        [1, 0],
+    ),
+    "iSAID": (
+        coloured(
+            *[
+                (f"{s}/images/images/P{{:04}}.png", f"{s}/Semantic_masks/images/P{{:04}}_instance_color_RGB.png")
+                for s in SPLITS[:2]
+            ],
+            colour=(0, 0, 63),
+            extra=("train/Instance_masks/images/P{:04}_instance_id_RGB.png",),
+        ),
+        "colours: {'#000000': background, '#00003f': foreground}",
+        [1, 0],
+    ),
+    "SUIM": (
+        coloured(("train_val/images/d_r_{}_.jpg", "train_val/masks/d_r_{}_.bmp"), colour=(0, 255, 255)),
+        "colours: {'#000000': background, '#00ffff': foreground}",
+        [1, 0],
+    ),
+    "CARLA": (
+        coloured(("CameraRGB/{}.png", "CameraSeg/{}.png"), colour=(7, 0, 0)),
+        "colours: {'#000000': background, '#070000': foreground}",
+        [1, 0],
+    ),
+    "TGS Salt, masks as pictures": (salt, "values: {0: background, 65535: foreground}", [1, 0]),
+    "REFUGE": (
+        tree(
+            ("Training400/Glaucoma/g{:04}.jpg", "Disc_Cup_Masks/Glaucoma/g{:04}.bmp"),
+            ("Training400/Non-Glaucoma/n{:04}.jpg", "Disc_Cup_Masks/Non-Glaucoma/n{:04}.bmp"),
+            value=128,
+        ),
+        "values: {0: background, 128: foreground}",
+        [1, 0],
+    ),
+    "INRIA persons, masks of two greys": (
+        tree(("img/{}.png", "gt/{}.png"), value=200),
+        "values: {0: background, 200: foreground}",
+        [1, 0],
+    ),
 }
 NEEDS = {"coco": "pycocotools", "nifti": "nibabel", "geotiff": "rasterio", "huggingface": "datasets"}

@@ -25,6 +25,7 @@ from segstudy.errors import listing
 from segstudy.failures import two_kinds
 from segstudy.guard import differing
 from segstudy.measures import OVERALL, Measure
+from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference, holm, verdict
 from segstudy.stats.comparison import compare as difference_of
 from segstudy.stats.comparison import compare_each as differences_of
@@ -443,9 +444,8 @@ def _files_differ(a: CountSet, b: CountSet) -> bool:
 
 def _size(counted: CountSet) -> str:
     """The size at which masks were scored, in words."""
-    if counted.about.resolution == "input":
-        return f"the network's input size, {counted.about.input_size} px"
-    return "each mask's own size"
+    at_input = f"the network's input size, {size_text(counted.about.input_size or 0)} px"
+    return at_input if counted.about.resolution == "input" else "each mask's own size"
 
 
 def _other_truth(a: CountSet, b: CountSet, names: tuple[str, str]) -> Problem | None:

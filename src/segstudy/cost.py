@@ -14,12 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segstudy.networks.build import predict_logits
 from segstudy.records import Cost, Epoch
+from segstudy.sizes import Size, height_width
 
 WARM_UP, REPEATS = 3, 15
 
 
 def measure_cost(
-    model: nn.Module, network: nn.Module, input_px: int, epochs: Sequence[dict[str, Any]], fabric: Fabric
+    model: nn.Module, network: nn.Module, input_px: Size, epochs: Sequence[dict[str, Any]], fabric: Fabric
 ) -> Cost:
     """Cost of one run.
 
@@ -30,7 +31,7 @@ def measure_cost(
     network
         The bare network, whose parameters and operations are counted.
     input_px
-        Height and width of what it was trained on, pixels: whole images at input size, or crops.
+        Size of what it was trained on, pixels: whole images at input size, or crops.
     epochs
         Records of ``metrics.jsonl``; empty for an imported checkpoint, whose training was not seen.
     fabric
@@ -41,11 +42,13 @@ def measure_cost(
     Cost
         ``seconds_per_epoch`` (median; the split that chooses the epoch not counted), ``images_per_s`` (median,
         training), ``peak_memory_mb`` (training; GPU without the images that lie there, else process), ``parameters`` (millions),
-        ``gflops`` (forward, a multiply-add being two) and ``latency_ms`` (forward, median) of one input of ``input_px``
-        squared, and how they were measured.
+        ``gflops`` (forward, a multiply-add being two) and ``latency_ms`` (forward, median) of one input of
+        ``input_px``, and how they were measured.
 
     """
-    image = torch.zeros(1, 3, input_px, input_px, device=fabric.device).contiguous(memory_format=torch.channels_last)
+    image = torch.zeros(1, 3, *height_width(input_px), device=fabric.device).contiguous(
+        memory_format=torch.channels_last
+    )
     network.eval()
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:

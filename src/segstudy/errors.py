@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class SegstudyError(Exception):
@@ -20,12 +21,13 @@ class SpecError(SegstudyError):
 class DataError(SegstudyError):
     """A dataset folder, an image or a mask is missing, unreadable or inconsistent.
 
-    ``kind`` is the fault's short code, one of those in ``segstudy.data.quality.faults``.
+    ``kind`` is the fault's short code, one of those in ``segstudy.data.quality.faults``. ``lines`` are options of a dataset's
+    entry that would remove the fault, as far as can be told.
     """
 
-    def __init__(self, message: str, kind: str = "unusable") -> None:
+    def __init__(self, message: str, kind: str = "unusable", lines: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind, self.lines = kind, dict(lines or {})
 
 
 class WeightsError(SegstudyError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 from segstudy.checking import Inspected
 from segstudy.checking.sheet import contact_sheet
-from segstudy.data.core import Dataset, Roles, same_shape
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Roles, same_shape
 from segstudy.data.download.catalogue import KNOWN
 from segstudy.data.quality.card import Tally
 from segstudy.data.quality.faults import Fault, grouped, refuse
@@ -25,6 +27,7 @@ from segstudy.files import write_bytes, write_text
 MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a folder is not understood
 FEW_GROUPS = 10  # a tenth of fewer groups is less than one
 NUM_LOOKED_AT = 50  # pairs that are decoded
+PROPOSED = re.compile(r"`(\w+: [^`]+)`")  # options in messages about what mask values mean
 CAMVID = ("train", "trainannot", "val", "valannot", "test", "testannot")
 TEMPLATE = """\
 # A segstudy study: which of these choices makes the segmentation better, by how much?
@@ -66,12 +69,16 @@ class Written:
 
 @dataclass(frozen=True)
 class _Understood:
-    """A folder that a reader understands: why it was tried, the options that it needs, and what it gives."""
+    """A folder that a reader understands: why it was tried, the options that it needs, and what it gives.
+
+    Where only one more line is missing, ``dataset`` is None and ``refusal`` is the error that proposes it.
+    """
 
     reader: str
     why: str
     options: dict[str, Any]
-    dataset: Dataset
+    dataset: Dataset | None
+    refusal: DataError | None = None
 
 
 def write_study_file(root: Path, file: Path) -> Written:
@@ -80,45 +87,82 @@ def write_study_file(root: Path, file: Path) -> Written:
     Raises
     ------
     SegstudyError
-        When no reader understands the folder (with the reasons of those that may), or ``file`` exists.
+        When no reader understands the folder (with the reasons of those that may), or ``file`` exists. Where only a line is
+        missing that says what masks mean, the file is written with the lines to choose from, and the error says so.
 
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    found = _known(root, _understand(root))
+    root, understood = _understood_below(root)
+    found = _known(root, understood)
     if file.exists():
         raise StoreError(f"{file}: already exists; choose another name with --file, or move it away")
+    if found.refusal is not None or found.dataset is None:
+        raise _written_with_choices(root, file, found)
     dataset = found.dataset
     looks = _look(dataset)
     faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]
     obstacles = tuple(grouped(_once(faults), root))
-    name = _study_name(root.resolve().name)
     splits = ", ".join(f"{len(samples):,} {split}" for split, samples in dataset.splits.items())
     said = [*dataset.notes, *obstacles, f"looked at: {len(looks)} of {len(dataset.samples('all')):,} pairs"]
-    text = TEMPLATE.format(
-        root=_quoted(root),
-        found=f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})",
-        doubts="".join(f"# {line}\n" for each in said for line in each.splitlines()),
-        file=file,
-        name=name,
-        reader=found.reader,
-        why=f"  # {found.why}" if found.why else "",
-        options="".join(f"    {line}\n" for line in _option_lines(found, looks)),
-    )
-    write_text(file, text)
+    what = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
+    _write(root, file, found, what, said, _option_lines(found, dataset, looks))
     return Written(_draw_sheet(dataset, looks, file), obstacles)
 
 
-def _option_lines(found: _Understood, looks: Sequence[SampleReport]) -> list[str]:
+def _write(root: Path, file: Path, found: _Understood, what: str, said: Sequence[str], options: Sequence[str]) -> None:
+    text = TEMPLATE.format(
+        root=_quoted(root),
+        found=what,
+        doubts="".join(f"# {line}\n" for each in said for line in each.splitlines()),
+        file=file,
+        name=_study_name(root.resolve().name),
+        reader=found.reader,
+        why=f"  # {found.why}" if found.why else "",
+        options="".join(f"    {line}\n" for line in options),
+    )
+    write_text(file, text)
+
+
+def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataError:
+    """Write a study file in which the lines that an error proposes are comments, and return the error with what to do."""
+    assert found.refusal is not None
+    message = str(found.refusal)
+    lines = [
+        *_given_lines(found),
+        "# What mask values mean is not certain. Take the # away from the lines that are right:",
+    ]
+    lines += [f"# {line}" for line in PROPOSED.findall(message)]
+    _write(root, file, found, "masks whose values are not plainly class indices", [message], lines)
+    advice = f"{file} holds these lines as comments: take the # away from those that are right, then run segstudy check {file}"
+    return DataError(f"{message}\nwrote {file}\n{advice}", found.refusal.kind)
+
+
+def _given_lines(found: _Understood) -> list[str]:
+    """Options that the reader proposed, and which of them rest on a single file."""
+    why = dict.fromkeys(("scale", "bands", "page"), "  # a guess from the first image")
+    return [f"{key}: {_flow(value)}{why.get(key, '')}" for key, value in found.options.items()]
+
+
+def _option_lines(found: _Understood, dataset: Dataset, looks: Sequence[SampleReport]) -> list[str]:
     """Lines of the entry, each with what was measured and what is a guess."""
-    lines = [f"{key}: {_flow(value)}" for key, value in found.options.items()]
-    guess = next((note for note in found.dataset.notes if ", guessed from " in note), "")
+    lines = _given_lines(found)
+    guess = next((note for note in dataset.notes if ", guessed from " in note), "")
     if guess:
         guess = guess.replace(" classes, guessed", " classes: guessed")
-        lines.append(f"num_classes: {len(found.dataset.classes)}  # {guess}; classes: [background, ...] names them")
+        lines.append(f"num_classes: {len(dataset.classes)}  # {guess}; classes: [background, ...] names them")
         lines.append("# ignore_values: [11]  # would leave out a mask value that is no class; 255 always is")
-    groups = {sample.group for sample in found.dataset.splits.get("train", ())}
-    if 1 < len(groups) < FEW_GROUPS and "val" not in found.dataset.splits:
+    if "train" not in dataset.splits or len(dataset.splits) < 2:
+        text = f"there is only {listing(dataset.splits)}, so all images are divided anew and part 0 is the test set"
+        lines.append(f"folds: {min(5, len(dataset.samples('all')))}  # {text}")
+    if guess and dataset.classes[0] == "class_0" and looks and not any(0 in (look.pixels or {0: 1}) for look in looks):
+        found_values = sorted({value for look in looks for value in look.pixels or {}} - {IGNORE})
+        table = ", ".join(f"{value}: class_{value}" for value in found_values)
+        lines.append(
+            f"# values: {{{table}}}  # the value 0 occurs nowhere; instead of num_classes, with the right names"
+        )
+    groups = {sample.group for sample in dataset.splits.get("train", ())}
+    if 1 < len(groups) < FEW_GROUPS and "val" not in dataset.splits:
         text = f"one of {len(groups)} groups that train, as no group is divided"
         lines.append(f"holdout_fraction: {int(100 / len(groups)) / 100}  # {text}")
     if issubclass(READERS.find(found.reader).options, ValueOptions) and (number := _resizable(looks)):
@@ -135,7 +179,7 @@ def _resizable(looks: Sequence[SampleReport]) -> int:
 def _known(root: Path, found: _Understood) -> _Understood:
     """The entry of a catalogued set, where the folder has its layout."""
     is_camvid = found.reader == "folder" and all((root / name).is_dir() for name in CAMVID)
-    if not is_camvid or len(found.dataset.classes) != 12:
+    if not is_camvid or found.dataset is None or len(found.dataset.classes) != 12:
         return found
     options = {key: value for key, value in KNOWN["camvid"].entry.items() if key not in ("reader", "root")}
     reader = READERS.find("folder")
@@ -183,12 +227,27 @@ def _study_name(folder: str) -> str:
     return kept if kept[:1].isalpha() and kept not in ("true", "false", "null") else f"data-{kept}".rstrip("-")
 
 
+def _understood_below(root: Path) -> tuple[Path, _Understood]:
+    """The folder that is understood: this one, or the only one in it, as archives are often unpacked."""
+    try:
+        return root, _understand(root)
+    except DataError:
+        inside = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+        folders = [path for path in inside if path.is_dir()]
+        if len(folders) != 1 or any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside):
+            raise
+        with contextlib.suppress(DataError):
+            return _understood_below(folders[0])
+        raise
+
+
 def _understand(root: Path) -> _Understood:
     """The first reader that understands the folder: those that recognise it, then the one for any folders."""
     names = READERS.names()
     why = {name: READERS.find(name).recognise(root) for name in names}
     likely = [name for name in names if name != "folder" and why[name]]
     reasons = []
+    unsure: _Understood | None = None
     for name in [*likely, "folder"]:
         one = READERS.find(name)
         try:
@@ -200,6 +259,10 @@ def _understand(root: Path) -> _Understood:
             return _Understood(name, why[name], options, dataset)
         except SegstudyError as error:
             reasons.append(f"as {name}: {error}")
+            if unsure is None and isinstance(error, DataError) and PROPOSED.search(str(error)):
+                unsure = _Understood(name, why[name], options, None, error)
+    if unsure is not None:
+        return unsure
     raise DataError(
         f"{root}: no reader understands this folder\n" + "\n".join(reasons) + f"\nreaders: {listing(names, 30)}"
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +16,25 @@ from torch import Tensor, nn
 
 from segstudy.arrays import Labels
 from segstudy.data.cache.batches import normalise
-from segstudy.data.core import Dataset, read_rgb
-from segstudy.data.quality.pairing import list_images
+from segstudy.data.core import Dataset, as_rgb
+from segstudy.data.quality.pairing import bare_name, list_images
 from segstudy.data.quality.sheets import overlay
+from segstudy.data.readers import READERS, Reader
 from segstudy.errors import DataError, StoreError, and_more, listing
 from segstudy.evaluate import EVALUATION_BATCH, save_labels
 from segstudy.files import read_yaml
 from segstudy.networks.build import load_network, predict_logits, read_state, resize_logits
 from segstudy.networks.inference import bare_network, prepare
 from segstudy.plan import Run
+from segstudy.schema import Data
+from segstudy.sizes import Size, height_width
 from segstudy.store import RunFolder
+from segstudy.study import Config
 from segstudy.train.loop import make_fabric
 
+Picture = Callable[[], Image.Image]
+ANY_FILES = ("folder", "arrays", "nifti")  # readers whose files are read whatever the run was trained on
+DECLARED = ("scale", "bands", "page")  # options that say how images are read
 MAX_PROBLEMS = 10  # that a message names
 
 
@@ -49,11 +58,17 @@ def overlays_beside(masks: Path) -> Path:
 
 
 def predict_images(
-    run: Run, folder: RunFolder, inputs: Sequence[Path], target: Path, overlays: Path | None = None
+    run: Run,
+    folder: RunFolder,
+    inputs: Sequence[Path],
+    target: Path,
+    overlays: Path | None = None,
+    declared: Mapping[str, Any] | None = None,
 ) -> Predicted:
     """Write a mask ``<name>.png`` (class indices with the dataset's palette) and an overlay ``<name>.jpg`` for every image.
 
-    An image is decoded as images of a dataset are: its pixels as stored, whatever its orientation tag says.
+    An image is decoded as images of a dataset are: its pixels as stored, whatever its orientation tag says. Files that hold
+    several images, such as volumes, give a mask ``<name>/<number>.png`` for each.
 
     Parameters
     ----------
@@ -65,6 +80,8 @@ def predict_images(
         Folder for the masks, each at its image's own size.
     overlays
         Folder for the overlays; ``<target>-overlays`` if not given.
+    declared
+        ``scale``, ``bands`` and ``page`` of the images, where they are others than those of the run's training data.
 
     Raises
     ------
@@ -75,7 +92,7 @@ def predict_images(
         When a folder cannot be written.
 
     """
-    images, left_out = _find_images(inputs)
+    images, left_out = _find_images(inputs, run.config, declared or {})
     overlays = overlays or overlays_beside(target)
     _make_folders(target, overlays)
     record = read_yaml(folder.config)
@@ -87,11 +104,11 @@ def predict_images(
     to_see = _readable(images.values(), run.config.recipe.resized_px, fabric.device)
     model = prepare(network, run.config.inference, to_see, fabric, run.config.folder)
     masks, drawn, problems = [], [], []
-    for name, path in images.items():
+    for name, read in images.items():
         try:
-            image = read_rgb(path)
+            image = read()
         except DataError as error:
-            problems.append(str(error))
+            problems.append(" ".join([str(error), *_flags(error)]))
             continue
         labels = predict_labels(model, image, run.config.recipe.resized_px, fabric.device)
         masks.append(target / f"{name}.png")
@@ -106,14 +123,16 @@ def predict_images(
     return Predicted(tuple(masks), tuple(drawn), tuple(left_out))
 
 
-def _readable(images: Collection[Path], resized_px: int | None, device: torch.device) -> Callable[[], Iterator[Tensor]]:
+def _readable(
+    images: Collection[Picture], resized_px: Size | None, device: torch.device
+) -> Callable[[], Iterator[Tensor]]:
     """Gives the images that can be read, in the batches in which a split is scored; what cannot be is reported later."""
 
     def each() -> Iterator[Tensor]:
         waiting: list[Tensor] = []
-        for path in images:
+        for read in images:
             with contextlib.suppress(DataError):
-                waiting.append(_as_input(read_rgb(path), resized_px, device))
+                waiting.append(_as_input(read(), resized_px, device))
             if len(waiting) == (EVALUATION_BATCH if resized_px else 1):
                 yield torch.cat(waiting)
                 waiting.clear()
@@ -133,7 +152,7 @@ def _make_folders(target: Path, overlays: Path) -> None:
             raise StoreError(f"{each}: cannot be made a folder ({error.strerror}); choose another {flag}") from None
 
 
-def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None, device: torch.device) -> Labels:
+def predict_labels(model: nn.Module, image: Image.Image, resized_px: Size | None, device: torch.device) -> Labels:
     """Labels (h, w) of one image at its own size: resized as in training, logits brought back bilinearly.
 
     With ``resized_px`` None the network is given the image as it is, as networks trained on crops are in scoring.
@@ -144,32 +163,76 @@ def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None,
         return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 
-def _as_input(image: Image.Image, resized_px: int | None, device: torch.device) -> Tensor:
-    small = np.asarray(image.resize((resized_px, resized_px), Image.Resampling.BILINEAR) if resized_px else image)
+def _as_input(image: Image.Image, resized_px: Size | None, device: torch.device) -> Tensor:
+    size = height_width(resized_px)[::-1] if resized_px else image.size
+    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
     return normalise(torch.from_numpy(small.copy())[None].to(device))
 
 
-def _find_images(inputs: Sequence[Path]) -> tuple[Mapping[str, Path], list[str]]:
-    """Images by the name of their mask, a path below the folder that was given; and what was left out."""
-    found: dict[str, Path] = {}
+def _flags(error: DataError) -> list[str]:
+    """What to give ``segstudy predict`` where options of an entry would help."""
+    given = {key: value if isinstance(value, list) else [value] for key, value in error.lines.items()}
+    return [f"(here: --{key} {','.join(f'{v:g}' for v in value)})" for key, value in given.items()]
+
+
+def _find_images(
+    inputs: Sequence[Path], config: Config, declared: Mapping[str, Any]
+) -> tuple[Mapping[str, Picture], list[str]]:
+    """How to read each image, by the name of its mask, a path below the folder that was given; and what was left out."""
+    readers = {name: READERS.find(name, config.folder) for name in dict.fromkeys((config.data.reader, *ANY_FILES))}
+    suffixes = tuple(dict.fromkeys(suffix for reader in readers.values() for suffix in reader.suffixes))
+    found: dict[str, Picture] = {}
     left_out: list[str] = []
     twice: set[str] = set()
     for path in inputs:
         if path.is_dir():
-            listed = list_images(path)
+            listed = list_images(path, suffixes=suffixes)
             files = listed.images
             twice.update(fault.sample for fault in listed.faults if fault.kind in ("same-name", "case"))
             left_out += [f"{path}: {fault.message}" for fault in listed.faults if fault.kind == "left-out"]
         elif path.is_file():
-            files = {path.stem: path}
+            files = {bare_name(path.name, suffixes): path}
         else:
             raise DataError(f"{path}: no such image or folder")
         known = {name.casefold() for name in found}
-        twice.update(name for name in files if name.casefold() in known)
-        found.update(files)
+        for stem, file in files.items():
+            fit = [name for name, reader in readers.items() if file.name.lower().endswith(reader.suffixes)]
+            reader = (fit or ["folder"])[0]
+            options = _options(reader, readers[reader], config.data, declared)
+            for end, read in _pictures(readers[reader], file, options).items():
+                twice.update([stem + end] if (stem + end).casefold() in known else [])
+                found[stem + end] = read
     if twice:
         raise DataError(f"several images are named {listing(sorted(twice))}, so their masks would overwrite each other")
     return found, left_out
+
+
+def _options(name: str, reader: Reader, data: Data, declared: Mapping[str, Any]) -> Any:
+    """How a reader is to read images: as it reads the training data, or as is declared."""
+    given: dict[str, Any] = {}
+    for key in DECLARED:
+        value = getattr(data, key, None) if declared.get(key) is None else declared[key]
+        given |= {key: value} if value is not None and key in reader.options.model_fields else {}
+    if name != data.reader:
+        return reader.options(**given)
+    reader.options(**given)  # a wrong value is said by the options' own checks
+    return data.model_copy(update=given)
+
+
+def _pictures(reader: Reader, path: Path, options: Any) -> dict[str, Picture]:
+    """The images in a file, each as 8-bit RGB; a file that cannot be opened is one image, which is an error when it is read."""
+
+    def rgb(decode: Callable[[], Image.Image]) -> Image.Image:
+        return as_rgb(path, decode())
+
+    try:
+        return {end: partial(rgb, decode) for end, decode in reader.pictures(path, options).items()}
+    except DataError as error:
+        return {"": partial(_refuse, error)}
+
+
+def _refuse(error: DataError) -> Image.Image:
+    raise error
 
 
 def _no_labels(sample: object) -> Labels:

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from segstudy.sizes import Size
+
 
 class Record(BaseModel):
     """Base of all records: immutable, tolerant of keys from other versions."""
@@ -101,8 +103,8 @@ class EvaluationRecord(Record):
     palette: tuple[tuple[int, int, int], ...] = ()
     evaluation_hash: str = Field("", validation_alias=AliasChoices("evaluation_hash", "asked"))
     scoring: dict[str, Any] = {}
-    input_size: int | None = None
-    crop_px: int | None = None
+    input_size: Size | None = None
+    crop_px: Size | None = None
     inference: str = ""
     data_fingerprint: str | None = None
     reading: str | None = None
@@ -143,7 +145,7 @@ class Cost(Record):
     peak_memory_mb: float | None = None
     memory_of: str | None = None
     parameters: float | None = None
-    input_px: int | None = None
+    input_px: Size | None = None
     gflops: float | None = None
     latency_ms: float | None = None
     device: str | None = None

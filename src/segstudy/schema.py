@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from segstudy.named import Frozen, Tabled, fault_of_part
+from segstudy.sizes import InputSize, Size
 
 
 def _named_or_spelled(value: Any) -> str:
@@ -340,15 +341,16 @@ Adaptation = Annotated[
 class Recipe(Frozen):
     """Everything about training that experiments share; the defaults are the review's.
 
-    With ``crop_px``, a network is trained on random crops of that size from full-size images, and predicts whole images.
+    Sizes are the side of a square or (height, width). With ``crop_px``, a network is trained on random crops of that size
+    from full-size images, and predicts whole images.
     ``input_size`` then has no effect. With ``iterations``, training ends after so many steps, and ``epochs`` has no effect.
     """
 
     epochs: PositiveInt = 50
     iterations: PositiveInt | None = None
     batch_size: PositiveInt = 16
-    input_size: int = Field(256, ge=32, le=4096)
-    crop_px: int | None = Field(None, ge=32, le=4096)
+    input_size: InputSize = 256
+    crop_px: InputSize | None = None
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(Optimizer.read)] = Optimizer()
     schedule: Schedule = "cosine"
     schedule_by: Literal["epoch", "step"] = "epoch"
@@ -367,13 +369,13 @@ class Recipe(Frozen):
     deterministic: bool = False
 
     @property
-    def resized_px(self) -> int | None:
-        """Height and width to which images are resized; None if a network takes them at their own size."""
+    def resized_px(self) -> Size | None:
+        """Size to which images are resized; None if a network takes them at their own size."""
         return None if self.crop_px else self.input_size
 
     @property
-    def trained_px(self) -> int:
-        """Height and width of the network's training input."""
+    def trained_px(self) -> Size:
+        """Size of the network's training input."""
         return self.crop_px or self.input_size
 
     @property
@@ -394,7 +396,8 @@ class Recipe(Frozen):
         texts = {"schedule": _text(self.schedule), "loss": _text(self.loss), "augment": self.augmentation}
         optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
         adaptation = _text(self.adaptation) if self.adaptation else None
-        return {**self.model_dump(), **texts, "optimizer": optimizer, "adaptation": adaptation}
+        pairs = {key: list(size) for key in ("input_size", "crop_px") if isinstance(size := getattr(self, key), tuple)}
+        return {**self.model_dump(), **texts, **pairs, "optimizer": optimizer, "adaptation": adaptation}
 
 
 class SearchRange(Frozen):

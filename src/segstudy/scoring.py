@@ -21,10 +21,11 @@ from segstudy.counts.countset import TRUTH, CountSet, hash_labels
 from segstudy.data.core import IGNORE, Sample
 from segstudy.data.declared import MAX_CLASSES, Declared
 from segstudy.data.encoding import LEFT_OUT, OUTSIDE, Encoding, decide_pair
-from segstudy.data.quality.pairing import list_images
+from segstudy.data.quality.pairing import Listing, list_images
 from segstudy.data.readers.cityscapes import refuse_train_ids
+from segstudy.data.readers.files import MASK_FILES, masks_in, read_mask_file
 from segstudy.data.splitting.groups import find_groups
-from segstudy.data.stored import MaskFacts, StoredMask, facts_of, read_mask
+from segstudy.data.stored import MaskFacts, StoredMask, facts_of
 from segstudy.data.threads import over_threads
 from segstudy.errors import DataError, SpecError, and_more, listing
 from segstudy.progress import Progress
@@ -156,8 +157,11 @@ def _described(
 
 
 def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
-    """Masks of the same name without suffix; one that is alone, or twice, is an error that names it."""
-    found, true = list_images(predictions), list_images(truth)
+    """Masks of the same name without suffix; one that is alone, or twice, is an error that names it.
+
+    Of a volume or a stack, the name of each mask is the file's and its number.
+    """
+    found, true = (_each(list_images(folder, suffixes=MASK_FILES)) for folder in (predictions, truth))
     problems = [
         f"{fault.file}: {fault.message}"
         for fault in (*found.faults, *true.faults)
@@ -168,10 +172,15 @@ def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
         ("true masks have no prediction", predictions, true.images, found.images),
     ):
         if lone := [path.name for stem, path in ours.items() if stem not in theirs]:
-            problems.append(f"{len(lone)} {what} in {other}: {listing(lone, 5)}")
+            problems.append(f"{len(lone)} {what} in {other}: {listing(dict.fromkeys(lone), 5)}")
     if problems:
         raise DataError("\n".join([*problems, "Add the missing files or move the lone ones away."]))
     return tuple(Sample(stem, path, true.images[stem]) for stem, path in found.images.items())
+
+
+def _each(found: Listing) -> Listing:
+    """Masks by name, of which a file may hold several."""
+    return replace(found, images={key + end: path for key, path in found.images.items() for end in masks_in(path)})
 
 
 def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> int | None:
@@ -267,8 +276,8 @@ def _outlines(
 
 def _masks(pair: Sample, declared: Declared) -> tuple[StoredMask, StoredMask]:
     """True and predicted mask as stored, of one size."""
-    truth = read_mask(pair.mask, declared.channel)
-    predicted = read_mask(pair.image, declared.channel, lenient=True)
+    truth = read_mask_file(pair.mask, pair.id, declared)
+    predicted = read_mask_file(pair.image, pair.id, declared, lenient=True)
     if truth.values.shape != predicted.values.shape:
         (height, width), (true_height, true_width) = predicted.values.shape, truth.values.shape
         raise DataError(

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "segstudy"
 # below it in the architecture), but never in a circle. A name covers its sub-modules, the longest name wins, and a
 # module that no name covers is an error: say here where it belongs.
 LAYERS = [
-    ["segstudy.errors", "segstudy.arrays"],
+    ["segstudy.errors", "segstudy.arrays", "segstudy.sizes"],
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
     ["segstudy.named"],
     ["segstudy.schema", "segstudy.explanations"],

@@ -15,8 +15,8 @@ from fakes import save
 from layouts import BOX, HEIGHT, WIDTH, picture, tree
 from segstudy.data.core import Dataset, load_pair, same_shape
 from segstudy.data.readers import READERS, arrays, folder, voc
-from segstudy.data.readers.numbers import picture_of
 from segstudy.data.readers.patterns import pairs_by_pattern, propose
+from segstudy.data.readers.pictures import picture_of
 from segstudy.errors import DataError
 
 

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fakes import save
+from mutations import TIMES, attempt, mutated
 from segstudy.data.readers import supervisely
 from segstudy.data.stored import facts_of, read_stored
-from segstudy.errors import SegstudyError
 
-Made = TypeVar("Made")
 FORMATS = {"PNG": 200, "TIFF": 200, "JPEG": 200, "GIF": 200}  # inputs of each
 TABLES = 200
-
-
-def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """A few bytes changed, a piece taken out or doubled, or the end cut off."""
-    data = bytearray(content)
-    for _ in range(int(rng.integers(1, 5))):
-        place = int(rng.integers(len(data)))
-        data[place] = int(rng.integers(256))
-    start, length = int(rng.integers(len(data))), int(rng.integers(1, 9))
-    kind = int(rng.integers(4))
-    if kind == 1:
-        del data[start : start + length]
-    elif kind == 2:
-        data[start:start] = data[start : start + length]
-    elif kind == 3:
-        del data[max(start, 1) :]
-    return bytes(data)
-
-
-def attempt(read: Callable[[], Made]) -> tuple[Made | None, str]:
-    """What is read, or the message of its refusal; any other exception fails the test."""
-    try:
-        return read(), ""
-    except SegstudyError as error:
-        return None, str(error)
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # Pillow skips tags that lead out of the file, with a warning
@@ -53,7 +25,7 @@ def test_a_damaged_mask_is_read_or_refused_by_name(tmp_path: Path, form: str) ->
     stream = io.BytesIO()
     Image.fromarray(rng.integers(0, 3, (12, 15), np.uint8)).save(stream, form)
     path = tmp_path / f"mask.{form.lower()}"
-    for number in range(FORMATS[form]):
+    for number in range(TIMES * FORMATS[form]):
         path.write_bytes(mutated(stream.getvalue(), rng))
         facts, refusal = attempt(lambda: facts_of(read_stored(path)))
         assert str(path) in refusal if facts is None else sum(facts.counts.values()) > 0, number
@@ -67,7 +39,7 @@ def test_a_damaged_table_drops_no_image(tmp_path: Path) -> None:
         save(tmp_path / "m" / f"{k}.png", np.array([[0, 255], [0, 0]], np.uint8))
     table = tmp_path / "df.csv"
     whole = "\n".join([",images,masks,collages", *(f"{k},i/{k}.png,m/{k}.png,c" for k in range(4))]).encode()
-    for number in range(TABLES):
+    for number in range(TIMES * TABLES):
         table.write_bytes(mutated(whole, rng))
         dataset, refusal = attempt(lambda: supervisely.read("d", tmp_path))
         if dataset is None:

@@ -58,6 +58,11 @@ def test_masks_that_are_no_indices_give_the_line_to_add(tmp_path: Path) -> None:
         save(tmp_path / "set" / "masks" / f"{k}.png", np.where(BOX, 255, np.arange(12) // 6 * 128).astype(np.uint8))
     with pytest.raises(DataError, match=r"values: {0: background, 128: class_1, 255: class_2}"):
         write_study_file(tmp_path / "set", tmp_path / "s.yaml")
+    text = (tmp_path / "s.yaml").read_text()
+    line = "# values: {0: background, 128: class_1, 255: class_2}"
+    assert line in text and "# num_classes: 129" in text
+    (tmp_path / "s.yaml").write_text(text.replace(line, line[2:]))
+    assert load_study(tmp_path / "s.yaml").data["set"].values == {0: "background", 128: "class_1", 255: "class_2"}
 
 
 def test_numbers_that_are_no_pictures_get_a_scale(tmp_path: Path) -> None:

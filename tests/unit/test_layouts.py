@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import layouts
-from layouts import BOX, OTHERS, TREES
+from layouts import BOX, CHOICES, OTHERS, TREES
 from segstudy.data.core import Dataset, load_pair
 from segstudy.data.load import load_dataset
 from segstudy.data.quality.faults import grouped
 from segstudy.data.quality.inspect import inspect_sample
+from segstudy.errors import DataError
 from segstudy.init import write_study_file
 from segstudy.spec import load_study
 from segstudy.store import Store
@@ -20,8 +22,9 @@ from segstudy.store import Store
 
 def initialised(root: Path, place: Path) -> tuple[str, Dataset]:
     """What init writes, and the dataset that a study of it reads; no sample has an error."""
-    place.mkdir()
-    write_study_file(root, place / "study.yaml")
+    place.mkdir(exist_ok=True)
+    if not (place / "study.yaml").exists():
+        write_study_file(root, place / "study.yaml")
     study = load_study(place / "study.yaml")
     ((name, data),) = study.data.items()
     dataset, _ = load_dataset(name, data, "held-out", None, str(place), Store(place / "out"))
@@ -44,6 +47,35 @@ def test_pictures_and_masks_by_the_names_that_sets_have(tmp_path: Path, name: st
     assert len(found) >= layouts.NUM
     for labels in found:
         assert labels.tolist() == BOX.tolist()
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_what_only_people_can_say_is_a_line_to_uncomment(tmp_path: Path, name: str) -> None:
+    make, line, (inside, outside) = CHOICES[name]
+    make(tmp_path / "set")
+    file = tmp_path / "study" / "study.yaml"
+    file.parent.mkdir()
+    with pytest.raises(DataError, match=re.escape(f"`{line}`")):
+        write_study_file(tmp_path / "set", file)
+    text = file.read_text()
+    assert f"    # {line}\n" in text
+    file.write_text(text.replace(f"    # {line}", f"    {line}"))
+    for labels in labels_of(initialised(tmp_path / "set", file.parent)[1]):
+        assert labels.tolist() == np.where(BOX, inside, outside).tolist()
+
+
+def test_trimaps_from_1_to_3_are_read_with_a_line_to_choose(tmp_path: Path) -> None:
+    """The value 0 occurs nowhere, and init says so."""
+    layouts.trimaps(tmp_path / "set")
+    text, dataset = initialised(tmp_path / "set", tmp_path / "study")
+    assert len(dataset.samples("all")) == layouts.NUM and len(dataset.classes) == 4
+    line = "values: {1: class_1, 2: class_2, 3: class_3}"
+    assert f"# {line}  # the value 0 occurs nowhere" in text
+    guess = next(each for each in text.splitlines() if "num_classes: 4" in each)
+    text = text.replace(guess, "").replace(f"# {line}", "values: {2: background, 1: pet, 3: ignore}")
+    (tmp_path / "study" / "study.yaml").write_text(text)
+    labels = labels_of(initialised(tmp_path / "set", tmp_path / "study")[1])[0]
+    assert labels.tolist() == np.where(BOX, 1, np.where(np.arange(layouts.WIDTH) == 0, 255, 0)).tolist()
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -227,7 +227,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "tiny input": (
         "epochs: 3",
         "input_size: 31",
-        "7: recipe.input_size: should be greater than or equal to 32 ... 31",
+        "7: recipe.input_size: must be a side or [height, width], each a whole number from 32 to 4096 pixels",
     ),
     "infinite rate": (
         "lr: 0.1",

@@ -18,6 +18,7 @@ from segstudy.data.splitting.splits import write_split
 from segstudy.errors import SpecError, listing
 from segstudy.files import write_bytes, write_json, write_text
 from segstudy.plan import Run
+from segstudy.sizes import Size
 
 NUM_AUGMENTED = 4  # images on a sheet
 
@@ -77,10 +78,10 @@ def write_augment_sheets(checked: Checked, runs: Sequence[Run], folder: Path) ->
         If no dataset has a sound image to show.
 
     """
-    first: dict[tuple[str, str, int], Run] = {}
+    first: dict[tuple[str, str, Size], Run] = {}
     for run in runs:
         recipe = run.config.recipe
-        first.setdefault((run.config.dataset, recipe.augmentation, recipe.crop_px or recipe.input_size), run)
+        first.setdefault((run.config.dataset, recipe.augmentation, recipe.trained_px), run)
     written = []
     for (name, _, _), run in first.items():
         for each in checked.inspected:

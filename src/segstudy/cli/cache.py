@@ -100,10 +100,12 @@ def _folders_of(workshop: Workshop, run: Run) -> set[Path]:
 
 
 def _row(entry: Entry, state: str) -> dict[str, Any]:
+    from segstudy.sizes import size_of_text
+
     return {
         "dataset": entry.dataset,
         "split": entry.split,
-        "what": f"{entry.part} px" if entry.part.isdigit() else f"{entry.part}, own size",
+        "what": f"{entry.part} px" if size_of_text(entry.part) else f"{entry.part}, own size",
         "images": entry.num_images,
         "bytes": entry.num_bytes,
         "state": state,

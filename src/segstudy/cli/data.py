@@ -29,6 +29,23 @@ if TYPE_CHECKING:
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of images and masks.")],
+    file: Annotated[Path, typer.Option("--file", help="The study file to write.")] = Path("study.yaml"),
+) -> None:
+    """Look at a folder of images and masks and write a commented study file for it."""
+    from segstudy.init import write_study_file
+
+    written = write_study_file(folder, file)
+    print(f"wrote {file}")
+    if written.sheet is not None:
+        print(f"wrote {written.sheet}: look at it, masks must lie on what they mean")
+    if written.obstacles:
+        print("in the way, and said in the file:", *(f"  {line}" for line in written.obstacles), sep="\n")
+    print(f"next: segstudy check {file}")
+
+
+@app.command()
 def check(
     study: StudyArg,
     out: Out = None,

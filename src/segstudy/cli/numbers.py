@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segstudy.cli.options import Json, Out, Quiet, Set, app
+from segstudy.cli.options import Json, Out, Page, Quiet, Set, app
 from segstudy.errors import SpecError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def score(
     colours: ColoursFlag = None,
     threshold: ThresholdFlag = None,
     channel: ChannelFlag = None,
+    page: Page = None,
     as_: AsFlag = None,
     boundary_px: BoundaryFlag = None,
     groups: GroupsFlag = None,
@@ -75,7 +76,7 @@ def score(
         if path is not None and path.suffix != suffix:  # a typo could name a mask, which would be overwritten
             raise SpecError(f"{option} {path}: must end in {suffix}")
     rules = _rules(boundary_px)
-    declared = declared_by_flags(values, nearest, colours, threshold, channel)
+    declared = declared_by_flags(values, nearest, colours, threshold, channel, page)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
         scored = score_masks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,9 @@ CheckpointEvery = Annotated[
     str | None, typer.Option("--checkpoint-every", help="Also save within an epoch, at this interval: 10m.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Scale = Annotated[str | None, typer.Option("--scale", help="Numbers that become black and white, as 0,4095.")]
+Bands = Annotated[str | None, typer.Option("--bands", help="One or three channels of the images, as 0,1,2.")]
+Page = Annotated[int | None, typer.Option("--page", help="Page of files that have several, from 0.", min=0)]
 
 
 def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path | None = None) -> tuple[Plan, Store]:
@@ -74,3 +78,13 @@ def shown(path: Path) -> str:
     """The path for display: relative if it is inside the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def numbers_of(flag: str, text: str | None, kind: Callable[[str], float]) -> list[float] | None:
+    """The numbers of a flag, commas between."""
+    from segstudy.errors import SpecError
+
+    try:
+        return None if text is None else [kind(each) for each in text.split(",")]
+    except ValueError:
+        raise SpecError(f"{flag} {text}: must be numbers with commas between, such as 0,1,2") from None

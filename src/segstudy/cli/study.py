@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segstudy.cli.options import (
+    Bands,
     CheckpointEvery,
     DataDir,
     Json,
     MaxTime,
     Only,
     Out,
+    Page,
     Quiet,
     Replace,
+    Scale,
     Seed,
     Set,
     StudyArg,
     app,
+    numbers_of,
     plan_of,
     shown,
     stop_of,
@@ -287,23 +291,6 @@ def _report_board(names: list[str], settings: list[str] | None, folder: Path) ->
 
 
 @app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(help="A folder of images and masks.")],
-    file: Annotated[Path, typer.Option("--file", help="The study file to write.")] = Path("study.yaml"),
-) -> None:
-    """Look at a folder of images and masks and write a commented study file for it."""
-    from segstudy.init import write_study_file
-
-    written = write_study_file(folder, file)
-    print(f"wrote {file}")
-    if written.sheet is not None:
-        print(f"wrote {written.sheet}: look at it, masks must lie on what they mean")
-    if written.obstacles:
-        print("in the way, and said in the file:", *(f"  {line}" for line in written.obstacles), sep="\n")
-    print(f"next: segstudy check {file}")
-
-
-@app.command()
 def predict(
     run_name: Annotated[str, typer.Argument(metavar="RUN", help="STUDY:EXPERIMENT, or STUDY:EXPERIMENT/seedN.")],
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images and of sub-folders.")],
@@ -312,6 +299,9 @@ def predict(
     overlays: Annotated[
         Path | None, typer.Option("--overlays", help="Folder for the overlays; the masks' with '-overlays' by default.")
     ] = None,
+    scale: Scale = None,
+    bands: Bands = None,
+    page: Page = None,
     set_: Set = None,
 ) -> None:
     """Predict masks and overlays for new images with a finished run."""
@@ -329,7 +319,8 @@ def predict(
         raise StoreError(f"{chosen.name}: {reason} in {store.root}; run the study first, or name its --out")
     folder.check_best()
     overlays = overlays or overlays_beside(to)
-    written = predict_images(chosen, folder, images, to, overlays)
+    declared = {"scale": numbers_of("--scale", scale, float), "bands": numbers_of("--bands", bands, int), "page": page}
+    written = predict_images(chosen, folder, images, to, overlays, declared)
     print(f"wrote {len(written.masks)} masks to {to} and as many overlays to {overlays}")
     print(*(f"not read: {line}" for line in written.left_out), sep="\n", end="\n" if written.left_out else "")
 

@@ -165,7 +165,7 @@ def assign_roles(
     if reported is None or "train" not in dataset.splits:
         raise DataError(
             f"dataset '{dataset.name}' has the splits {listing(dataset.splits) or 'none'}; "
-            "training needs 'train' and one of 'test' or 'val' to report"
+            "training needs 'train' and one of 'test' or 'val' to report; folds: 5 in the entry divides all images anew"
         )
     dataset.samples(reported)
     if protocol == "paper":
@@ -190,17 +190,19 @@ def require_file(path: Path) -> None:
         raise DataError(f"{path}: is not a file but a folder, a pipe or a device; remove it", "unreadable")
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, page: int | None = None) -> Image.Image:
     """Decode ``path`` completely, its pixels as they are stored: this is how every image and mask is read.
 
+    Of a file with several pages or frames, ``page`` is the one that is meant, counted from 0.
+
     An orientation tag turns nothing, whatever the format (Pillow turns TIFF and no other): masks are drawn by programs
-    that see the stored pixels. ``info`` keeps the tag as ``orientation`` (1 for none) and the bits of a channel as
-    ``bits``.
+    that see the stored pixels. ``info`` keeps the tag as ``orientation`` (1 for none), the bits of a channel as ``bits``
+    and the file's number of channels, of which Pillow may leave some out, as ``channels``.
 
     Raises
     ------
     DataError
-        Naming the file, if it is missing, foreign or truncated, or holds several pages or frames.
+        Naming the file, if it is missing, foreign or truncated, or holds several pages or frames and not that ``page``.
 
     """
     require_file(path)
@@ -209,8 +211,7 @@ def open_image(path: Path) -> Image.Image:
         with path.open("rb") as file, Image.open(file) as image:
             pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a photograph and its previews
             if pages > 1:
-                text = f"{path}: holds {pages} pages or frames; save the one that is meant as a file of its own"
-                raise DataError(text, "pages")
+                _seek(image, path, pages, page)
             bits, turn = _bits(image), exif_orientation(image) if image.format == "TIFF" else 1
             image.load()
             stored: Image.Image = image
@@ -218,7 +219,8 @@ def open_image(path: Path) -> Image.Image:
                 stored = image.transpose(UNTURN[turn])
                 stored.format = image.format
             turn = turn if image.format == "TIFF" else exif_orientation(image)
-            stored.info.update(bits=bits, orientation=turn)
+            channels = int(getattr(image, "tag_v2", {}).get(277, 0)) or len(stored.getbands())
+            stored.info.update(bits=bits, orientation=turn, channels=channels)
             return stored
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
@@ -227,6 +229,20 @@ def open_image(path: Path) -> Image.Image:
         kind = "truncated" if "truncated" in str(error).lower() or _lacks_end(path) else "unreadable"
         reason = "not an image that Pillow can read" if unknown else f"the image cannot be decoded ({error})"
         raise DataError(f"{path}: {reason}; copy it anew from its source", kind) from None
+
+
+def _seek(image: Image.Image, path: Path, pages: int, page: int | None) -> None:
+    """Go to the page that is meant, of a file that has several."""
+    if page is None:
+        raise DataError(
+            f"{path}: holds {pages} pages or frames; say which is meant, the first being 0 (page: 0 in an entry with the "
+            "reader 'folder', --page 0 on the command line)",
+            "pages",
+            {"page": 0},
+        )
+    if page >= pages:
+        raise DataError(f"{path}: has no page {page}; it holds {pages}, counted from 0", "pages")
+    image.seek(page)
 
 
 def _bits(image: Image.Image) -> int:
@@ -260,6 +276,11 @@ def _lacks_end(path: Path) -> bool:
     return any(content.startswith(start) and end not in content[-64:] for start, end in ends.items())
 
 
+def has_more_channels(image: Image.Image) -> bool:
+    """Whether a file has channels that Pillow left out."""
+    return int(image.info.get("channels", 0)) > len(image.getbands())
+
+
 def is_deep(image: Image.Image) -> bool:
     """Whether a decoded file holds more than 8 bits a channel; of colours, Pillow keeps the upper 8 without a word."""
     return image.mode.startswith(("I", "F")) or image.info.get("bits", 8) > 8
@@ -273,11 +294,17 @@ def read_rgb(path: Path) -> Image.Image:
 def as_rgb(path: Path, image: Image.Image) -> Image.Image:
     """A decoded file as 8-bit RGB, as :func:`read_rgb` gives it."""
     if is_deep(image):
-        text = f"mode '{image.mode}' has more than 8 bits a channel; convert it to 8-bit RGB first"
+        text = (
+            f"mode '{image.mode}' has more than 8 bits a channel; convert it to 8-bit RGB, or read it with the reader "
+            "'folder' and scale: [low, high], the numbers that become black and white"
+        )
         raise DataError(f"{path}: {text}", "16-bit")
+    if has_more_channels(image):
+        text = f"holds {image.info['channels']} channels, of which {len(image.getbands())} would be read"
+        raise DataError(f"{path}: {text}; convert it, or read it with the reader 'folder' and bands: [0, 1, 2]", "mode")
     if "transparency" in image.info:  # Pillow warns of palettes with transparency unless they become RGBA first
         return image.convert("RGBA").convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:

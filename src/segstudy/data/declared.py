@@ -44,6 +44,8 @@ class Declared:
         Foreground is what is brighter.
     channel
         Which of :data:`~segstudy.data.stored.CHANNELS` holds the mask.
+    page
+        Which page of a file that has several, from 0 on.
     flags
         Whether messages propose command-line flags rather than keys of a study file.
 
@@ -57,6 +59,7 @@ class Declared:
     colours: Mapping[str, str] | None = None
     threshold: float | None = None
     channel: str | None = None
+    page: int | None = None
     flags: bool = False
 
     @property
@@ -74,7 +77,12 @@ class Declared:
 
 
 def declared_by_flags(
-    values: str | None, nearest: bool, colours: str | None, threshold: float | None, channel: str | None
+    values: str | None,
+    nearest: bool,
+    colours: str | None,
+    threshold: float | None,
+    channel: str | None,
+    page: int | None = None,
 ) -> Declared:
     """What flags of the command line say: ``0=background,128=disc`` for values, ``#ff0000=car`` for colours.
 
@@ -103,6 +111,7 @@ def declared_by_flags(
         colours=by_colour or None,
         threshold=threshold,
         channel=channel,
+        page=page,
         flags=True,
     )
 

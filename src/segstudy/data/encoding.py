@@ -20,7 +20,16 @@ from segstudy.arrays import Labels
 from segstudy.data import proposals
 from segstudy.data.core import IGNORE, Sample
 from segstudy.data.declared import MIDDLE, Declared, above, labels_by_colour, labels_by_value, table_of
-from segstudy.data.stored import COLOUR_TRACES, Colour, MaskFacts, StoredMask, facts_of, read_mask, read_stored
+from segstudy.data.stored import (
+    COLOUR_TRACES,
+    Colour,
+    MaskFacts,
+    StoredMask,
+    colour_spread,
+    facts_of,
+    read_mask,
+    read_stored,
+)
 from segstudy.data.undeclared import (
     added,
     guess_number,
@@ -323,5 +332,4 @@ def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:
 
 
 def _traces_of_colour(stored: StoredMask) -> int:
-    rgb = stored.as_rgb()
-    return int((rgb.max(axis=-1) - rgb.min(axis=-1)).max())
+    return colour_spread(stored.as_rgb())

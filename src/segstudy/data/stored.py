@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segstudy.data.core import is_deep, open_image
+from segstudy.data.core import has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
 
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
@@ -147,9 +148,9 @@ class MaskFacts:
         return {int(value) for value in self.counts}
 
 
-def read_mask(path: Path, channel: str | None = None, *, lenient: bool = False) -> StoredMask:
+def read_mask(path: Path, channel: str | None = None, *, lenient: bool = False, page: int | None = None) -> StoredMask:
     """Read a mask, or the one channel of it that is declared to hold it; ``lenient`` where it may have but one."""
-    stored = read_stored(path)
+    stored = read_stored(path, page)
     if channel is None or (lenient and stored.rgb is None):
         return stored
     return stored.only(channel)
@@ -163,8 +164,8 @@ def facts_of(stored: StoredMask) -> MaskFacts:
     )
 
 
-def read_stored(path: Path) -> StoredMask:
-    """Decode a mask and say nothing of what its values mean.
+def read_stored(path: Path, page: int | None = None) -> StoredMask:
+    """Decode a mask, of several pages the given one, and say nothing of what its values mean.
 
     Raises
     ------
@@ -172,7 +173,10 @@ def read_stored(path: Path) -> StoredMask:
         If it cannot be decoded or has colours of 16 bits, which Pillow would cut.
 
     """
-    image = open_image(path)
+    image = open_image(path, page)
+    if has_more_channels(image):
+        text = f"the mask has {image.info['channels']} channels; save the class of each pixel as one channel"
+        raise DataError(f"{path}: {text}", "coloured-mask")
     jpeg = image.format in JPEG_FORMATS
     if image.mode == "1":
         return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
@@ -189,14 +193,25 @@ def read_stored(path: Path) -> StoredMask:
         return StoredMask(path, "palette", values, palette=np.pad(palette, ((0, max(missing, 0)), (0, 0))))
     if is_deep(image):
         raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
-    transparent = image.has_transparency_data
-    rgba = np.asarray(image.convert("RGBA"))
-    rgb, alpha = rgba[..., :3], rgba[..., 3] if transparent else None
-    if (rgb == rgb[..., :1]).all():
+    alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
+    picture = image.convert("RGBA").convert("RGB") if alpha is not None else image.convert("RGB")
+    rgb = np.asarray(picture)
+    spread = colour_spread(rgb)
+    if spread == 0:
         return StoredMask(path, "grey", np.ascontiguousarray(rgb[..., 0]), 1, jpeg, rgb, alpha)
-    grey = np.asarray(Image.fromarray(rgb).convert("L"))
-    traces = jpeg and int((rgb.max(axis=-1) - rgb.min(axis=-1)).max()) <= COLOUR_TRACES
-    return StoredMask(path, "grey" if traces else "colour", grey, 1, jpeg, rgb, alpha)
+    traces = jpeg and spread <= COLOUR_TRACES
+    return StoredMask(path, "grey" if traces else "colour", np.asarray(picture.convert("L")), 1, jpeg, rgb, alpha)
+
+
+def colour_spread(rgb: Bytes) -> int:
+    """The largest difference between the channels of a pixel; 0 for a picture that is grey.
+
+    >>> colour_spread(np.array([[[9, 9, 9], [7, 9, 4]]], np.uint8))
+    5
+    """
+    red, green, blue = cv2.split(rgb)
+    spread = cv2.subtract(cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue))
+    return int(np.asarray(spread).max(initial=0))
 
 
 def of_numbers(path: Path, values: NDArray[Any]) -> StoredMask:

@@ -16,6 +16,7 @@ from segstudy.networks.build import build_network, predict_logits
 from segstudy.networks.inference import check_inference
 from segstudy.plan import Plan, Run, differences
 from segstudy.schema import Model
+from segstudy.sizes import height_width, size_text
 from segstudy.store import State, Store
 from segstudy.study import Config
 from segstudy.train import loop as training
@@ -141,15 +142,15 @@ def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
     """
     if min(config.recipe.batch_size, num_train) > 1:
         return
-    side = config.recipe.trained_px
+    size = config.recipe.trained_px
     try:
-        predict_logits(network.train(), torch.zeros(1, 3, side, side, device="meta"))
+        predict_logits(network.train(), torch.zeros(1, 3, *height_width(size), device="meta"))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise SpecError(
-            f"{config.model.arch} cannot train on batches of one image at {side} px with the encoder {config.model.encoder}, "
-            "as its features shrink to a point there; set recipe.batch_size to 2 or more"
+            f"{config.model.arch} cannot train on batches of one image at {size_text(size)} px with the encoder "
+            f"{config.model.encoder}, as its features shrink to a point there; set recipe.batch_size to 2 or more"
             + (", with at least 2 training images" if num_train < 2 else "")
         ) from None
     except (NotImplementedError, RuntimeError):  # a layer that cannot be asked so; training would say it

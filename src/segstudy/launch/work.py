@@ -21,6 +21,7 @@ from segstudy.launch.search import search_recipes
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, Run, note_files, unequal_budgets
 from segstudy.results import due
+from segstudy.sizes import size_text
 from segstudy.store import HeldError, RunFolder
 from segstudy.train import loop as training
 
@@ -241,7 +242,7 @@ def _first_line(error: Exception) -> str:
 def _memory_advice(run: Run, error: Exception) -> str:
     recipe = run.config.recipe
     return (
-        f"the GPU's memory is too small for batches of {recipe.batch_size} at {recipe.trained_px} px "
+        f"the GPU's memory is too small for batches of {recipe.batch_size} at {size_text(recipe.trained_px)} px "
         f"({_first_line(error)}); lower recipe.batch_size or recipe.{'crop_px' if recipe.crop_px else 'input_size'} for the "
         "whole study"
     )

@@ -20,6 +20,7 @@ from segstudy.networks.build import ENCODER_WEIGHTS
 from segstudy.plan import Run
 from segstudy.progress import Progress
 from segstudy.schema import Model
+from segstudy.sizes import Size
 from segstudy.spec import find_path
 from segstudy.stopping import Stop
 from segstudy.store import Store
@@ -75,7 +76,7 @@ class Workshop:
             self._datasets[name] = dataset, roles
         return self._datasets[name]
 
-    def cached(self, name: str, split: str, size: int | None, native_labels: bool = False) -> CachedSplit:
+    def cached(self, name: str, split: str, size: Size | None, native_labels: bool = False) -> CachedSplit:
         """A split of dataset ``name`` at ``size`` pixels, or at the images' own size; see :func:`open_cache`."""
         return open_cache(self.dataset(name)[0], split, size, self.store, self.progress, native_labels)
 

@@ -36,6 +36,7 @@ PHRASES = {
     "recipe.augment": "{0} instead of {1} as augmentation",
 }
 WEIGHTS = {"none": "random", "imagenet": "ImageNet", "packaged": "ImageNet"}
+SIZES = ("recipe.input_size", "recipe.crop_px")
 FEW = 2  # effects that get a sentence of their own; the others stand in the figure
 
 
@@ -45,7 +46,7 @@ def value_words(key: str, value: Any) -> str:
     >>> value_words("model.encoder", "resnet101"), value_words("model.weights", "none")
     ('ResNet-101', 'random')
     """
-    text = str(value)
+    text = "x".join(map(str, value)) if key in SIZES and isinstance(value, list) else str(value)
     if key == "model.weights":
         return WEIGHTS.get(text, text.rsplit("/", 1)[-1])
     if key == "model.arch":

@@ -25,6 +25,7 @@ from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
 from segstudy.report.figure import assign_colours
 from segstudy.results import RunResult, StudyResults
+from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference
 from segstudy.stats.intervals import Estimate
 from segstudy.study import CrossEvaluation
@@ -266,7 +267,7 @@ def _describe(plan: Plan, run: Run) -> dict[str, Any]:
         "encoder": config.model.encoder,
         "weights": _weights(config.model.weights),
         "output_stride": config.model.output_stride,
-        "input_size": config.recipe.input_size,
+        "input_size": size_text(config.recipe.input_size),
         "epochs": config.recipe.epochs,
         "base": variation.base if variation else "",
         "root": root,

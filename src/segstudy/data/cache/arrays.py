@@ -21,6 +21,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
 import shutil
 import zlib
@@ -49,6 +50,7 @@ from segstudy.data.core import Dataset, Sample, file_digest, fingerprint, load_p
 from segstudy.errors import DataError, StoreError
 from segstudy.files import building, claim_on, open_regular, read_json, write_json
 from segstudy.progress import Progress
+from segstudy.sizes import Size, height_width, size_of_text, size_text
 from segstudy.store import RunFolder, Store
 
 # Raised whenever the same files would give other arrays than before.
@@ -94,10 +96,11 @@ class KeptPart:
         return found
 
 
-def resize_pair(image: Image.Image, labels: Labels, size: int) -> tuple[Bytes, Labels]:
-    """Bring a pair to ``size`` x ``size`` as the review does: Pillow's bilinear for images, nearest for labels."""
-    small = image.resize((size, size), Image.Resampling.BILINEAR)
-    small_labels = Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST)
+def resize_pair(image: Image.Image, labels: Labels, size: Size) -> tuple[Bytes, Labels]:
+    """Bring a pair to ``size`` as the review does: Pillow's bilinear for images, nearest for labels."""
+    height, width = height_width(size)
+    small = image.resize((width, height), Image.Resampling.BILINEAR)
+    small_labels = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(small, dtype=np.uint8), np.asarray(small_labels, dtype=np.uint8)
 
 
@@ -141,7 +144,7 @@ def reread_files(store: Store) -> tuple[int, list[Path]]:
 
 
 def open_cache(
-    dataset: Dataset, split: str, size: int | None, store: Store, progress: Progress, native_labels: bool = False
+    dataset: Dataset, split: str, size: Size | None, store: Store, progress: Progress, native_labels: bool = False
 ) -> CachedSplit:
     """Open a split's arrays, building first what the store lacks for exactly these files and settings.
 
@@ -153,7 +156,7 @@ def open_cache(
     dataset, split
         What to open.
     size
-        Height and width of the network's input, pixels; None for images at their own size.
+        Of the network's input, pixels; None for images at their own size.
     store
         Holds the cache.
     progress
@@ -183,7 +186,7 @@ def open_cache(
     if size is None:
         assert native is not None
         return CachedSplit(dataset, split, samples, opened["images"]["images"], native, content, native)
-    resized = opened[str(size)]
+    resized = opened[size_text(size)]
     return CachedSplit(dataset, split, samples, resized["images"], resized["labels"], content, native)
 
 
@@ -210,7 +213,7 @@ def _open_arrays(folder: Path, part: str, former: bool = False) -> dict[str, Arr
     With ``former``, folders of former versions, which have no checksums, are taken as they are.
     """
     if former and not (folder / CHECKSUMS).is_file():
-        return {array: (Rows if part.isdigit() else Pieces)(path) for array, path in _files(folder, part).items()}
+        return {array: (Rows if size_of_text(part) else Pieces)(path) for array, path in _files(folder, part).items()}
     try:
         sums = read_json(folder / CHECKSUMS)
         rows = {name: list(map(int, sums["rows"][name])) for name in ("images", "labels") if name in sums["rows"]}
@@ -223,7 +226,7 @@ def _open_arrays(folder: Path, part: str, former: bool = False) -> dict[str, Arr
     for name, crc in files.items():
         if _crc(folder / name) != crc:
             raise DamagedCache(folder / name)
-    kind = Rows if part.isdigit() else Pieces
+    kind = Rows if size_of_text(part) else Pieces
     return {array: kind(path, rows.get(array)) for array, path in _files(folder, part).items()}
 
 
@@ -263,20 +266,20 @@ def discard(folder: Path) -> None:
 
 def _files(folder: Path, part: str) -> dict[str, Path]:
     """Where the arrays of a part lie in its folder."""
-    if part.isdigit():
+    if size_of_text(part):
         return {"images": folder / "images.npy", "labels": folder / "labels.npy"}
     return {part: folder / {"images": "images.raw", "labels": "labels.zlib"}[part]}
 
 
-def parts_of(size: int | None, native_labels: bool) -> tuple[str, ...]:
+def parts_of(size: Size | None, native_labels: bool) -> tuple[str, ...]:
     """The parts of a split that :func:`open_cache` opens.
 
-    >>> parts_of(256, True), parts_of(None, False)
-    (('256', 'labels'), ('images', 'labels'))
+    >>> parts_of(256, True), parts_of((64, 128), False), parts_of(None, False)
+    (('256', 'labels'), ('64x128',), ('images', 'labels'))
     """
     if size is None:
         return "images", "labels"
-    return (str(size), "labels") if native_labels else (str(size),)
+    return (size_text(size), "labels") if native_labels else (size_text(size),)
 
 
 def cache_folders(dataset: Dataset, split: str, parts: Sequence[str], content: str, store: Store) -> dict[str, Path]:
@@ -349,16 +352,17 @@ def _native_pixels(sample: Sample) -> int:
 
 def _num_bytes(part: str, num_images: int, native_pixels: int) -> int:
     """Size of a part; of compressed labels an estimate on the high side."""
-    if part.isdigit():
-        return num_images * int(part) ** 2 * 4
+    if size := size_of_text(part):
+        return num_images * math.prod(height_width(size)) * 4
     return native_pixels * 3 if part == "images" else native_pixels // LABELS_SHRINK
 
 
 def _announced(part: str, num_images: int, native_pixels: int) -> str:
-    pixels = num_images * int(part) ** 2 if part.isdigit() else native_pixels
+    size = size_of_text(part)
+    pixels = num_images * math.prod(height_width(size)) if size else native_pixels
     what = {"labels": "masks at their own size", "images": "images at their own size"}.get(part, f"images at {part} px")
-    size = _mb(_num_bytes(part, num_images, native_pixels))
-    return f"{num_images} {what}, {pixels / 1e6:,.1f} megapixels, {'about ' if part == 'labels' else ''}{size}"
+    room = _mb(_num_bytes(part, num_images, native_pixels))
+    return f"{num_images} {what}, {pixels / 1e6:,.1f} megapixels, {'about ' if part == 'labels' else ''}{room}"
 
 
 def _mb(num_bytes: float) -> str:
@@ -367,8 +371,8 @@ def _mb(num_bytes: float) -> str:
 
 def _writers(part: str, folder: Path, num_images: int, native_pixels: int) -> dict[str, RowsWriter | PiecesWriter]:
     files = _files(folder, part)
-    if part.isdigit():
-        shape = (num_images, int(part), int(part))
+    if size := size_of_text(part):
+        shape = (num_images, *height_width(size))
         return {
             "images": RowsWriter(files["images"], (*shape, 3)),
             "labels": RowsWriter(files["labels"], shape),
@@ -378,8 +382,8 @@ def _writers(part: str, folder: Path, num_images: int, native_pixels: int) -> di
 
 
 def _arrays(part: str, image: Image.Image, labels: Labels) -> dict[str, Bytes]:
-    if part.isdigit():
-        small, small_labels = resize_pair(image, labels, int(part))
+    if size := size_of_text(part):
+        small, small_labels = resize_pair(image, labels, size)
         return {"images": small, "labels": small_labels}
     return {"labels": labels} if part == "labels" else {"images": np.asarray(image)}
 

@@ -23,6 +23,7 @@ from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.packed import Pieces, Rows
 from segstudy.data.core import IGNORE
 from segstudy.errors import SpecError
+from segstudy.sizes import Size, height_width
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -134,8 +135,8 @@ def _copied(rows: Rows, device: torch.device) -> Tensor:
     return whole
 
 
-def crops(data: CachedSplit, crop_px: int, seed: int, epoch: int) -> Source:
-    """Random square crops of full-size images; where each lies follows from seed, epoch and image alone.
+def crops(data: CachedSplit, crop_px: Size, seed: int, epoch: int) -> Source:
+    """Random crops of full-size images; where each lies follows from seed, epoch and image alone.
 
     An image that is smaller than the crop is seen whole, with ImageNet's mean colour to its right and below, labels 255.
     """
@@ -143,8 +144,8 @@ def crops(data: CachedSplit, crop_px: int, seed: int, epoch: int) -> Source:
     assert isinstance(images, Pieces) and isinstance(labels, Pieces)
 
     def read(part: Part) -> tuple[Tensor, Tensor]:
-        cut = np.full((len(part), crop_px, crop_px, 3), MEAN_COLOUR, np.uint8)
-        cut_labels = np.full((len(part), crop_px, crop_px), IGNORE, np.uint8)
+        cut = np.full((len(part), *height_width(crop_px), 3), MEAN_COLOUR, np.uint8)
+        cut_labels = np.full((len(part), *height_width(crop_px)), IGNORE, np.uint8)
         for at, index in enumerate(map(int, part)):
             # 1 stands for augmentation in this place (segstudy.data.augment)
             window = crop_window(*images.size(index), crop_px, np.random.default_rng([seed, epoch, 2, index]))
@@ -164,10 +165,11 @@ class Window(NamedTuple):
     width: int
 
 
-def crop_window(height: int, width: int, crop_px: int, rng: np.random.Generator) -> Window:
-    """A square of ``crop_px`` anywhere in an image, every place as likely; of a smaller image, all there is."""
-    top, left = (int(rng.integers(max(side - crop_px, 0) + 1)) for side in (height, width))
-    return Window(top, left, min(height, crop_px), min(width, crop_px))
+def crop_window(height: int, width: int, crop_px: Size, rng: np.random.Generator) -> Window:
+    """A part of ``crop_px`` anywhere in an image, every place as likely; of a smaller image, all there is."""
+    sides = list(zip((height, width), height_width(crop_px), strict=True))
+    top, left = (int(rng.integers(max(side - cut, 0) + 1)) for side, cut in sides)
+    return Window(top, left, *(min(side, cut) for side, cut in sides))
 
 
 class Feed:
@@ -181,7 +183,7 @@ class Feed:
         self,
         data: CachedSplit,
         batch_size: int,
-        crop_px: int | None,
+        crop_px: Size | None,
         seed: int,
         device: torch.device,
         shard: Shard = UNSHARDED,

@@ -15,17 +15,19 @@ from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.data.core import IGNORE, Dataset, Roles, Sample
 from segstudy.data.quality.duplicates import DuplicatePair, ImagePrint
 from segstudy.data.quality.inspect import SampleReport, has_background
+from segstudy.data.quality.shifted import Outlines
 from segstudy.data.splitting.splits import split_hash
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a sound sample: its number of pixels by label, 255 included, and a hash of its labels."""
+    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, and outlines."""
 
     split: str
     sample: Sample
     pixels: Mapping[int, int]
     digest: int = 0
+    outlines: Outlines | None = None
 
 
 class Tally:
@@ -46,7 +48,7 @@ class Tally:
         """Count one sample in; one with errors is left out."""
         if look.pixels is None or look.parts is None or look.channels is None or look.print is None:
             return
-        self.seen.append(Seen(look.split, look.sample, look.pixels, look.digest))
+        self.seen.append(Seen(look.split, look.sample, look.pixels, look.digest, look.outlines))
         self.prints[look.sample.id] = look.print
         self._sizes[look.size] += 1
         self._modes[look.mode] += 1

@@ -85,7 +85,13 @@ class DuplicatePair:
         return self.splits[0] != self.splits[1]
 
 
-def fingerprint_image(rgb: Pixels) -> ImagePrint:
+def shrunk(rgb: Pixels) -> Pixels:
+    """An image (h, w, 3) at 256 x 256, as prints are taken from it."""
+    side = 4 * THUMBNAIL_PX
+    return np.asarray(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def fingerprint_image(rgb: Pixels, small: Pixels | None = None) -> ImagePrint:
     """What is needed to compare an image with others.
 
     It is taken from an image that is decoded anyway, and may be taken in parallel threads.
@@ -94,6 +100,8 @@ def fingerprint_image(rgb: Pixels) -> ImagePrint:
     ----------
     rgb
         ``uint8`` (h, w, 3), of any size.
+    small
+        The same as :func:`shrunk` gives it, where that is at hand.
 
     Source: difference hash as Krawetz, "Kind of Like That", 2013, in both directions and over wider steps, which small
     crops and turns change less.
@@ -101,7 +109,7 @@ def fingerprint_image(rgb: Pixels) -> ImagePrint:
     """
     content = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
     content.update(np.ascontiguousarray(rgb).data)
-    small = cv2.resize(rgb, (4 * THUMBNAIL_PX, 4 * THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    small = shrunk(rgb) if small is None else small
     grey = _without_margins(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
     across, down = _resized(grey, HASH_SIDE + STEP, HASH_SIDE), _resized(grey, HASH_SIDE, HASH_SIDE + STEP)
     rises = [_rises(across, down), _rises(across[:, ::-1], down[:, ::-1])]

@@ -37,6 +37,7 @@ KINDS = {
     "pages": "several pages or frames",
     "outside-classes": "a mask holds values that are no class",
     "crossed": "image and mask of a row are named like those of different rows",
+    "shifted": "masks that fit other images",
     "shared-mask": "one mask for several images",
     "class-absent": "a class has no pixel",
     "mostly-ignored": "most pixels are ignored",

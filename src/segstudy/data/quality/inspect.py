@@ -18,8 +18,9 @@ from PIL import Image
 
 from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep, size_advice
-from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image
+from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image, shrunk
 from segstudy.data.quality.faults import Fault, Severity, fault_of
+from segstudy.data.quality.shifted import Outlines, outlines_of
 from segstudy.errors import DataError
 
 # What a picture's EXIF orientation says to do before it is shown. Source: EXIF 2.32, tag 274.
@@ -33,6 +34,7 @@ TURNS = {
     8: "turn it by 270 degrees",
 }
 QUARTER_TURNS = (5, 6, 7, 8)
+MOST_COUNTED = 2**24  # OpenCV counts in 32-bit floats, which are exact up to here
 BACKGROUNDS = ("background", "bg")  # names of a first class that stands for nothing in particular
 
 
@@ -43,7 +45,8 @@ class SampleReport:
     ``size`` is (width, height); ``mode`` the image's, as stored. ``pixels`` counts the mask's pixels by label, 255
     included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
     but the background; ``digest`` is a hash of the labels;
-    ``channels`` is how many pixels have each of 256 values, ``int64`` (3, 256). Of a sample with
+    ``channels`` is how many pixels have each of 256 values, ``int64`` (3, 256); ``outlines`` says where the image changes and
+    where the mask does. Of a sample with
     errors there are only these, ``faults`` and, where image and mask differ in size, both ``sizes``.
     """
 
@@ -57,6 +60,7 @@ class SampleReport:
     channels: NDArray[np.int64] | None = None
     print: ImagePrint | None = None
     digest: int = 0
+    outlines: Outlines | None = None
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
@@ -98,6 +102,8 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         differ = stored is not None and labels is not None and stored.size != labels.shape[::-1]
         sizes = (stored.size, (labels.shape[1], labels.shape[0])) if differ else None  # type: ignore[union-attr]
         return SampleReport(split, sample, tuple(faults), sizes=sizes)
+    pixels_rgb = np.asarray(rgb)
+    small = shrunk(pixels_rgb)
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
     return SampleReport(
         split,
@@ -108,8 +114,9 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         pixels,
         {label: part_areas(labels == label) for label in sorted(objects)},
         np.array(rgb.histogram(), np.int64).reshape(3, 256),
-        fingerprint_image(np.asarray(rgb)),
+        fingerprint_image(pixels_rgb, small),
         zlib.crc32(np.ascontiguousarray(labels).data, labels.shape[1]),
+        outlines_of(small, labels),
     )
 
 
@@ -119,7 +126,11 @@ def count_labels(labels: Labels) -> dict[int, int]:
     >>> count_labels(np.array([[0, 0, 255]], np.uint8))
     {0: 2, 255: 1}
     """
-    return {label: count for label, count in enumerate(Image.fromarray(labels).histogram()) if count}
+    if labels.size < MOST_COUNTED:
+        counts = np.asarray(cv2.calcHist([labels], [0], None, [256], [0, 256])).ravel().astype(int).tolist()
+    else:
+        counts = Image.fromarray(labels).histogram()
+    return {label: count for label, count in enumerate(counts) if count}
 
 
 def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
@@ -128,7 +139,12 @@ def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
     >>> part_areas(np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]], bool))
     {1: 2, 2: 1}
     """
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))  # most classes fill a small part of a picture
+    box = mask.view(np.uint8)[top : top + height, left : left + width]
+    if not box.size:
+        return {}
+    kind = cv2.CV_16U if box.size < 4 * 2**16 else cv2.CV_32S  # 8-connected parts are at most a quarter of all pixels
+    _, _, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(box, 8, kind, cv2.CCL_DEFAULT)
     areas, numbers = np.unique(statistics[1:, cv2.CC_STAT_AREA], return_counts=True)
     return dict(zip(areas.tolist(), numbers.tolist(), strict=True))
 

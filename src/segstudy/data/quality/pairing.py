@@ -25,12 +25,12 @@ class Listing:
     faults: tuple[Fault, ...] = ()
 
 
-def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
+def list_images(folder: Path, split: str = "", prefix: str = "", suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Listing:
     """List the files in ``folder`` and its sub-folders, sorted by name; keys are paths below it without suffix.
 
     Of two images with one key the first is taken and the second is a fault, said to be of ``split`` and of the sample
-    whose id is ``prefix`` and the key. Files of other suffixes are one fault together, a warning, unless their suffix
-    says that they hold words.
+    whose id is ``prefix`` and the key. Files of other suffixes than ``suffixes`` are one fault together, a warning, unless
+    their suffix says that they hold words.
 
     Raises
     ------
@@ -43,8 +43,8 @@ def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
     faults = []
     folded: dict[str, Path] = {}
     for path in _files(folder):
-        key = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        key = bare_name(path.relative_to(folder).as_posix(), suffixes)
+        if not path.name.lower().endswith(suffixes):
             unread[key] = path
         elif key in images:
             text = f"differs from '{images[key].name}' only in its suffix; keep one of the two"
@@ -61,8 +61,18 @@ def list_images(folder: Path, split: str = "", prefix: str = "") -> Listing:
         faults.append(Fault("left-out", f"{text}; convert them or move them away", folder, split, severity="warning"))
     if not images:
         also = f"; it holds {listing(left, 3)}" if left else ""
-        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}){also}")
+        raise DataError(f"{folder}: holds no images ({', '.join(suffixes)}){also}")
     return Listing(images, unread, tuple(faults))
+
+
+def bare_name(path: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
+    """A path without its suffix, which may be of two parts.
+
+    >>> bare_name("a/b.c.png"), bare_name("ct.nii.gz", (".nii", ".nii.gz")), bare_name("notes.txt")
+    ('a/b.c', 'ct', 'notes')
+    """
+    fit = max((end for end in suffixes if path.lower().endswith(end)), key=len, default=PurePosixPath(path).suffix)
+    return path.removesuffix(path[len(path) - len(fit) :])
 
 
 def _files(folder: Path) -> list[Path]:

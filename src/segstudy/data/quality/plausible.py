@@ -9,11 +9,13 @@ from itertools import groupby
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset
 from segstudy.data.quality.card import Seen
 from segstudy.data.quality.faults import Fault
+from segstudy.data.quality.shifted import shifted_masks
 from segstudy.errors import listing
 
 NEVER_SEEN = ("unused",)  # names of classes that no pixel is meant to have
 FEW_CLASSES, MAX_ABSENT = 10, 2 / 3
 MAX_IGNORED = 0.5  # share of all pixels
+MIN_SHARED = 6  # images that share their mask with one other, where half of all do
 MAX_ALIKE = 2  # images whose masks may be alike by chance or because the images are
 
 
@@ -21,7 +23,13 @@ def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> l
     """Faults that only all samples together show; of a dataset without a training split, ``trained`` is empty."""
     if not seen:
         return []
-    return [*_absent_classes(dataset, trained, seen), *_ignored(seen), *_shared_masks(dataset, seen)]
+    outlines = [(each.sample.id, each.outlines) for each in seen if each.outlines is not None]
+    return [
+        *_absent_classes(dataset, trained, seen),
+        *_ignored(seen),
+        *_shared_masks(dataset, seen),
+        *shifted_masks(outlines),
+    ]
 
 
 def _absent_classes(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> list[Fault]:
@@ -64,11 +72,16 @@ def _shared_masks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
             text = f"is the mask of {number} images; give each image its own"
             faults.append(Fault("shared-mask", text, mask))
     shown = sorted((each for each in seen if len(each.pixels) > 1), key=lambda each: each.digest)
+    shared = 0
     for _, group in groupby(shown, key=lambda each: each.digest):
         alike = list(group)
         files = {each.sample.mask for each in alike}
+        shared += len(alike) if len(files) > 1 else 0
         if len(files) > MAX_ALIKE:
             text = f"{len(alike)} images have one and the same mask: {listing((each.sample.id for each in alike), 3)}"
             text += "; see that each image has its own"
             faults.append(Fault("shared-mask", text, alike[0].sample.mask, severity="warning"))
+    if not faults and shared >= max(MIN_SHARED, len(shown) / 2):
+        text = f"{shared} of {len(shown)} images have the same mask as another image; see that each image has its own"
+        faults.append(Fault("shared-mask", text, severity="warning"))
     return faults

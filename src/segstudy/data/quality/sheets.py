@@ -19,6 +19,7 @@ from segstudy.data.cache.arrays import resize_pair
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE, Dataset, Sample, load_pair
 from segstudy.schema import Augment, Recipe
+from segstudy.sizes import Size, height_width
 
 CELL_PX, GAP_PX, TEXT_PX = 176, 4, 15
 
@@ -101,15 +102,16 @@ def _load(dataset: Dataset, samples: Sequence[Sample], recipe: Recipe) -> tuple[
     return torch.from_numpy(images), torch.from_numpy(all_labels)
 
 
-def _middle(image: NDArray[np.uint8], labels: Labels, crop_px: int) -> tuple[NDArray[np.uint8], Labels]:
-    """A square from the middle; what lies beyond a smaller image is ImageNet's mean colour, labels 255."""
-    top, left = (max(side - crop_px, 0) // 2 for side in labels.shape)
-    cut, cut_labels = (part[top : top + crop_px, left : left + crop_px] for part in (image, labels))
-    height, width = cut_labels.shape
-    square = np.full((crop_px, crop_px, 3), np.round(255 * np.array(IMAGENET_MEAN)), np.uint8)
-    square_labels = np.full((crop_px, crop_px), IGNORE, np.uint8)
-    square[:height, :width], square_labels[:height, :width] = cut, cut_labels
-    return square, square_labels
+def _middle(image: NDArray[np.uint8], labels: Labels, crop_px: Size) -> tuple[NDArray[np.uint8], Labels]:
+    """A crop from the middle; what lies beyond a smaller image is ImageNet's mean colour, labels 255."""
+    crop = height_width(crop_px)
+    top, left = (max(side - cut, 0) // 2 for side, cut in zip(labels.shape, crop, strict=True))
+    part, part_labels = (each[top : top + crop[0], left : left + crop[1]] for each in (image, labels))
+    height, width = part_labels.shape
+    whole = np.full((*crop, 3), np.round(255 * np.array(IMAGENET_MEAN)), np.uint8)
+    whole_labels = np.full(crop, IGNORE, np.uint8)
+    whole[:height, :width], whole_labels[:height, :width] = part, part_labels
+    return whole, whole_labels
 
 
 def _heading(dataset: Dataset, recipe: Recipe, num_draws: int, folder: str) -> str:

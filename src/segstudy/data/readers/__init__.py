@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from segstudy.named import options_of
 from segstudy.schema import ReaderOptions
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from segstudy.data.core import Dataset
 
 
@@ -32,6 +34,9 @@ class Reader:
         Whether a folder looks like this reader's layout: a reason such as ``"it holds df.csv"``, or an empty text.
     propose
         Options that a folder needs which cannot be read without any, as far as names tell; for ``segstudy init``.
+    suffixes, pictures
+        Of files of images, and the images that such a file holds under these options: what is added to the file's name, and
+        how the image is decoded; for ``segstudy predict``. Empty where images are pictures of one image each.
 
     """
 
@@ -39,6 +44,8 @@ class Reader:
     read: Callable[[str, Path, Any], Dataset]
     recognise: Callable[[Path], str] = lambda root: ""
     propose: Callable[[Path], dict[str, Any]] = lambda root: {}
+    suffixes: tuple[str, ...] = ()
+    pictures: Callable[[Path, Any], Mapping[str, Callable[[], Image.Image]]] = lambda path, options: {}
 
 
 def as_reader(name: str, found: Any) -> Reader:

@@ -299,7 +299,8 @@ def drawn(
                     f"the shape '{thing.kind}' covers no pixels that are known; convert it to a polygon, or leave such "
                     f"objects out with skip: [{thing.kind}]"
                 )
-            labels[thing.draw((width, height))] = label_of[thing.title]
+            with np.errstate(over="ignore", invalid="ignore"):  # what is beyond any number is refused where it is drawn
+                labels[thing.draw((width, height))] = label_of[thing.title]
         except MALFORMED as error:
             raise DataError(f"{where}: object {number} is malformed ({reason(error)})", "annotation") from None
     return labels

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,12 @@ from segstudy.data.readers.annotated import split_of
 from segstudy.data.readers.numbers import (
     MAX_VALUES,
     ArrayOptions,
-    Numbers,
     found_of,
-    open_picture,
     pairs_of_arrays,
-    picture_of,
     propose_arrays,
 )
 from segstudy.data.readers.patterns import files_below
+from segstudy.data.readers.pictures import Numbers, picture_file, picture_of
 from segstudy.data.readers.values import value_dataset
 from segstudy.data.stored import StoredMask, of_numbers, read_mask
 from segstudy.errors import DataError, listing
@@ -45,6 +44,7 @@ STACKS = tuple(
 )
 KNOWN_FIELDS = ("GTcls.Segmentation", "LabelMap", "S")  # SBD, PASCAL Context, COCO-Stuff
 MAX_INFLATED = 2**31
+MAX_CHANNELS = 16  # in the last axis of one image; an array with a longer one is a stack of images
 COMPRESSED, HEADER_BYTES = 15, 128  # of a .mat file of version 5
 
 
@@ -121,7 +121,7 @@ def _row(sample: Sample, values: Numbers) -> Numbers:
 
 def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None) -> Image.Image:
     if sample.image.suffix.lower() in IMAGE_SUFFIXES:
-        return open_picture(sample)
+        return picture_file(sample.image, scale, bands)
     if sample.image.suffix.lower() == ".mat":
         values = _variable(sample.image, None, (2, 3))
     else:
@@ -130,10 +130,14 @@ def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None) -
 
 
 def _stored(sample: Sample, variable: str | None, channel: str | None) -> StoredMask:
-    suffix = sample.mask.suffix.lower()
-    if suffix not in ARRAYS:
+    if sample.mask.suffix.lower() not in ARRAYS:
         return read_mask(sample.mask, channel)
-    if suffix == ".mat":
+    return stored_array(sample, variable)
+
+
+def stored_array(sample: Sample, variable: str | None = None) -> StoredMask:
+    """The mask in an array's file; of a stack, the one whose number ends the sample's id."""
+    if sample.mask.suffix.lower() == ".mat":
         values = _variable(sample.mask, variable, (2,))
     else:
         values = _row(sample, _load_npy(sample.mask))
@@ -249,4 +253,17 @@ def _recognise(root: Path) -> str:
     return f"it holds {listing(found, 2)}" if len(found) > 1 else ""
 
 
-READER = Reader(Options, read, _recognise, _propose)
+def row_names(path: Path, pictures: bool = False) -> list[str]:
+    """What is added to the name of a ``.npy`` file for each image or mask of a stack; of a single one, nothing."""
+    shape = _load_npy(path).shape
+    one = len(shape) < 3 or (len(shape) == 3 and (shape[2] <= MAX_CHANNELS if pictures else 1 in (shape[0], shape[2])))
+    return [""] if one else [f"/{k:06d}" for k in range(shape[0])]
+
+
+def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
+    image_of = partial(_image, scale=options.scale, bands=options.bands)
+    names = row_names(path, pictures=True) if path.suffix.lower() == ".npy" else [""]
+    return {end: partial(image_of, Sample(path.stem + end, path, path)) for end in names}
+
+
+READER = Reader(Options, read, _recognise, _propose, SUFFIXES, _pictures)

@@ -168,7 +168,7 @@ def _parsed(path: Path) -> ElementTree.Element:
         guard.StartDoctypeDeclHandler = refuse
         guard.Parse(content, True)
         return ElementTree.fromstring(content)
-    except (OSError, ValueError, expat.ExpatError, ElementTree.ParseError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, expat.ExpatError, ElementTree.ParseError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as XML ({error})", "annotation") from None
 
 

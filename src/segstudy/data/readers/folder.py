@@ -17,26 +17,38 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from pydantic import Field
 
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.data.readers import Reader
-from segstudy.data.readers.patterns import IMAGE_NAMES, MASK_NAMES, SPLIT_NAMES, SPLIT_OF, pairs_by_pattern, propose
-from segstudy.data.readers.values import Found, ValueOptions, value_dataset
+from segstudy.data.readers.numbers import ArrayOptions
+from segstudy.data.readers.patterns import (
+    IMAGE_NAMES,
+    MASK_NAMES,
+    SPLIT_NAMES,
+    SPLIT_OF,
+    pairs_by_pattern,
+    pattern_regex,
+    propose,
+)
+from segstudy.data.readers.pictures import picture_file, propose_picture
+from segstudy.data.readers.values import Found, value_dataset
+from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
 
 
-class Options(ValueOptions):
-    """``images`` and ``masks``: a folder's name each, or patterns; and what the masks' values mean."""
+class Options(ArrayOptions):
+    """``page``: which page of files that have several, counted from 0, images and masks alike; see also :class:`ArrayOptions`."""
 
-    images: str | None = Field(None, min_length=1)
-    masks: str | None = Field(None, min_length=1)
+    page: int | None = Field(None, ge=0)
 
 
 DEFAULTS = Options()
@@ -61,7 +73,17 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         If no layout fits, no image has a mask, or the classes cannot be determined. Lone files, wrong lines of lists and masks
         that cannot be read are the dataset's ``faults``.
     """
-    return value_dataset(name, _find_splits(root, options), options)
+    stored_of = partial(_stored, channel=options.channel, page=options.page)
+    image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
+    return value_dataset(name, _find_splits(root, options), options, stored_of, image_of)
+
+
+def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None, page: int | None) -> Image.Image:
+    return picture_file(sample.image, scale, bands, page)
+
+
+def _stored(sample: Sample, channel: str | None, page: int | None) -> StoredMask:
+    return read_mask(sample.mask, channel, page=page)
 
 
 def _find_splits(root: Path, options: Options) -> Found:
@@ -119,6 +141,9 @@ def _by_pattern(root: Path, options: Options) -> Found:
             found = _listed(samples, {sample.id: sample.image for sample in samples}, lists)
             return Found(found.splits, found.notes, [*faults, *found.faults])
         return _drawn(samples, faults, options)
+    faults, notes = _without_kept_back(
+        root, options.images, {SPLIT_OF.get(given.lower()) for _, given in pairs}, faults
+    )
     splits: dict[str, list[Sample]] = {}
     strange: dict[str, int] = {}
     for sample, given in pairs:
@@ -133,7 +158,24 @@ def _by_pattern(root: Path, options: Options) -> Found:
     if not splits:
         raise DataError(f"{root}: {{split}} stands for {listing(strange)}; splits are train, val and test")
     named = {split: tuple(splits[split]) for split in SPLIT_NAMES if split in splits}
-    return _named_or_drawn(Found(named, faults=faults), options)
+    return _named_or_drawn(Found(named, notes, faults), options)
+
+
+def _without_kept_back(
+    root: Path, images: str, splits: set[str | None], faults: list[Fault]
+) -> tuple[list[Fault], list[str]]:
+    """Faults without those of a split of which no image has a mask, and a note on these: such masks are kept back."""
+    regex = pattern_regex(images)
+
+    def split_of(fault: Fault) -> str:
+        place = fault.file.relative_to(root).as_posix() if fault.file and fault.kind == "image-without-mask" else ""
+        match = regex.fullmatch(place)
+        split = SPLIT_OF.get(match["split"].lower(), "") if match is not None else ""
+        return split if split != "train" and split not in splits else ""
+
+    kept_back = [fault for fault in faults if split_of(fault)]
+    note = f"{len(kept_back)} images of {listing(sorted({*map(split_of, kept_back)}))} are left out: they have no masks"
+    return [fault for fault in faults if fault not in kept_back], [note] if kept_back else []
 
 
 def _folder_names(root: Path, options: Options) -> tuple[str, str] | None:
@@ -279,7 +321,15 @@ def _recognise(root: Path) -> str:
 
 
 def _propose(root: Path) -> dict[str, Any]:
-    return {} if _recognise(root) else dict(propose(root))
+    lines: dict[str, Any] = {} if _recognise(root) else dict(propose(root))
+    with contextlib.suppress(DataError):
+        found = _find_splits(root, Options(**lines))
+        lines |= propose_picture(next(sample.image for part in found.splits.values() for sample in part))
+    return lines
 
 
-READER = Reader(Options, read, _recognise, _propose)
+def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
+    return {"": partial(picture_file, path, options.scale, options.bands, options.page)}
+
+
+READER = Reader(Options, read, _recognise, _propose, IMAGE_SUFFIXES, _pictures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from segstudy.data.readers import Reader
 from segstudy.data.readers.arrays import labels_of_array
 from segstudy.data.readers.numbers import (
     ArrayOptions,
-    Numbers,
     found_of,
     pairs_of_arrays,
-    picture_of,
     propose_arrays,
 )
 from segstudy.data.readers.patterns import files_below
+from segstudy.data.readers.pictures import Numbers, picture_of
+from segstudy.data.readers.rasters import opened, rasterio_module
 from segstudy.data.readers.shapes import MAX_PIXELS
 from segstudy.data.readers.values import value_dataset
 from segstudy.data.stored import StoredMask
@@ -68,7 +69,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         dataset's ``faults``.
 
     """
-    _rasterio()
+    rasterio_module()
     pairs, faults = pairs_of_arrays(root, options, SUFFIXES, SUFFIXES)
     samples: list[tuple[Sample, str]] = []
     for file, split in pairs:
@@ -86,7 +87,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 def _tiles(file: Sample, tile: int | None) -> list[Sample]:
     """The samples of a pair: the pair itself, or its tiles with row and column in their ids."""
-    with _opened(file.image) as image, _opened(file.mask) as mask:
+    with opened(file.image) as image, opened(file.mask) as mask:
         if (image.width, image.height) != (mask.width, mask.height):
             sizes = (
                 f"the image is {image.width}x{image.height} but its mask {file.mask.name} is {mask.width}x{mask.height}"
@@ -112,12 +113,12 @@ def _tiles(file: Sample, tile: int | None) -> list[Sample]:
 
 def _pixels(path: Path, sample: Sample, tile: int | None) -> tuple[Numbers, float | None]:
     """Values (c, h, w) of a sample, and the value that marks missing data."""
-    with _opened(path) as file:
+    with opened(path) as file:
         window = None
         if tile is not None:
             row, column = (int(part) for part in sample.id.rpartition("/")[2].split("-"))
             size = (min(tile, file.width - column * tile), min(tile, file.height - row * tile))
-            window = _rasterio().windows.Window(column * tile, row * tile, *size)
+            window = rasterio_module().windows.Window(column * tile, row * tile, *size)
         elif file.width * file.height * file.count > 4 * MAX_PIXELS:
             raise DataError(f"{path}: has {file.width}x{file.height} pixels; add tile: 1024 to the entry")
         try:
@@ -145,29 +146,6 @@ def _stored(sample: Sample, tile: int | None) -> StoredMask:
     return labels_of_array(mask, sample.mask)
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Any:
-    rasterio = _rasterio()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            file = rasterio.open(path, driver="GTiff")
-    except Exception as error:  # whatever GDAL meets in damaged bytes
-        kind = "unreadable" if path.is_file() else "missing"
-        raise DataError(f"{path}: cannot be read as GeoTIFF ({error})", kind) from None
-    with file:
-        yield file
-
-
-def _rasterio() -> Any:
-    try:
-        import rasterio
-        import rasterio.windows
-    except ImportError:
-        raise DataError("the reader 'geotiff' needs rasterio; pip install 'segstudy[geotiff]'") from None
-    return rasterio
-
-
 def _first(path: Path) -> Numbers:
     return np.moveaxis(_pixels(path, Sample("", path, path), None)[0], 0, 2)
 
@@ -189,4 +167,9 @@ def _recognise(root: Path) -> str:
     return f"it holds {listing(found, 2)}, which are GeoTIFF" if found else ""
 
 
-READER = Reader(Options, read, _recognise, _propose)
+def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
+    image_of = partial(_image, tile=options.tile, scale=options.scale, bands=options.bands)
+    return {tile.id: partial(image_of, tile) for tile in _tiles(Sample("", path, path), options.tile)}
+
+
+READER = Reader(Options, read, _recognise, _propose, SUFFIXES, _pictures)

@@ -23,8 +23,9 @@ from segstudy.data.core import Dataset, Sample
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import split_of
 from segstudy.data.readers.arrays import labels_of_array
-from segstudy.data.readers.numbers import found_of, picture_of
+from segstudy.data.readers.numbers import found_of
 from segstudy.data.readers.patterns import IMAGE_NAMES, MASK_NAMES, SPLIT_NAMES
+from segstudy.data.readers.pictures import picture_of
 from segstudy.data.readers.values import ValueOptions, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing

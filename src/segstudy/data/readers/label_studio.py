@@ -142,6 +142,8 @@ def _thing(result: Mapping[str, Any]) -> Thing:
     found = [title for key in TITLES for title in value.get(key, [])]
     if len(found) != 1:
         raise ValueError(f"a result of type '{kind}' has {len(found)} titles; it needs one")
+    if not isinstance(found[0], str):
+        raise ValueError(f"a title is {found[0]!r:.40}; it must be text")
     if result.get("image_rotation"):
         raise ValueError("the image was turned in Label Studio; turn the file itself and annotate it anew")
     if "rle" in value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +25,12 @@ from segstudy.data.readers.arrays import labels_of_array
 from segstudy.data.readers.numbers import (
     MAX_VALUES,
     ArrayOptions,
-    Numbers,
     found_of,
     pairs_of_arrays,
-    picture_of,
     propose_arrays,
 )
 from segstudy.data.readers.patterns import files_below
+from segstudy.data.readers.pictures import Numbers, picture_of
 from segstudy.data.readers.values import value_dataset
 from segstudy.data.stored import StoredMask
 from segstudy.errors import DataError, listing
@@ -80,7 +80,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         raise DataError(f"{root}: no slice is labelled; take slices: labelled out, or look at the masks")
     found = _by_volume(samples, faults, options)
     image_of = partial(_image, axis=options.axis, scale=options.scale, bands=options.bands)
-    stored_of = partial(_stored, axis=options.axis)
+    stored_of = partial(stored_slice, axis=options.axis)
     return value_dataset(name, found, options, stored_of, image_of)
 
 
@@ -129,7 +129,8 @@ def _image(sample: Sample, axis: int, scale: list[float] | None, bands: list[int
     return picture_of(_cut(sample.image, sample, axis), sample.image, scale, bands)
 
 
-def _stored(sample: Sample, axis: int) -> StoredMask:
+def stored_slice(sample: Sample, axis: int) -> StoredMask:
+    """The slice of a volume of masks whose number ends the sample's id."""
     values = _cut(sample.mask, sample, axis)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
@@ -188,4 +189,14 @@ def _recognise(root: Path) -> str:
     return f"it holds {listing(found, 2)}" if found else ""
 
 
-READER = Reader(Options, read, _recognise, _propose)
+def slice_names(path: Path, axis: int = 2) -> list[str]:
+    """What is added to a volume's name for each of its slices."""
+    return [f"/{k:04d}" for k in range(_header(path).shape[axis])]
+
+
+def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
+    image_of = partial(_image, axis=options.axis, scale=options.scale, bands=options.bands)
+    return {end: partial(image_of, Sample(path.name + end, path, path)) for end in slice_names(path, options.axis)}
+
+
+READER = Reader(Options, read, _recognise, _propose, SUFFIXES, _pictures)

@@ -48,6 +48,7 @@ MASK_NAMES = (
 Suffixes = tuple[str, ...]
 MARKS = (
     *("_mask", "_masks", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_annotation", "_L"),
+    *("_anno", "_annot", "_annotated", "_target", "_trimap", ".gt", ".label", "_train_id", "_labelIds"),
     *(
         "-mask",
         ".mask",
@@ -69,6 +70,19 @@ ENDS = (
     *(("_sat", "_mask"), ("_image", "_label"), ("_image", "_mask"), ("_img", "_mask"), ("_img", "_label")),
     *(("_rgb", "_gt"), ("_rgb", "_mask"), ("_rgb", "_label"), ("_photo", "_mask")),
 )
+UNLIKELY = {
+    "color",
+    "colour",
+    "colors",
+    "colours",
+    "instance",
+    "instances",
+    "instanceids",
+    "vis",
+    "panoptic",
+    "track",
+    "tra",
+}
 MAX_FILES = 200_000  # looked through to propose patterns
 MAX_FOLDERS = 60  # compared with each other to propose patterns
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -126,7 +140,7 @@ def _paired(
     root: Path, images: str, masks: str, image_suffixes: Suffixes, mask_suffixes: Suffixes
 ) -> tuple[list[tuple[Sample, str]], list[Fault]]:
     files = files_below(root)
-    regex = _regex(images)
+    regex = pattern_regex(images)
     fixed = images[: min(images.find(mark) % (len(images) + 1) for mark in "*?{")].rpartition("/")[0]
     found = [(path, match) for path in files if (match := regex.fullmatch(path))]
     unread = [path for path, _ in found if not _ends(path, (*image_suffixes, *mask_suffixes))]
@@ -193,7 +207,8 @@ class _Lookup:
         ]
         if len(fit) > 1:
             raise DataError(
-                f"masks: '{template}' fits several files for one image: {listing(fit, 3)}; say which is meant"
+                f"masks: '{template}' fits several files for one image: {listing(fit, 3)}; say which is meant, "
+                "or merge them into one mask that holds the class of each pixel"
             )
         return f"{folder}/{fit[0]}".lstrip("/") if fit else ""
 
@@ -211,7 +226,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return filled.replace("//", "/").removeprefix("/")
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
+def pattern_regex(pattern: str) -> re.Pattern[str]:
     """The regular expression of a pattern; a repeated placeholder must match the same text."""
     seen: set[str] = set()
     parts = []
@@ -261,7 +276,7 @@ def _strange_images(root: Path, files: Iterable[str], known: set[str], suffixes:
 
 def _lone_masks(root: Path, files: Iterable[str], masks: str, taken: set[str], suffixes: Suffixes) -> list[Fault]:
     """Faults of files that look like masks but belong to no image."""
-    pattern = _regex(PLACEHOLDER.sub("*", masks).replace("*", "**").replace("****", "**").replace("//", "/"))
+    pattern = pattern_regex(PLACEHOLDER.sub("*", masks).replace("*", "**").replace("****", "**").replace("//", "/"))
     return [
         Fault("mask-without-image", "no image for this mask; add the image or move the mask away", root / path)
         for path in files
@@ -297,11 +312,8 @@ def _side_by_side(
             most = len(pairs)
             image_end = _only([image[len(_bare(image, image_suffixes)) :] for image, _ in pairs], ".*")
             mask_end = _only([mask[len(_bare(mask, mask_suffixes)) :] for _, mask in pairs], ".*")
-            flat = all("/" not in image for image, _ in pairs)
-            best = {
-                "images": f"*{image_end}" if flat else f"**/*{image_end}",
-                "masks": f"{{stem}}{mark}{mask_end}" if flat else f"{{folder}}/{{stem}}{mark}{mask_end}",
-            }
+            folder, mask_folder = _folders_of([image for image, _ in pairs])
+            best = {"images": f"{folder}*{image_end}", "masks": f"{mask_folder}{{stem}}{mark}{mask_end}"}
     return best or _by_start(images, set(masks)) or _by_end(images, set(masks))
 
 
@@ -325,8 +337,19 @@ def _by_end(images: Sequence[str], masks: set[str]) -> dict[str, str]:
             bare = [path.removesuffix(one + suffix) for path in images if path.endswith(one + suffix)]
             found = [stem for stem in bare if f"{stem}{other}.png" in masks]
             if len(found) > 1 and 3 * len(found) >= len(images) and f"{one}{suffix}" != f"{other}.png":
-                return {"images": f"**/{{id}}{one}{suffix}", "masks": f"{{folder}}/{{id}}{other}.png"}
+                folder, mask_folder = _folders_of([path for path in images if path.removesuffix(one + suffix) in found])
+                return {"images": f"{folder}{{id}}{one}{suffix}", "masks": f"{mask_folder}{{id}}{other}.png"}
     return {}
+
+
+def _folders_of(images: Sequence[str]) -> tuple[str, str]:
+    """The folder in the patterns of images and of masks that lie with them: none, that of a split, or any."""
+    folders = {image.rpartition("/")[0] for image in images}
+    if folders == {""}:
+        return "", ""
+    if all(folder.lower() in SPLIT_OF for folder in folders):
+        return "{split}/", "{split}/"
+    return "**/", "{folder}/"
 
 
 def _only(items: Sequence[Any], otherwise: Any) -> Any:
@@ -339,14 +362,56 @@ def _two_folders(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     found: Counter[tuple[str, str]] = Counter()
     for one in of_images:
         for other in of_masks:
-            if one != other and _looks_like_masks(other) and not _looks_like_masks(one):
+            own = [set(a.split("/")) - set(b.split("/")) for a, b in ((one, other), (other, one))]
+            if _looks_like_masks("/".join(sorted(own[1]))) and not _looks_like_masks("/".join(sorted(own[0]))):
                 pattern = _pattern_of(of_images[one], of_masks[other])
                 if pattern and _share_a_place(one, other):
-                    found[pattern] += len(of_images[one])
+                    ways = (_with_split, _with_split_above)
+                    for each in dict.fromkeys(
+                        (way(pattern[0]), own_way(pattern[1])) for way in ways for own_way in ways
+                    ):
+                        found[each] += len(of_images[one])
     if not found:
         return {}
-    (image_pattern, mask_pattern), _ = found.most_common(1)[0]
+    best = min(found, key=lambda pattern: (*_unlikely(pattern[1]), -found[pattern]))
+    image_pattern, mask_pattern = _widened(best, found)
     return {"images": image_pattern, "masks": mask_pattern}
+
+
+def _unlikely(pattern: str) -> tuple[int, int]:
+    """How many words in the folder and in the name of masks say that these are made for people, or for instances."""
+    folder, _, name = pattern.lower().rpartition("/")
+    return len(UNLIKELY & set(re.split(r"[^a-z]+", folder))), len(UNLIKELY & set(re.split(r"[^a-z]+", name)))
+
+
+def _widened(best: tuple[str, str], found: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """A pair of patterns that takes in others that differ from it in one folder.
+
+    Where image and mask lie in folders of one name (``Rural``, ``Urban``), that is a placeholder; where images of one folder
+    of masks lie in several, what these have in common and an asterisk.
+    """
+    others = [each for each in found if each != best]
+    for word in sorted(set(best[0].split("/")[:-1]) & set(best[1].split("/")[:-1])):
+        wide = tuple(_replaced(pattern, word, "{part}") for pattern in best)
+        for other in others:
+            names = set(other[0].split("/")[:-1]) & set(other[1].split("/")[:-1])
+            if "{" not in word and any(
+                tuple(_replaced(each, name, "{part}") for each in other) == wide for name in names
+            ):
+                return wide[0], wide[1]
+    folder, _, name = best[0].rpartition("/")
+    alike = [each[0].rpartition("/")[0] for each in others if each[1] == best[1] and each[0].rpartition("/")[2] == name]
+    folders = [folder, *(each for each in alike if each.count("/") == folder.count("/"))]
+    start = common_start(folders)
+    end = common_start([each[start:][::-1] for each in folders])
+    middle = [each[start : len(each) - end] for each in folders]
+    if len(folders) > 1 and not any("/" in each for each in middle):
+        return f"{folder[:start]}*{folder[len(folder) - end :]}/{name}", best[1]
+    return best
+
+
+def _replaced(pattern: str, word: str, by: str) -> str:
+    return "/".join(by if part == word else part for part in pattern.split("/"))
 
 
 def _by_folder(files: Sequence[str]) -> dict[str, list[str]]:
@@ -384,7 +449,7 @@ def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] 
                 folder = paths[0].rpartition("/")[0]
                 suffix = _only([PurePosixPath(path).suffix for path in paths], ".*")
                 text = f"{start}{{id}}{end}{suffix}"
-                patterns.append(_with_split(f"{folder}/{text}" if folder else text))
+                patterns.append(f"{folder}/{text}" if folder else text)
             return patterns[0], patterns[1]
     return None
 
@@ -392,6 +457,7 @@ def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] 
 def _common_parts(stems: Sequence[str], keeps: str) -> tuple[str, list[str], str]:
     """Common start, individual middles and common end of names; an id is not cut within ``keeps``."""
     start = re.sub(f"{keeps}$", "", stems[0][: common_start(stems)])
+    start = "" if re.match("|".join(SPLIT_OF), start.lower()) else start  # names of other splits begin otherwise
     cut = [stem[len(start) :] for stem in stems]
     backwards = [stem[::-1] for stem in cut]
     end = re.sub(f"^{keeps}", "", backwards[0][: common_start(backwards)][::-1])
@@ -404,3 +470,9 @@ def _with_split(pattern: str) -> str:
     if len(set(words)) != 1:
         return pattern
     return re.sub(rf"(^|[/_\-. ]){words[0]}(?=[/_\-. ])", r"\1{split}", pattern)
+
+
+def _with_split_above(pattern: str) -> str:
+    """The same in the folder alone: in a name the word may mean something else, as in ``_train_id``."""
+    folder, slash, name = pattern.rpartition("/")
+    return _with_split(folder + slash) + name

@@ -163,20 +163,10 @@ def value_dataset(
 def resized_labels(sample: Sample, labels_of: Callable[[Sample], Labels], image_of: ImageOf) -> Labels:
     """Labels at their image's size, by the nearest pixel; unchanged where the two shapes differ by more than a pixel."""
     labels = labels_of(sample)
-    size = _size_of(sample, image_of)
+    size = image_of(sample).size
     if labels.shape == size[::-1] or not same_shape(size, labels.shape[::-1]):
         return labels
     return np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
-
-
-def _size_of(sample: Sample, image_of: ImageOf) -> tuple[int, int]:
-    if image_of is not stored_image:
-        return image_of(sample).size
-    try:
-        with Image.open(sample.image) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return stored_image(sample).size  # says what is wrong
 
 
 def _decide(samples: Sequence[Sample], declared: Declared, stored_of: StoredOf) -> tuple[Encoding, int, list[Fault]]:

@@ -8,6 +8,7 @@ which images count. ``class_names.txt`` (as LabelMe's export has it) names the c
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -24,7 +25,8 @@ CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-SPLITS = ("train", "val", "test")
+LISTS = {"train": ("trn", "train"), "val": ("valid", "val"), "test": ("tst", "test")}  # the last name is VOC's own
+VOC_ID = re.compile(r"\d{4}_\d{6}")  # 2007_000032
 MASK_FOLDERS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")
 
 
@@ -68,13 +70,21 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     if not pairs:
         refuse(f"{base}: no image has a mask", faults)
         raise DataError(f"{base}: no image of JPEGImages has a mask in {masks.name}")
-    lists = {split: base / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS}
-    lists = {split: path for split, path in lists.items() if path.is_file()}
+    lists = _lists(base)
     found = _listed(lists, pairs, image_files, faults) if lists else _drawn(pairs, faults, options)
     without = len(image_files.images) - len(pairs)
     if without:
         found.notes.append(f"{without} images have no mask in {masks.name} and are left out")
     return value_dataset(name, found, options, fixed=_declared(base, options, found))
+
+
+def _lists(base: Path) -> dict[str, Path]:
+    """The list of each split, in the first of VOC's places that has any."""
+    for folder in (base / "ImageSets" / "Segmentation", base / "ImageSets"):
+        lists = [(split, folder / f"{alias}.txt") for split, aliases in LISTS.items() for alias in aliases]
+        if found := {split: path for split, path in lists if path.is_file()}:
+            return found
+    return {}
 
 
 def _declared(base: Path, options: Options, found: Found) -> Declared | None:
@@ -84,6 +94,9 @@ def _declared(base: Path, options: Options, found: Found) -> Declared | None:
         return None
     names = _class_names(base)
     if names is None:
+        ids = [sample.id for part in found.splits.values() for sample in part]
+        if not any(VOC_ID.fullmatch(each) for each in ids):  # another set in this layout, whose classes are its own
+            return None
         found.notes.append("classes are VOC's 21, as no class_names.txt names others")
         names = CLASSES
     return Declared(classes=names, ignore_values=said.ignore_values, channel=said.channel)

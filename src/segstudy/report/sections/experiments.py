@@ -24,7 +24,7 @@ def configurations_table(data: ReportData) -> Table:
         Format("encoder", "Backbone"),
         Format("weights", "Pre-trained"),
         Format("output_stride", "OS"),
-        Format("input_size", "Input", 0),
+        Format("input_size", "Input"),
         Format("note", "Notes"),
         Format("epochs", "Epochs", 0),
         Format("chosen", "Chosen"),
@@ -32,9 +32,9 @@ def configurations_table(data: ReportData) -> Table:
     )
     caption = (
         "Every experiment. OS is the encoder's output stride (N/A where the study sets none), Input the side of the "
-        "square network input in pixels, Chosen the epoch whose weights are scored, of so many epochs of training "
-        "(imported: trained elsewhere, the epoch as its file says). An ablation changes the architecture or a core "
-        "component, a hyperparameter a training or configuration setting."
+        "square network input in pixels, or its height x width, Chosen the epoch whose weights are scored, of so many "
+        "epochs of training (imported: trained elsewhere, the epoch as its file says). An ablation changes the "
+        "architecture or a core component, a hyperparameter a training or configuration setting."
     )
     return Table("configurations", "Experiments and their configurations", caption, frame, formats, order=(2,))
 

@@ -29,6 +29,7 @@ from segstudy.report.figure import INK, MUTED, STYLE, WIDTH, Drawing
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries
 from segstudy.report.section import Item, Section, Widget, not_drawn, trained_on
+from segstudy.sizes import Size, height_width
 from segstudy.store import Store
 
 PERCENTILES = (10, 50, 90)
@@ -65,13 +66,13 @@ class Example:
 class Pictures:
     """All that one figure of pictures needs; ``basis`` is the experiment whose scores chose the images.
 
-    ``size`` is the side of the squares, pixels; None for images in their own proportions.
+    ``size`` is the network's input size, pixels; None for images in their own proportions.
     """
 
     train_data: str
     test_data: str
     split: str
-    size: int | None
+    size: Size | None
     basis: str
     classes: tuple[str, ...]
     palette: NDArray[np.uint8]
@@ -82,7 +83,7 @@ class Pictures:
 class Cached:
     """A cached split, resized or (``size`` None) as it came."""
 
-    size: int | None
+    size: Size | None
     images: KeptPart
     labels: KeptPart
 
@@ -102,7 +103,7 @@ class Cached:
         return np.asarray(Image.fromarray(array).resize((width, height), resample))
 
 
-def open_cached(store: Store, dataset: str, split: str, size: int | None, ids: Sequence[str]) -> Cached | None:
+def open_cached(store: Store, dataset: str, split: str, size: Size | None, ids: Sequence[str]) -> Cached | None:
     """The newest cached arrays that hold ``ids``, or None when the cache has been cleared."""
     found = [find_part(store, dataset, split, part, ids) for part in parts_of(size, native_labels=False)]
     kept = [part for part in found if part is not None]
@@ -110,8 +111,8 @@ def open_cached(store: Store, dataset: str, split: str, size: int | None, ids: S
     return Cached(size, kept[0], kept[-1]) if len(kept) == len(found) else None
 
 
-def _size_of(one: CountSet) -> int | None:
-    """Side of the squares that the network is given; None for images at their own size."""
+def _size_of(one: CountSet) -> Size | None:
+    """Size at which the network is given images; None for images at their own size."""
     return None if one.about.crop_px else one.about.input_size
 
 
@@ -320,9 +321,10 @@ def browsers(data: ReportData) -> Iterator[Widget]:
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:
     shares = ", ".join(f"{example.percentile}th ({example.id.rsplit('/', 1)[-1]})" for example in pictures.examples)
-    seen = f"squares as the network sees them ({pictures.size} × {pictures.size} pixels)"
-    if pictures.size is None:
-        seen = f"not resized for the network, reduced here to {SHOWN_PX} pixels at most"
+    seen = f"not resized for the network, reduced here to {SHOWN_PX} pixels at most"
+    if pictures.size is not None:
+        height, width = height_width(pictures.size)
+        seen = f"{'squares ' if height == width else ''}as the network sees them ({width} × {height} pixels)"
     scores = data.scores_of(names, pictures.test_data).drop_duplicates("experiment")
     return (
         f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
