@@ -57,7 +57,7 @@ def picture_of(values: Numbers, path: Path, scale: Sequence[float] | None, bands
 
 
 def _chosen(values: Numbers, path: Path, bands: Sequence[int] | None) -> Numbers:
-    """The channels that are asked for; all of them where there are one or three."""
+    """The channels that the options choose; all of them if there are one or three."""
     number = values.shape[2]
     if bands is None:
         if number == 1:
