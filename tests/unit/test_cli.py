@@ -201,7 +201,7 @@ def test_score_under_other_rules(segstudy, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "no-such-study.yaml"], "no such file, and segstudy has no study of that name (demo, review)"),
+        (["run", "no-such-study.yaml"], "no such file, and segstudy has no study of that name (adaptation, demo, "),
         (["run", "reveiw"], "did you mean 'review'"),
         (["run", "study.yaml", "--only", "unett"], "no experiment is named 'unett' (did you mean 'unet'?)"),
         (["run", "study.yaml", "--seed", "7"], "--seed 7: the study's seeds are 42"),
