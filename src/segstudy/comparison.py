@@ -130,7 +130,8 @@ class Side:
         """The measure with its interval, one estimate per class or one for all; no interval if the seeds do not match."""
         each, counts = measure.each_for(self.first.counts[measure.counts]), self.networks(measure.counts)
         if not self.problems:
-            return estimate_each(counts, each, groups=groups or self.first.groups, limits=measure.bounds)
+            within = groups or self.first.groups
+            return estimate_each(counts, each, groups=within, limits=measure.bounds, folds=self.first.folds)
         alone = estimate_each({0: counts[self.first.seed]}, each, limits=measure.bounds)
         reason = f"the seeds were {self.problems[0].what}"
         nothing = dict.fromkeys(("low", "high", "standard_error", "degrees_of_freedom", "seed_sd"), float("nan"))
@@ -287,6 +288,7 @@ class Comparison:
             generator(self.a, self.b, measure.key),
             groups=self.groups,
             limits=measure.difference_bounds,
+            folds=self.a.first.folds or self.b.first.folds,
         )
         adjusted = holm([difference.p_value for difference in found])
         values = [side.mean(measure) for side in (self.a, self.b)]
@@ -349,6 +351,7 @@ def compare(
         groups=a.first.groups or b.first.groups,
         questions=questions,
         limits=measure.difference_bounds,
+        folds=a.first.folds or b.first.folds,
     )
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
@@ -428,6 +431,8 @@ def _problems(a: CountSet, b: CountSet, names: tuple[str, str] | None = None) ->
     order = sorted(a.ids)
     if problem := _other_truth(a.in_order(order), b.in_order(order), titles):
         return (problem,)
+    if None not in (a.folds, b.folds) and a.in_order(order).folds != b.in_order(order).folds:
+        return (Problem("divided into other folds", advice="Compare experiments of one study, or set split_seed alike."),)
     if a.ids == b.ids and _files_differ(a, b):
         detail = "  image or mask files differ in content, although the images have the same names"
         advice = "Score both on the same files: delete the older evaluation and run again."

@@ -19,6 +19,7 @@ from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems, parse_yaml
 from segstudy.doors import is_callable_name
 from segstudy.errors import DataError, SpecError, listing, nearest
+from segstudy.folds import fold_of, fold_problems, whole
 from segstudy.named import Frozen, Tabled
 from segstudy.schema import Data, Entry, Model, Optimizer, Recipe, ScoringRules, Seeds, SeedsUntil
 
@@ -88,6 +89,10 @@ class Study(Frozen):
     def until(self) -> SeedsUntil | None:
         """How seeds are added, if the study adds them until its comparisons are decided."""
         return self.seeds if isinstance(self.seeds, SeedsUntil) else None
+
+    def entry(self, name: str) -> Data:
+        """The ``data`` entry of a dataset, or of one of its folds; ``fold: all`` reads the first fold by default."""
+        return self.data[whole(name)].of_fold(fold_of(name))
 
     @property
     def all_seeds(self) -> list[int]:
@@ -332,6 +337,12 @@ def check_references(study: Study, problems: Problems) -> None:
         problems.add(
             ("primary",), f"no measure of the whole set is named '{study.primary}'{hint}; known: {listing(known, 40)}"
         )
+    known_crosses = [cross for cross in study.cross_evaluations if cross.experiment in study.experiments]
+    sources = [trained_on(study, cross.experiment) for cross in known_crosses]
+    for keys, text in fold_problems(
+        study.data, sources, [cross.on for cross in known_crosses], study.until is not None
+    ):
+        problems.add(keys, text)
     if len(set(study.all_seeds)) < len(study.all_seeds):
         problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     seen: set[tuple[str, str]] = set()

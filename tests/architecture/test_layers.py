@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "segstudy"
 # module that no name covers is an error: say here where it belongs.
 LAYERS = [
     ["segstudy.errors", "segstudy.arrays"],
-    ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
+    ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files", "segstudy.folds"],
     ["segstudy.named"],
     ["segstudy.schema"],
     ["segstudy.spec", "segstudy.measures", "segstudy.counts", "segstudy.conventions", "segstudy.stats"],
@@ -30,7 +30,7 @@ LAYERS = [
         "segstudy.guard",
         "segstudy.auditing",
     ],
-    ["segstudy.comparison", "segstudy.failures"],
+    ["segstudy.comparison", "segstudy.failures", "segstudy.pooling"],
     ["segstudy.results"],
     ["segstudy.planning", "segstudy.ranking"],
     ["segstudy.data"],
@@ -61,6 +61,8 @@ LIGHT = (
     "doors",
     "records",
     "files",
+    "folds",
+    "pooling",
     "stats",
     "plan",
     "store",
