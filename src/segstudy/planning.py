@@ -97,6 +97,11 @@ def _all_components(results: StudyResults, seed_sd: float | None) -> list[tuple[
     if seed_sd is not None and not 0 <= seed_sd < float("inf"):
         raise SegstudyError(f"--assume-seed-sd {seed_sd:g}: must be a number from 0 on, such as 0.01")
     plan, found = results.plan, []
+    if any(side.first.folds for side in results.sides.values() if side.sets):
+        raise SegstudyError(
+            f"{plan.study.source}: seeds and images cannot be planned from results over all folds; plan from a study with one "
+            "test split"
+        )
     for name in plan.experiments:
         variation = plan.first(name).variation
         about = f"{name} against {variation.base}" if variation else f"{name} against itself (noise floor)"

@@ -189,7 +189,8 @@ class Data(ReaderOptions, Tabled):
 
     ``groups`` keeps images together: a pattern whose first bracket matches the group in an image's id, or a CSV file.
     ``stratify`` draws parts with equal shares of each class. ``folds`` divides all images, and part ``fold`` is the test
-    set; with ``fold: all`` each part is the test set of one network. ``split_file`` is a file written by ``segstudy check --write-split``. All other keys are options of the reader.
+    set; with ``fold: all`` each part is the test set of one network. ``split_file`` is a file written by
+    ``segstudy check --write-split``. All other keys are options of the reader.
     """
 
     door: ClassVar[str] = "segstudy.data.readers:READERS"

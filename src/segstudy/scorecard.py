@@ -21,7 +21,7 @@ from segstudy.document import finite
 from segstudy.errors import listing
 from segstudy.failures import RULE, Failures, failures
 from segstudy.measures import Measure, name_of
-from segstudy.stats.comparison import UNDECIDED
+from segstudy.stats.comparison import UNDECIDED, without_interval
 from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
 from segstudy.terminal import table_lines
@@ -92,7 +92,8 @@ def _rescored(scored: CountSet, rules: Sequence[str]) -> dict[str, Any]:
 def _estimates(scored: CountSet, measure: Measure) -> tuple[Estimate, ...]:
     """One per class, or one for all."""
     counts = scored.counts[measure.counts]
-    return estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
+    found = estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
+    return tuple(without_interval(one, measure.withheld) for one in found)
 
 
 def _interval(found: Estimate) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
     blocks = [
         [contract_words(record)],
         _overall_lines(record, scored),
-        _hidden_lines(record, scored),
+        _hidden_lines(record),
         _class_lines(record, scored),
         _lost_lines(record),
         _object_lines(record),
@@ -172,17 +173,9 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
-def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
-    """What the scores hide: images that failed, and intervals of unknown coverage."""
-    lines = []
-    if record["failures"] is not None:
-        lines.append(f"{Failures(**record['failures']).words}; failed: {RULE}")
-    shown_here = [
-        m for m in scored.measures() if "dataset" in m.levels and m.counts in OUTLINES and not m.coverage_known
-    ]
-    if unknown := [m.label for m in shown_here if record["intervals"][m.key]["low"] is not None]:
-        lines.append(f"coverage not simulated, so unknown: intervals of {listing(unknown, 10)}")
-    return lines
+def _hidden_lines(record: dict[str, Any]) -> list[str]:
+    """What the scores hide: images that failed."""
+    return [] if record["failures"] is None else [f"{Failures(**record['failures']).words}; failed: {RULE}"]
 
 
 def comparisons_text(records: Sequence[dict[str, Any]]) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from segstudy.arrays import Counts, Values
 from segstudy.errors import DataError
 from segstudy.stats.exchange import exchange_images, exchange_networks
-from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, measure
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, measure
 from segstudy.stats.planning import Components, components_of
 from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
 from segstudy.stats.variance import Arm, Spread, spread_of, spread_of_folds
@@ -195,11 +195,10 @@ def compare_each(
     paired = own.keys() == other.keys() and (pair_seeds or most == 1)
     arms = _arms(first, second, paired or most == 1)
     spread = spread_of(arms, difference=True) if folds is None else spread_of_folds(arms, difference=True)
-    if fewest == 1 < most or folds is not None:
-        exchanged = np.full(first.values.shape[1], np.nan)
-    elif most > 1:
+    exchanged = np.full(first.values.shape[1], np.nan)
+    if folds is None and fewest > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
-    else:
+    elif folds is None and most == 1:
         exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
     numbers = _numbers(value, spread, exchanged, level, limits)
@@ -208,8 +207,7 @@ def compare_each(
     reasons = spread.reasons(value, groups is not None)
     if fewest == most and all(map(np.array_equal, own.values(), other.values())):
         reasons = _same_predictions(numbers, reasons)
-    asked = {"level": level, "power": power, "questions": questions}
-    shared: dict[str, Any] = asked | {
+    shared: dict[str, Any] = {"level": level, "power": power, "questions": questions} | {
         "num_images": len(_only(variant)),
         "num_groups": spread.num_images,
         "num_seeds_variant": len(own),
@@ -221,6 +219,19 @@ def compare_each(
         _difference({key: float(row[m]) for key, row in numbers.items()}, components, reason, shared)
         for m, (reason, components) in enumerate(zip(reasons, components_of(spread, fewest), strict=True))
     )
+
+
+Found = TypeVar("Found", Estimate, "Difference")
+
+
+def without_interval(found: Found, reason: str) -> Found:
+    """The same number without interval and test, for a ``reason``; itself where that is empty."""
+    if not reason or found.reason:
+        return found
+    gone = [key for key in ("low", "high", "degrees_of_freedom", "p_value", "detectable") if hasattr(found, key)]
+    changed: dict[str, Any] = dict.fromkeys(gone, math.nan)
+    changed |= {"components": None} if isinstance(found, Difference) else {}
+    return replace(found, **changed, method="", reason=reason)
 
 
 def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...]) -> tuple[str, ...]:
