@@ -15,7 +15,10 @@ from segstudy.errors import SegstudyError, SpecError
 from segstudy.launch.workshop import Workshop
 from segstudy.measures import mean_iou
 from segstudy.plan import Plan, make_plan
-from segstudy.report.build import build_report
+from segstudy.report.answer import warnings
+from segstudy.report.frames import ReportData
+from segstudy.report.page import counts_files
+from segstudy.report.sections.changes import comparisons_table
 from segstudy.results import compare_results, read_results
 from segstudy.spec import parse_study
 from segstudy.stats.comparison import compare
@@ -177,11 +180,12 @@ def test_a_missing_fold_leaves_the_seed_out_and_says_so(tmp_path: Path) -> None:
 def test_the_report_says_how_folds_enter(tmp_path: Path) -> None:
     plan, store = plan_of(STUDY.replace("[1, 2]", "[1]")), Store(tmp_path)
     fill(store, plan)
-    page = build_report(store, plan).read_text(encoding="utf-8")
-    assert "Nadeau and Bengio 2003" in page and "A network for each fold, seed 1" in page
-    assert "another seed could turn it" not in page and "One seed:" not in page
-    (table,) = store.report.glob("tables/*-comparisons.md")
-    assert "| deep   | plain" in table.read_text(encoding="utf-8")
+    data = ReportData(read_results(store, plan))
+    caption = comparisons_table(data).caption
+    assert "Nadeau and Bengio 2003" in caption and "A network for each fold, seed 1" in caption
+    assert "another seed could turn it" not in caption and not any("One seed" in text for text in warnings(data))
+    assert [Path(file).as_posix() for _, file in counts_files(data)] == ["../runs"] * 2
+    assert data.experiments["miou"].notna().all()
 
 
 def test_folds_of_other_studies_are_not_compared(tmp_path: Path) -> None:
