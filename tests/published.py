@@ -1,6 +1,7 @@
-"""Tables of published papers, typed in as printed (facts, with their sources), in which the audit must find no contradiction.
+"""Tables of well-known papers, in which the audit must find no contradiction.
 
-Where a table prints classes and their mean, the mean confirms the typing; nothing confirms the others.
+They were typed from memory and have not been compared with the papers. Where a table prints classes and their mean, the
+mean confirms the typing; nothing confirms the others, so they prove nothing about published tables.
 Each is ``name: (source, text)``.
 """
 
