@@ -84,7 +84,7 @@ class Sampling:
         """Of the difference of two scores, quiet, typical and noisy.
 
         >>> [round(error, 4) for error in Sampling(100).standard_errors("miou")]  # typical: se^2 = 0.0004 + 0.00005
-        [0.0053, 0.0212, 0.0453]
+        [0.0053, 0.0212, 0.0454]
         """
         return tuple(
             math.sqrt(
