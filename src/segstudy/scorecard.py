@@ -19,7 +19,7 @@ from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
 from segstudy.document import finite
 from segstudy.errors import listing
-from segstudy.failures import RULE, Failures, failures
+from segstudy.failures import RULE, Failures, failures, typical_images
 from segstudy.measures import Measure, name_of
 from segstudy.stats.comparison import UNDECIDED, without_interval
 from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE
@@ -30,6 +30,7 @@ UNDEFINED = "-"
 SAME_PX = 1e-3  # distances are counted in thousandths of a pixel
 SAME = 1e-9  # numbers that differ by less are shown as equal
 LOST = ("boundary", "missed", "spurious")
+USUAL = ("miou", "mean_hausdorff95", "mean_surface_distance")  # whose median and trimmed mean over images are shown
 OUTLINES = ("boundary_iou", "boundary_matches", "surface")
 ABOUT = {
     IMAGES: "these networks and images like these; other seeds of the same recipes may give another result",
@@ -66,6 +67,8 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
     record |= _lost_objects(scored.counts["objects"].sum(axis=(0, 1)))
     found = failures([confusion], scored.groups)
     record["failures"] = None if found is None else asdict(found)
+    usual = [measure for measure in overall if measure.key in USUAL and scored.groups is None]
+    record["typical_images"] = {m.key: finite(typical_images(m, scored.counts[m.counts])) for m in usual}
     return record | ({"as": _rescored(scored, rules)} if rules else {})
 
 
@@ -125,7 +128,7 @@ def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
     blocks = [
         [contract_words(record)],
         _overall_lines(record, scored),
-        _hidden_lines(record),
+        _hidden_lines(record, scored),
         _class_lines(record, scored),
         _lost_lines(record),
         _object_lines(record),
@@ -173,9 +176,19 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     return lines + [f"no interval: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
-def _hidden_lines(record: dict[str, Any]) -> list[str]:
-    """What the scores hide: images that failed."""
-    return [] if record["failures"] is None else [f"{Failures(**record['failures']).words}; failed: {RULE}"]
+def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
+    """What the scores hide: images that failed; and what images score that did not."""
+    lines = [] if record["failures"] is None else [f"{Failures(**record['failures']).words}; failed: {RULE}"]
+    rows = []
+    for measure in scored.measures():
+        if usual := record["typical_images"].get(measure.key):
+            ends = ((usual[f"{name}_low"], usual[f"{name}_high"]) for name in ("median", "trimmed"))
+            bounds = [interval_words(*each, measure.unit) for each in ends]
+            numbers = (shown(usual[name], measure.unit) for name in ("median", "trimmed"))
+            lost = _lost_words(record) if measure.key == "mean_hausdorff95" else ""
+            rows.append([name_of(measure), *(x for pair in zip(numbers, bounds, strict=True) for x in pair), lost])
+    heading = ["over images", "median", "95 % interval", "trimmed mean (10 %)", "95 % interval", ""]
+    return [*lines, *(table_lines([heading, *rows]) if rows else [])]
 
 
 def comparisons_text(records: Sequence[dict[str, Any]]) -> str:
