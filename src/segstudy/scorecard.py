@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segstudy import measures
-from segstudy.arrays import Counts
+from segstudy.arrays import Counts, Values
 from segstudy.comparison import Comparison, Side
 from segstudy.conventions import rescore
 from segstudy.conventions.outlines import NUMBERS, outline_records
@@ -72,7 +72,7 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
     return record | ({"as": _rescored(scored, rules)} if rules else {})
 
 
-def _lost_objects(counts: Counts) -> dict[str, int]:
+def _lost_objects(counts: Counts | Values) -> dict[str, Any]:
     """Objects that no distance is measured to or from; they stand next to Hausdorff 95, which leaves them out."""
     found = dict(zip(OBJECT_COUNTS, counts.tolist(), strict=True))
     return {"objects_missed": found["missed"], "objects_spurious": found["spurious"]}
@@ -339,7 +339,9 @@ def _confounded(comparison: Comparison) -> list[str]:
 def _side_record(side: Side, comparison: Comparison) -> dict[str, Any]:
     (found,) = side.estimates(comparison.measure, comparison.groups)
     origin = {key: side.about(key) or "unknown" for key in ("train_data", "test_data", "split", "selected_on")}
-    return {"name": side.name, "seeds": side.seeds, **origin, **finite(asdict(found))}
+    counts = [one.counts["objects"].sum(axis=(0, 1)) for one in side.sets if "objects" in one.counts]
+    lost = _lost_objects(sum(counts) / len(counts)) if comparison.measure.unit and counts else {}
+    return {"name": side.name, "seeds": side.seeds, **origin, **finite(asdict(found)), **lost}
 
 
 def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -392,7 +394,11 @@ def comparison_text(record: dict[str, Any]) -> str:
 def _side_lines(letter: str, side: dict[str, Any]) -> list[str]:
     seeds = side["seed_values"]
     each = f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else ""
-    return [f"{letter}  {side['name']}{each}", f"   {_origin_words(side)}"]
+    lines = [f"{letter}  {side['name']}{each}", f"   {_origin_words(side)}"]
+    if "objects_missed" in side:
+        words = f"{side['objects_missed']:g} objects missed, {side['objects_spurious']:g} spurious"
+        lines.append(f"   {words}{' (mean over seeds)' if len(seeds) > 1 else ''}, which distances leave out")
+    return lines
 
 
 def _p_words(p_value: float | None) -> str:
