@@ -2,11 +2,11 @@
 
     python bench/augment.py [--batch 16] [--size 256] [--rounds 7]
 
-One thread, and its processor time, so that a busy machine matters little. Each row is one kind of change, made with every
-image's own parameters to images and labels; where a library takes one parameter a call, it is called image by image. The
-table gives images a second (median over the rounds), then what each library does with labels, how long it takes to
-import beside what training loads anyway, and how much it puts on disk. A library that is not installed is left out:
-``pip install kornia`` to compare with it.
+Times are processor time of one thread, so a busy machine has little effect. Each row is one kind of change, applied to
+images and labels with separate parameters for each image. A library that takes one set of parameters per call is called
+image by image. The table gives images per second (median over the rounds), then what each library does to labels, how
+long it takes to import in addition to what training loads anyway, and its size on disk. Libraries that are not installed
+are left out; ``pip install kornia`` to include it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ Batch = tuple[Tensor, Tensor]
 
 
 def floats(images_nhwc: Tensor) -> Tensor:
-    """``uint8`` (n, h, w, 3) to the float32 (n, 3, h, w) of 0-1 that both libraries want."""
+    """Convert ``uint8`` (n, h, w, 3) to float32 (n, 3, h, w) in 0-1, the input of both libraries."""
     return images_nhwc.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def whole(images_nchw: Tensor) -> Tensor:
-    """And back."""
+    """Convert back to ``uint8`` (n, h, w, 3)."""
     scaled = images_nchw.mul(255).round_().clamp_(0, 255)
     return scaled.to(torch.uint8, memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
@@ -126,7 +126,7 @@ def cut_one_by_one(images: Tensor, labels: Tensor, mean: Tensor, generator: torc
 
 
 def by_torchvision(policy: Augment, batch: Batch, generator: torch.Generator) -> Batch:
-    """Its functions take one set of parameters a call, and work on ``uint8``; each call rounds."""
+    """Torchvision's functions take one set of parameters per call and work on ``uint8``; each call rounds."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as tv
 
@@ -168,7 +168,7 @@ WAYS: dict[str, tuple[Callable[[Augment, Batch, torch.Generator], Batch], str]] 
 }
 
 
-# What a way brings along beside torch; torchvision is there anyway, for segmentation-models-pytorch.
+# What each way installs in addition to torch; segmentation-models-pytorch requires torchvision anyway.
 PACKAGES = {"segstudy": (), "kornia": ("kornia", "kornia_rs"), "torchvision": ("torchvision",)}
 
 
@@ -181,7 +181,7 @@ def random_batch(num_images: int, size: int) -> Batch:
 
 
 def time_ways(ways: list[str], policy: Augment, batch: Batch, rounds: int) -> dict[str, float]:
-    """Images a second by way: the median over the rounds, in each of which every way has its turn."""
+    """Images per second of each way: the median over the rounds. Each round times every way in turn."""
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for round_ in range(rounds + 1):
         for way in ways:
@@ -202,14 +202,14 @@ def foreign_labels(way: str, batch: Batch, tries: int = 20) -> int:
 
 
 def untouched(way: str, batch: Batch) -> bool:
-    """Whether an image that no flip, zoom or rotation falls to keeps every pixel and label."""
+    """Whether an image without flip, zoom and rotation keeps every pixel and label."""
     still = Augment(scale=[1.0, 1.0], rotation_degrees=1e-300)  # a rotation, so that the way is gone, of no angle
     images, labels = WAYS[way][0](still, batch, torch.Generator().manual_seed(0))
     return torch.equal(images, batch[0]) and torch.equal(labels, batch[1])
 
 
 def import_seconds(module: str) -> float:
-    """Seconds that importing ``module`` takes beside what training loads anyway; the least of three."""
+    """Seconds to import ``module`` in addition to what training loads anyway; the minimum of three."""
     code = (
         "import time; from segstudy.networks.build import import_smp; import_smp(); import segstudy.data.cache.batches\n"
         f"started = time.perf_counter(); import {module}; print(time.perf_counter() - started)"
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    import_smp()  # lets torchvision load beside a torch without CUDA
+    import_smp()  # lets torchvision load with a torch without CUDA
     ways = [way for way in WAYS if way == "segstudy" or importlib.util.find_spec(way)]
     batch = random_batch(arguments.batch, arguments.size)
     print(f"{arguments.batch} images of {arguments.size} px, one thread, median of {arguments.rounds} rounds, images/s")

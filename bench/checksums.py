@@ -1,13 +1,13 @@
-"""What checksums cost in training: seconds in CRC-32 and SHA-256 as a share of an epoch's.
+"""Cost of checksums in training: time in CRC-32 and SHA-256 as a share of an epoch.
 
     python bench/checksums.py [--images 64] [--epochs 3] [--size 256]
 
-Two studies train on synthetic endoscopy: one on whole resized images, one on crops of images at their own size. Each image
-of the cache is compared with its CRC-32 when it is read (of images that only windows are read of, once), each checkpoint
-and the best weights get a SHA-256 after an epoch. An epoch lasts from the end of the former one to the end of its
-checkpoint, and includes the scoring of both splits. Checksums of images are taken by the thread that prepares the next batch,
-so that the share is an upper bound of what they delay. The table shows the worst epoch but the first, in which images are
-decoded; the exit code is 1 if it is more than 2 %.
+Two studies train on synthetic endoscopy: one on whole resized images, one on crops of images at their own size. Every
+cached image is checked against its CRC-32 when it is read (once, if training reads windows of it). Each checkpoint and
+the best weights get a SHA-256 after every epoch. An epoch lasts from the end of the previous one to the end of its
+checkpoint and includes the scoring of both splits. The thread that prepares the next batch computes the checksums of
+images, so the share is an upper bound of the delay. The table shows the worst epoch except the first, which decodes the
+images; the exit code is 1 if its share exceeds 2 %.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ experiments:
 
 
 class Clock:
-    """Seconds spent in the functions that it wraps, and when epochs ended."""
+    """Seconds spent in the wrapped functions, and the times at which epochs ended."""
 
     def __init__(self) -> None:
         self.spent = 0.0
         self.ends: list[tuple[float, float]] = []
 
     def timed(self, function: Any) -> Any:
-        """The same function, its seconds added to ``spent``."""
+        """Wrap a function so that its seconds are added to ``spent``."""
 
         def call(*arguments: Any) -> Any:
             began = time.perf_counter()
@@ -65,7 +65,7 @@ class Clock:
         return call
 
     def ending(self, function: Any) -> Any:
-        """The same function, which ends an epoch."""
+        """Wrap a function that ends an epoch."""
 
         def call(*arguments: Any) -> Any:
             result = function(*arguments)
@@ -76,7 +76,7 @@ class Clock:
 
 
 def measure(study_text: str, experiment: str) -> tuple[float, float]:
-    """Seconds of the epoch in which checksums take the largest share, and that share."""
+    """Duration in seconds of the epoch with the largest share of checksums, and that share."""
     clock = Clock()
     sha256 = SimpleNamespace(sha256=clock.timed(hashlib.sha256), file_digest=clock.timed(hashlib.file_digest))
     segstudy.data.cache.packed.zlib = SimpleNamespace(  # type: ignore[attr-defined]

@@ -1,16 +1,16 @@
-"""Do intervals cover and tests err as they say? Simulated studies whose true values are known.
+"""Coverage of intervals and error rates of tests, in simulated studies with known true values.
 
     python bench/coverage.py [--studies 1000] [--only recipes,power] [--quick]
 
-Every study draws new images, new networks and new counts; a case is as many studies. Coverage is the share of the
-intervals that hold the true value, which comes from a simulated population of many thousand images and hundreds of
-networks. Tables are Markdown, as in docs/explanation/uncertainty.md. The standard error of a share of 1,000 studies is
-0.7 points at 95 % and at 5 %.
+Every study draws new images, new networks and new counts; each case simulates ``--studies`` of them. Coverage is the
+share of the intervals that contain the true value, which comes from a simulated population of many thousand images and
+hundreds of networks. Tables are Markdown, as in docs/explanation/uncertainty.md. The standard error of a share of 1,000
+studies is 0.7 points at 95 % and at 5 %.
 
-How an image becomes counts: each class is there or not and takes a random share of the pixels; the logit of the share
-that is found is the class's own level, less the image's difficulty (exponential, so that a few images fail outright),
-plus normal effects of class in image, of the network (its seed) and of network and image together; pixels that are
-missed go to other classes at random, mostly to those that are there.
+Counts of an image are drawn in three steps. Each class is present or not and takes a random share of the pixels. The
+logit of the share that a network finds is the level of the class, minus the difficulty of the image (exponential, so
+that a few images fail outright), plus normal effects of class and image, of the network (its seed), and of network and
+image. Missed pixels go to other classes at random, mostly to those that are present.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class World:
-    """What images are like, and networks trained on them. Effects are standard deviations on the logit scale."""
+    """Distribution of images, and of networks trained on them. Effects are standard deviations on the logit scale."""
 
     name: str
     found: tuple[float, ...]  # logit of the share of a class's pixels that is found
@@ -145,14 +145,14 @@ def equal_shift(world: World, own: float, wanted: float = 0.0) -> float:
 
 
 def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as they come."""
+    """Print rows as they are computed."""
     print(f"\n**{title}**\n\n| {' | '.join(heads)} |\n|{'|'.join('---' for _ in heads)}|", flush=True)
     for row in rows:
         print("| " + " | ".join(f"{x:.3f}" if isinstance(x, float) else str(x) for x in row) + " |", flush=True)
 
 
 def covered(results: Sequence[Estimate | Difference], truth: float) -> float:
-    """Share of the intervals given that hold the true value."""
+    """Share of the intervals that contain the true value; missing intervals do not count."""
     given = [result for result in results if not result.reason]
     return float(np.mean([result.low <= truth <= result.high for result in given])) if given else float("nan")
 
@@ -167,7 +167,7 @@ def rejected(p_values: Iterable[float]) -> float:
 
 
 def plain_t(counts: Counts, item: int) -> tuple[float, float]:
-    """The textbook's interval: standard error, n - 1 degrees of freedom, no scale. Known to be too short here."""
+    """The textbook interval: standard error, n - 1 degrees of freedom, no scale. Known to be too short here."""
     value, effects = influences(counts, scores)
     n = len(effects)
     half = special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt((effects[:, item] ** 2).sum() / (n * (n - 1)))
@@ -381,7 +381,7 @@ def renamed(networks: Networks) -> Networks:
 
 
 def recipes(studies: int, quick: bool) -> None:
-    """Two recipes with seeds: recipes of equal score, hence every finding is false."""
+    """Two recipes with seeds and equal scores, so that every finding is false."""
     balances = [(name, world, world) for name, world in BALANCES[1:]]
 
     def rows() -> Iterable[Sequence[object]]:
@@ -407,7 +407,7 @@ def recipes(studies: int, quick: bool) -> None:
 def correlated(
     world: World, rng: Generator, images: Images, num_seeds: int, correlation: float, better: float = 0.0
 ) -> tuple[Networks, Networks]:
-    """Two recipes whose networks of equal number share a part of what their seeds do."""
+    """Two recipes whose networks with the same seed share a part of the seed's effect."""
     shared = rng.normal(0, 1, num_seeds)
     sides = []
     for gain in (better, 0.0):
@@ -419,7 +419,7 @@ def correlated(
 
 
 def pairing(studies: int, quick: bool) -> None:
-    """Seeds of equal number that share nothing, or most: error and power of networks taken as independent or in pairs."""
+    """Equal seeds that share nothing or most of their effect: error and power with independent or paired networks."""
 
     def rows() -> Iterable[Sequence[object]]:
         world = replace(POLYPS, seed=0.3, difficulty=0.2, class_effect=0.2, interaction=0.2)
@@ -478,7 +478,7 @@ def mean_of(merged: Array) -> Array:
 
 
 def distances(studies: int, quick: bool) -> None:
-    """Means of what has no upper limit: distances with heavier and heavier tails, and images that fail outright."""
+    """Means of values without an upper limit: distances with increasingly heavy tails, and images that fail outright."""
 
     def failing(share: float) -> Callable[[Generator, int], Array]:
         return lambda rng, n: np.exp(rng.normal(1, 0.5, n)) * np.where(rng.random(n) < share, 20, 1)
@@ -517,7 +517,7 @@ def covered_by(results: Sequence[Robust], truth: float) -> float:
 
 
 def failures(studies: int, quick: bool) -> None:
-    """Mean scores where few images fail outright; and what the bound on unseen failures adds."""
+    """Mean scores where few images fail outright, without and with the bound on unseen failures."""
 
     def rows() -> Iterable[Sequence[object]]:
         for share in (0.01, 0.02, 0.05):
@@ -571,7 +571,7 @@ def bimodal(studies: int, quick: bool) -> None:
 
 
 def equivalences(studies: int, quick: bool) -> None:
-    """Two one-sided tests at the margin, where a claim is false, and with no difference, where it is true."""
+    """Two one-sided tests: at the margin, where a claim is false, and without a difference, where it is true."""
 
     def rows() -> Iterable[Sequence[object]]:
         world, n = replace(POLYPS, seed=0.1, interaction=0.3), 100
@@ -683,7 +683,7 @@ def training_sets(studies: int, quick: bool) -> None:
 
 
 def sequential(studies: int, quick: bool) -> None:
-    """Seeds added one by one: error, power and runs, against ten seeds fixed beforehand; arrays of seeds' scores alone."""
+    """Seeds added one by one, compared with ten fixed seeds: error, power and runs. Simulates scores of seeds only."""
 
     del quick
 
@@ -758,7 +758,7 @@ def mean_components(parts: Sequence[Components]) -> Components:
 
 
 def planning(studies: int, quick: bool) -> None:
-    """How often a study asks for as many seeds, or images, as are really needed; as estimated, and to be safe."""
+    """How often planning asks for at least as many seeds or images as needed, as estimated and to be safe."""
 
     def rows() -> Iterable[Sequence[object]]:
         for name, seed in (("little noise of seeds", 0.03), ("as much as images", 0.1), ("mostly seeds", 0.3)):
@@ -799,7 +799,7 @@ def planning(studies: int, quick: bool) -> None:
 
 
 def power(studies: int, quick: bool) -> None:
-    """A variant that is better by just the detectable difference should be found in 80 % of studies."""
+    """A variant that is better by the detectable difference should be found in 80 % of the studies."""
 
     def rows() -> Iterable[Sequence[object]]:
         world, own = replace(POLYPS, seed=0.1, interaction=0.3), 0.4

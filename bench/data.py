@@ -1,18 +1,18 @@
-"""What it costs to feed a network: segstudy beside the review's notebook, in one call, turn by turn.
+"""Data loading of segstudy and of the review's notebook, measured in turn in one call.
 
     python bench/data.py [--rounds 5] [--images 256] [--streets 48]
 
-Images a second that reach the training step, as normalised float images and labels at 256 px in batches of 16:
-(a) Pillow decodes and resizes in a DataLoader with two workers, every epoch anew, as the notebook does (workers are kept, and
-a first epoch is not timed); (b) segstudy's first epoch, in which it builds the cache; (c) any later epoch of it. The time of
-one training step of a U-Net with ResNet-50 says what share of it (c) is. Then the memory of that training from a cache of 5 GB, and
-from one batch again and again.
+The table gives images per second that reach the training step, as normalised float images and labels at 256 px in
+batches of 16: (a) Pillow decodes and resizes in a DataLoader with two workers in every epoch, as in the notebook (workers
+persist, and the first epoch is not timed); (b) segstudy's first epoch, which builds the cache; (c) a later epoch. The
+time of one training step of a U-Net with ResNet-50 shows what share of it (c) takes. Then follows the memory of that
+training from a cache of 5 GB, and from one batch repeated.
 
-Images are real Kvasir-SEG, where the environment variable SEGSTUDY_DATA says where it lies, else synthetic endoscopy of that
-size, and synthetic streets of 2048 x 1024 pixels in Cityscapes' layout; for (c) their cache is repeated to the 2,975 images of
-Cityscapes' training split, so that no processor's cache holds it.
+Images are the real Kvasir-SEG if the environment variable SEGSTUDY_DATA names its folder, otherwise synthetic endoscopy of
+that size, and synthetic streets of 2048 x 1024 pixels in Cityscapes' layout. For (c), their cache is repeated to the 2,975
+images of Cityscapes' training split, so that it does not fit into a processor's cache.
 
-Each measurement has a process of its own. The table gives medians over rounds; on a busy machine, only ratios count.
+Each measurement runs in its own process. The table gives medians over rounds; on a busy machine, only ratios count.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DecodedEachTime(TorchDataset):
 
 
 def consume(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> int:
-    """Take every batch as a training step does, and count the images."""
+    """Read every batch as a training step does, and count the images."""
     return sum(len(images) for images, _ in batches)
 
 
@@ -103,7 +103,7 @@ def rate_of_first_epoch(dataset: Dataset, scratch: Path) -> float:
 
 
 def repeated(data: CachedSplit, count: int, scratch: Path) -> CachedSplit:
-    """A cache of at least ``count`` images, the same ones again and again."""
+    """A cache of at least ``count`` images, made by repeating those of another cache."""
     times = -(-count // len(data))
     if times == 1:
         return data
@@ -130,7 +130,7 @@ def rate_of_later_epochs(dataset: Dataset, scratch: Path, count: int) -> float:
 
 
 def train_steps(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], steps: int) -> list[float]:
-    """Seconds of each training step, waiting for its batch not counted."""
+    """Seconds of each training step, without waiting for its batch."""
     fabric = make_fabric(RECIPE, accelerator="cpu")
     network = place(build_network(Model(arch="unet", encoder="resnet50", weights="none"), 2, seed=0), fabric.device)
     model, optimizer = fabric.setup(network, make_optimizer(RECIPE.optimizer, network.parameters()))
@@ -155,7 +155,7 @@ def same_batch() -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def large_cache(dataset: Dataset, scratch: Path) -> CachedSplit:
-    """A cache of 5 GB that takes no room on the disk: its pixels were never written."""
+    """A sparse cache of 5 GB: its pixels were never written, so it takes no disk space."""
     for name, shape in (("images", (LARGE_CACHE, SIZE, SIZE, 3)), ("labels", (LARGE_CACHE, SIZE, SIZE))):
         np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.uint8, shape).flush()
     rows = Rows(scratch / "images.npy"), Rows(scratch / "labels.npy")
@@ -169,7 +169,7 @@ def peak_of_training(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> fl
 
 
 def measure(way: str, dataset: Dataset, scratch: Path, count: int) -> float:
-    """One measurement, in the process that this is."""
+    """Take one measurement in this process."""
     if way == "loader":
         return rate_of_loader(dataset, workers=2)
     keep_freed_memory()  # as segstudy run does
@@ -185,7 +185,7 @@ def measure(way: str, dataset: Dataset, scratch: Path, count: int) -> float:
 
 
 def find_sets(scratch: Path, images: int, streets: int) -> dict[str, tuple[str, Path]]:
-    """Title and folder of each set of images; what is synthetic is drawn."""
+    """Title and folder of each set of images; synthetic ones are drawn here."""
     given = os.environ.get("SEGSTUDY_DATA")
     polyps, title = Path(given or scratch) / "kvasir-seg", "real Kvasir-SEG" if given else "synthetic endoscopy"
     if not given:

@@ -1,10 +1,10 @@
-"""Near duplicates: what of planted ones is found, what is found among the real Kvasir-SEG, and how long it takes.
+"""Near duplicates: how many planted ones are found, what is found in the real Kvasir-SEG, and how long it takes.
 
     SEGSTUDY_DATA=DIR python bench/duplicates.py [--planted 200] [--sheet pairs.png]
 
-Every n-th image is changed in each of the ways below and compared with the original among all others. Then the pairs
-among the 1,000 different images are listed, with the review's split; ``--sheet`` draws them, since whether two frames
-are one scene is for eyes to judge.
+Every n-th image is changed in each of the ways below and searched for among all originals. Then the pairs among the 1,000
+different images are listed, with the review's split. ``--sheet`` draws them, because only a person can judge whether two
+frames show one scene.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def jpeg(rgb: Pixels) -> Pixels:
 
 
 def cropped(rgb: Pixels, rng: np.random.Generator, share: float) -> Pixels:
-    """Without ``share`` of height and width, taken anywhere from both sides."""
+    """Crop ``share`` of height and width, split at random between the two sides."""
     cut = [round(side * share) for side in rgb.shape[:2]]
     top, left = (int(rng.integers(each + 1)) for each in cut)
     return rgb[top : top + rgb.shape[0] - cut[0], left : left + rgb.shape[1] - cut[1]]
@@ -68,9 +68,9 @@ def print_of(sample: Sample) -> tuple[str, ImagePrint]:
 
 
 def found_copies(dataset: Dataset, prints: Mapping[str, ImagePrint], count: int) -> dict[str, tuple[int, int, int]]:
-    """For each change: how many copies were planted, were found, and were taken for a copy of some other image.
+    """For each change: how many copies were planted, how many were found, and how many matched another image.
 
-    Pairs that are found among the originals are known: a copy of one is rightly like the other.
+    Known pairs among the originals do not count as wrong: a copy of one matches the other rightly.
     """
     samples = dataset.samples("all")
     planted = samples[:: max(1, len(samples) // count)][:count]

@@ -1,16 +1,16 @@
-"""Counting pixels by true and predicted class, side by side in one call; and what counting all of an image takes.
+"""Time to count pixels by true and predicted class, compared in one call, and to count everything in an image.
 
     python bench/measures.py [--rounds 5]
 
-Masks are synthetic street scenes (20 classes) and endoscopies (2 classes), and predictions as a network makes them, with
-smooth outlines and wrong regions. Noise, a class for each pixel at random, is the worst case. All ways start from the
-same ``uint8`` masks. The table gives the median time of one image, in milliseconds of processor time on one thread, and
-how many times segstudy's that is: first with the conversion of the masks to what a way takes, then without. Each round
-times every way in turn. All ways must count alike, or the bench stops.
+Masks are synthetic street scenes (20 classes) and endoscopies (2 classes). Predictions resemble those of a network, with
+smooth outlines and wrong regions. Noise, with a random class for every pixel, is the worst case. All ways start from the
+same ``uint8`` masks. The table gives the median processor time of one image in milliseconds on one thread, and its ratio
+to segstudy's time, first with the conversion of the masks to the input of each way, then without. Each round times every
+way in turn. The bench stops if the counts differ.
 
-One call of segstudy, of scikit-learn or of the notebook's way (``np.bincount`` on ``int64``) gives the matrix of one image.
-segmentation-models-pytorch gives an image's hits and errors by class, but not which class was taken for which;
-torchmetrics' classes add images up.
+One call of segstudy, of scikit-learn or of the notebook's code (``np.bincount`` on ``int64``) returns the matrix of one
+image. segmentation-models-pytorch returns hits and errors by class, but not which class was confused with which. The
+classes of torchmetrics add up images.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SMALLEST_S = 0.01  # a shorter call is repeated, so that the clock's step does n
 
 
 class Way(NamedTuple):
-    """How masks are converted to what is taken, and how they are counted."""
+    """How masks are converted to the input of a way, and how they are counted."""
 
     prepare: Callable[[Mask, Mask], Any]
     count: Callable[[Any, int], Any]
@@ -78,7 +78,7 @@ def by_torchmetrics(masks: tuple[torch.Tensor, torch.Tensor], num_classes: int) 
 
 
 def by_smp(masks: tuple[torch.Tensor, torch.Tensor], num_classes: int) -> torch.Tensor:
-    """Hits and misses, false positives and false negatives in the place of a matrix."""
+    """Hits, false positives and false negatives instead of a matrix."""
     truth, prediction = masks
     stats = smp.metrics.get_stats(prediction, truth, mode="multiclass", ignore_index=IGNORE, num_classes=num_classes)
     return torch.cat(stats)
@@ -94,7 +94,7 @@ WAYS = {
 
 
 def street(size: tuple[int, int]) -> Mask:
-    """Train ids of a scene of 2048 x 1024 pixels, brought to ``size`` (width, height) as the cache does."""
+    """Train ids of a scene of 2048 x 1024 pixels, resized to ``size`` (width, height) as the cache does."""
     table = np.full(256, IGNORE, np.uint8)
     table[[label_id for _, _, label_id in TABLE]] = np.arange(len(TABLE))
     _, label_ids = street_scene(np.random.default_rng(3), (2048, 1024))
@@ -107,7 +107,7 @@ def polyp(size: tuple[int, int]) -> Mask:
 
 
 def predicted(truth: Mask, num_classes: int) -> Mask:
-    """Outlines rounded off, and some regions taken for another class: the greatest of smooth scores."""
+    """A prediction with rounded outlines and some wrong regions: the maximum of smoothed scores."""
     rng = np.random.default_rng(0)
     height, width = truth.shape
     scores = []
@@ -126,7 +126,7 @@ def noise(size: tuple[int, int], num_classes: int) -> tuple[Mask, Mask]:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Processor time of one call, the mean of as many as take ``SMALLEST_S`` together."""
+    """Processor time of one call: the mean over as many calls as take ``SMALLEST_S`` together."""
     timer, repeats = timeit.Timer(call, timer=time.process_time), 1
     while (passed := timer.timeit(repeats)) < SMALLEST_S:
         repeats *= 2

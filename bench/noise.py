@@ -1,9 +1,9 @@
-"""What ``segstudy audit --images`` assumes of scores, fitted to real trainings: ``python bench/noise.py``.
+"""Fit what ``segstudy audit --images`` assumes about scores to real trainings: ``python bench/noise.py``.
 
 The intervals are those of docs/results.md, "Three seeds at 128 px": 200 test images of Kvasir-SEG, 3 seeds, a U-Net with
-pretrained weights, one without, and a DeepLabV3. An interval's half-width is taken for 1.96 standard errors; the true
-quantile is larger, so the deviations are upper bounds. They are those of scores over all pixels, image by image in first
-order, not of images' own scores.
+pretrained weights, one without, and a DeepLabV3. The half-width of an interval is assumed to be 1.96 standard errors. The
+true quantile is larger, so the deviations are upper bounds. They describe the contribution of an image to the score over
+all pixels, to first order, not the score of a single image.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def variance(interval: tuple[float, float]) -> float:
 
 
 def slope(measure: str, other: int) -> float:
-    """How much a measure changes with mIoU, between unet and another network."""
+    """Change of a measure per change of mIoU, from unet to another network."""
     return (SCORES[measure][0] - SCORES[measure][other]) / (SCORES["mIoU"][0] - SCORES["mIoU"][other])
 
 
 def image_sd(measure: str, network: int) -> float:
-    """Deviation of one image's share in a score: what is left of the variance without the seeds'."""
+    """Standard deviation of the contribution of one image: the variance that remains without the seeds'."""
     seeds = (slope(measure, network or 2) * SEED_SD[network]) ** 2 / SEEDS
     return math.sqrt((variance(INTERVALS[measure][network]) - seeds) * IMAGES)
 
 
 def correlation(other: int) -> float:
-    """Of the images' mIoU between unet and another network."""
+    """Correlation of the images' mIoU between unet and another network."""
     one, two = image_sd("mIoU", 0), image_sd("mIoU", other)
     seeds = (SEED_SD[0] ** 2 + SEED_SD[other] ** 2) / SEEDS
     images = (variance(DIFFERENCES[NETWORKS[other]]) - seeds) * IMAGES

@@ -10,7 +10,7 @@ PAIRS, SIZE, TOLERANCE = 40, 96, 2.0
 
 
 def pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An ellipse, and the same moved by up to 4 px, its outline rough; in half of the pairs a small blob is spurious."""
+    """An ellipse, and a copy moved by up to 4 px with a rough outline; half of the pairs also have a small spurious blob."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     y, x, height, width = rng.uniform(36, 60), rng.uniform(36, 60), rng.uniform(12, 24), rng.uniform(12, 24)
     angle = np.arctan2(rows - y, columns - x)

@@ -1,12 +1,12 @@
-"""Training speed beside the review's notebook: U-Net, ResNet-50, 256 px, batch 16, in one call, turn by turn.
+"""Training speed of segstudy and of the review's notebook: U-Net, ResNet-50, 256 px, batch 16, in turn in one call.
 
     python bench/train.py [--images 48] [--rounds 3] [--accelerator cpu]
 
-The notebook's way: float32, NCHW, Adam unfused, images decoded by Pillow in a DataLoader with workers, every epoch
-anew. segstudy's way: what ``segstudy run`` does. Both see the same images and masks; each round times one pass of
-each, the notebook's first, and the table gives the median and the ratio. Images are real Kvasir-SEG where the
-environment variable SEGSTUDY_DATA says where it lies, else synthetic scenes of about that size. ``--accelerator cuda``
-gives both ways the GPU.
+The notebook trains in float32, NCHW, with unfused Adam; Pillow decodes the images in a DataLoader with workers, again in
+every epoch. segstudy does what ``segstudy run`` does. Both use the same images and masks. Each round times one pass of
+each, the notebook's first, and the table gives the median and the ratio. Images are the real Kvasir-SEG if the
+environment variable SEGSTUDY_DATA names its folder, otherwise synthetic scenes of about that size. ``--accelerator cuda``
+runs both on the GPU.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def find_samples(scratch: Path, count: int) -> tuple[tuple[Sample, ...], str]:
 
 
 def time_in_own_process(way: str, arguments: argparse.Namespace) -> float:
-    """Each measurement has a process of its own, so that neither way's memory settings reach the other."""
+    """Measure in a separate process, so that the memory settings of one way do not affect the other."""
     options = ["--images", str(arguments.images), "--workers", str(arguments.workers), "--way", way]
     options += ["--accelerator", arguments.accelerator]
     done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=True)

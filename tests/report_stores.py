@@ -9,6 +9,10 @@ from PIL import Image
 
 from segstudy.files import write_arrays, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, make_plan
+from segstudy.records import EvaluationRecord
+from segstudy.report.build import every_part
+from segstudy.report.frames import ReportData
+from segstudy.report.table import Table
 from segstudy.spec import parse_study
 from segstudy.store import Store
 
@@ -49,6 +53,12 @@ WIDE = np.stack([city([8, 0], [2, 2]), city([2, 0], [1, 1])])
 FLAT = np.stack([city([4, 4], [0, 4]), city([2, 0], [2, 0])])
 # IoU 6/8, 2/4: 0.625 on spot. IoU 3/7, 1/5 on folk; all background there: 4/8, 0.
 SPOT, FOLK = np.array([[[6, 2], [0, 2]]]), np.array([[[3, 1], [3, 1]]])
+
+
+def every_table(data: ReportData) -> list[Table]:
+    """The tables of all sections, by number."""
+    tables = [item for part in every_part(data) for item in part.items if isinstance(item, Table)]
+    return sorted(tables, key=lambda table: table.order)
 
 
 def plan_of(protocol: str = "paper", seeds: str = "42") -> Plan:
@@ -94,6 +104,26 @@ def add_counts(store: Store, run: Run, data: str, classes: list[str], confusion:
     ids = np.array([f"{data}/{k}" for k in range(len(confusion))])
     write_arrays(folder.evaluation(data, "val"), {"confusion": confusion, "ids": ids}, meta)
     write_sums(folder.path)
+
+
+def spot_record(run: Run, **changes: object) -> EvaluationRecord:
+    """What an evaluation of ``run`` on the test split of ``spot``, polyps, records of itself."""
+    record = EvaluationRecord(
+        experiment=run.experiment,
+        seed=run.seed,
+        train_data="spot",
+        test_data="spot",
+        split="test",
+        selected_on="spot/holdout",
+        resolution="native",
+        classes=("background", "polyp"),
+        palette=((0, 0, 0), (255, 255, 255)),
+        evaluation_hash=run.evaluation_hash,
+        scoring=EvaluationRecord(classes=()).scoring,
+        input_size=32,
+        data_fingerprint="cc",
+    )
+    return record.model_copy(update=changes)
 
 
 def add_pictures(store: Store, run: Run, data: str, count: int) -> None:

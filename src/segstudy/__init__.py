@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from segstudy.predict import predict_images
     from segstudy.report.build import build_report
     from segstudy.scoring import score_masks
-    from segstudy.spec import Study, load_study
+    from segstudy.spec import load_study
     from segstudy.store import Store
+    from segstudy.study import Study
 
 _HOMES = {
     "Plan": "segstudy.plan",
     "Run": "segstudy.plan",
     "SegstudyError": "segstudy.errors",
     "Store": "segstudy.store",
-    "Study": "segstudy.spec",
+    "Study": "segstudy.study",
     "Workshop": "segstudy.launch.workshop",
     "audit": "segstudy.api",
     "build_report": "segstudy.report.build",

@@ -97,6 +97,8 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
                 _add(archive, sums, store.root / name, name)
         for file in sorted(p for p in store.report.rglob("*") if p.is_file()):
             _add(archive, sums, file, f"report/{file.relative_to(store.report).as_posix()}")
+        for file in sorted(store.root.glob("search/*/found.json")):
+            _add(archive, sums, file, file.relative_to(store.root).as_posix())
         for run in done:
             _add_run(archive, sums, run, store.run(run.experiment, run.seed))
         archive.writestr(SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))

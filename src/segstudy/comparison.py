@@ -374,9 +374,9 @@ def generator(a: Side, b: Side, *names: str) -> np.random.Generator:
 def recorded_changes(a: Side, b: Side) -> dict[str, tuple[Any, Any]]:
     """Settings that differ between the runs, as recorded; empty if one side recorded none."""
     ours, theirs = a.values, b.values
-    if not ours or not theirs:
-        return {}
-    keys = dict.fromkeys([*ours, *theirs])
+    space = ours.get("search.space")  # what both searched alike is part of the method
+    tuned = str(space).partition(" over ")[2].split(", ") if space == theirs.get("search.space") else []
+    keys = [key for key in dict.fromkeys([*ours, *theirs]) if key not in tuned] if ours and theirs else []
     return {key: (ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)}
 
 

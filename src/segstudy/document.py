@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -42,12 +43,18 @@ class Problems:
 def parse_yaml(text: str, path: Keys, problems: Problems, setting: str = "") -> Any:
     """YAML 1.2 text -> plain data for ``path`` of the study; records places and errors in ``problems``."""
     try:
-        return plain(YAML(typ="rt").load(text), path, problems, setting)
+        return plain(_nodes(text), path, problems, setting)
     except Exception as error:  # ruamel's own, and what "!!int x", 5,000 digits or 1,000 brackets raise
         mark = getattr(error, "problem_mark", None)
         place = setting or (f"{problems.source}:{mark.line + 1}" if mark else problems.source)
         problems.found.append(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}")
         return None
+
+
+@lru_cache(maxsize=64)
+def _nodes(text: str) -> Any:
+    """Round-trip nodes, with their lines; parsing is slow, and settings and study files come more than once."""
+    return YAML(typ="rt").load(text)
 
 
 def plain(node: Any, path: Keys, problems: Problems, setting: str = "") -> Any:
@@ -89,3 +96,23 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def apply_setting(tree: dict[str, Any], setting: str, problems: Problems) -> None:
+    """Apply one ``key=value`` to ``tree``; the value is read as YAML. The part after ``change.`` is one key."""
+    key, equals, text = setting.partition("=")
+    head, change, factor = key.partition(".change.")
+    parts = [*head.split("."), "change", factor] if change else key.split(".")
+    if not equals or not all(parts):
+        problems.found.append(f"--set {setting}: write it as key=value, for example recipe.epochs=10")
+        return
+    target = tree
+    for part in parts[:-1]:
+        if not isinstance(target.setdefault(part, {}), dict):
+            problems.found.append(f"--set {setting}: '{part}' holds a value, not keys")
+            return
+        target = target[part]
+    path = tuple(parts)
+    problems.places = {at: place for at, place in problems.places.items() if at[: len(path)] != path}
+    problems.places[path] = f"--set {setting}"
+    target[parts[-1]] = parse_yaml(text, path, problems, f"--set {setting}")

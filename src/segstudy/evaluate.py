@@ -166,12 +166,20 @@ def _predict_split(
     network: nn.Module, data: CachedSplit, device: torch.device, shard: Shard
 ) -> Iterator[tuple[int, Tensor]]:
     """Index and logits (c, h, w) of every image that is this process's; images of different sizes go one at a time."""
-    own = np.arange(shard.rank, len(data), shard.processes)
-    at_once = 1 if isinstance(data.images_nhwc, Pieces) else EVALUATION_BATCH
-    parts = [own[start : start + at_once] for start in range(0, len(own), at_once)]
+    parts = _parts(data, np.arange(shard.rank, len(data), shard.processes))
     network.eval()
     for part, (images, _) in zip(parts, batches(stored(data), parts, device), strict=True):
         yield from zip(map(int, part), predict_logits(network, images), strict=True)
+
+
+def _parts(data: CachedSplit, own: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    at_once = 1 if isinstance(data.images_nhwc, Pieces) else EVALUATION_BATCH
+    return [own[start : start + at_once] for start in range(0, len(own), at_once)]
+
+
+def images_of(data: CachedSplit, device: torch.device) -> Callable[[], Iterator[Tensor]]:
+    """Gives the split's images (n, 3, h, w), normalised, in the batches in which they are predicted; never its masks."""
+    return lambda: (images for images, _ in batches(stored(data), _parts(data, np.arange(len(data))), device))
 
 
 def _at_resolutions(logits: Tensor, data: CachedSplit, index: int) -> dict[Resolution, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -127,12 +129,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read what :func:`write_yaml` wrote; a damaged file is a :class:`StoreError` that names it."""
     try:
         with open_regular(path) as file:
-            value = YAML(typ="safe", pure=True).load(file.read().decode("utf-8"))
+            value = copy.deepcopy(_parsed(file.read().decode("utf-8")))
     except Exception as error:  # a damaged file can make the reader raise nearly anything
         raise StoreError(f"{path}: cannot be read back ({type(error).__name__}); move its folder away") from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: cannot be read back (it holds no keys and values); move its folder away")
     return value
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Any:
+    """Plain data of a YAML text; a run's record is read at every step of the run, and parsing it is slow."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def read_json(path: Path) -> Any:
@@ -329,3 +337,8 @@ def building(folder: Path) -> Iterator[Path | None]:
         raise StoreError(
             f"{folder}: cannot be built ({error.strerror or error}); make room or choose another place"
         ) from None
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Short hash of plain values, the same whatever the order of keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,20 +10,13 @@ from typing import Any, NamedTuple
 
 from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
-from segstudy.files import file_sha256, read_json, write_json
+from segstudy.files import digest, file_sha256, read_json, write_json
 from segstudy.folds import ALL_FOLDS, fold_of, in_fold, whole
 from segstudy.schema import Groups
-from segstudy.spec import (
-    Config,
-    CrossEvaluation,
-    Study,
-    changes,
-    factor_kind,
-    find_path,
-    load_study,
-    resolve,
-)
+from segstudy.spec import find_path, load_study
 from segstudy.store import Store
+from segstudy.study import Config, CrossEvaluation, Study, changes, factor_kind, resolve
+from segstudy.tuning import found_values, read_found
 
 # Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
@@ -46,6 +37,14 @@ LATER: dict[str, Any] = {
     "recipe.frozen_statistics": False,
     "recipe.sampling": "uniform",
     "recipe.patience": None,
+    "recipe.adaptation": None,
+    "inference.flip": False,
+    "inference.scales": [1.0],
+    "inference.window_px": None,
+    "inference.window_overlap": 0.25,
+    "inference.adaptation": "none",
+    "ensemble.members": None,
+    "search.space": None,
     "data.groups": None,
     "data.stratify": False,
     "data.folds": None,
@@ -72,6 +71,7 @@ BUDGET = (
     "recipe.frozen_statistics",
     "recipe.sampling",
     "recipe.patience",
+    "recipe.adaptation",
 )
 
 
@@ -123,6 +123,7 @@ class Run:
     evaluation_hash: str  # the hash of what is counted on the run's own data
     crosses: tuple[tuple[CrossEvaluation, str | None, str], ...]  # with its split and the hash of what it asks for
     sources: tuple[tuple[str, str], ...] = ()  # hashes of the callables of the user's own that it uses
+    shares: str = ""  # the experiment whose training is the same, as only the inference differs
 
     @property
     def experiment(self) -> str:
@@ -158,7 +159,8 @@ class Run:
     @property
     def datasets(self) -> list[str]:
         """Names of the datasets that the run needs, its own first."""
-        return list(dict.fromkeys(scoring.dataset for scoring in self.scored_on))
+        target = self.config.recipe.adaptation
+        return list(dict.fromkeys([each.dataset for each in self.scored_on] + ([target.data] if target else [])))
 
     @property
     def values(self) -> dict[str, Any]:
@@ -168,7 +170,15 @@ class Run:
     @property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
-        kept = {key: value for key, value in self.values.items() if key not in LATER or value != LATER[key]}
+        return self._digest(self.values)
+
+    @property
+    def training_identity(self) -> str:
+        """The same of the run's training alone: how the trained network predicts does not count."""
+        return self._digest({key: value for key, value in self.values.items() if not key.startswith("inference.")})
+
+    def _digest(self, values: Mapping[str, Any]) -> str:
+        kept = {key: value for key, value in values.items() if key not in LATER or value != LATER[key]}
         return digest({**kept, "seed": self.seed, "result_version": RESULT_VERSION})
 
 
@@ -240,10 +250,12 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
 
     """
     content_study, files = study_by_content(study, data_root, read_noted(store) if store else {})
+    found = read_found(store, content_study) if store else {}
     runs = []
     for name, experiment in content_study.experiments.items():
-        config = resolve(content_study, name)
-        variation = compare_configs(content_study, experiment.base, config) if experiment.base else None
+        config = resolve(content_study, name, found_values(found, content_study, name))
+        plain = resolve(content_study, name)
+        variation = compare_configs(content_study, experiment.parent, plain) if experiment.parent else None
         crosses = tuple(
             (cross, cross.split or content_study.data[cross.on].report, evaluation_hash(content_study, cross))
             for cross in content_study.cross_evaluations
@@ -251,12 +263,23 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         )
         wanted = evaluation_hash(content_study)
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
+        seeds = config.ensemble[:1] or content_study.all_seeds
         runs += [
             Run(one, seed, change, wanted, crosses, sources)
             for one, change in _by_fold(config, variation)
-            for seed in content_study.all_seeds
+            for seed in seeds
         ]
-    return Plan(study, tuple(runs), files)
+    return Plan(study, _shared(runs), files)
+
+
+def _shared(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs, each with the first experiment that trains the same network; ensembles after their members."""
+    first: dict[str, str] = {}
+    found = []
+    for run in runs:
+        known = first.setdefault(run.training_identity, run.experiment)
+        found.append(run if known == run.experiment else replace(run, shares=known))
+    return tuple(sorted(found, key=lambda run: bool(run.config.ensemble)))
 
 
 def _by_fold(config: Config, variation: Variation | None) -> list[tuple[Config, Variation | None]]:
@@ -378,11 +401,6 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
         if is_callable_name(data.reader):
             question |= {"source": source_hash(data.reader, study.folder)}
     return digest(question)
-
-
-def digest(values: Mapping[str, Any]) -> str:
-    """Short hash of plain values, the same whatever the order of keys."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def compare_configs(study: Study, base: str, config: Config) -> Variation:

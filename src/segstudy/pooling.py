@@ -8,8 +8,8 @@ import numpy as np
 
 from segstudy.counts.countset import CountSet
 from segstudy.errors import StoreError
+from segstudy.files import digest
 from segstudy.folds import ALL_FOLDS, fold_of, pooled_split, whole
-from segstudy.plan import digest
 from segstudy.records import RunRecord
 
 

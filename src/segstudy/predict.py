@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from segstudy.arrays import Labels
 from segstudy.data.cache.batches import normalise
@@ -17,9 +18,10 @@ from segstudy.data.core import Dataset, read_rgb
 from segstudy.data.quality.pairing import list_images
 from segstudy.data.quality.sheets import overlay
 from segstudy.errors import DataError, StoreError, and_more, listing
-from segstudy.evaluate import save_labels
+from segstudy.evaluate import EVALUATION_BATCH, save_labels
 from segstudy.files import read_yaml
-from segstudy.networks.build import build_network, load_network, place, predict_logits, read_state, resize_logits
+from segstudy.networks.build import load_network, predict_logits, read_state, resize_logits
+from segstudy.networks.inference import bare_network, prepare
 from segstudy.plan import Run
 from segstudy.store import RunFolder
 from segstudy.train.loop import make_fabric
@@ -80,10 +82,10 @@ def predict_images(
     palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
     dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
     fabric = make_fabric(run.config.recipe)
-    bare = run.config.model.model_copy(update={"weights": "none"})
-    network = build_network(bare, len(dataset.classes), seed=0, study_folder=run.config.folder)
+    network = bare_network(run.config, len(dataset.classes))
     load_network(network, read_state(folder.best), str(folder.best))
-    model = fabric.setup(place(network, fabric.device).eval())
+    to_see = _readable(images.values(), run.config.recipe.resized_px, fabric.device)
+    model = prepare(network, run.config.inference, to_see, fabric, run.config.folder)
     masks, drawn, problems = [], [], []
     for name, path in images.items():
         try:
@@ -104,6 +106,23 @@ def predict_images(
     return Predicted(tuple(masks), tuple(drawn), tuple(left_out))
 
 
+def _readable(images: Collection[Path], resized_px: int | None, device: torch.device) -> Callable[[], Iterator[Tensor]]:
+    """Gives the images that can be read, in the batches in which a split is scored; what cannot be is reported later."""
+
+    def each() -> Iterator[Tensor]:
+        waiting: list[Tensor] = []
+        for path in images:
+            with contextlib.suppress(DataError):
+                waiting.append(_as_input(read_rgb(path), resized_px, device))
+            if len(waiting) == (EVALUATION_BATCH if resized_px else 1):
+                yield torch.cat(waiting)
+                waiting.clear()
+        if waiting:
+            yield torch.cat(waiting)
+
+    return each
+
+
 def _make_folders(target: Path, overlays: Path) -> None:
     if target.resolve() == overlays.resolve():
         raise StoreError(f"{target}: masks and overlays need a folder each; choose another --to or --overlays")
@@ -119,11 +138,15 @@ def predict_labels(model: nn.Module, image: Image.Image, resized_px: int | None,
 
     With ``resized_px`` None the network is given the image as it is, as networks trained on crops are in scoring.
     """
-    small = np.asarray(image.resize((resized_px, resized_px), Image.Resampling.BILINEAR) if resized_px else image)
     with torch.inference_mode():
-        logits = predict_logits(model, normalise(torch.from_numpy(small.copy())[None].to(device)))
+        logits = predict_logits(model, _as_input(image, resized_px, device))
         full = resize_logits(logits, image.height, image.width)
         return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+
+def _as_input(image: Image.Image, resized_px: int | None, device: torch.device) -> Tensor:
+    small = np.asarray(image.resize((resized_px, resized_px), Image.Resampling.BILINEAR) if resized_px else image)
+    return normalise(torch.from_numpy(small.copy())[None].to(device))
 
 
 def _find_images(inputs: Sequence[Path]) -> tuple[Mapping[str, Path], list[str]]:

@@ -56,7 +56,8 @@ class RunRecord(Record):
     (``train``, ``select``, ``report``), ``readings`` by dataset how masks become classes: names, order and rules.
     ``class_weights`` are those of a loss by its name, if a rule gave them. ``weights_sha256`` is the file of initial weights,
     ``best_sha256`` what training left. ``imported_from`` is there for
-    a checkpoint that was trained elsewhere.
+    a checkpoint that was trained elsewhere, ``trained_as`` names the run whose network this one predicts with in another way,
+    and ``members`` are the runs of an ensemble with the hashes of their weights.
     """
 
     identity: str = ""
@@ -75,13 +76,16 @@ class RunRecord(Record):
     precision: str | None = None
     environment: Environment | None = None
     imported_from: dict[str, Any] | None = None
+    trained_as: str | None = None
+    members: dict[str, str] | None = None
 
 
 class EvaluationRecord(Record):
     """The record stored with counts: what was scored, how, and under which contract.
 
     ``evaluation_hash`` identifies what was counted, ``data_fingerprint`` the files of the split, ``reading`` how masks
-    become classes, ``weights_sha256`` the network, ``environment`` where it was scored. ``ignore`` are the values of the
+    become classes, ``weights_sha256`` the network, ``inference`` how it predicted if not in one
+    pass, ``environment`` where it was scored. ``ignore`` are the values of the
     true masks that were left out. Masks from elsewhere have no seed, split or weights.
     """
 
@@ -99,6 +103,7 @@ class EvaluationRecord(Record):
     scoring: dict[str, Any] = {}
     input_size: int | None = None
     crop_px: int | None = None
+    inference: str = ""
     data_fingerprint: str | None = None
     reading: str | None = None
     weights_sha256: str | None = None

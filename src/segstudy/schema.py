@@ -43,7 +43,8 @@ def _read_named(part: type[Tabled], value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, dict | part):
         raise fault_of_part(part, (), f"must be a name, or a mapping of name and options (given: {value!r:.60})", value)
     found = part.read(value, info)
-    return found.name if isinstance(found, LossPart | SchedulePart | AugmentPart) and not found.own_options() else found
+    named_alone = isinstance(found, LossPart | SchedulePart | AugmentPart | AdaptationPart) and not found.own_options()
+    return found.name if named_alone else found
 
 
 def _read_loss(value: Any, info: ValidationInfo) -> Any:
@@ -279,6 +280,26 @@ class AugmentPart(Tabled):
     name: str
 
 
+class TargetPart(Tabled):
+    """Training that also sees images of another dataset, never their masks, ``{name: fourier, data: person}``."""
+
+    door: ClassVar[str] = "segstudy.train.methods:METHODS"
+    by: ClassVar[str] = "name"
+
+    name: str
+    data: str
+    split: str = "train"
+
+
+class AdaptationPart(Tabled):
+    """A test-time adaptation with options, ``{name: tent, lr: 1.0e-4}``."""
+
+    door: ClassVar[str] = "segstudy.networks.adaptation:ADAPTATIONS"
+    by: ClassVar[str] = "name"
+
+    name: str
+
+
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -319,6 +340,9 @@ def _read_augment(value: Any, info: ValidationInfo) -> Any:
 Loss = Annotated[str | SerializeAsAny[LossPart] | dict[str, Any], BeforeValidator(_read_loss)]
 Schedule = Annotated[str | SerializeAsAny[SchedulePart], BeforeValidator(functools.partial(_read_named, SchedulePart))]
 Augmentation = Annotated[str | SerializeAsAny[AugmentPart] | Augment, BeforeValidator(_read_augment)]
+Adaptation = Annotated[
+    str | SerializeAsAny[AdaptationPart], BeforeValidator(functools.partial(_read_named, AdaptationPart))
+]
 
 
 class Recipe(Frozen):
@@ -346,6 +370,7 @@ class Recipe(Frozen):
     patience: PositiveInt | None = None
     loss: Loss = "cross_entropy"
     augment: Augmentation = "none"
+    adaptation: Annotated[SerializeAsAny[TargetPart], BeforeValidator(TargetPart.read)] | None = None
     precision: Literal["auto", "bf16", "float32"] = "auto"
     deterministic: bool = False
 
@@ -369,13 +394,87 @@ class Recipe(Frozen):
         """Every name of the recipe that may be a callable of the user."""
         parts = (self.schedule, self.augment)
         named = [part if isinstance(part, str) else getattr(part, "name", "") for part in parts]
+        named += [self.adaptation.name] if self.adaptation else []
         return [self.optimizer.name, *named, *(name for name, _, _ in loss_terms(self.loss))]
 
     def values(self) -> dict[str, Any]:
         """Everything that determines a result; schedule, loss and augmentation as one text each, without default options."""
         texts = {"schedule": _text(self.schedule), "loss": _text(self.loss), "augment": self.augmentation}
         optimizer = self.optimizer.model_dump(exclude=set(self.optimizer.option_names)) | self.optimizer.own_options()
-        return {**self.model_dump(), **texts, "optimizer": optimizer}
+        adaptation = _text(self.adaptation) if self.adaptation else None
+        return {**self.model_dump(), **texts, "optimizer": optimizer, "adaptation": adaptation}
+
+
+class SearchRange(Frozen):
+    """Values between two limits: whole numbers if both limits are, on a logarithmic scale with ``log``."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _limits_rise(self) -> SearchRange:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} must be smaller than high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low} must be positive on a logarithmic scale")
+        return self
+
+
+SearchSpace = Annotated[
+    Annotated[list[Any], Field(min_length=2), Tag("<named>")] | Annotated[SearchRange, Tag("<spelled>")],
+    Discriminator(_named_or_spelled),
+]
+
+
+class Search(Frozen):
+    """A search for the best recipe of each experiment: the same number of trials, scored on the split that chooses.
+
+    ``space`` maps keys of the recipe to a list of values or a range. The first trial uses the study's own values.
+    """
+
+    trials: int = Field(ge=2, le=1000)
+    space: dict[str, SearchSpace] = Field(min_length=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+class Inference(Frozen):
+    """How a trained network predicts an image; by default in one pass over the whole image.
+
+    Probabilities of several passes are averaged. ``flip`` adds the mirrored image, ``scales`` are sizes relative to the
+    network's input, ``window_px`` is the side of square windows that overlap by the share ``window_overlap`` and are blended
+    with Gaussian weights. ``adaptation`` adapts the network to the images that it is scored on, without their masks.
+    """
+
+    flip: bool = False
+    scales: list[Annotated[float, Field(ge=0.1, le=10)]] = Field([1.0], min_length=1, max_length=16)
+    window_px: int | None = Field(None, ge=32, le=4096)
+    window_overlap: float = Field(0.25, ge=0, lt=1)
+    adaptation: Adaptation = "none"
+
+    def values(self) -> dict[str, Any]:
+        """Everything that determines a prediction; the adaptation as one text, without default options."""
+        return {**self.model_dump(), "adaptation": _text(self.adaptation)}
+
+    @property
+    def adapts_by(self) -> tuple[str, dict[str, Any]]:
+        """The adaptation's name and its options."""
+        given = self.adaptation
+        return (given, {}) if isinstance(given, str) else (given.name, given.own_options())
+
+    @property
+    def words(self) -> str:
+        """What differs from one pass over the whole image, for a contract; empty if nothing does."""
+        passes = [
+            *(["mirrored images"] if self.flip else []),
+            *([f"scales {', '.join(f'{scale:g}' for scale in self.scales)}"] if self.scales != [1.0] else []),
+        ]
+        words = [f"averaged over {' and '.join(passes)}"] if passes else []
+        if self.window_px is not None:
+            words.append(f"in windows of {self.window_px} px that overlap by {self.window_overlap:.0%}")
+        if self.adaptation != "none":
+            words.append(f"adapted ({_text(self.adaptation)}) to the scored images without their masks")
+        return ", ".join(words)
 
 
 class ScoringRules(Frozen):

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from report_stores import spot_record
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, hash_labels, write_counts
 from segstudy.files import write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
-from segstudy.records import EvaluationRecord
 from segstudy.report.build import build_report
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study
@@ -85,11 +85,7 @@ def wide_store(root: Path) -> tuple[Store, Plan]:
         flip = rng.integers(0, 30 + 20 * (run.experiment == "e7"), NUM_IMAGES)
         own["confusion"][:, 1, 1] -= flip
         own["confusion"][:, 1, 0] += flip
-        about = EvaluationRecord(
-            experiment=run.experiment, seed=run.seed, train_data="spot", test_data="spot", split="test",
-            selected_on="spot/holdout", resolution="native", classes=("background", "polyp"),
-            palette=((0, 0, 0), (255, 255, 255)), evaluation_hash=run.evaluation_hash, scoring=rules.model_dump(), input_size=64,
-        )  # fmt: skip
+        about = spot_record(run, scoring=rules.model_dump(), input_size=64, data_fingerprint="")
         if run.seed == 0:
             masks = folder.predictions("spot", "test")
             masks.mkdir(parents=True)

@@ -27,8 +27,6 @@ from segstudy.scoring import score_masks
 
 smp: Any = import_smp()  # before torchmetrics, which imports torchvision
 
-from monai.metrics import DiceMetric  # noqa: E402
-from monai.metrics import MeanIoU as MonaiMeanIoU  # noqa: E402
 from torchmetrics import Accuracy, F1Score, JaccardIndex  # noqa: E402
 from torchmetrics.segmentation import DiceScore, MeanIoU  # noqa: E402
 
@@ -126,8 +124,10 @@ def by_segmentation(metric: Any, **options: Any) -> Callable[[Masks], Scores]:
 
 
 def by_monai(masks: Masks, **options: Any) -> Scores:
+    from monai import metrics  # slow to import
+
     found = {}
-    for metric in (MonaiMeanIoU, DiceMetric):
+    for metric in (metrics.MeanIoU, metrics.DiceMetric):
         made = metric(**options)
         made(*(part.float() for part in one_hot(masks)))
         found[metric.__name__] = float(made.aggregate())

@@ -35,9 +35,6 @@ from segstudy.stats.intervals import estimate
 
 import_smp()  # before torchmetrics and MONAI, which import torchvision
 
-from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: E402
-from monai.metrics.surface_dice import compute_surface_dice  # noqa: E402
-from monai.metrics.surface_distance import compute_average_surface_distance  # noqa: E402
 from torchmetrics.classification import BinaryCalibrationError  # noqa: E402
 
 Masks = tuple[np.ndarray, np.ndarray]  # truth and prediction, (h, w) uint8
@@ -334,9 +331,11 @@ def one_hot(mask: np.ndarray) -> torch.Tensor:
 @MONAI_WARNS
 @MONAI_IS_OUTDATED
 def test_monai_distances(whole: Masks) -> None:
-    truth, prediction = map(one_hot, whole)
-    hausdorff = compute_hausdorff_distance(prediction, truth, include_background=True, percentile=95)[0].numpy()
-    average = compute_average_surface_distance(prediction, truth, include_background=True, symmetric=True)[0].numpy()
+    from monai import metrics  # slow to import
+
+    pair = [one_hot(mask) for mask in reversed(whole)]
+    hausdorff = metrics.compute_hausdorff_distance(*pair, include_background=True, percentile=95)[0].numpy()
+    average = metrics.compute_average_surface_distance(*pair, include_background=True, symmetric=True)[0].numpy()
     surface = count_pair(*whole, NUM_CLASSES, RULES)["surface"]
     both = surface[:, 3] > 0
     assert both.any()
@@ -350,10 +349,12 @@ def test_monai_distances(whole: Masks) -> None:
 @MONAI_WARNS
 @MONAI_IS_OUTDATED
 def test_monai_surface_dice(whole: Masks) -> None:
-    truth, prediction = map(one_hot, whole)
+    from monai import metrics  # slow to import
+
+    pair = [one_hot(mask) for mask in reversed(whole)]
     matches = count_pair(*whole, NUM_CLASSES, RULES)["boundary_matches"]
     for i, tolerance in enumerate(tolerances_of(whole[0].shape, RULES)):
-        theirs = compute_surface_dice(prediction, truth, [tolerance] * NUM_CLASSES, include_background=True)[0].numpy()
+        theirs = metrics.compute_surface_dice(*pair, [tolerance] * NUM_CLASSES, include_background=True)[0].numpy()
         ours = BY_KEY["surface_dice_1px" if i == 0 else "surface_dice_12.5pct"].function(matches)
         present = matches[i, :, 1] > 0
         assert_allclose(ours[present], theirs[present], rtol=1e-6)

@@ -10,6 +10,7 @@ import argparse
 import builtins
 import contextlib
 import errno
+import gc
 import io
 import json
 import os
@@ -35,6 +36,7 @@ import segstudy.report.build
 from fakes import fake_folder
 from segstudy.errors import SegstudyError
 from segstudy.files import read_arrays
+from segstudy.networks.build import import_smp
 from segstudy.plan import open_plan
 from segstudy.report.frames import results_frame
 from segstudy.results import read_results
@@ -454,6 +456,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults with this in their name")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
+    import_smp()  # once, for every child
+    gc.freeze()
     with tempfile.TemporaryDirectory() as root:
         rows = all_faults(Path(root), options.kills, options.quick, options.only)
     lines = {}

@@ -207,7 +207,7 @@ def labelled(root: Path, *things: dict[str, Any], **options: Any) -> Dataset:
         picture(root / f"{k}.png", k)
         record = labelme_record(f"{k}.png", *({"label": "cat", **each} for each in things))
         (root / f"{k}.json").write_text(json.dumps(record))
-    return labelme.read("d", root, labelme.Options(**options))
+    return labelme.read("d", root, AnnotationOptions(**options))
 
 
 def test_labelme_shapes_by_hand(tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_tables_that_cannot_be_read_are_one_message(tmp_path: Path, text: str) -
 
 def test_options_of_annotations_are_shared() -> None:
     for module in (cvat, labelme, label_studio, rle_csv):
-        assert issubclass(module.Options, AnnotationOptions)
+        assert issubclass(module.READER.options, AnnotationOptions)
 
 
 # Supervisely

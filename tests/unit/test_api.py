@@ -20,7 +20,7 @@ name: tiny
 data: {spot: {reader: folder, root: ROOT, num_classes: 2}}
 recipe: {epochs: 1, batch_size: 4, input_size: 32, precision: float32}
 experiments:
-  unet: {data: spot, model: {arch: unet, encoder: resnet18, weights: none}}
+  unet: {data: spot, model: {arch: unet, encoder: tu-test_resnet, weights: none}}
   unet2: {base: unet, change: {recipe.optimizer.lr: 0.001}}
 """
 

@@ -30,8 +30,9 @@ from segstudy.errors import DataError, SpecError
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan
 from segstudy.progress import showing
-from segstudy.spec import Study, parse_study
+from segstudy.spec import parse_study
 from segstudy.store import Store
+from segstudy.study import Study
 
 SIZE = (48, 32)
 RNG = np.random.default_rng(3)

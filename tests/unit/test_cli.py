@@ -87,7 +87,7 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert code == 0, err
     assert "report: small/report/index.html" in out
     assert "[2/2] wider/seed42" in err
-    code, out, err = segstudy("run", study)
+    code, out, err = segstudy("run", study, "--no-report")
     assert "done before" in err
     code, out, _ = segstudy("status", study, "--json")
     assert json.loads(out)["states"] == {"done": ["unet/seed42", "wider/seed42"]}
@@ -345,7 +345,7 @@ def test_an_interruption_says_that_the_same_command_goes_on(segstudy, study, mon
 
 
 def test_predicting_two_images_of_one_name_is_refused(segstudy, study, tmp_path):
-    segstudy("run", study, "--only", "unet")
+    segstudy("run", study, "--only", "unet", "--no-report")
     fake_folder(tmp_path / "a")
     (tmp_path / "b").mkdir()
     image = next((tmp_path / "a" / "images").iterdir())
@@ -424,7 +424,7 @@ def test_a_study_whose_table_was_edited_says_so_and_one_whose_table_is_gone_stan
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "p.csv").write_text(table)
     settings = ["--set", "data.polyps.groups={file: p.csv}"]
-    assert segstudy("run", study, "--only", "unet", "--data", "tables", "--quiet", *settings)[0] == 0
+    assert segstudy("run", study, "--only", "unet", "--data", "tables", "--no-report", *settings)[0] == 0
     (tmp_path / "p.csv").write_text(table)
     shutil.rmtree(tmp_path / "tables")
     assert "stale" not in segstudy("plan", study, *settings)[1]

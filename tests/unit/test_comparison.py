@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from report_stores import spot_record
 from segstudy.comparison import NOT_COMPARABLE, Side, compare, correct, problems_between
 from segstudy.counts.countset import CountSet, hash_labels, read_counts, write_counts
 from segstudy.errors import DataError
 from segstudy.files import write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, open_plan
 from segstudy.planning import requirements
-from segstudy.records import EvaluationRecord
 from segstudy.report.build import build_report
 from segstudy.report.frames import ReportData
 from segstudy.results import StudyResults, compare_results, read_results
@@ -25,7 +25,6 @@ from segstudy.scorecard import comparison_record
 from segstudy.store import Store
 
 NUM_IMAGES = 30
-CLASSES = ("background", "polyp")
 STUDY = """
 name: planted
 protocol: held-out
@@ -54,28 +53,9 @@ def counted(run: Run, found: int, masks: list[np.ndarray] | None = None) -> Coun
     hits = np.clip(found + rng.normal(0, 4, NUM_IMAGES), 1, 99).astype(np.int64)
     wrong = 100 - hits
     confusion = np.stack([np.stack([300 - wrong, wrong], -1), np.stack([wrong, hits], -1)], -2)
-    about = EvaluationRecord(
-        experiment=run.experiment,
-        seed=run.seed,
-        train_data="spot",
-        test_data="spot",
-        split="test",
-        selected_on="spot/holdout",
-        resolution="native",
-        classes=CLASSES,
-        palette=((0, 0, 0), (255, 255, 255)),
-        evaluation_hash=run.evaluation_hash,
-        scoring=run_rules(),
-        input_size=32,
-        data_fingerprint="cc",
-    )
     ids = tuple(f"image{k}" for k in range(NUM_IMAGES))
     hashes = np.stack([hash_labels(mask) for mask in masks or truths()])
-    return CountSet(run.name, {"confusion": confusion}, ids, about, None, hashes)
-
-
-def run_rules() -> dict[str, Any]:
-    return EvaluationRecord(classes=()).scoring
+    return CountSet(run.name, {"confusion": confusion}, ids, spot_record(run), None, hashes)
 
 
 @dataclass

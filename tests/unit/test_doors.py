@@ -21,7 +21,8 @@ from segstudy.errors import DataError, SpecError
 from segstudy.networks.build import build_network
 from segstudy.plan import differences, make_plan
 from segstudy.schema import Model, ScoringRules
-from segstudy.spec import Study, load_study, parse_study, resolve
+from segstudy.spec import load_study, parse_study
+from segstudy.study import Study, resolve
 from segstudy.train.loop import rehearse
 from segstudy.train.losses import LOSSES, make_loss
 from segstudy.train.optimizers import OPTIMIZERS, make_optimizer

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from report_stores import every_table
 from segstudy import measures
 from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import SegstudyError
 from segstudy.files import read_arrays, write_arrays, write_sums, write_text, write_yaml
 from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.planning import requirements
-from segstudy.report.build import build_report, every_table
+from segstudy.report.build import build_report
 from segstudy.report.contract import contract
 from segstudy.report.frames import ReportData, estimates_frame
 from segstudy.report.sections.errors import reliability_frame
@@ -111,6 +112,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Plan]:
     return store, plan
 
 
+@pytest.fixture(scope="module")
+def tables(filled: tuple[Store, Plan]) -> dict[str, Table]:
+    return tables_of(*filled)
+
+
 def test_verdicts_say_what_the_counts_were_made_to_show(filled: tuple[Store, Plan]) -> None:
     frame = data_of(*filled).effects.set_index("experiment")
     assert frame.loc["good", "verdict"] == "better"
@@ -124,7 +130,9 @@ def test_verdicts_say_what_the_counts_were_made_to_show(filled: tuple[Store, Pla
     assert frame.loc["good", "value"] == pytest.approx(expected, abs=0.02)
 
 
-def test_estimates_are_means_over_seeds_with_an_interval_around(filled: tuple[Store, Plan]) -> None:
+def test_estimates_are_means_over_seeds_with_an_interval_around(
+    filled: tuple[Store, Plan], tables: dict[str, Table]
+) -> None:
     frames = data_of(*filled)
     rows = estimates_frame(frames.results)[estimates_frame(frames.results)["measure"] == "pixel_accuracy"].set_index(
         "experiment"
@@ -133,14 +141,13 @@ def test_estimates_are_means_over_seeds_with_an_interval_around(filled: tuple[St
     assert rows.loc["good", "value"] == pytest.approx(np.mean(by_hand), abs=1e-12)
     assert rows.loc["good", "seed_sd"] == pytest.approx(np.std(by_hand, ddof=1), abs=1e-12)
     assert rows.loc["good", "low"] < rows.loc["good", "value"] < rows.loc["good", "high"]
-    table = tables_of(*filled)["estimates"]
+    table = tables["estimates"]
     assert [row[0] for row in printed(table)] == ["base", "good", "same", "large"]
     assert {row[-1] for row in printed(table)} == {"recipes"}
 
 
-def test_classes_have_intervals_and_variants_an_effect_on_each(filled: tuple[Store, Plan]) -> None:
+def test_classes_have_intervals_and_variants_an_effect_on_each(tables: dict[str, Table]) -> None:
     """15 pixels of polyp in a hundred more are right: its IoU, 0.70/1.30, becomes 0.85/1.15."""
-    tables = tables_of(*filled)
     scores, effects = tables["class-scores-spot"], tables["class-effects-base"]
     assert [row[:3] for row in printed(scores)] == [["0", "background", "40"], ["1", "polyp", "40"]]
     assert [column.label for column in effects.formats[3:]] == ["base", "Δ good", "Δ same", "Δ large"]
@@ -333,9 +340,9 @@ def test_a_variant_without_result_is_a_gap(tmp_path: Path) -> None:
     assert rows["same"][5] == "not distinguishable"
 
 
-def test_optimism_is_what_choosing_on_the_reported_split_adds(filled: tuple[Store, Plan]) -> None:
+def test_optimism_is_what_choosing_on_the_reported_split_adds(tables: dict[str, Table]) -> None:
     # the second epoch is chosen (0.52), the third scores best on the reported split (0.56), the fourth is the last (0.40)
-    row = printed(tables_of(*filled)["selection"])[0]
+    row = printed(tables["selection"])[0]
     assert row == ["base", "spot", "0.4000 ± 0.0000", "0.5200 ± 0.0000", "0.5600 ± 0.0000", "+4.00 ± 0.00"]
 
 

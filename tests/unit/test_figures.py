@@ -210,7 +210,7 @@ def outside(figure: Figure) -> list[str]:
 
 def test_no_word_is_cut_off_at_a_figures_edge(data: ReportData) -> None:
     for drawing in drawings(data):
-        assert outside(drawing.figure) == [], drawing.name
+        assert outside(drawing.laid_out) == [], drawing.name
 
 
 def test_names_with_markup_and_terminal_codes_are_drawn_as_text(tmp_path: Path) -> None:

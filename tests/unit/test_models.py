@@ -186,26 +186,30 @@ def test_packaged_weights_know_their_encoders():
         packaged_weights("resnet50")
 
 
-SERVE = """
-import sys, logging
+# The hub's library reads its environment once: a process that is online, then offline, then offline with another cache.
+ASK = """
+import sys
+import huggingface_hub
 from segstudy.networks.build import build_network
 from segstudy.schema import Model
 from segstudy.errors import SegstudyError
-import torch
-try:
-    network = build_network(Model(arch="unet", encoder="resnet18", weights="imagenet"), 2, seed=1)
-    print("sum", float(network.encoder.conv1.weight.sum()))
-except SegstudyError as error:
-    print(type(error).__name__, error)
+
+def ask():
+    try:
+        network = build_network(Model(arch="unet", encoder="resnet18", weights="imagenet"), 2, seed=1)
+        print("sum", float(network.encoder.conv1.weight.sum()))
+    except SegstudyError as error:
+        print(type(error).__name__, error)
+    print("---")
+    sys.stdout.flush()
+    input()
+
+ask()
+huggingface_hub.constants.HF_HUB_OFFLINE = True
+ask()
+huggingface_hub.constants.HF_HUB_CACHE = sys.argv[1]
+ask()
 """
-
-
-def hub_process(endpoint: str, cache: Path, **more: str) -> str:
-    hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-    environment = os.environ | hub | more
-    done = subprocess.run([sys.executable, "-c", SERVE], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -250,19 +254,32 @@ def hub(tmp_path):
     server.server_close()
 
 
-def test_imagenet_weights_are_downloaded_once_and_then_cached(hub, tmp_path):
+def test_imagenet_weights_are_downloaded_once_then_cached_and_offline_without_a_cache_is_a_message(hub, tmp_path):
     endpoint, asked, expected = hub
-    cache = tmp_path / "cache"
-    assert f"sum {expected}" in hub_process(endpoint, cache)
-    downloads = [path for path in asked if path.endswith("model.safetensors")]
-    assert downloads
-    del asked[:]
-    assert f"sum {expected}" in hub_process(endpoint, cache, HF_HUB_OFFLINE="1")
-    assert not asked
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", ASK, str(tmp_path / "empty")],
+        env=os.environ | settings | {"HF_HUB_OFFLINE": "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
+    def answer() -> str:
+        said = ""
+        while (line := process.stdout.readline()) not in ("---\n", ""):
+            said += line
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return said
 
-def test_offline_without_a_cache_says_what_to_do(tmp_path):
-    said = hub_process("http://127.0.0.1:9", tmp_path / "empty", HF_HUB_OFFLINE="1")
+    with process:
+        assert f"sum {expected}" in answer()
+        assert [path for path in asked if path.endswith("model.safetensors")]
+        del asked[:]
+        assert f"sum {expected}" in answer()
+        said = answer()
+    assert process.returncode == 0 and not asked
     assert said.startswith("WeightsError the ImageNet weights of encoder 'resnet18' are not cached and could not be")
     assert "weights: packaged" in said
     assert "weights: none" in said

@@ -33,6 +33,16 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "out")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Everything done, with pictures, and the report in a single file for one image."""
+    plan, store = plan_of(), Store(tmp_path_factory.mktemp("whole"))
+    fill(store, plan)
+    add_pictures(store, run_of(plan, "deep-city"), "city", 2)
+    build_report(store, plan, single_file=1)
+    return store
+
+
 def data_of(store: Store) -> ReportData:
     return ReportData(read_results(store, plan_of()))
 
@@ -140,11 +150,8 @@ def test_pictures_are_written_once_and_hold_class_indices(store: Store) -> None:
     assert not (store.report / "images" / "former-01234567").exists()
 
 
-def test_a_single_file_holds_so_many_images(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    add_pictures(store, run_of(plan, "deep-city"), "city", 2)
-    page = build_report(store, plan, single_file=1).read_text()
+def test_a_single_file_holds_so_many_images(whole: Store) -> None:
+    page = whole.page.read_text()
     data = [
         json.loads(text)
         for text in re.findall(r'data-script="browser"><script type="application/json">(.*?)</script>', page)
@@ -154,11 +161,9 @@ def test_a_single_file_holds_so_many_images(store: Store) -> None:
     assert all(value.startswith("data:image/") for value in city["inline"].values())
 
 
-def test_twenty_numbers_lead_to_their_line_and_their_counts(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    page = build_report(store, plan).read_text()
-    rows = list(csv.reader(store.results.read_text().splitlines()))
+def test_twenty_numbers_lead_to_their_line_and_their_counts(whole: Store) -> None:
+    page = whole.page.read_text()
+    rows = list(csv.reader(whole.results.read_text().splitlines()))
     value = rows[0].index("value")
     counts = json.loads(re.search(r'id="counts">(.*?)</script>', page)[1])
     cells = re.findall(r'<td class="n"[^>]*title="([^"(]*)\(([^"]*)\)" data-lines="(\d+)"', page)  # of one evaluation
@@ -168,16 +173,14 @@ def test_twenty_numbers_lead_to_their_line_and_their_counts(store: Store) -> Non
         row = rows[int(line) - 1]
         assert float(row[value]) == shown
         file = [name for first, name in counts if first <= int(line)][-1]
-        found = read_counts(store.report / file)
+        found = read_counts(whole.report / file)
         assert (found.about.test_data, found.about.split) == (row[4], row[5])
         assert f"/{row[1].removesuffix(' (constant)')}/seed{row[2]}/" in file
 
 
-def test_differences_lead_to_both_sides(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    page = build_report(store, plan).read_text()
-    rows = list(csv.reader(store.results.read_text().splitlines()))
+def test_differences_lead_to_both_sides(whole: Store) -> None:
+    page = whole.page.read_text()
+    rows = list(csv.reader(whole.results.read_text().splitlines()))
     table = re.search(r'id="table-9-comparisons">.*?</table>', page, re.DOTALL)[0]
     lines = [int(line) for line in re.search(r'data-lines="([\d ]+)"', table)[1].split()]
     found = {rows[line - 1][1]: float(rows[line - 1][rows[0].index("value")]) for line in lines}

@@ -306,9 +306,17 @@ CHANGES = {
     "recipe.frozen_statistics": "recipe.frozen_statistics=true",
     "recipe.sampling": "recipe.sampling=class_balanced",
     "recipe.patience": "recipe.patience=5",
+    "recipe.adaptation": "recipe.adaptation={name: fourier, data: spare}",
     "recipe.augment": "recipe.augment={flip_horizontal: 0.5}",
     "recipe.precision": "recipe.precision=bf16",
     "recipe.deterministic": "recipe.deterministic=true",
+    "inference.flip": "inference.flip=true",
+    "inference.scales": "inference.scales=[1, 2]",
+    "inference.window_px": "inference.window_px=64",
+    "inference.window_overlap": "inference.window_overlap=0.5",
+    "inference.adaptation": "inference.adaptation=adabn",
+    "ensemble.members": None,  # see test_inference.py
+    "search.space": None,  # see test_search.py
     "protocol": "protocol=paper",
     "data.name": "experiments.unet.data=spare",
     "data.reader": "data.road.reader=supervisely",

@@ -381,7 +381,7 @@ def test_csv_same_image_twice(tmp_path: Path) -> None:
     fakes.fake_supervisely_csv(tmp_path)
     rows = [f"{k},images/ds{k}_photo-0{k}.png,masks/ds{k}_photo-0{k}.png,c" for k in range(3)]
     write_rows(tmp_path, *rows, rows[0])
-    with pytest.raises(DataError, match="row 4: 'ds0_photo-00' stands in an earlier row too"):
+    with pytest.raises(DataError, match="row 4: 'ds0_photo-00' is also in an earlier row"):
         refuse(supervisely.read("p", tmp_path))
 
 

@@ -28,7 +28,7 @@ from segstudy.train.regime import Budget, budget_of, check_regime, learning_rate
 
 STUDY = """
 name: tiny
-data: {polyps: {reader: kvasir, root: data}}
+data: {polyps: {reader: kvasir, root: data}, other: {reader: kvasir, root: other}}
 recipe: {epochs: 3, batch_size: 4, input_size: 32, optimizer: {lr: 1.0e-2}, precision: float32, deterministic: true}
 experiments:
   unet: {data: polyps, model: {arch: unet, encoder: resnet18, weights: none}}
@@ -87,7 +87,9 @@ def trained(splits: Any, path: Path, recipe: Recipe, stop: Stop | None = None) -
     path.mkdir(parents=True, exist_ok=True)
     with showing(quiet=True) as quiet:
         fabric = make_fabric(recipe, "cpu")
-        train(Tiny(), fit, select, select, recipe, 1, RunFolder(path), fabric, quiet, stop or Stop(), "me")
+        target = select if recipe.adaptation else None
+        run = RunFolder(path)
+        train(Tiny(), fit, select, select, recipe, 1, run, fabric, quiet, stop or Stop(), "me", "", target)
     return RunFolder(path)
 
 
@@ -112,6 +114,10 @@ SETTINGS = [
     "loss={cross_entropy: 1, dice: 0.5, boundary: 0.01}",
     "loss={lovasz_softmax: 1, cl_dice: 0.5}",
     "loss=tversky",
+    "adaptation={name: fourier, data: other, beta: 0.1}",
+    "adaptation={name: fourier, data: other, beta: 0.1}; augment=light",
+    "adaptation={name: self_training, data: other, confidence: 0.4, ramp: 0}",
+    "adaptation={name: mean_teacher, data: other}; ema=0.9",
 ]
 
 

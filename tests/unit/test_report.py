@@ -15,12 +15,25 @@ import pytest
 from PIL import Image
 
 import segstudy.data.cache.arrays
-from report_stores import CITY, DEEP, SPOT, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
+from report_stores import (
+    CITY,
+    DEEP,
+    SPOT,
+    STUDY,
+    WIDE,
+    add_counts,
+    add_pictures,
+    add_run,
+    every_table,
+    fill,
+    plan_of,
+    run_of,
+)
 from segstudy.data.cache.packed import PiecesWriter
 from segstudy.errors import SegstudyError
 from segstudy.files import read_json, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
-from segstudy.report.build import build_report, every_table
+from segstudy.report.build import build_report
 from segstudy.report.figure import spread
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.images import quartiles
@@ -87,16 +100,21 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.report
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
+    """The tables of a study of one seed, everything done."""
+    store, plan = Store(tmp_path_factory.mktemp("tables")), plan_of()
+    fill(store, plan)
+    return tables_of(store, plan)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def test_tables_of_the_paper(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    names = list(tables_of(store, plan))
-    assert names == [
+def test_tables_of_the_paper(tables: dict[str, Table]) -> None:
+    assert list(tables) == [
         "1-baselines",
         "2-configurations",
         "3-variants-deeplabv3",
@@ -161,10 +179,8 @@ def test_the_review_has_the_papers_numbers(store: Store) -> None:
     assert printed(tables["7-per-class-cityscapes"]) == []
 
 
-def test_baseline_scores(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    table = tables_of(store, plan)["1-baselines"]
+def test_baseline_scores(tables: dict[str, Table]) -> None:
+    table = tables["1-baselines"]
     # mIoU (2/3 + 1/2 + 1)/3, mDice (4/5 + 2/3 + 1)/3, 28/32 pixels, (4/5 + 2/3 + 1)/3
     assert printed(table)[0] == ["DeepLabV3", "city", "0.7222", "0.8222", "0.8750", "0.8222"]
     # mIoU (1/2 + 2/5 + 1)/3, mDice (2/3 + 4/7 + 1)/3, 26/32, (3/5 + 2/3 + 1)/3
@@ -173,10 +189,8 @@ def test_baseline_scores(store: Store) -> None:
     assert table.frame["miou"].tolist() == pytest.approx([13 / 18, 19 / 30, 5 / 8], abs=1e-15)
 
 
-def test_variants_differ_from_their_base(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    table = tables_of(store, plan)["3-variants-deeplabv3"]
+def test_variants_differ_from_their_base(tables: dict[str, Table]) -> None:
+    table = tables["3-variants-deeplabv3"]
     rows = printed(table)
     assert [row[2] for row in rows] == [
         "Baseline", "encoder=resnet101", "encoder=resnet101, output_stride=16 (confounded)",
@@ -187,10 +201,8 @@ def test_variants_differ_from_their_base(store: Store) -> None:
     assert "cannot be put down to one" in table.caption
 
 
-def test_cross_evaluation_with_what_no_skill_scores(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    rows = printed(tables_of(store, plan)["4-cross-deep-spot-folk"])
+def test_cross_evaluation_with_what_no_skill_scores(tables: dict[str, Table]) -> None:
+    rows = printed(tables["4-cross-deep-spot-folk"])
     # (3/7 + 1/5)/2 = 11/35; 5/8 - 11/35 = 87/280; that over 5/8 = 174/350
     assert rows[0][:4] == ["spot → spot", "0.6250", "–", "–"]
     assert rows[1][:4] == ["spot → folk", "0.3143", "0.3107", "49.7 %"]
@@ -199,10 +211,8 @@ def test_cross_evaluation_with_what_no_skill_scores(store: Store) -> None:
     assert rows[2][:4] == ["all “background” → folk", "0.2500", "–", "–"]
 
 
-def test_classes_that_differ_little_stand_in_the_csv_only(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    table = tables_of(store, plan)["5-per-class-city"]
+def test_classes_that_differ_little_stand_in_the_csv_only(tables: dict[str, Table]) -> None:
+    table = tables["5-per-class-city"]
     assert [row[:6] for row in printed(table)] == [
         ["0", "road", "2", "0.6667", "0.5000", "+0.1667 [–]"],
         ["1", "car_50%", "2", "0.5000", "0.4000", "+0.1000 [−1.0000,\xa0+1.0000]"],
@@ -328,10 +338,8 @@ def test_imported_weights_are_named_so(store: Store) -> None:
     assert printed(tables["1-baselines"])[0][2] == "0.7222"
 
 
-def test_captions_state_what_scores_rest_on(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    caption = tables_of(store, plan)["1-baselines"].caption
+def test_captions_state_what_scores_rest_on(tables: dict[str, Table]) -> None:
+    caption = tables["1-baselines"].caption
     assert "city val (2 images)" in caption
     assert "Epoch chosen on the reported split (the review's protocol), which flatters the score." in caption
     assert (
@@ -395,11 +403,8 @@ def test_page_is_self_contained_and_escaped(report: Path) -> None:
     assert "2.13.0" in page
 
 
-def test_every_score_carries_a_contract_of_its_own(store: Store) -> None:
+def test_every_score_carries_a_contract_of_its_own(tables: dict[str, Table]) -> None:
     """Its level, size, split and what chose the epoch, and no other dataset's."""
-    plan = plan_of()
-    fill(store, plan)
-    tables = tables_of(store, plan)
 
     def told(name: str, row: int, label: str) -> str:
         column = [column.label for column in tables[name].formats].index(label)
@@ -441,10 +446,8 @@ def test_scores_after_other_epochs_say_so(store: Store) -> None:
     assert "at the network's input size" in table.caption and "own size" not in table.caption
 
 
-def test_latex_is_escaped(store: Store) -> None:
-    plan = plan_of()
-    fill(store, plan)
-    text = re.sub(" +", " ", latex_text(tables_of(store, plan)["5-per-class-city"]))
+def test_latex_is_escaped(tables: dict[str, Table]) -> None:
+    text = re.sub(" +", " ", latex_text(tables["5-per-class-city"]))
     assert r"1 & car\_50\% & 2 & 0.5000 & 0.4000 & +0.1000" in text
     assert "\\toprule" in text
     assert r"$\Delta$ IoU" in text

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from segstudy.errors import DataError, SpecError
 from segstudy.plan import make_plan
-from segstudy.spec import factor_kind, find_path, load_study, packaged_studies, parse_study, resolve
+from segstudy.spec import find_path, load_study, packaged_studies, parse_study
+from segstudy.study import factor_kind, resolve
 
 STUDY = """\
 name: s
@@ -593,7 +594,7 @@ def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
 
 
 def test_missing_file_names_the_nearest_study(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"reviw: no such file, and .* \(demo, review\) \(did you mean 'review'\?\)"):
+    with pytest.raises(SpecError, match=r"reviw: no such file, and .* demo, .*, review\) \(did you mean 'review'\?\)"):
         load_study("reviw")
     with pytest.raises(SpecError, match=r"none\.yaml: no such file"):
         load_study(tmp_path / "none.yaml")
@@ -789,6 +790,7 @@ def test_review_is_the_papers_table_2() -> None:
 
 
 REVIEW_RECIPE = {  # the paper's section 3.5 and the notebook
+    "adaptation": None,
     "epochs": 50,
     "iterations": None,
     "batch_size": 16,
@@ -824,7 +826,8 @@ def test_defaults_are_the_reviews() -> None:
 
 
 def test_packaged_studies_are_whole() -> None:
-    assert list(packaged_studies()) == ["demo", "review"]
+    names = ["adaptation", "demo", "encoders", "losses", "remedies", "resolution", "review"]
+    assert list(packaged_studies()) == names
     demo, review = load_study("demo"), load_study("review")
     assert list(demo.experiments) == list(review.experiments)
     assert demo.cross_evaluations == review.cross_evaluations

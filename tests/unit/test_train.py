@@ -75,6 +75,20 @@ def run_part(workshop, only=("unet",), replace=False):
     return execute(workshop, make_plan(workshop.study).select(only), replace).failures
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Data, and in ``out`` the store of a study of one epoch whose ``unet`` is done."""
+    root = write_data(tmp_path_factory.mktemp("finished"))
+    assert run_part(workshop_at(root, root / "out", epochs=1)) == []
+    return root
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    """A copy of ``finished`` to change."""
+    return shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+
+
 def test_a_study_runs_and_a_second_call_finds_nothing_to_do(data, tmp_path):
     workshop = workshop_at(data, tmp_path / "out")
     assert execute(workshop, make_plan(workshop.study)).failures == []
@@ -94,11 +108,9 @@ def test_a_study_runs_and_a_second_call_finds_nothing_to_do(data, tmp_path):
     assert not list(folder.path.glob("best-epoch*"))
 
 
-def test_counts_are_those_of_the_saved_masks(data, tmp_path):
+def test_counts_are_those_of_the_saved_masks(finished):
     """The predicted PNGs, scored by hand against the true masks at input size, give the stored counts."""
-    workshop = workshop_at(data, tmp_path / "out")
-    run_part(workshop)
-    folder = workshop.store.run("unet", 42)
+    data, folder = finished, Store(finished / "out").run("unet", 42)
     arrays, meta = read_arrays(folder.evaluation("kvasir", "test"))
     assert meta["resolution"] == "input"
     assert meta["selected_on"] == "kvasir/test"
@@ -199,9 +211,8 @@ def stop_after(progress, name):
     return task
 
 
-def test_changed_settings_are_refused_and_set_aside_on_request(data, tmp_path):
-    run_part(workshop_at(data, tmp_path / "out", epochs=1))
-    changed = workshop_at(data, tmp_path / "out", epochs=2)
+def test_changed_settings_are_refused_and_set_aside_on_request(trained, tmp_path):
+    changed = workshop_at(trained, tmp_path / "out", epochs=2)
     with pytest.raises(StoreError, match=r"unet/seed42: recipe.epochs was 1, is 2(.|\n)*--replace"):
         run_part(changed)
     assert run_part(changed, replace=True) == []
@@ -334,8 +345,8 @@ def test_an_output_folder_of_something_else_is_left_alone(data, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-def test_exported_runs_load_in_smp_with_identical_logits(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+def test_exported_runs_load_in_smp_with_identical_logits(trained, tmp_path):
+    workshop = workshop_at(trained, tmp_path / "out", epochs=1)
     run_part(workshop, ["unet", "deep"])
     smp = import_smp()
     image = torch.randn(2, 3, 64, 64)
@@ -349,12 +360,11 @@ def test_exported_runs_load_in_smp_with_identical_logits(data, tmp_path):
             assert torch.equal(ours.eval()(image), theirs(image))
 
 
-def test_archive_holds_what_is_done_and_verifies(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out", epochs=1)
+def test_archive_holds_what_is_done_and_verifies(trained, tmp_path):
+    workshop = workshop_at(trained, tmp_path / "out", epochs=1)
     plan = make_plan(workshop.study)
     with pytest.raises(StoreError, match="no run of 'tiny' is done"):
-        write_archive(workshop.store, plan)
-    run_part(workshop)
+        write_archive(Store(tmp_path / "nothing"), plan)
     path, left_out = write_archive(workshop.store, plan)
     assert left_out == ["deep/seed42", "deep16/seed42"]
     good, problems = verify(path)
@@ -362,14 +372,12 @@ def test_archive_holds_what_is_done_and_verifies(data, tmp_path):
     assert problems == []
 
 
-def test_the_notebooks_checkpoint_becomes_a_run_that_scores(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out", epochs=1)
-    run_part(workshop)
-    original = workshop.store.run("unet", 42)
+def test_the_notebooks_checkpoint_becomes_a_run_that_scores(finished, tmp_path):
+    original = Store(finished / "out").run("unet", 42)
     checkpoint = tmp_path / "unet-kvasir.pth"
     state = read_state(original.best)
     torch.save({"epoch": 17, "model_state": state, "miou": np.float64(0.8820)}, checkpoint)
-    other = workshop_at(data, tmp_path / "imported", epochs=1)
+    other = workshop_at(finished, tmp_path / "imported", epochs=1)
     import_checkpoint(other, make_plan(other.study).first("unet"), checkpoint)
     assert run_part(other) == []
     imported = other.store.run("unet", 42)
@@ -382,9 +390,8 @@ def test_the_notebooks_checkpoint_becomes_a_run_that_scores(data, tmp_path):
         import_checkpoint(other, make_plan(other.study).first("unet"), checkpoint)
 
 
-def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out", epochs=1)
-    run_part(workshop)
+def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(finished):
+    workshop = workshop_at(finished, finished / "out", epochs=1)
     evaluations = read_results(workshop.store, make_plan(workshop.study)).sets
     cross = next(e for e in evaluations if not e.in_domain)
     assert cross.classes == ("background", "person")
@@ -395,13 +402,12 @@ def test_cross_evaluation_uses_the_label_map_and_the_targets_own_classes(data, t
     assert accuracy == pytest.approx(background[0] / background.sum())
 
 
-def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(data, tmp_path):
-    first = workshop_at(data, tmp_path / "out", epochs=1)
-    run_part(first)
+def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(trained, tmp_path):
+    first = workshop_at(trained, tmp_path / "out", epochs=1)
     (before,) = (e for e in read_results(first.store, make_plan(first.study)).sets if not e.in_domain)
-    trained = first.store.run("unet", 42).best.stat().st_mtime_ns
+    written = first.store.run("unet", 42).best.stat().st_mtime_ns
     turned = ["cross_evaluations=[{experiment: unet, on: person, map: {polyp: background, background: person}}]"]
-    second = workshop_at(data, tmp_path / "out", epochs=1, settings=turned)
+    second = workshop_at(trained, tmp_path / "out", epochs=1, settings=turned)
     plan = make_plan(second.study)
     run = plan.first("unet")
     assert second.store.run("unet", 42).state(run.identity, run.scored_on) == "trained"
@@ -409,15 +415,14 @@ def test_another_label_map_is_scored_anew_and_nothing_is_trained_again(data, tmp
     assert run_part(second) == []
     (after,) = (e for e in read_results(second.store, plan).sets if not e.in_domain)
     assert np.array_equal(after.confusion, before.confusion[:, :, ::-1])
-    assert second.store.run("unet", 42).best.stat().st_mtime_ns == trained
+    assert second.store.run("unet", 42).best.stat().st_mtime_ns == written
     assert verify(tmp_path / "out")[1] == []
 
 
-def test_a_finished_study_needs_its_data_no_more(data, tmp_path):
-    run_part(workshop_at(data, tmp_path / "out", epochs=1))
-    (data / "Kvasir-SEG").rename(data / "gone")
-    (data / "person").rename(data / "gone too")
-    assert run_part(workshop_at(data, tmp_path / "out", epochs=1)) == []
+def test_a_finished_study_needs_its_data_no_more(trained, tmp_path):
+    (trained / "Kvasir-SEG").rename(trained / "gone")
+    (trained / "person").rename(trained / "gone too")
+    assert run_part(workshop_at(trained, tmp_path / "out", epochs=1)) == []
 
 
 def test_class_table_by_name_and_by_map():
@@ -545,6 +550,7 @@ def test_a_deterministic_study_runs(data, tmp_path):
 
 
 CROPS = ["recipe.crop_px=32", "recipe.augment=strong", "recipe.batch_size=3"]
+ALONE = ["cross_evaluations=[]"]
 
 
 def test_a_study_on_crops_scores_and_predicts_whole_images(data, tmp_path):
@@ -579,13 +585,13 @@ def test_a_report_shows_pictures_of_a_study_on_crops(data, tmp_path):
 
 
 def test_crops_and_augmentation_go_on_alike_after_an_interruption(data, tmp_path):
-    whole = workshop_at(data, tmp_path / "whole", epochs=3, settings=CROPS)
+    whole = workshop_at(data, tmp_path / "whole", epochs=3, settings=CROPS + ALONE)
     assert run_part(whole) == []
-    broken = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS)
+    broken = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS + ALONE)
     broken.progress.task = stop_after(broken.progress, "epoch 3/3")
     with pytest.raises(KeyboardInterrupt):
         run_part(broken)
-    again = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS)
+    again = workshop_at(data, tmp_path / "broken", epochs=3, settings=CROPS + ALONE)
     assert run_part(again) == []
     assert losses(again.store) == losses(whole.store)
     assert len(set(losses(again.store))) == 3
@@ -608,17 +614,17 @@ class Interruption(Stop):
 
 @pytest.mark.parametrize("experiment", ["unet", "deep"])  # DeepLabV3 draws dropout at random
 def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_numbers(data, tmp_path, experiment):
-    whole = workshop_at(data, tmp_path / "whole", settings=CROPS)
+    whole = workshop_at(data, tmp_path / "whole", settings=CROPS + ALONE)
     assert run_part(whole, [experiment]) == []
     for looks in (2, 5):
         out = tmp_path / f"broken{looks}"
-        broken = workshop_at(data, out, settings=CROPS)
+        broken = workshop_at(data, out, settings=CROPS + ALONE)
         broken.stop = Interruption(looks)
         with pytest.raises(Stopped, match="received SIGTERM") as stopped:
             run_part(broken, [experiment])
         assert stopped.value.exit_code == 143
         assert (broken.store.run(experiment, 42).path / "last.ckpt").is_file()
-        again = workshop_at(data, out, settings=CROPS)
+        again = workshop_at(data, out, settings=CROPS + ALONE)
         assert run_part(again, [experiment]) == []
         assert losses(again.store, experiment) == losses(whole.store, experiment)
         first, second = (store.run(experiment, 42).best.read_bytes() for store in (whole.store, again.store))
@@ -627,7 +633,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_numbers(data, tmp_p
 
 def interrupted_at(data, out, epochs=3):
     """A store whose run was stopped in its last epoch, and the losses of one that was not."""
-    broken = workshop_at(data, out, epochs=epochs)
+    broken = workshop_at(data, out, epochs=epochs, settings=ALONE)
     broken.progress.task = stop_after(broken.progress, f"epoch {epochs}/{epochs}")
     with pytest.raises(KeyboardInterrupt):
         run_part(broken)
@@ -653,7 +659,7 @@ def flip(path):
 def interruption(tmp_path_factory):
     """Data beside a store whose run was stopped in its last epoch, and the losses of a run that was not."""
     root = write_data(tmp_path_factory.mktemp("interruption"))
-    whole = workshop_at(root, root / "whole", epochs=3)
+    whole = workshop_at(root, root / "whole", epochs=3, settings=ALONE)
     assert run_part(whole) == []
     interrupted_at(root, root / "broken")
     return root, losses(whole.store)
@@ -664,7 +670,7 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(interruption, tmp_path, sp
     data, expected = interruption
     shutil.copytree(data / "broken", tmp_path / "broken")
     SPOILS[spoil](Store(tmp_path / "broken").run("unet", 42))
-    again = workshop_at(data, tmp_path / "broken", epochs=3)
+    again = workshop_at(data, tmp_path / "broken", epochs=3, settings=ALONE)
     assert run_part(again) == []
     assert losses(again.store) == expected
     assert not list((tmp_path / "broken").rglob("*.ckpt"))
@@ -673,24 +679,22 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(interruption, tmp_path, sp
 def test_a_checkpoint_of_other_settings_is_not_gone_on_with(data, tmp_path):
     folder = interrupted_at(data, tmp_path / "broken", epochs=2)
     last = folder.last.read_bytes()
-    other = workshop_at(data, tmp_path / "broken", epochs=2, settings=["recipe.optimizer.lr=0.01"])
+    other = workshop_at(data, tmp_path / "broken", epochs=2, settings=["recipe.optimizer.lr=0.01", *ALONE])
     with pytest.raises(StoreError, match="--replace"):
         run_part(other)
     folder.set_aside()
     folder.path.mkdir()
     folder.last.write_bytes(last)
-    fresh = workshop_at(data, tmp_path / "fresh", epochs=2, settings=["recipe.optimizer.lr=0.01"])
+    fresh = workshop_at(data, tmp_path / "fresh", epochs=2, settings=["recipe.optimizer.lr=0.01", *ALONE])
     assert run_part(other) == run_part(fresh) == []
     assert losses(other.store) == losses(fresh.store)
 
 
-def test_a_lost_run_file_never_lends_its_counts_to_another_network(data, tmp_path):
-    first = workshop_at(data, tmp_path / "out", epochs=1)
-    run_part(first)
-    folder = first.store.run("unet", 42)
+def test_a_lost_run_file_never_lends_its_counts_to_another_network(trained, tmp_path):
+    folder = Store(tmp_path / "out").run("unet", 42)
     folder.config.unlink()
     rate = ["recipe.optimizer.lr=0.00001"]
-    changed, fresh = (workshop_at(data, tmp_path / name, epochs=1, settings=rate) for name in ("out", "fresh"))
+    changed, fresh = (workshop_at(trained, tmp_path / name, epochs=1, settings=rate) for name in ("out", "fresh"))
     assert run_part(changed) == run_part(fresh) == []
     ours, theirs = (
         read_arrays(store.run("unet", 42).evaluation("kvasir", "test"))[0] for store in (changed.store, fresh.store)
@@ -699,14 +703,13 @@ def test_a_lost_run_file_never_lends_its_counts_to_another_network(data, tmp_pat
     assert (folder.path.with_name("seed42.old1") / "best.safetensors").is_file()
 
 
-def test_damaged_counts_are_scored_again_and_damaged_weights_trained_again(data, tmp_path):
-    workshop = workshop_at(data, tmp_path / "out", epochs=1)
-    run_part(workshop)
+def test_damaged_counts_are_scored_again_and_damaged_weights_trained_again(trained, tmp_path):
+    workshop = workshop_at(trained, tmp_path / "out", epochs=1)
     folder = workshop.store.run("unet", 42)
     counts, best = folder.evaluation("kvasir", "test"), folder.best.read_bytes()
     arrays, meta = read_arrays(counts)
     write_arrays(counts, arrays | {"confusion": arrays["confusion"] + 1}, meta)
-    assert run_part(workshop_at(data, tmp_path / "out", epochs=1)) == []
+    assert run_part(workshop_at(trained, tmp_path / "out", epochs=1)) == []
     assert np.array_equal(read_arrays(counts)[0]["confusion"], arrays["confusion"])
     flip(folder.best)
     with pytest.raises(StoreError, match=r"nothing is packed(.|\n)*best.safetensors: changed since"):
@@ -714,18 +717,17 @@ def test_damaged_counts_are_scored_again_and_damaged_weights_trained_again(data,
     with pytest.raises(StoreError, match="changed since its sum was taken, so it is damaged"):
         export_run(make_plan(workshop.study).first("unet"), folder, tmp_path / "export")
     counts.unlink()  # so that there is something to do
-    assert run_part(workshop_at(data, tmp_path / "out", epochs=1)) == []
+    assert run_part(workshop_at(trained, tmp_path / "out", epochs=1)) == []
     assert folder.best.read_bytes() == best
     assert verify(folder.path)[1] == []
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_masks_edited_since_are_refused_when_scored_anew_and_by_another_seed(data, tmp_path, split):
-    run_part(workshop_at(data, tmp_path / "out", epochs=1))
-    dataset, _ = workshop_at(data, tmp_path / "out").dataset("kvasir")
+def test_masks_edited_since_are_refused_when_scored_anew_and_by_another_seed(trained, tmp_path, split):
+    dataset, _ = workshop_at(trained, tmp_path / "out").dataset("kvasir")
     for sample in dataset.samples(split):
         Image.fromarray(255 - np.asarray(Image.open(sample.mask))).save(sample.mask)
-    changed = workshop_at(data, tmp_path / "out", epochs=1, settings=["scoring.tolerances_px=[3]", "seeds=[42, 43]"])
+    changed = workshop_at(trained, tmp_path / "out", epochs=1, settings=["scoring.tolerances_px=[3]", "seeds=[42, 43]"])
     before, after = run_part(changed)
     assert f"(split '{split}' of 'kvasir')" in before and "changed since this run began" in before
     assert f"(split '{split}' of 'kvasir')" in after and "changed since seed 42 of this experiment was made" in after
@@ -742,14 +744,13 @@ def test_a_run_that_another_process_holds_is_skipped_and_is_no_failure(data, tmp
     assert execute(workshop, plan).held == []
 
 
-def test_a_damaged_cache_is_built_again_in_the_midst_of_a_study(data, tmp_path):
-    whole, broken = (workshop_at(data, tmp_path / name, epochs=1) for name in ("whole", "broken"))
-    run_part(whole)
+def test_a_damaged_cache_is_built_again_in_the_midst_of_a_study(finished, tmp_path):
+    broken = workshop_at(finished, tmp_path / "broken", epochs=1)
     broken.cached("kvasir", "train", 32)
     (images,) = (tmp_path / "broken" / "cache").glob("kvasir-train-32-*/images.npy")
     flip(images)
     assert run_part(broken) == []
-    assert losses(broken.store) == losses(whole.store)
+    assert losses(broken.store) == losses(Store(finished / "out"))
 
 
 def test_evaluations_hold_all_counts_the_rules_and_the_groups(data, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from report_stores import spot_record
 from segstudy.cli import app
 from segstudy.cli.planned import curve_lines, requirement_lines, verdict_lines
 from segstudy.comparison import compare
@@ -25,7 +26,6 @@ from segstudy.plan import Plan, Run, open_plan
 from segstudy.planning import SeedSD, curves, requirements
 from segstudy.progress import Progress
 from segstudy.ranking import ranked
-from segstudy.records import EvaluationRecord
 from segstudy.report.answer import sentences
 from segstudy.report.build import build_report
 from segstudy.report.frames import ReportData
@@ -39,7 +39,6 @@ from segstudy.stats.sequential import look_levels
 from segstudy.store import Store
 
 NUM_IMAGES = 30
-CLASSES = ("background", "polyp")
 STUDY = """
 name: planted
 data:
@@ -71,24 +70,9 @@ def finish(store: Store, run: Run, found: float) -> None:
     write_yaml(place.config, {"identity": run.identity, "values": run.config.values(), "roles": roles})
     write_text(place.metrics, json.dumps({"epoch": 1, "loss": 1.0, "select_miou": 0.5}) + "\n")
     write_text(place.best, "weights")
-    about = EvaluationRecord(
-        experiment=run.experiment,
-        seed=run.seed,
-        train_data="spot",
-        test_data="spot",
-        split="test",
-        selected_on="spot/holdout",
-        resolution="native",
-        classes=CLASSES,
-        palette=((0, 0, 0), (255, 255, 255)),
-        evaluation_hash=run.evaluation_hash,
-        scoring=EvaluationRecord(classes=()).scoring,
-        input_size=32,
-        data_fingerprint="cc",
-    )
     counts = {"confusion": confusion(found, run.seed)}
     ids = tuple(f"image{k}" for k in range(NUM_IMAGES))
-    write_counts(place.evaluation("spot", "test"), CountSet(run.name, counts, ids, about, None, TRUTH))
+    write_counts(place.evaluation("spot", "test"), CountSet(run.name, counts, ids, spot_record(run), None, TRUTH))
     write_sums(place.path)
 
 

@@ -359,7 +359,7 @@ def _sizes() -> tuple[Measure, ...]:
     for place, size in enumerate(OBJECT_SIZES):
         function = partial(iou_of_size, size=place)
         name, label = f"iou_{size}", f"IoU of {size} objects"
-        measure = Measure(name, label, function, counts="object_sizes", source=COCO, intervals="differences")
+        measure = Measure(name, label, function, counts="object_sizes", source=COCO, intervals="none")
         measures += measure_and_mean(measure)
     return measures
 

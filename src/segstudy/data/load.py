@@ -16,8 +16,9 @@ from segstudy.data.splitting.groups import group_by_pattern, group_by_table
 from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, set_aside
 from segstudy.errors import DataError, SegstudyError
 from segstudy.schema import Data
-from segstudy.spec import Protocol, find_path
+from segstudy.spec import find_path
 from segstudy.store import Store
+from segstudy.study import Protocol
 
 
 def load_dataset(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -15,12 +16,13 @@ import torch
 from lightning_fabric import Fabric
 
 from segstudy.data.cache.arrays import reread_fingerprint
-from segstudy.errors import StoreError
-from segstudy.files import file_sha256, write_yaml
+from segstudy.errors import StoreError, listing
+from segstudy.files import digest, file_sha256, write_yaml
 from segstudy.launch.workshop import Workshop
-from segstudy.plan import Run, digest
+from segstudy.plan import Run
 from segstudy.records import Environment, RunRecord, SplitRoles
 from segstudy.store import RunFolder, read_evaluation_record
+from segstudy.study import base_chain
 from segstudy.train.loop import choose_precision
 
 PACKAGES = (
@@ -55,6 +57,9 @@ def run_record(workshop: Workshop, run: Run, **further: Any) -> RunRecord:
     """What identifies a run and what is needed to read its results without the study file."""
     dataset, roles = workshop.dataset(run.config.dataset)
     names = {role: getattr(roles, role) for role in ROLES}
+    fingerprints = {role: workshop.fingerprint(dataset.name, split) for role, split in names.items()}
+    if (part := run.config.recipe.adaptation) is not None:
+        fingerprints["target"] = workshop.fingerprint(part.data, part.split)
     return RunRecord(
         identity=run.identity,
         experiment=run.experiment,
@@ -64,7 +69,7 @@ def run_record(workshop: Workshop, run: Run, **further: Any) -> RunRecord:
         palette=dataset.palette,
         roles=SplitRoles(**names),
         splits={name: len(samples) for name, samples in dataset.splits.items()},
-        data_fingerprints={role: workshop.fingerprint(dataset.name, split) for role, split in names.items()},
+        data_fingerprints=fingerprints,
         readings={dataset.name: workshop.reading(dataset.name)},
         environment=environment(),
         **further,
@@ -85,7 +90,7 @@ def begin(workshop: Workshop, run: Run, folder: RunFolder, fabric: Fabric) -> st
         When something changed since the run began.
 
     """
-    weights = workshop.weights_file(run.config.model)
+    weights = None if run.config.ensemble else workshop.weights_file(run.config.model)
     precision = choose_precision(run.config.recipe.precision, fabric.device)
     now = run_record(workshop, run, weights_sha256=weights and file_sha256(weights), precision=precision)
     check_siblings(workshop, run)
@@ -142,11 +147,30 @@ def changed_inputs(workshop: Workshop, run: Run, before: RunRecord) -> list[str]
         split, was = getattr(roles, role), (before.data_fingerprints or {}).get(role)
         if was is not None and _differs(workshop, name, split, was):
             changed.append(f"{words} data (split '{split}' of '{name}')")
+    part, was = run.config.recipe.adaptation, (before.data_fingerprints or {}).get("target")
+    if part is not None and was is not None and _differs(workshop, part.data, part.split, was):
+        changed.append(f"images that training adapts to (split '{part.split}' of '{part.data}')")
     if before.classes and before.classes != dataset.classes:
         changed.append(f"classes of '{name}' (they were {', '.join(before.classes)}, are {', '.join(dataset.classes)})")
     elif before.readings.get(name, workshop.reading(name)) != workshop.reading(name):
         changed.append(f"reading of the masks of '{name}'")
+    if before.members is not None:
+        now = weights_of(members_of(workshop, run))
+        members = [member for member, digest in before.members.items() if now.get(member, digest) != digest]
+        changed += [f"weights of {listing(members)}"] if members else []
     return changed + _changed_targets(workshop, run)
+
+
+def members_of(workshop: Workshop, run: Run) -> dict[str, RunFolder]:
+    """The folders of the runs that an ensemble consists of, by their names."""
+    chain = [run.experiment, *base_chain(workshop.study, run.experiment)]
+    of = next(found for name in chain if (found := workshop.study.experiments[name].ensemble_of))
+    return {f"{of}/seed{seed}": workshop.store.run(of, seed) for seed in run.config.ensemble}
+
+
+def weights_of(members: Mapping[str, RunFolder]) -> dict[str, str]:
+    """Hashes of the members' weights, of those that are trained."""
+    return {name: file_sha256(folder.best) for name, folder in members.items() if folder.trained}
 
 
 def _changed_targets(workshop: Workshop, run: Run) -> list[str]:

@@ -14,7 +14,7 @@ from torch import nn
 from segstudy.cost import measure_cost
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.errors import StoreError
-from segstudy.evaluate import count_split
+from segstudy.evaluate import count_split, images_of
 from segstudy.files import (
     SUMS,
     building,
@@ -27,9 +27,11 @@ from segstudy.files import (
     write_sums,
     write_yaml,
 )
-from segstudy.launch.inputs import begin, changed_inputs, check_siblings, environment, refuse_changes, run_record
+from segstudy.launch.inputs import changed_inputs, check_siblings, environment, refuse_changes, run_record
+from segstudy.launch.obtain import obtain
 from segstudy.launch.workshop import Evaluation, Workshop
-from segstudy.networks.build import build_network, load_network, place, read_checkpoint, read_state
+from segstudy.networks.build import build_network, load_network, read_checkpoint, read_state
+from segstudy.networks.inference import Passes, bare_network, check_inference, prepare
 from segstudy.plan import IMPORTED, Run
 from segstudy.records import EvaluationRecord
 from segstudy.store import HeldError, RunFolder, read_evaluation_record
@@ -44,20 +46,18 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     _check_kept(workshop, folder, damaged)
     fabric = training.make_fabric(run.config.recipe)
     network = make_network(workshop, run)
+    check_inference(network, run.config.inference)
     (folder.path / SUMS).unlink(missing_ok=True)
     if folder.trained:
         check_siblings(workshop, run)
         refuse_changes(folder, changed_inputs(workshop, run, folder.record()))
     else:
-        _train(workshop, run, folder, network, fabric)
+        obtain(workshop, run, folder, network, fabric)
     load_network(network, read_state(folder.best), str(folder.best))
-    network = place(network, fabric.device)
-    model = fabric.setup(network)
     if not _has_cost(folder) or folder.cost.name in damaged:
-        cost = measure_cost(model, network, run.config.recipe.trained_px, folder.read_metrics(), fabric)
-        write_json(folder.cost, cost.model_dump(mode="json"))
+        _measure(run, folder, network, fabric)
     for evaluation in workshop.evaluations(run):
-        evaluate_run(workshop, run, folder, model, evaluation, fabric, damaged)
+        evaluate_run(workshop, run, folder, network, evaluation, fabric, damaged)
     if workshop.stop.claim_lost:
         raise HeldError(f"{folder.path}: another process has taken this run over while this one was suspended")
     _drop_foreign_counts(folder)
@@ -94,19 +94,13 @@ def _check_kept(workshop: Workshop, folder: RunFolder, damaged: Sequence[str]) -
         folder.best.unlink()
 
 
-def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:
-    config, recipe = run.config, run.config.recipe
-    _, roles = workshop.dataset(config.dataset)
-    origin = begin(workshop, run, folder, fabric)
-    fit = workshop.cached(config.dataset, roles.train, recipe.resized_px)
-    # before the split that selects, which may be the same: so its files are read once for both sizes of its masks
-    report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
-    select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
-    training.reset_peak_memory()
-    stop = workshop.stop
-    training.train(
-        network, fit, select, report, recipe, run.seed, folder, fabric, workshop.progress, stop, origin, config.folder
-    )
+def _measure(run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:
+    """Write what a prediction costs, with all its passes; adaptation is done once and does not count."""
+    plain = run.config.inference.model_copy(update={"adaptation": "none"})
+    model = prepare(network, plain, lambda: iter(()), fabric)
+    counted = model if isinstance(model, Passes) else network
+    cost = measure_cost(model, counted, run.config.recipe.trained_px, folder.read_metrics(), fabric)
+    write_json(folder.cost, cost.model_dump(mode="json"))
 
 
 def _drop_foreign_counts(folder: RunFolder) -> None:
@@ -122,8 +116,8 @@ def _drop_foreign_counts(folder: RunFolder) -> None:
 def make_network(workshop: Workshop, run: Run) -> nn.Module:
     """The run's network with its initial weights; weights that a finished training will replace are not asked for."""
     model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
-    if workshop.store.run(run.experiment, run.seed).trained:
-        model = model.model_copy(update={"weights": "none"})
+    if run.config.ensemble or workshop.store.run(run.experiment, run.seed).trained:
+        return bare_network(run.config, len(dataset.classes))
     weights = workshop.weights_file(model)
     return build_network(model, len(dataset.classes), run.seed, weights, run.config.folder)
 
@@ -146,8 +140,7 @@ def import_checkpoint(workshop: Workshop, run: Run, checkpoint: Path) -> None:
     if folder.config.is_file():
         raise StoreError(f"{folder.path}: holds a run already; choose another --out or --seed, or move it away")
     dataset, _ = workshop.dataset(run.config.dataset)
-    bare = run.config.model.model_copy(update={"weights": "none"})
-    network = build_network(bare, len(dataset.classes), seed=0, study_folder=run.config.folder)
+    network = bare_network(run.config, len(dataset.classes))
     load_network(network, read_state(checkpoint), str(checkpoint))
     plain = {key: value for key, value in read_checkpoint(checkpoint).items() if isinstance(value, int | float | str)}
     stored = {key: value.item() if isinstance(value, np.generic) else value for key, value in plain.items()}
@@ -163,7 +156,7 @@ def evaluate_run(
     workshop: Workshop,
     run: Run,
     folder: RunFolder,
-    model: nn.Module,
+    network: nn.Module,
     evaluation: Evaluation,
     fabric: Fabric,
     damaged: Sequence[str] = (),
@@ -180,6 +173,7 @@ def evaluate_run(
     workshop.progress.task(f"scoring on {evaluation.dataset} {evaluation.split}", len(data))
     pictures = folder.predictions(evaluation.dataset, evaluation.split)
     shutil.rmtree(pictures, ignore_errors=True)
+    model = prepare(network, config.inference, images_of(data, fabric.device), fabric, config.folder)
     rules, table, progress = workshop.study.scoring, evaluation.table, workshop.progress
     with building(pictures) as target:
         counts = count_split(model, data, fabric.device, config.resolution, rules, table, target, progress)
@@ -214,6 +208,7 @@ def _record_of(
         scoring=workshop.study.scoring.model_dump(),
         input_size=config.recipe.input_size,
         crop_px=config.recipe.crop_px,
+        inference=config.predicts,
         data_fingerprint=data.fingerprint,
         reading=workshop.reading(evaluation.dataset),
         weights_sha256=file_sha256(folder.best),

@@ -13,10 +13,11 @@ from segstudy.files import read_yaml
 from segstudy.launch.inputs import changed_inputs
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network, predict_logits
+from segstudy.networks.inference import check_inference
 from segstudy.plan import Plan, Run, differences
 from segstudy.schema import Model
-from segstudy.spec import Config
 from segstudy.store import State, Store
+from segstudy.study import Config
 from segstudy.train import loop as training
 from segstudy.train.regime import check_regime
 
@@ -109,6 +110,8 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
     for run in runs:
         try:
             trained = workshop.store.run(run.experiment, run.seed).trained
+            if run.config.ensemble:
+                continue  # its members are runs of their own
             if run.sources and not trained:
                 training.rehearse(run.config.recipe, run.config.folder)
             if trained:
@@ -125,6 +128,7 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
                     dataset, _ = workshop.dataset(run.config.dataset)
                     check_regime(network, run.config.recipe, len(dataset.classes))
                     check_batch(network, run.config, len(dataset.samples("train")))
+                    check_inference(network, run.config.inference)
         except SegstudyError as error:
             note(error, f"experiments.{run.experiment}: ")
     return list(problems)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from segstudy.errors import SegstudyError
-from segstudy.evaluate import count_split
+from segstudy.evaluate import count_split, images_of
 from segstudy.files import read_arrays
 from segstudy.launch.workshop import Workshop
-from segstudy.networks.build import build_network, load_network, place, read_state
+from segstudy.networks.build import load_network, read_state
+from segstudy.networks.inference import bare_network, prepare
 from segstudy.plan import Plan, Run
 from segstudy.train.loop import make_fabric
 
@@ -30,12 +31,8 @@ def _rescore_run(workshop: Workshop, run: Run) -> list[str]:
     folder, problems = workshop.store.run(run.experiment, run.seed), []
     folder.check_best()
     fabric = make_fabric(run.config.recipe)
-    model = run.config.model.model_copy(update={"weights": "none"})
-    network = build_network(
-        model, len(workshop.dataset(run.config.dataset)[0].classes), run.seed, study_folder=run.config.folder
-    )
+    network = bare_network(run.config, len(workshop.dataset(run.config.dataset)[0].classes))
     load_network(network, read_state(folder.best), str(folder.best))
-    ready = fabric.setup(place(network, fabric.device))
     record, rules = folder.record(), workshop.study.scoring
     for wanted in workshop.evaluations(run):
         path = folder.find_counts(record, wanted.dataset, wanted.split, wanted.evaluation_hash)
@@ -43,9 +40,10 @@ def _rescore_run(workshop: Workshop, run: Run) -> list[str]:
             continue
         data = workshop.cached(wanted.dataset, wanted.split, run.config.recipe.resized_px, native_labels=True)
         workshop.progress.task(f"scoring {run.name} again on {wanted.dataset} {wanted.split}", len(data))
-        counts = count_split(
-            ready, data, fabric.device, run.config.resolution, rules, wanted.table, None, workshop.progress
-        )
+        images = images_of(data, fabric.device)
+        model = prepare(network, run.config.inference, images, fabric, run.config.folder)
+        size = run.config.resolution
+        counts = count_split(model, data, fabric.device, size, rules, wanted.table, None, workshop.progress)
         stored, _ = read_arrays(path)
         ids = [sample.id for sample in data.samples]
         if stored.get("ids", np.array([])).tolist() != ids:

@@ -17,6 +17,7 @@ from segstudy.errors import SegstudyError, StoreError
 from segstudy.files import sweep, write_text
 from segstudy.launch.one import do_run
 from segstudy.launch.pending import Pending, data_changes, find_pending, preflight, stale_message
+from segstudy.launch.search import search_recipes
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, Run, note_files, unequal_budgets
 from segstudy.results import due
@@ -93,7 +94,7 @@ def execute_until_decided(
         :meth:`segstudy.plan.Plan.select`.
 
     """
-    plan = due(plan, workshop.store)
+    plan = due(search_recipes(workshop, plan, only), workshop.store)
     outcome = execute(workshop, plan.select(only, seed), replace, join)
     while plan.study.until is not None and not outcome.failures and not outcome.held:
         further = due(plan, workshop.store)

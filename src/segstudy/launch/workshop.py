@@ -15,14 +15,16 @@ from segstudy.data.load import load_dataset
 from segstudy.data.quality.faults import refuse
 from segstudy.errors import DataError, SpecError, listing
 from segstudy.evaluate import class_table
+from segstudy.files import digest
 from segstudy.folds import whole
 from segstudy.networks.build import ENCODER_WEIGHTS
-from segstudy.plan import Run, digest
+from segstudy.plan import Run
 from segstudy.progress import Progress
 from segstudy.schema import Model
-from segstudy.spec import Study, find_path, trained_on
+from segstudy.spec import find_path
 from segstudy.stopping import Stop
 from segstudy.store import Store
+from segstudy.study import Study, trained_on
 
 PathLike = str | os.PathLike[str]
 

@@ -389,9 +389,18 @@ def resize_logits(logits_nchw: Tensor, height: int, width: int) -> Tensor:
 def predict_logits(network: nn.Module, images_nchw: Tensor) -> Tensor:
     """Logits (n, classes, h, w) for images of any size: padded to a multiple of 32 on the right and below, then cut.
 
-    The padding is 0 after normalisation, ImageNet's mean colour.
+    The padding is 0 after normalisation, ImageNet's mean colour. A network that takes images of any size is given them bare.
     """
+    if getattr(network, "any_size", False):
+        bare: Tensor = network(images_nchw)
+        return bare
     height, width = images_nchw.shape[-2:]
-    pad = (0, -width % STRIDE, 0, -height % STRIDE)
-    logits: Tensor = network(F.pad(images_nchw, pad) if any(pad) else images_nchw)
+    logits: Tensor = network(pad(images_nchw))
     return logits[..., :height, :width]
+
+
+def pad(images_nchw: Tensor) -> Tensor:
+    """Images with zeros on the right and below, up to a multiple of 32; see :func:`predict_logits`."""
+    height, width = images_nchw.shape[-2:]
+    missing = (0, -width % STRIDE, 0, -height % STRIDE)
+    return F.pad(images_nchw, missing) if any(missing) else images_nchw

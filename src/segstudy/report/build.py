@@ -88,12 +88,6 @@ def every_part(data: ReportData) -> list[Part]:
     ]
 
 
-def every_table(data: ReportData) -> list[Table]:
-    """The tables of all sections, by number."""
-    tables = [item for part in every_part(data) for item in part.items if isinstance(item, Table)]
-    return sorted(tables, key=lambda table: table.order)
-
-
 def clear_old(store: Store) -> None:
     """Remove the tables and figures of a former report, so that none with other numbers stays next to the new ones."""
     for folder, suffixes in (("tables", ("csv", "md", "tex")), ("figures", ("svg", "png"))):

@@ -35,8 +35,8 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
         f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
     )
     return (
-        f"Split: {where}. {_choice(rows)}{_early(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; pixels labelled {_RULES.ignore} "
-        f"are ignored. {_seeds(rows, level, spread)}"
+        f"Split: {where}. {_choice(rows)}{_early(rows)}{_remarks(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; "
+        f"pixels labelled {_RULES.ignore} are ignored. {_seeds(rows, level, spread)}"
     )
 
 
@@ -91,6 +91,17 @@ def _early(rows: pd.DataFrame) -> str:
     epochs = listing(dict.fromkeys(f"{patience:.0f}" for patience in early["patience"]))
     whose = "" if len(early) == len(rows) else f" of {listing(dict.fromkeys(early['experiment']))}"
     return f" Training{whose} ended early, after {epochs} epochs without a better score on that split."
+
+
+def _remarks(rows: pd.DataFrame) -> str:
+    """Which experiments do not predict in one pass of one network, or saw images of another dataset in training."""
+    words = ""
+    for column, before in (("predicts", "Predictions{}: {}."), ("saw", "Training{} also saw {}.")):
+        marked = rows[rows[column] != ""] if column in rows else rows[:0]
+        for what, group in marked.groupby(column, sort=False):
+            whose = "" if len(group) == len(rows) else f" of {listing(dict.fromkeys(group['experiment']))}"
+            words += f" {before.format(whose, what)}"
+    return words
 
 
 def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:

@@ -80,32 +80,34 @@ class Drawing:
     figure: Figure
     photographs: bool = False
 
-    def __post_init__(self) -> None:
-        """Fix the layout, which would otherwise be found anew for every format."""
+    @cached_property
+    def laid_out(self) -> Figure:
+        """The figure with its layout fixed; savefig would compute the layout again for every format."""
         with _drawing():
             self.figure.draw_without_rendering()
-            self.figure.set_layout_engine("none")
+            self.figure.set_layout_engine(None)
+        return self.figure
 
     @cached_property
     def svg(self) -> str:
         """SVG with text as text; equal for equal data."""
         with _drawing():
             buffer = io.StringIO()
-            self.figure.savefig(buffer, format="svg", metadata={"Date": None})
+            self.laid_out.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""
         with _drawing():
             buffer = io.BytesIO()
-            self.figure.savefig(buffer, format="png", dpi=dpi)
+            self.laid_out.savefig(buffer, format="png", dpi=dpi)
         return buffer.getvalue()
 
     def jpeg(self, dpi: int = 150) -> bytes:
         """Pixels, small."""
         with _drawing():
             buffer = io.BytesIO()
-            self.figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True})
+            self.laid_out.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "optimize": True})
         return buffer.getvalue()
 
 

@@ -25,9 +25,9 @@ from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
 from segstudy.report.figure import assign_colours
 from segstudy.results import RunResult, StudyResults
-from segstudy.spec import CrossEvaluation
 from segstudy.stats.comparison import Difference
 from segstudy.stats.intervals import Estimate
+from segstudy.study import CrossEvaluation
 
 COLUMNS = (
     "study",
@@ -104,7 +104,10 @@ class ReportData:
         """Dataset-level scores, a run on a split a row, a measure a column."""
         patience = {name: self.plan.first(name).config.recipe.patience for name in self.plan.experiments}
         frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
-        return frame.assign(patience=frame["experiment"].map(patience).astype(float))
+        words = frame["experiment"].map({name: self.plan.first(name).config.predicts for name in self.plan.experiments})
+        saw = frame["experiment"].map({name: self.plan.first(name).config.saw for name in self.plan.experiments})
+        early = frame["experiment"].map(patience).astype(float)
+        return frame.assign(patience=early, predicts=words.fillna(""), saw=saw.fillna(""))
 
     @cached_property
     def experiments(self) -> pd.DataFrame:
@@ -253,7 +256,7 @@ def runs_frame(results: StudyResults) -> pd.DataFrame:
 def _describe(plan: Plan, run: Run) -> dict[str, Any]:
     config, variation = run.config, run.variation
     root = run.experiment
-    while (base := plan.study.experiments[root].base) is not None:
+    while (base := plan.study.experiments[root].parent) is not None:
         root = base
     return {
         "experiment": run.experiment,

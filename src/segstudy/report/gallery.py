@@ -37,7 +37,6 @@ from segstudy.spec import find_path
 
 FOLDER = "images"
 OURS = re.compile(r".+-[0-9a-f]{8}")  # folders of pictures that this module wrote
-GREY = bytes(value for level in range(256) for value in (level,) * 3)
 MOST_VALUES = 400_000  # scores of classes of images; where there are more, the browser has scores of images only
 QUALITY = 88
 

@@ -49,6 +49,7 @@ from segstudy.train.state import (
     save_progress,
     save_weights,
 )
+from segstudy.train.targets import Target
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -143,10 +144,13 @@ def train(
     stop: Stop,
     origin: str = "",
     study_folder: str = "",
+    target: CachedSplit | None = None,
 ) -> None:
     """Train ``network`` on ``fit``, choose the epoch with the best mIoU on ``select``, leave its weights in ``folder``.
 
     Losses and the like of the user's own are looked for in ``study_folder``, where the study file lies.
+
+    ``target`` are images that the recipe adapts to; their masks are not used.
 
     ``report`` is the split that is reported. It is scored after every epoch and chooses nothing: its scores show what
     choosing on it would have been worth.
@@ -168,16 +172,19 @@ def train(
     optimizer = optimizer_of(network, recipe, study_folder)
     at = resume(folder, network, optimizer, origin, progress)
     model, stepper = fabric.setup(network, optimizer)
-    loss_of, augmenter = _make_loss(recipe, fit, folder, study_folder), make_augmenter(recipe.augment, study_folder)
     shard = Shard(fabric.global_rank, fabric.world_size)
     feed = _make_feed(recipe, fit, seed, fabric.device, shard)
     regime = Regime(recipe, budget_of(recipe, len(fit), shard.processes), network, optimizer, at, study_folder)
     regime.begin(fabric.device)
+    adapting = Target(recipe, target, seed, model, fabric, at, regime.budget.epochs, study_folder)
+    loss_of = adapting.add_to(_make_loss(recipe, fit, folder, study_folder))
+    augmenter = adapting.change(make_augmenter(recipe.augment, study_folder))
     with _determinism(recipe.deterministic), stop.steps():
         while at.epoch < regime.budget.epochs and not regime.ended:
             epoch, steps = at.epoch, regime.budget.steps_in(at.epoch)
             torch.manual_seed(1_000_003 * seed + epoch)  # dropout
             part = _begin_part(at, fabric.device)
+            adapting.begin_epoch(epoch, part.steps)
             progress.task(f"epoch {epoch + 1}/{regime.budget.epochs}", len(fit)).advance(part.seen)
             drawn = epoch_generator(seed + (shard.rank << 32), epoch)
             change = Augmentation(augmenter, drawn, part) if augmenter else None
@@ -185,12 +192,8 @@ def train(
             batches = feed.epoch(epoch, change, part.steps, steps)
             spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save, regime)
             _check_loss(spent["loss"], epoch, folder)
-            with regime.scored_weights():
-                score = _miou(model, select, fabric)
-                reported = score if report.split == select.split else _miou(model, report, fabric)
-            memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
             record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
-            record |= {"select_miou": score, "report_miou": reported, "memory_mb": memory}
+            record |= _measured(model, select, report, fabric, regime, feed)
             _end_epoch(regime, folder, record)
             progress.say(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}")
             _stop_if_asked(stop)
@@ -294,6 +297,17 @@ def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
             f"{folder.path.name} of {folder.path.parent.name}: the loss is {loss} in epoch {epoch + 1}; "
             "lower recipe.optimizer.lr, or set recipe.precision: float32"
         )
+
+
+def _measured(
+    model: nn.Module, select: CachedSplit, report: CachedSplit, fabric: Fabric, regime: Regime, feed: Feed
+) -> dict[str, float]:
+    """What an epoch's weights score on the split that chooses and on the one that is reported, and the peak of memory."""
+    with regime.scored_weights():
+        score = _miou(model, select, fabric)
+        reported = score if report.split == select.split else _miou(model, report, fabric)
+    memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
+    return {"select_miou": score, "report_miou": reported, "memory_mb": memory}
 
 
 def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:

@@ -33,7 +33,7 @@ class TrainingState:
 
     ``origin`` identifies settings, data and initial weights: what another training left is not gone on with.
     ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
-    average of the weights, empty if none is kept.
+    average of the weights, empty if none is kept, and ``teacher`` that of a mean teacher.
     """
 
     epoch: int = 0
@@ -43,6 +43,7 @@ class TrainingState:
     origin: str = ""
     part: dict[str, Any] = field(default_factory=dict)
     averaged: dict[str, Tensor] = field(default_factory=dict)
+    teacher: dict[str, Tensor] = field(default_factory=dict)
 
 
 def safetensors_of(state: dict[str, Tensor], note: dict[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Readers: one family of folder layouts each. A new reader is a module and a line in ``READERS``."""
+"""Readers: each reads one family of folder layouts. A new reader is a module and a line in ``READERS``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reader:
-    """What stands behind a reader's name.
+    """A reader: its options, and functions that read a folder and recognise its layout.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Reader:
 
 
 def as_reader(name: str, found: Any) -> Reader:
-    """A reader of somebody else: a :class:`Reader`, or a function ``read(name, root, **options)``."""
+    """Accept a reader from outside: a :class:`Reader`, or a function ``read(name, root, **options)``."""
     if isinstance(found, Reader):
         return found
     if not callable(found) or isinstance(found, type):

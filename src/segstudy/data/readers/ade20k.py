@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing challenge has it: 150 classes.
+"""ADE20K in the layout of the scene parsing challenge: 150 classes.
 
 Layout: ``images/training/*.jpg``, ``annotations/training/*.png`` and the same for ``validation``, in the root or in
 ``ADEChallengeData2016/``.
@@ -61,7 +61,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _names(base: Path) -> tuple[str, ...]:
-    """Names of the classes from ``objectInfo150.txt``, a table of tabs whose last column has names; else numbers."""
+    """Class names from the last column of ``objectInfo150.txt``, separated by tabs; numbers if there is no such file."""
     numbered = tuple(f"class_{k}" for k in range(1, NUM_CLASSES + 1))
     path = next((p for p in (base / "objectInfo150.txt", base.parent / "objectInfo150.txt") if p.is_file()), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""What readers of annotation files share: options, images by name, classes, and drawing objects one over the other.
+"""Shared by readers of annotation files: options, images by name, classes, and the drawing of objects.
 
 Objects are drawn in the order of the file, later ones over earlier, on background. Titles such as ``ignore`` are left out.
 """
@@ -45,9 +45,12 @@ class AnnotationOptions(ReaderOptions):
     skip: list[str] = Field([])
 
 
+DEFAULTS = AnnotationOptions()
+
+
 @dataclass(frozen=True)
 class Thing:
-    """One object: its title, its kind of shape, and what draws it; ``draw`` is None for a kind that covers no pixels."""
+    """One object: its title, its kind of shape, and the function that draws it (None if the kind covers no pixels)."""
 
     title: str
     kind: str
@@ -56,7 +59,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What one file says of one image: its size (width, height) and the objects, those to be drawn first in front."""
+    """Annotations of one image: its size (width, height), and its objects in drawing order."""
 
     size: tuple[Any, Any]
     things: Sequence[Thing]
@@ -64,7 +67,7 @@ class Drawing:
 
 @dataclass
 class Listed:
-    """Samples with the split of each (empty where none is named), in order, and what is wrong."""
+    """Samples in order, each with its split (empty if none is named), and faults and notes."""
 
     samples: list[tuple[Sample, str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -74,7 +77,7 @@ class Listed:
         self.ids = {sample.id for sample, _ in self.samples}
 
     def add(self, sample: Sample, split: str) -> bool:
-        """Take a sample in, unless one of its id is there, which is a fault."""
+        """Add a sample; a second one with the same id is a fault and is not added."""
         if sample.id in self.ids:
             text = f"the image '{sample.id}' is annotated twice; keep one of the two"
             self.faults.append(Fault("table", text, sample.mask, split, sample.id))
@@ -85,7 +88,7 @@ class Listed:
 
 
 class Pictures:
-    """Image files below a folder, to be found by the names that annotation files give them; no other file is opened."""
+    """Image files below a folder, looked up by the names in annotation files; no other file is opened."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -132,18 +135,18 @@ class Pictures:
 
 
 def words_of(path: str) -> set[str]:
-    """Words of letters in a path, lower case; ``instances_train2017.json`` has ``instances``, ``train`` and ``json``."""
+    """Lower-case words in a path: ``instances_train2017.json`` has ``instances``, ``train`` and ``json``."""
     return set(re.findall(r"[a-z]+", path.lower()))
 
 
 def split_of(path: str) -> str:
-    """The one split that a path names, or an empty text."""
+    """The split that a path names, or an empty string if it names none or several."""
     found = {SPLIT_OF[word] for word in words_of(path) if word in SPLIT_OF}
     return found.pop() if len(found) == 1 else ""
 
 
 def _tail(path: str, wanted: Sequence[str]) -> int:
-    """How many parts two paths have in common at their ends."""
+    """Number of trailing parts that two paths share."""
     parts = PurePosixPath(path).parts
     number = 0
     while number < min(len(parts), len(wanted)) and parts[-1 - number] == wanted[-1 - number]:
@@ -169,7 +172,7 @@ def sample_of(root: Path, image: Path, mask: Path) -> Sample:
 
 
 def reason(error: BaseException) -> str:
-    """What is malformed, in words."""
+    """Describe what is malformed."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
 
 
@@ -250,7 +253,7 @@ def splits_of(
 def _labels_of_titles(
     root: Path, titles: Sequence[str], options: AnnotationOptions
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The label of each title that is drawn, and the classes' names from label 1 on."""
+    """The label of each drawn title, and the class names from label 1."""
     given = list(options.classes or [])
     for title in [*given, *options.ignore]:
         if title not in titles and title.lower() not in BACKGROUND_TITLES:
@@ -271,7 +274,7 @@ def _labels_of_titles(
 def drawn(
     drawing: Drawing, label_of: Mapping[str, int], titles: set[str], skip: Sequence[str], sample: Sample
 ) -> Labels:
-    """Labels of one image's objects, later ones over earlier.
+    """Draw the objects of one image; later objects cover earlier ones.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _stacks(root: Path) -> list[tuple[Path, Path]]:
-    """Files of images and of masks in one folder, each of which holds many."""
+    """Files in one folder that each hold many images or many masks."""
     files = {path.lower(): path for path in files_below(root) if path.lower().endswith(".npy")}
     found = []
     for path in files:
@@ -112,7 +112,7 @@ def _rows(root: Path, stacks: list[tuple[Path, Path]]) -> list[tuple[Sample, str
 
 
 def _row(sample: Sample, values: Numbers) -> Numbers:
-    """The part of a stack that is the sample's, found by the number in its id; an array of one sample as it is."""
+    """The sample's part of a stack, found by the number in its id; an array of one sample is returned as it is."""
     number = sample.id.rpartition("/")[2]
     if sample.image.stem == number or not number.isdigit():
         return values
@@ -143,7 +143,7 @@ def _stored(sample: Sample, variable: str | None, channel: str | None) -> Stored
 
 
 def labels_of_array(values: Numbers, path: Path) -> StoredMask:
-    """A mask of numbers (h, w); one channel for each class, and anything else, is refused."""
+    """A mask of numbers (h, w); any other shape, such as one channel per class, is refused."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
         raise DataError(
             f"{path}: a mask is an array of numbers with two dimensions, and this is {values.dtype} {values.shape}; save the "
@@ -178,7 +178,7 @@ def _load_mat(path: Path, _changed: int) -> dict[str, Any]:
 
 
 def _check_inflated(content: bytes) -> None:
-    """Refuse a file whose compressed parts inflate beyond any sane size."""
+    """Refuse a file whose compressed parts unpack to an implausible size."""
     at, left = HEADER_BYTES, MAX_INFLATED
     order = "big" if content[126:128] == b"MI" else "little"
     while at + 8 <= len(content):
@@ -194,7 +194,7 @@ def _check_inflated(content: bytes) -> None:
 
 
 def _variable(path: Path, name: str | None, ndims: tuple[int, ...]) -> Numbers:
-    """The array that ``name`` means; without a name the only one that may hold an image's values."""
+    """The array called ``name``; without a name, the only array that can hold the values of an image."""
     try:
         content = _load_mat(path, path.stat().st_mtime_ns)
     except OSError:
@@ -215,7 +215,7 @@ def _variable(path: Path, name: str | None, ndims: tuple[int, ...]) -> Numbers:
 
 
 def _arrays(content: dict[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Numbers]]:
-    """Arrays of a file, and those that are fields of its structs."""
+    """The arrays of a file, including the fields of its structs."""
     found: list[tuple[str, Numbers]] = []
     for key, value in content.items():
         if isinstance(value, np.ndarray) and value.size <= MAX_VALUES:

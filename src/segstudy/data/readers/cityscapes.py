@@ -130,7 +130,7 @@ def labels_from_ids(sample: Sample) -> Labels:
 
 
 def labels_from_train_ids(sample: Sample) -> Labels:
-    """Train ids from a labelTrainIds mask, which copies in the wild often have wrong."""
+    """Train ids from a labelTrainIds mask; many copies of the dataset have wrong ones."""
     values = read_grey(sample.mask)
     wrong = [int(v) for v in np.unique(values) if len(TABLE) <= v != IGNORE]
     if wrong:
@@ -193,7 +193,7 @@ def _find_files(root: Path) -> tuple[Listing, Listing, Listing]:
 
 
 def _by_key(folder: Path, ending: str) -> Listing:
-    """Files by ``<split>/<city>/<name>``; those of another suffix, or an ending of another case, are ``unread``."""
+    """Files by ``<split>/<city>/<name>``; files with another suffix, or with the ending in another case, are ``unread``."""
     found, unread = {}, {}
     stem = Path(ending).stem.casefold()
     for split in SPLITS:
@@ -248,7 +248,7 @@ def _holds_no_class(sample: Sample, labels_of: Callable[[Sample], Labels]) -> bo
 
 
 def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
-    """Faults of the first masks: copies in the wild are mostly wrong in all of them, and that is better known at once."""
+    """Check the first masks: a wrong copy is usually wrong in every mask, so its faults appear at once."""
     faults = []
     for split, sample in samples:
         try:
@@ -259,7 +259,7 @@ def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
 
 
 def _without_road(splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[Sample], Labels]) -> list[Fault]:
-    """A fault where no mask looked at has road, which is in nearly every picture of a street: the ids are wrong."""
+    """A fault if no mask examined contains road: nearly every street image does, so the ids are wrong."""
     looked_at = [part[k] for part in splits.values() for k in np.linspace(0, len(part) - 1, NUM_ROADS).astype(int)]
     read = 0
     for sample in dict.fromkeys(looked_at):
@@ -273,7 +273,7 @@ def _without_road(splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[S
 
 
 def _compare(samples: list[Sample], train_ids: Files) -> list[str]:
-    """Say where the labelTrainIds next to labelIds differ from what these say."""
+    """Report labelTrainIds masks that contradict the labelIds next to them."""
     both = [sample for sample in samples if sample.id in train_ids]
     differing = [sample.id for sample in both if not _agrees(sample, train_ids[sample.id])]
     if not differing:

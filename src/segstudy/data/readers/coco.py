@@ -2,7 +2,7 @@
 
 Files: ``annotations/instances_train2017.json`` and the like, ``_annotations.coco.json`` next to the images (Roboflow), or any
 JSON file with ``images``, ``annotations`` and ``categories``. Its name or folder says the split. Outlines and runs are drawn
-by pycocotools. Later objects lie over earlier; crowds (``iscrowd: 1``) are ignored where no single object lies.
+by pycocotools. Later objects cover earlier ones; crowds (``iscrowd: 1``) are ignored where no single object covers them.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _take(
     listed: Listed,
     drawings: dict[str, Drawing],
 ) -> None:
-    """Take one file's images in; what is malformed in an object is said when it is drawn."""
+    """Add the images of one file; a malformed object is reported when it is drawn."""
     of_image: dict[Any, list[Any]] = defaultdict(list)
     for thing in content["annotations"]:
         of_image[thing["image_id"]].append(thing)
@@ -181,7 +181,7 @@ def _thing(record: Any, titles: dict[int, str]) -> Thing:
 
 
 def _stencil(outline: Any, size: Size) -> Stencil:
-    """Pixels of polygons or run lengths, drawn by pycocotools once their numbers are known to be sane."""
+    """Pixels of polygons or run lengths, drawn by pycocotools after their numbers are checked."""
     masks = _masks()
     width, height = size
     if isinstance(outline, dict):

@@ -21,6 +21,7 @@ from segstudy.data.core import Dataset
 from segstudy.data.quality.faults import Fault
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import (
+    DEFAULTS,
     MALFORMED,
     AnnotationOptions,
     Drawing,
@@ -39,14 +40,7 @@ from segstudy.errors import DataError
 NO_OBJECTS = ("tag",)  # elements next to objects that say something of the whole image
 
 
-class Options(AnnotationOptions):
-    """Which titles count; see :class:`AnnotationOptions`."""
-
-
-DEFAULTS = Options()
-
-
-def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Dataset:
     """Read a task exported as "CVAT for images 1.1"; titles in the order of the task's labels.
 
     Parameters
@@ -92,7 +86,7 @@ def _take(
     listed: Listed,
     drawings: dict[str, Drawing],
 ) -> dict[str, None]:
-    """Take one image in and give the titles of its objects."""
+    """Add one image, and return the titles of its objects."""
     image = pictures.find(element.attrib["name"], path.parent)
     if image is None:
         text = f"names the image '{element.get('name')}', which is missing; copy it anew"
@@ -140,7 +134,7 @@ def _box(sides: list[float], degrees: float, size: Size) -> Stencil:
 
 
 def _mask(rle: str, left: int, top: int, width: int, height: int, size: Size) -> Stencil:
-    """Run lengths along the rows of a box, the first of them outside."""
+    """Pixels of run lengths along the rows of a box; the first run lies outside the object."""
     if width > size[0] or height > size[1]:
         raise ValueError(f"its mask of {width}x{height} is larger than the image")
     counts = [int(part) for part in rle.split(",")]
@@ -163,7 +157,7 @@ def _begins_right(path: Path) -> bool:
 
 
 def _parsed(path: Path) -> ElementTree.Element:
-    """The file's tree; one with a document type, through which small files may become huge, is refused."""
+    """Parse the file; a document type is refused, because it can expand a small file to a huge one."""
 
     def refuse(*_: object) -> None:
         raise ValueError("it declares a document type, which CVAT never writes")
@@ -184,4 +178,4 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise)
+READER = Reader(AnnotationOptions, read, _recognise)

@@ -58,7 +58,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     Raises
     ------
     DataError
-        If no layout fits, no image has a mask, or the classes cannot be told. Lone files, wrong lines of lists and masks
+        If no layout fits, no image has a mask, or the classes cannot be determined. Lone files, wrong lines of lists and masks
         that cannot be read are the dataset's ``faults``.
     """
     return value_dataset(name, _find_splits(root, options), options)
@@ -93,7 +93,7 @@ def _find_splits(root: Path, options: Options) -> Found:
 
 
 def _named_or_drawn(found: Found, options: Options) -> Found:
-    """Splits as they are named; where that is nothing but ``train``, a division by fraction."""
+    """Splits as the folders name them, or a division by fraction if they name only ``train``."""
     if found.splits.keys() != {"train"} or len(found.splits["train"]) < 2:
         return found
     drawn = _drawn(found.splits["train"], found.faults, options)
@@ -137,7 +137,7 @@ def _by_pattern(root: Path, options: Options) -> Found:
 
 
 def _folder_names(root: Path, options: Options) -> tuple[str, str] | None:
-    """What the folders of images and masks are called: as the options say, else the only usual names that are there."""
+    """Names of the folders of images and masks: from the options, else the only usual names present."""
     there = [path.name for path in root.iterdir() if path.is_dir()]
     there += [path.name for split in root.iterdir() if split.name.lower() in SPLIT_OF for path in _folders(split)]
     chosen = []
@@ -157,7 +157,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _layouts(names: tuple[str, str] | None) -> list[tuple[str, str]]:
-    """Folders of a split's images and masks, ``{}`` being the split."""
+    """Folders of the images and masks of a split; ``{}`` stands for the split."""
     fixed = [("{}", "{}" + end) for end in ("annot", "_labels", "_masks", "_mask", "_label", "_gt")]
     fixed += [(f"{{}}_{images}", f"{{}}_{masks}") for images in ("images", "img") for masks in ("masks", "labels")]
     images, masks = names or ("images", "masks")
@@ -165,7 +165,7 @@ def _layouts(names: tuple[str, str] | None) -> list[tuple[str, str]]:
 
 
 def _advice(root: Path) -> str:
-    """The lines that would make a folder readable, where they can be told from its names."""
+    """Options that make a folder readable, as far as its file names show them."""
     lines = propose(root)
     if not lines:
         return ""
@@ -198,7 +198,7 @@ def _named_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, 
 
 
 def _strange_splits(root: Path, image_folder: str) -> list[Fault]:
-    """A warning for each folder of images that stands where splits do and is none, such as ``images/train2``."""
+    """A warning for each folder of images next to the splits that is not a split, such as ``images/train2``."""
     faults = []
     for path in sorted(root.glob(image_folder.replace("{}", "*"))) if "/" in image_folder else []:
         name = path.relative_to(root).parts[image_folder.split("/").index("{}")]

@@ -85,7 +85,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _tiles(file: Sample, tile: int | None) -> list[Sample]:
-    """The samples of a pair: itself, or its tiles with row and column in their ids."""
+    """The samples of a pair: the pair itself, or its tiles with row and column in their ids."""
     with _opened(file.image) as image, _opened(file.mask) as mask:
         if (image.width, image.height) != (mask.width, mask.height):
             sizes = (
@@ -111,7 +111,7 @@ def _tiles(file: Sample, tile: int | None) -> list[Sample]:
 
 
 def _pixels(path: Path, sample: Sample, tile: int | None) -> tuple[Numbers, float | None]:
-    """Values (c, h, w) of a sample, and the value that stands for none."""
+    """Values (c, h, w) of a sample, and the value that marks missing data."""
     with _opened(path) as file:
         window = None
         if tile is not None:

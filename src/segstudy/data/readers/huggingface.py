@@ -84,7 +84,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _places(samples: Sequence[tuple[Sample, str]]) -> dict[str, int]:
-    """The row of each sample in its own file."""
+    """The row of each sample in its file."""
     seen: dict[Path, int] = {}
     place = {}
     for sample, _ in samples:
@@ -94,7 +94,7 @@ def _places(samples: Sequence[tuple[Sample, str]]) -> dict[str, int]:
 
 
 def _split_folders(root: Path) -> list[str]:
-    """Folders of the splits; one empty name where the folder itself is a split."""
+    """Folders of the splits; a single empty name if the folder itself is a split."""
     if (root / "dataset_dict.json").is_file():
         splits = _json(root / "dataset_dict.json").get("splits")
         if not isinstance(splits, list) or not all(
@@ -130,7 +130,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=256)
 def _rows(path: Path, _changed: int) -> Any:
-    """An Arrow file's rows, images not decoded; the file stays on disk."""
+    """The rows of an Arrow file, which stays on disk; images are not decoded."""
     try:
         import datasets
     except ImportError:
@@ -192,7 +192,7 @@ def _stored(sample: Sample, column: str, place: dict[str, int], channel: str | N
 
 
 class _Held:
-    """A picture's bytes in the place of a path, so that it is read like any file."""
+    """The bytes of an image in place of a path, so that it can be read like a file."""
 
     def __init__(self, sample: Sample, content: bytes) -> None:
         self.sample, self.content = sample, content
@@ -202,7 +202,7 @@ class _Held:
         return io.BytesIO(self.content)
 
     def exists(self) -> bool:
-        """Bytes are there."""
+        """Bytes always exist."""
         return True
 
     def is_file(self) -> bool:
@@ -221,7 +221,7 @@ class _Held:
 
     @property
     def parent(self) -> Path:
-        """Where the bytes lie."""
+        """Describe where the bytes are stored."""
         return self.sample.image.parent
 
     def __str__(self) -> str:

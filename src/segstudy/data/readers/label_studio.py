@@ -1,8 +1,8 @@
 """Label Studio: one JSON export for all images, with polygons, brushes, rectangles and ellipses.
 
 The full export ("JSON", not "JSON-MIN"): a list of tasks, each with ``data`` and ``annotations``. Of several annotations of one
-image the one marked as ground truth counts, else the last that was not cancelled. Results are drawn in their order, later
-ones over earlier. Points are percentages of the image. Polygons are drawn by Pillow with their outline.
+image the one marked as ground truth counts, else the last that was not cancelled. Results are drawn in their order; later
+ones cover earlier ones. Points are percentages of the image. Polygons are drawn by Pillow with their outline.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from segstudy.data.core import Dataset
 from segstudy.data.quality.faults import Fault
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import (
+    DEFAULTS,
     MALFORMED,
     AnnotationOptions,
     Drawing,
@@ -41,14 +42,7 @@ UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name
 TITLES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 
 
-class Options(AnnotationOptions):
-    """Which titles count; see :class:`AnnotationOptions`."""
-
-
-DEFAULTS = Options()
-
-
-def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Dataset:
     """Read a project exported as JSON; titles sorted.
 
     Parameters
@@ -65,6 +59,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     DataError
         If no file is Label Studio's. Images that are not there, and tasks that nobody annotated, are the dataset's ``faults``.
 
+    Source: Label Studio's documentation, "Export annotations", "Label Studio JSON format of annotated tasks".
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
@@ -88,7 +83,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _chosen(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The annotation that counts."""
+    """The annotation to use, or None."""
     if not isinstance(task["data"], dict):
         raise ValueError("'data' is no mapping")
     done = [each for each in task["annotations"] if not each.get("was_cancelled")]
@@ -105,7 +100,7 @@ def _take(
     listed: Listed,
     drawings: dict[str, Drawing],
 ) -> set[str]:
-    """Take one image in and give the titles of its objects."""
+    """Add one image, and return the titles of its objects."""
     names = list(_names(task["data"]))
     image = next((found for each in names if (found := pictures.find(each, path.parent)) is not None), None)
     if image is None:
@@ -131,7 +126,7 @@ def _size(image: Path) -> Size:
 
 
 def _names(data: Mapping[str, Any]) -> Iterator[str]:
-    """Names that a task's image may have on disk, the likeliest first."""
+    """Names that a task's image may have on disk, the most likely first."""
     for key in sorted(data, key=lambda key: key not in ("image", "img", "picture")):
         if isinstance(data[key], str):
             url = urlsplit(data[key])
@@ -177,7 +172,7 @@ def _ellipse(value: Mapping[str, Any], size: Size) -> Stencil:
 
 
 def _brush(rle: Any, size: Size) -> Stencil:
-    """Pixels that a brush covers: those whose alpha, of the four bytes that a pixel has in the run lengths, is above 0.
+    """Pixels that a brush covers: the run lengths hold four bytes per pixel, and the alpha byte is above 0.
 
     Source: label-studio-converter 0.0.59, ``brush.py``, ``decode_rle``.
     """
@@ -207,7 +202,7 @@ def _brush(rle: Any, size: Size) -> Stencil:
 
 
 class _Bits:
-    """Whole numbers of any number of bits from bytes, the highest bit first."""
+    """Read integers of any number of bits from bytes, highest bit first."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -248,4 +243,4 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise)
+READER = Reader(AnnotationOptions, read, _recognise)

@@ -1,7 +1,7 @@
 """LabelMe: a JSON file for each image, with polygons, rectangles, circles and masks.
 
 Files: ``<name>.json`` with ``shapes`` and ``imagePath``, at any depth, next to the image or not. Folders named for splits say
-the split. Polygons are drawn by Pillow with their outline, as LabelMe does; later shapes lie over earlier. Titles ``__ignore__``
+the split. Polygons are drawn by Pillow with their outline, as LabelMe does; later shapes cover earlier ones. Titles ``__ignore__``
 are ignored and ``_background_`` is background.
 """
 
@@ -23,6 +23,7 @@ from segstudy.data.core import Dataset, Sample
 from segstudy.data.quality.faults import Fault, fault_of
 from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import (
+    DEFAULTS,
     MALFORMED,
     AnnotationOptions,
     Drawing,
@@ -42,14 +43,7 @@ from segstudy.errors import DataError
 LOOKED_AT = 20  # JSON files that are opened to recognise the layout
 
 
-class Options(AnnotationOptions):
-    """Which titles count; see :class:`AnnotationOptions`."""
-
-
-DEFAULTS = Options()
-
-
-def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
+def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Dataset:
     """Read LabelMe's files; titles in the order of ``labels.txt`` where there is one, else sorted.
 
     Parameters
@@ -66,6 +60,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     DataError
         If no file is LabelMe's. Files that cannot be read, and images that are not there, are the dataset's ``faults``.
 
+    Source: Wada, "Labelme: Image Polygonal Annotation with Python", 2016.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
@@ -133,7 +128,7 @@ def _thing(shape: Any) -> Thing:
 
 
 def _mask(data: str, points: Any, size: Size) -> Stencil:
-    """A PNG in base64, its left upper corner at the first point."""
+    """Pixels of a PNG in base64 whose upper left corner is the first point."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG"]) as image:
             if image.width * image.height > min(MAX_PIXELS, size[0] * size[1]):
@@ -153,4 +148,4 @@ def _recognise(root: Path) -> str:
     return ""
 
 
-READER = Reader(Options, read, _recognise)
+READER = Reader(AnnotationOptions, read, _recognise)

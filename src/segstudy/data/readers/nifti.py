@@ -85,7 +85,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _by_volume(samples: list[tuple[Sample, str]], faults: list[Fault], options: Options) -> Any:
-    """Splits as named; where none are, whole volumes are divided by fraction."""
+    """Splits as named; without any, whole volumes are divided by fraction."""
     from segstudy.data.core import divide
 
     found = found_of(samples, faults, options) if len(samples) > 1 else None
@@ -137,7 +137,7 @@ def _stored(sample: Sample, axis: int) -> StoredMask:
 
 
 def _header(path: Path) -> Any:
-    """A volume that is opened but not read, of three dimensions, or four with channels last."""
+    """Open a volume of three dimensions, or four with channels last, without reading its values."""
     try:
         volume = _nibabel().load(path)
         shape = volume.shape

@@ -1,4 +1,4 @@
-"""What readers of arrays share: pairs of files by patterns, and images of any numbers as 8-bit pictures.
+"""Shared by readers of arrays: pairs of files by patterns, and conversion of any numbers to 8-bit images.
 
 Array letters: ``h`` height, ``w`` width, ``c`` channel.
 """
@@ -27,7 +27,7 @@ Numbers = NDArray[Any]
 
 
 class ArrayOptions(ValueOptions):
-    """Where images and masks lie, and how their numbers are read.
+    """Which files hold images and masks, and how their numbers are read.
 
     ``images`` and ``masks`` are patterns as the reader ``folder`` has them. ``scale`` gives the numbers that become black
     and white, linearly, what lies beyond being cut off; ``bands`` chooses one or three channels of an image. What the masks'
@@ -107,7 +107,7 @@ def picture_of(values: Numbers, path: Path, scale: Sequence[float] | None, bands
 
 
 def _chosen(values: Numbers, path: Path, bands: Sequence[int] | None) -> Numbers:
-    """The channels that are asked for; all of them where there are one or three."""
+    """The channels that the options choose; all of them if there are one or three."""
     number = values.shape[2]
     if bands is None:
         if number == 1:

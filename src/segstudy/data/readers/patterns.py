@@ -1,4 +1,4 @@
-"""Images and masks by glob patterns with placeholders, and the patterns that a folder needs, proposed from its names.
+"""Images and masks by glob patterns with placeholders, and proposals of patterns from the names in a folder.
 
 ``images: "{split}/img/{id}_photo.tif"`` with ``masks: "{split}/gt/{id}_mask.gif"``: ``*`` stands for any part of a name,
 ``**/`` for any folders, ``{name}`` for a part of a name that the mask's path has too. In ``masks``, ``{stem}`` is the
@@ -97,7 +97,7 @@ def pairs_by_pattern(
     image_suffixes: Suffixes = IMAGE_SUFFIXES,
     mask_suffixes: Suffixes = IMAGE_SUFFIXES,
 ) -> tuple[list[tuple[Sample, str]], list[Fault]]:
-    """Samples with the split that their path names (empty where it names none), and what fits no pair.
+    """Samples with the split in their path (empty if there is none), and files that fit no pair.
 
     Raises
     ------
@@ -176,7 +176,7 @@ class _Lookup:
             self.names[folder][name.partition(".")[0]].append(name)
 
     def one(self, template: str, values: Mapping[str, str]) -> str:
-        """The only file that fits, or an empty text; several are a :class:`DataError`."""
+        """The only file that fits, or an empty string; several are a :class:`DataError`."""
         path = _fill(template, values)
         if not re.search(r"[*?]", path):
             return path if path in self.files else ""
@@ -199,7 +199,7 @@ class _Lookup:
 
 
 def _values(path: str, captured: Mapping[str, str], fixed: str, suffixes: Suffixes) -> dict[str, str]:
-    """What a mask's placeholders stand for, for one image."""
+    """Values of a mask's placeholders for one image."""
     place = PurePosixPath(path)
     folder = "" if str(place.parent) == "." else str(place.parent)
     below = folder.removeprefix(fixed).strip("/")
@@ -212,7 +212,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern; a placeholder that comes again must stand for the same."""
+    """The regular expression of a pattern; a repeated placeholder must match the same text."""
     seen: set[str] = set()
     parts = []
     for token in TOKEN.findall(pattern):
@@ -240,7 +240,7 @@ def _ends(path: str, suffixes: Suffixes) -> bool:
 
 
 def _bare(path: str, suffixes: Suffixes) -> str:
-    """A path without its suffix, which may be of two parts."""
+    """A path without its suffix, such as ``.png`` or ``.nii.gz``."""
     longest = max((end for end in suffixes if path.lower().endswith(end)), key=len, default="")
     return path[: len(path) - len(longest)]
 
@@ -260,7 +260,7 @@ def _strange_images(root: Path, files: Iterable[str], known: set[str], suffixes:
 
 
 def _lone_masks(root: Path, files: Iterable[str], masks: str, taken: set[str], suffixes: Suffixes) -> list[Fault]:
-    """Faults of files that look like masks and belong to no image."""
+    """Faults of files that look like masks but belong to no image."""
     pattern = _regex(PLACEHOLDER.sub("*", masks).replace("*", "**").replace("****", "**").replace("//", "/"))
     return [
         Fault("mask-without-image", "no image for this mask; add the image or move the mask away", root / path)
@@ -350,7 +350,7 @@ def _two_folders(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
 
 
 def _by_folder(files: Sequence[str]) -> dict[str, list[str]]:
-    """Files by folder, of the fullest folders."""
+    """Files by folder, for the folders with the most files."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in files:
         found[path.rpartition("/")[0]].append(path)
@@ -366,13 +366,13 @@ def _looks_like_masks(folder: str) -> bool:
 
 
 def _share_a_place(one: str, other: str) -> bool:
-    """Whether two folders speak of one split, or of none."""
+    """Whether two folders name the same split, or none."""
     splits = [{SPLIT_OF[w] for w in re.split(r"[/_\-. ]", each.lower()) if w in SPLIT_OF} for each in (one, other)]
     return splits[0] == splits[1]
 
 
 def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
-    """Patterns that join two folders' files; None where fewer than four of five names agree."""
+    """Patterns that pair the files of two folders; None if fewer than four of five names agree."""
     if len(images) < 2 or len(masks) < 2:
         return None
     for keeps in ("[0-9A-Za-z]*", "[0-9]*"):  # what belongs to an id although all have it: words first, then digits
@@ -390,7 +390,7 @@ def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] 
 
 
 def _common_parts(stems: Sequence[str], keeps: str) -> tuple[str, list[str], str]:
-    """What all names begin with, what is each one's own, and what all end with; an id is not cut within ``keeps``."""
+    """Common start, individual middles and common end of names; an id is not cut within ``keeps``."""
     start = re.sub(f"{keeps}$", "", stems[0][: common_start(stems)])
     cut = [stem[len(start) :] for stem in stems]
     backwards = [stem[::-1] for stem in cut]

@@ -1,8 +1,8 @@
-"""A CSV of run lengths, as Kaggle's competitions have them, with a folder of images.
+"""A CSV of run lengths in the format of Kaggle's competitions, with a folder of images.
 
 A row is one object: the image's name, ``start length start length ...`` and, for more than one class, the class. Names may
 end with the class after ``_`` (``0011165.jpg_Fish``). Pixels are counted from 1 down the columns, which ``order`` and ``first``
-change. Empty runs are no object. Later rows lie over earlier.
+change. Empty runs are no object. Later rows cover earlier ones.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _columns(header: Sequence[str]) -> dict[str, str]:
-    """Which column holds what."""
+    """Find the columns of runs, names and classes."""
     found = {}
     for role, known in (("runs", RUNS), ("names", NAMES), ("classes", CLASSES)):
         at = [name for key in known for name in header if name.strip().lower() == key]
@@ -179,7 +179,7 @@ def _rows(table: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
 
 
 def _image_and_title(row: Mapping[str, str], columns: Mapping[str, str], pictures: Pictures) -> tuple[str, str]:
-    """A row's image and the title of its object."""
+    """The image of a row, and the title of its object."""
     name = row[columns["names"]].strip()
     if "classes" in columns:
         return name, row[columns["classes"]].strip()

@@ -1,4 +1,4 @@
-"""From outlines and run lengths to pixels, for annotations by anybody: every size and count is checked before it is used.
+"""Outlines and run lengths to pixels, for untrusted annotations: every size and count is checked before it is used.
 
 What is malformed raises ``ValueError``; the caller says in which file. Array letters: ``h`` height, ``w`` width.
 """
@@ -22,7 +22,7 @@ Stencil = NDArray[np.bool_]
 
 
 def checked_size(width: Any, height: Any) -> Size:
-    """A size (width, height) that an image may have.
+    """Check a size (width, height).
 
     >>> checked_size(640, 480.0)
     (640, 480)
@@ -60,7 +60,7 @@ def checked_corners(points: Any, size: Size, least: int = 3) -> NDArray[np.float
 
 
 def polygon(points: Any, size: Size) -> Stencil:
-    """Pixels of a polygon as Pillow draws it, its outline included; LabelMe does so.
+    """Pixels of a polygon with its outline, as Pillow draws it; LabelMe does the same.
 
     >>> polygon([[1, 1], [2, 1], [2, 2], [1, 2]], (4, 4)).sum()
     np.int64(4)
@@ -110,7 +110,7 @@ def ellipse(centre: Any, radii: Any, size: Size, degrees: float = 0.0) -> Stenci
 
 
 def runs(counts: Any, size: Size, order: str) -> Stencil:
-    """Pixels of alternating run lengths, the first of them outside.
+    """Pixels of alternating run lengths; the first run lies outside.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def runs(counts: Any, size: Size, order: str) -> Stencil:
 
 
 def starts_and_lengths(text: str, size: Size, order: str, first: int) -> Stencil:
-    """Pixels of ``start length start length``, as Kaggle's tables have them; the first pixel is number ``first``.
+    """Pixels of ``start length start length``, the format of Kaggle's tables; pixels count from ``first``.
 
     >>> starts_and_lengths("2 2", (2, 2), "column", 1).astype(int).tolist()
     [[0, 1], [1, 0]]
@@ -166,7 +166,7 @@ def starts_and_lengths(text: str, size: Size, order: str, first: int) -> Stencil
 
 
 def pasted(part: Stencil, left: Any, top: Any, size: Size) -> Stencil:
-    """A stencil laid into an image with its left upper corner at a pixel; what lies outside is cut off."""
+    """A stencil placed in an image with its upper left corner at a pixel; the part outside is cut off."""
     for at in (left, top):
         if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at) or abs(at) > MAX_PIXELS:
             raise ValueError(f"{at!r:.20} is no place in the image")

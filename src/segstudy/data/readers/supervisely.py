@@ -146,7 +146,7 @@ def _start(folder: Path) -> Path | None:
 
 
 def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
-    """Samples in the order of the rows, and a fault for every row that names no usable pair of files."""
+    """Samples in the order of the rows, and a fault for each row without a usable pair of files."""
     rows, faults = _csv_rows(table)
     outer = table.parent
     bases = [base for base in (outer / INNER / INNER, outer / INNER, outer) if base.is_dir()]
@@ -164,7 +164,7 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
             faults.append(Fault(kind, f"{text}; copy it anew or take the row out", path, sample=sample.id))
         if sample.id in samples:
             # The same image in two rows could stand in train and in test.
-            text = f"row {number}: '{sample.id}' stands in an earlier row too; take one of the two out"
+            text = f"row {number}: '{sample.id}' is also in an earlier row; remove one of the two"
             faults.append(Fault("table", text, table, sample=sample.id))
         elif not missing:
             samples[sample.id] = sample
@@ -174,7 +174,7 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
 
 
 def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
-    """Faults of rows whose mask is named like another row's image, and of masks that several rows name."""
+    """Faults: rows whose mask has the name of another row's image, and masks that several rows name."""
     faults = []
     images_of: dict[str, dict[str, int]] = {}
     for number, image, mask in rows:
@@ -199,7 +199,7 @@ def _sample_id(image: str) -> str:
 
 
 def _csv_rows(table: Path) -> tuple[list[tuple[int, str, str]], list[Fault]]:
-    """Each row's number, image and mask, as relative paths with forward slashes, and the rows that name no such."""
+    """Number, image and mask of each row, as relative paths with forward slashes, and faults of rows without them."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -221,7 +221,7 @@ def _csv_rows(table: Path) -> tuple[list[tuple[int, str, str]], list[Fault]]:
 
 
 def _inside(given: str | None) -> str:
-    """Refuse paths out of the dataset's folder: a table from elsewhere must not say which files are opened."""
+    """Refuse paths outside the dataset's folder: a foreign table must not decide which files are opened."""
     if not given:
         raise ValueError("names no image or no mask")
     path = PurePosixPath(given.strip().replace("\\", "/"))
@@ -305,7 +305,7 @@ def _annotations(folder: Path) -> list[Path]:
 
 
 def _draw(canvas: Image.Image, thing: Mapping[str, Any], label_of: Mapping[str, int]) -> None:
-    """Draw one object's label; ``ValueError`` and its kin say what is malformed."""
+    """Draw the label of one object; a malformed one raises ``ValueError`` or a similar error."""
     title = thing["classTitle"]
     if title not in label_of:
         raise ValueError(f"class '{title}' is not in meta.json{nearest(str(title), label_of)}")
@@ -323,7 +323,7 @@ def _draw(canvas: Image.Image, thing: Mapping[str, Any], label_of: Mapping[str, 
 
 
 def _bitmap(bitmap: Mapping[str, Any], size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
-    """Stencil and origin (left, top) from base64 of zlib of a PNG; set where opaque, or not 0 without transparency."""
+    """Stencil and origin (left, top) of a base64, zlib-compressed PNG: its opaque pixels, or those above 0 without alpha."""
     left, top = (int(part) for part in bitmap["origin"])
     inflate = zlib.decompressobj()
     try:

@@ -1,4 +1,4 @@
-"""What readers of masks that hold values share: their options, and the step from pairs of files to a dataset.
+"""Shared by readers of masks that hold values: options, and the step from pairs of files to a dataset.
 
 Where the values come from (a picture, an array, a slice of a volume) is each reader's own; what they mean is decided by
 :mod:`segstudy.data.encoding`.
@@ -36,7 +36,7 @@ ImageOf = Callable[[Sample], Image.Image]
 
 
 def _number(key: Any) -> Any:
-    """A key of ``values`` as a number again, where JSON has made it text."""
+    """Convert a key of ``values`` back to a number, if JSON has made it a string."""
     with contextlib.suppress(ValueError, TypeError):
         return float(key) if not float(key).is_integer() else int(float(key))
     return key
@@ -47,7 +47,7 @@ def _numbered(table: Any) -> Any:
 
 
 class ValueOptions(ReaderOptions):
-    """What the masks' values mean.
+    """Options that declare what the values of masks mean.
 
     ``classes`` names the classes in the order of their indices, ``num_classes`` says just their number; they are guessed
     from the masks where neither is given. ``ignore_values`` are mask values that count for nothing, besides 255.
@@ -93,7 +93,7 @@ class ValueOptions(ReaderOptions):
 
 @dataclass
 class Found:
-    """What lies in a folder: samples by split, notes on what was left out, and what is wrong."""
+    """Contents of a folder: samples by split, notes on what was left out, and faults."""
 
     splits: Splits = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -180,7 +180,7 @@ def _size_of(sample: Sample, image_of: ImageOf) -> tuple[int, int]:
 
 
 def _decide(samples: Sequence[Sample], declared: Declared, stored_of: StoredOf) -> tuple[Encoding, int, list[Fault]]:
-    """What the masks' values mean, how many masks were looked at, and faults of those that cannot be used."""
+    """Meaning of the masks' values, number of masks examined, and faults of unusable masks."""
     where = samples[0].mask.parent
     if declared.means is not None:
         return decide([], declared, where), 0, []
@@ -196,7 +196,7 @@ def _decide(samples: Sequence[Sample], declared: Declared, stored_of: StoredOf) 
 
 
 def _look(samples: Sequence[Sample], stored_of: StoredOf) -> tuple[list[MaskFacts], list[Fault]]:
-    """Facts of a number of masks, taken evenly; if these are all black, of further ones until one is not.
+    """Facts of an even sample of masks; if all of these are black, also of further masks until one is not.
 
     Of masks that cannot be read, the faults; if that is so of all of them, an error.
     """
@@ -221,7 +221,7 @@ def _look(samples: Sequence[Sample], stored_of: StoredOf) -> tuple[list[MaskFact
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours for up to 256 classes: black, then Okabe and Ito's seven, then ever the one farthest from all before.
+    """Colours for up to 256 classes: black, Okabe and Ito's seven, then always the colour farthest from all before.
 
     Farthest is judged by brightness above all, which survives every kind of colour blindness. Integers only, hence
     the same everywhere.
@@ -266,7 +266,7 @@ def _default_names(num_classes: int) -> tuple[str, ...]:
 
 
 def _palette(samples: Sequence[Sample], encoding: Encoding) -> tuple[tuple[int, int, int], ...]:
-    """The palette of the first mask that can be read, where it has one for class indices; else the default."""
+    """The palette of the first readable mask if it has one for class indices, else the default."""
     default = default_palette(encoding.num_classes)
     if encoding.how == "colours":
         first = {label: int(code) for code, label in reversed(list(encoding.table.items()))}

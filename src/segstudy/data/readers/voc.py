@@ -78,7 +78,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 
 
 def _declared(base: Path, options: Options, found: Found) -> Declared | None:
-    """What the layout says of the classes, where the options say nothing."""
+    """The classes that the layout implies, for options that declare none."""
     said = options.declared()
     if said.number is not None or said.means is not None:
         return None

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from segstudy.data.core import Dataset, Parts, Sample, divide, train_test_indices
 from segstudy.errors import DataError, listing
-from segstudy.files import write_json
-from segstudy.plan import digest
+from segstudy.files import digest, write_json
 from segstudy.schema import Data
 
 NUM_SHARE_BINS = 5  # of the foreground's share, for two classes

@@ -11,7 +11,7 @@ from segstudy.report.contract import contract, scored_words
 from segstudy.report.frames import CONSTANT, MEASURES, ReportData, over_seeds, reported_runs, states_text
 from segstudy.report.section import Item, Section
 from segstudy.report.table import SCORES, Format, Table, runs_of, state_column, with_contract
-from segstudy.spec import CrossEvaluation
+from segstudy.study import CrossEvaluation
 
 
 def cross_frame(data: ReportData, cross: CrossEvaluation) -> pd.DataFrame:
