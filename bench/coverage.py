@@ -176,7 +176,10 @@ def plain_t(counts: Counts, item: int) -> tuple[float, float]:
 
 def single(studies: int, quick: bool) -> None:
     """Intervals over images, one network."""
-    heads = ("images", "world", "number", "covers", "no interval", "bootstrap covers", "plain t covers")
+    heads = (
+        *("images", "world", "number", "covers", "too high", "too low", "no interval"),
+        *("bootstrap covers", "plain t covers"),
+    )
 
     def rows() -> Iterable[Sequence[object]]:
         for world in WORLDS:
@@ -200,12 +203,47 @@ def single(studies: int, quick: bool) -> None:
                         world.name,
                         name,
                         covered(mine, truth[item]),
+                        *missed(mine, truth[item]),
                         refused(mine),
                         covered([study[item] for study in booted], truth[item]),
                         float(np.mean(naive)),
                     )
 
     table("One network, intervals over images", heads, rows())
+
+
+def skewness(studies: int, quick: bool) -> None:
+    """One network: misses on either side, of intervals as they are and with both bounds moved for skewness.
+
+    To first order, the quantiles of Student's ratio move by skewness (2 z^2 + 1) / 6 (Johnson 1978; Hall 1992).
+    """
+
+    def rows() -> Iterable[Sequence[object]]:
+        z = float(special.ndtri((1 + LEVEL) / 2))
+        for world in WORLDS:
+            truth = population(world)
+            for n in (20, 50) if quick else (20, 50, 200):
+                rng = np.random.default_rng([1, n, world.num_classes])
+                found: dict[tuple[int, int], list[tuple[bool, bool]]] = {}
+                for _ in range(studies):
+                    counts = draw_counts(world, rng, draw_images(world, rng, n))[0]
+                    for item, each in enumerate(estimate_each({0: counts}, scores)):
+                        effects = influences(counts, scores)[1][:, item] if item in (0, world.num_classes) else None
+                        if effects is None or each.reason:
+                            continue
+                        third = (effects**3).mean() / np.mean(effects**2) ** 1.5
+                        step = third / np.sqrt(n) * (2 * z**2 + 1) / 6 * each.standard_error
+                        slope = each.value * (1 - each.value)
+                        for moved in (0, 1):
+                            low, high = special.expit(special.logit([each.low, each.high]) + moved * step / slope)
+                            miss = (bool(low > truth[item]), bool(high < truth[item]))
+                            found.setdefault((item, moved), []).append(miss)
+                for item, name in ((0, "mIoU"), (world.num_classes, "IoU of the last class")):
+                    sides = [np.mean(found[item, moved], axis=0) for moved in (0, 1)]
+                    yield world.name, name, n, *(x for a, b in sides for x in (float(1 - a - b), float(a), float(b)))
+
+    heads = ("world", "number", "images", "covers", "too high", "too low", "moved: covers", "too high", "too low")
+    table("One network: misses on either side, and with bounds moved for skewness", heads, rows())
 
 
 def groups(studies: int, quick: bool) -> None:
@@ -222,9 +260,10 @@ def groups(studies: int, quick: bool) -> None:
                 networks = draw_counts(world, rng, draw_images(world, rng, 5 * number, 5))
                 for grouped, results in found.items():
                     results += estimate_each(networks, scores, groups=labels if grouped else None)[:1]
-            yield number, covered(found[True], truth), refused(found[True]), covered(found[False], truth)
+            ours = found[True]
+            yield number, covered(ours, truth), *missed(ours, truth), refused(ours), covered(found[False], truth)
 
-    heads = ("groups of 5 images", "covers", "no interval", "covers if groups are not given")
+    heads = ("groups of 5 images", "covers", "too high", "too low", "no interval", "covers if groups are not given")
     table("Images in groups (mIoU, 2 classes)", heads, rows())
 
 
@@ -277,12 +316,15 @@ def seeds(studies: int, quick: bool) -> None:
                     both += estimate_each(networks, scores)[:1]
                     first += estimate_each({0: networks[0]}, scores)[:1]
                 width = float(np.nanmedian([e.high - e.low for e in both]))
-                yield name, s, covered(both, truth[0]), refused(both), width, covered(first, truth[0])
+                sides = missed(both, truth[0])
+                yield name, s, covered(both, truth[0]), *sides, refused(both), width, covered(first, truth[0])
 
     heads = (
         "noise",
         "seeds",
         "covers",
+        "too high",
+        "too low",
         "no interval",
         "median width",
         "one seed's interval, read as the recipe's",
@@ -309,10 +351,12 @@ def paired(studies: int, quick: bool) -> None:
                         if item == 0 or own == 0:  # the variant of equal mIoU is not equal class by class
                             of_item = [study[item] for study in found]
                             false = rejected(d.p_value for d in of_item), rejected(d.p_exchange for d in of_item)
-                            yield world.name, number, name, n, covered(of_item, truth[item]), refused(of_item), *false
+                            sides = missed(of_item, truth[item])
+                            covers, none = covered(of_item, truth[item]), refused(of_item)
+                            yield world.name, number, name, n, covers, *sides, none, *false
 
     heads = (
-        *("world", "number", "networks", "images", "covers", "no interval", "false positives"),
+        *("world", "number", "networks", "images", "covers", "too high", "too low", "no interval", "false positives"),
         "of the permutation test alone",
     )
     table("Two networks on the same images", heads, rows())
@@ -602,6 +646,42 @@ def folds(studies: int, quick: bool) -> None:
     table("Folds and repeated splits, two equally good recipes", heads, rows())
 
 
+def training_sets(studies: int, quick: bool) -> None:
+    """Folds whose networks differ by their training: false positives of four rules, on normally distributed noise.
+
+    ``noise of training`` is the variance between networks over that of a fold's images, ``alike`` the correlation of
+    that noise between folds, which share training images.
+    """
+
+    def rows() -> Iterable[Sequence[object]]:
+        draws, n = (2_000 if quick else 20 * studies), 200
+        for k in (5, 10):
+            for share, alike in ((0.0, 0.0), (1.0, 0.0), (1.0, 0.2), (1.0, 0.5), (4.0, 0.0), (4.0, 0.2), (4.0, 0.5)):
+                rng, of_fold = np.random.default_rng([29, k]), n // k
+                own = rng.normal(size=(draws, k)) * np.sqrt((1 - alike) * share / of_fold)
+                common = rng.normal(size=(draws, 1)) * np.sqrt(alike * share / of_fold)
+                scores_of_folds = rng.normal(size=(draws, k)) / np.sqrt(of_fold) + own + common
+                within = rng.chisquare(n - k, draws) / (n - k)
+                value, between = scores_of_folds.mean(axis=1), scores_of_folds.var(axis=1, ddof=1)
+                corrected = between * (1 / k + 1 / (k - 1))
+                excess = np.maximum(between - within / of_fold, 0) * (1 / k + 1 / (k - 1))
+                degrees = np.broadcast_to([[n - k], [k - 1.0]], (2, draws)).astype(float)
+                apart = Variance(np.stack([within / n, excess]), degrees, degrees, agree=True).half_width(LEVEL)
+                widths = (
+                    special.stdtrit(n - k, 0.975) * np.sqrt(within / n),
+                    special.stdtrit(k - 1, 0.975) * np.sqrt(between / k),
+                    apart,
+                    special.stdtrit(k - 1, 0.975) * np.sqrt(corrected),
+                )
+                yield k, share, alike, *(float((np.abs(value) > width).mean()) for width in widths)
+
+    heads = (
+        *("folds", "noise of training", "alike", "images alone", "between folds", "images and excess of folds"),
+        "corrected (used)",
+    )
+    table("Folds whose networks differ by their training: false positives", heads, rows())
+
+
 def sequential(studies: int, quick: bool) -> None:
     """Seeds added one by one, compared with ten fixed seeds: error, power and runs. Simulates scores of seeds only."""
 
@@ -780,6 +860,7 @@ SECTIONS = {
     work.__name__: work
     for work in (
         single,
+        skewness,
         groups,
         parts,
         seeds,
@@ -792,6 +873,7 @@ SECTIONS = {
         bimodal,
         equivalences,
         folds,
+        training_sets,
         sequential,
         family,
         power,

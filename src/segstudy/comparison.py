@@ -26,7 +26,7 @@ from segstudy.failures import two_kinds
 from segstudy.guard import differing
 from segstudy.measures import OVERALL, Measure
 from segstudy.sizes import size_text
-from segstudy.stats.comparison import Difference, holm, verdict
+from segstudy.stats.comparison import Difference, holm, verdict, without_interval
 from segstudy.stats.comparison import compare as difference_of
 from segstudy.stats.comparison import compare_each as differences_of
 from segstudy.stats.equivalence import Equivalence, equivalence, probability_better, simultaneous
@@ -85,11 +85,6 @@ class Side:
         """The resolved settings of the run by dotted key; empty if they were not recorded."""
         return self.first.record.values if self.sets and self.first.record else {}
 
-    @property
-    def lacks_truth(self) -> bool:
-        """Whether any counts were written without hashes of the true masks, by an earlier version."""
-        return any(one.truth is None for one in self.sets)
-
     @cached_property
     def fingerprint(self) -> bytes:
         """Hash of all counts."""
@@ -131,7 +126,9 @@ class Side:
         """The measure with its interval, one estimate per class or one for all; no interval if the seeds do not match."""
         each, counts = measure.each_for(self.first.counts[measure.counts]), self.networks(measure.counts)
         if not self.problems:
-            return estimate_each(counts, each, groups=groups or self.first.groups, limits=measure.bounds)
+            within = groups or self.first.groups
+            found = estimate_each(counts, each, groups=within, limits=measure.bounds, folds=self.first.folds)
+            return tuple(without_interval(one, measure.withheld) for one in found)
         alone = estimate_each({0: counts[self.first.seed]}, each, limits=measure.bounds)
         reason = f"the seeds were {self.problems[0].what}"
         nothing = dict.fromkeys(("low", "high", "standard_error", "degrees_of_freedom", "seed_sd"), float("nan"))
@@ -243,13 +240,8 @@ class Comparison:
     @cached_property
     def cautions(self) -> tuple[str, ...]:
         """Why the interval cannot be trusted; empty if nothing is known against it."""
-        if self.difference is None:
-            return ()
-        known = self.measure.coverage_known
-        unknown = (
-            () if known else (f"the coverage of intervals of {self.measure.label} was not simulated, so it is unknown",)
-        )
-        return (*self.a.cautions(self.measure), *self.b.cautions(self.measure), *unknown)
+        sides = () if self.difference is None else (self.a, self.b)
+        return tuple(caution for side in sides for caution in side.cautions(self.measure))
 
     @property
     def confounded(self) -> bool:
@@ -288,7 +280,9 @@ class Comparison:
             generator(self.a, self.b, measure.key),
             groups=self.groups,
             limits=measure.difference_bounds,
+            folds=self.a.first.folds or self.b.first.folds,
         )
+        found = tuple(without_interval(one, measure.difference_withheld) for one in found)
         adjusted = holm([difference.p_value for difference in found])
         values = [side.mean(measure) for side in (self.a, self.b)]
         return tuple(
@@ -350,7 +344,9 @@ def compare(
         groups=a.first.groups or b.first.groups,
         questions=questions,
         limits=measure.difference_bounds,
+        folds=a.first.folds or b.first.folds,
     )
+    found = without_interval(found, measure.difference_withheld)
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
 
@@ -429,6 +425,10 @@ def _problems(a: CountSet, b: CountSet, names: tuple[str, str] | None = None) ->
     order = sorted(a.ids)
     if problem := _other_truth(a.in_order(order), b.in_order(order), titles):
         return (problem,)
+    if None not in (a.folds, b.folds) and a.in_order(order).folds != b.in_order(order).folds:
+        return (
+            Problem("divided into other folds", advice="Compare experiments of one study, or set split_seed alike."),
+        )
     if a.ids == b.ids and _files_differ(a, b):
         detail = "  image or mask files differ in content, although the images have the same names"
         advice = "Score both on the same files: delete the older evaluation and run again."
@@ -491,7 +491,7 @@ def _unknown_truth(a: Side, b: Side) -> list[str]:
     if len(prints) == 1 and None not in prints:
         return []  # the same files, byte by byte
     flags = []
-    if old := [side.name for side in (a, b) if side.lacks_truth]:
+    if old := [side.name for side in (a, b) if any(one.truth is None for one in side.sets)]:
         flags.append(
             f"{listing(old)}: written without hashes of the true masks, so only their pixels by class were compared"
         )

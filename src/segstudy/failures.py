@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from segstudy.arrays import Counts, Values
-from segstudy.measures import iou, merge, support
-from segstudy.stats.unseen import split_seeds, unseen_failures
+from segstudy.measures import Measure, iou, merge, support
+from segstudy.stats.unseen import failure_share, median, split_seeds, trimmed_mean, unseen_failures
 
 FAILED_BELOW = 0.1  # fixed, so that nobody can choose it after seeing the results
 RULE = f"mean IoU of its classes below {FAILED_BELOW:g}, without the most frequent class"
@@ -85,7 +85,25 @@ def two_kinds(name: str, label: str, values: Sequence[float] | Values) -> tuple[
     found = split_seeds(known.tolist())
     if not found.split:
         return ()
+    share = failure_share(known, float(np.sort(known)[found.below]))
     return (
         f"{name}: its seeds fall into two kinds ({found.below} low, {found.above} high in {label}), as if some trainings "
-        "failed; do not trust the interval: report the share of trainings that fail, or train more seeds",
+        f"failed; do not trust the interval: report the share of trainings that fail ({found.below} of {len(known)}, "
+        f"{share.low:.2f} to {share.high:.2f} with 95 %), or train more seeds",
     )
+
+
+def typical_images(measure: Measure, counts: Counts) -> dict[str, float]:
+    """What images usually score: median and 10 % trimmed mean over images, with 95 % intervals; NaN where there is none.
+
+    Both hide failures by design. Keys are ``median``, ``median_low``, ``median_high`` and the same of ``trimmed``.
+    """
+    values = np.asarray(measure.function(counts), np.float64)
+    if np.isnan(values).all():
+        return {}
+    found = {"median": median(values), "trimmed": trimmed_mean(values)}
+    return {
+        key: number
+        for name, robust in found.items()
+        for key, number in ((name, robust.value), (f"{name}_low", robust.low), (f"{name}_high", robust.high))
+    }

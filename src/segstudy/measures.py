@@ -177,6 +177,9 @@ Level = Literal["dataset", "class", "image"]
 CLASS: tuple[Level, ...] = ("class",)
 
 
+WITHHELD = "simulated intervals of such rare errors miss the true value too often"
+
+
 @dataclass(frozen=True)
 class Measure:
     """A measure and its contract: its name, the counts that it is computed from, and its possible values.
@@ -207,6 +210,8 @@ class Measure:
     given_whole
         For a measure that depends on a property of the whole set (which classes are rare): from the merged counts of all
         images to the function for parts of them.
+    intervals
+        Where simulated intervals hold their level: for scores and differences, for differences alone, or nowhere.
 
     """
 
@@ -222,6 +227,7 @@ class Measure:
     unit: str = ""
     source: str = ""
     given_whole: Callable[[Counts], Callable[[Counts], Values]] | None = None
+    intervals: Literal["all", "differences", "none"] = "all"
 
     @property
     def difference_bounds(self) -> tuple[float, float]:
@@ -230,9 +236,14 @@ class Measure:
         return -span, span
 
     @property
-    def coverage_known(self) -> bool:
-        """Whether the coverage of its intervals was simulated: measures of the confusion matrix, and distances."""
-        return self.counts == "confusion" or self.unit == "px"
+    def withheld(self) -> str:
+        """Why its scores have no interval, a clause; empty where simulated intervals hold their level."""
+        return "" if self.intervals == "all" else WITHHELD
+
+    @property
+    def difference_withheld(self) -> str:
+        """The same for differences."""
+        return WITHHELD if self.intervals == "none" else ""
 
     def function_for(self, counts: Counts) -> Callable[[Counts], Values]:
         """``function`` for any part of ``counts`` (n, ...); properties of the whole set stay fixed.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
 from segstudy.files import digest, file_sha256, read_json, write_json
+from segstudy.folds import ALL_FOLDS, fold_of, in_fold, whole
 from segstudy.schema import Groups
 from segstudy.spec import find_path, load_study
 from segstudy.store import Store
@@ -135,6 +136,21 @@ class Run:
         return f"{self.experiment}/seed{self.seed}"
 
     @property
+    def fold(self) -> int | None:
+        """The fold that it is tested on, if the experiment covers all folds."""
+        return fold_of(self.experiment)
+
+    @property
+    def over_folds(self) -> Run:
+        """The run that stands for all folds of the experiment under this seed; the run itself without folds."""
+        if self.fold is None:
+            return self
+        config, variation = self.config, self.variation
+        data = config.data.model_copy(update={"fold": ALL_FOLDS})
+        config = replace(config, experiment=whole(config.experiment), dataset=whole(config.dataset), data=data)
+        return replace(self, config=config, variation=variation and replace(variation, base=whole(variation.base)))
+
+    @property
     def scored_on(self) -> tuple[Scoring, ...]:
         """Every evaluation of the run, that on its own dataset first."""
         own = Scoring(self.config.dataset, self.config.data.report, self.evaluation_hash)
@@ -185,12 +201,12 @@ class Plan:
         return list(dict.fromkeys(run.experiment for run in self.runs))
 
     def first(self, experiment: str) -> Run:
-        """The first run of ``experiment``."""
-        return next(run for run in self.runs if run.experiment == experiment)
+        """The first run of ``experiment``, which may be one over all folds."""
+        return next(run for run in self.runs if experiment in (run.experiment, whole(run.experiment)))
 
     def select(self, only: Sequence[str] = (), seed: int | None = None) -> Plan:
         """The part of the plan that ``--only`` and ``--seed`` ask for; unknown names are errors."""
-        known = self.experiments
+        known = list(dict.fromkeys([*map(whole, self.experiments), *self.experiments]))
         for name in only:
             if name not in known:
                 raise SpecError(
@@ -198,7 +214,8 @@ class Plan:
                 )
         if seed is not None and seed not in self.study.all_seeds:
             raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.all_seeds, 20)}")
-        chosen = [r for r in self.runs if (not only or r.experiment in only) and seed in (None, r.seed)]
+        asked = [r for r in self.runs if not only or {r.experiment, whole(r.experiment)} & set(only)]
+        chosen = [r for r in asked if seed in (None, r.seed)]
         if not chosen:
             raise SpecError(f"--seed {seed}: is not needed yet; the study adds seeds until its comparisons are decided")
         return replace(self, runs=tuple(chosen))
@@ -208,7 +225,15 @@ class Plan:
         """The runs and those that are not due, by experiment and seed."""
         names, seeds = list(self.study.experiments), self.study.all_seeds
         both = (*self.runs, *self.later)
-        return tuple(sorted(both, key=lambda run: (names.index(run.experiment), seeds.index(run.seed))))
+        return tuple(sorted(both, key=lambda run: (names.index(whole(run.experiment)), seeds.index(run.seed))))
+
+    @property
+    def pooled(self) -> Plan:
+        """The plan with one run for each experiment and seed, whatever the number of folds; the plan itself without folds."""
+        if all(run.fold is None for run in self.runs):
+            return self
+        runs = {(whole(run.experiment), run.seed): run.over_folds for run in reversed(self.runs)}
+        return replace(self, runs=tuple(reversed(runs.values())))
 
 
 def make_plan(study: Study, data_root: Path | None = None, store: Store | None = None) -> Plan:
@@ -239,7 +264,11 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         wanted = evaluation_hash(content_study)
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
         seeds = config.ensemble[:1] or content_study.all_seeds
-        runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in seeds]
+        runs += [
+            Run(one, seed, change, wanted, crosses, sources)
+            for one, change in _by_fold(config, variation)
+            for seed in seeds
+        ]
     return Plan(study, _shared(runs), files)
 
 
@@ -251,6 +280,24 @@ def _shared(runs: Sequence[Run]) -> tuple[Run, ...]:
         known = first.setdefault(run.training_identity, run.experiment)
         found.append(run if known == run.experiment else replace(run, shares=known))
     return tuple(sorted(found, key=lambda run: bool(run.config.ensemble)))
+
+
+def _by_fold(config: Config, variation: Variation | None) -> list[tuple[Config, Variation | None]]:
+    """One configuration for each fold of ``fold: all``, compared with the same fold of the base; else the one given."""
+    if config.data.fold != ALL_FOLDS:
+        return [(config, variation)]
+    return [
+        (
+            replace(
+                config,
+                experiment=in_fold(config.experiment, k),
+                dataset=in_fold(config.dataset, k),
+                data=config.data.of_fold(k),
+            ),
+            variation and replace(variation, base=in_fold(variation.base, k)),
+        )
+        for k in range(config.data.folds or 0)
+    ]
 
 
 def open_plan(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from segstudy.document import finite
@@ -16,8 +17,48 @@ CURVE_SEEDS = (2, 3, 5, 10)
 CURVE_IMAGES = (0.5, 1, 2, 4)  # times the images that there are
 
 
+@dataclass(frozen=True)
+class SeedSD:
+    """Standard deviation of a recipe's score between seeds, from a published table or an earlier study.
+
+    ``num_seeds`` is the number of seeds that it was computed from; None takes it for known exactly.
+    """
+
+    value: float
+    num_seeds: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        if not 0 <= self.value < math.inf:
+            raise SegstudyError(f"--assume-seed-sd {self.value:g}: must be a number from 0 on, such as 0.01")
+        if self.num_seeds is not None and self.num_seeds < 2:
+            raise SegstudyError(
+                f"--assume-seed-sd {self.value:g}:{self.num_seeds}: a standard deviation needs 2 seeds or more"
+            )
+
+    @classmethod
+    def read(cls, text: str) -> SeedSD:
+        """Read ``0.005``, or ``0.005:3`` where three seeds showed it.
+
+        >>> SeedSD.read("0.005:3")
+        SeedSD(value=0.005, num_seeds=3)
+        """
+        value, colon, seeds = text.partition(":")
+        try:
+            return cls(float(value), int(seeds) if colon else None)
+        except ValueError:
+            raise SegstudyError(
+                f"--assume-seed-sd {text}: must be a number, such as 0.005, or 0.005:3 where 3 seeds showed it"
+            ) from None
+
+    def put_into(self, components: Components) -> Components:
+        """The same noise of images with this noise of seeds."""
+        degrees = math.inf if self.num_seeds is None else self.num_seeds - 1
+        return assume_seed_sd(components, self.value, degrees=degrees)
+
+
 def requirements(
-    results: StudyResults, power: float, difference: float, seed_sd: float | None = None
+    results: StudyResults, power: float, difference: float, seed_sd: SeedSD | None = None
 ) -> list[dict[str, Any]]:
     """What it takes to detect ``difference`` in the primary measure with probability ``power``, for every result.
 
@@ -31,7 +72,7 @@ def requirements(
     results, power, difference
         The study, and what is asked.
     seed_sd
-        Standard deviation of a recipe's score between seeds, known from elsewhere; it replaces the study's own.
+        Noise of seeds that is known from elsewhere; it replaces the study's own.
 
     Returns
     -------
@@ -58,7 +99,7 @@ def requirements(
 
 
 def curves(
-    results: StudyResults, difference: float, seed_sd: float | None = None, seeds: Sequence[int] = CURVE_SEEDS
+    results: StudyResults, difference: float, seed_sd: SeedSD | None = None, seeds: Sequence[int] = CURVE_SEEDS
 ) -> list[dict[str, Any]]:
     """Power over seeds x images, for every result: ``about``, ``questions`` and ``power``, rows ``seeds, images, power``.
 
@@ -92,16 +133,19 @@ def _level(results: StudyResults, power: float, difference: float) -> float:
     return 1 - 0.05 / results.questions
 
 
-def _all_components(results: StudyResults, seed_sd: float | None) -> list[tuple[str, Components]]:
+def _all_components(results: StudyResults, seed_sd: SeedSD | None) -> list[tuple[str, Components]]:
     """What is compared, and its noise, for everything with a result."""
-    if seed_sd is not None and not 0 <= seed_sd < float("inf"):
-        raise SegstudyError(f"--assume-seed-sd {seed_sd:g}: must be a number from 0 on, such as 0.01")
     plan, found = results.plan, []
+    if any(side.first.folds for side in results.sides.values() if side.sets):
+        raise SegstudyError(
+            f"{plan.study.source}: seeds and images cannot be planned from results over all folds; plan from a study with one "
+            "test split"
+        )
     for name in plan.experiments:
         variation = plan.first(name).variation
         about = f"{name} against {variation.base}" if variation else f"{name} against itself (noise floor)"
         if (components := _components(results, name)) is not None:
-            found.append((about, components if seed_sd is None else assume_seed_sd(components, seed_sd)))
+            found.append((about, components if seed_sd is None else seed_sd.put_into(components)))
     if not found:
         raise SegstudyError(
             f"{results.store.root}: no run of '{plan.study.name}' has a result that shows its noise yet; run a baseline with "

@@ -90,7 +90,7 @@ def _rank(results: StudyResults, dataset: str, sides: Sequence[Side], measure: M
         [side.networks(measure.counts) for side in sides],
         measure.function_for(sides[0].first.counts[measure.counts]),
         np.random.default_rng(int.from_bytes(seed)),
-        groups=sides[0].first.groups,
+        groups=sides[0].first.folds or sides[0].first.groups,
         higher_is_better=up,
         num_resamples=RESAMPLES,
     )

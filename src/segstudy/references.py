@@ -8,6 +8,7 @@ from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems
 from segstudy.errors import SpecError, listing, nearest
 from segstudy.explanations import explain
+from segstudy.folds import ALL_FOLDS, fold_problems
 from segstudy.study import Experiment, Study, base_chain, changeable, changes, resolve, trained_on
 
 
@@ -22,6 +23,7 @@ def check_references(study: Study, problems: Problems) -> None:
         problems.add(
             ("primary",), f"no measure of the whole set is named '{study.primary}'{hint}; known: {listing(known, 40)}"
         )
+    check_folds(study, problems)
     if len(set(study.all_seeds)) < len(study.all_seeds):
         problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     check_search(study, problems)
@@ -38,6 +40,22 @@ def check_references(study: Study, problems: Problems) -> None:
         seen.add(key)
         if cross.experiment in study.experiments and cross.on == trained_on(study, cross.experiment):
             problems.add((*at, "on"), f"'{cross.experiment}' is trained on '{cross.on}'; name another dataset")
+
+
+def check_folds(study: Study, problems: Problems) -> None:
+    """Report ``fold: all`` where it has no meaning."""
+    crosses = [cross for cross in study.cross_evaluations if cross.experiment in study.experiments]
+    sources = [trained_on(study, cross.experiment) for cross in crosses]
+    for keys, text in fold_problems(study.data, sources, [cross.on for cross in crosses], study.until is not None):
+        problems.add(keys, text)
+    folded = [name for name, data in study.data.items() if data.fold == ALL_FOLDS]
+    if folded and study.search is not None:
+        problems.add(("search",), f"cannot be combined with fold: all (data.{folded[0]}); search on one fold")
+    for name, experiment in study.experiments.items():
+        if experiment.ensemble_of in study.experiments and trained_on(study, experiment.ensemble_of) in folded:
+            problems.add(
+                ("experiments", name, "ensemble_of"), "cannot average networks of fold: all; use an entry of one fold"
+            )
 
 
 def check_experiment(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:

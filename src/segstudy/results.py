@@ -15,8 +15,10 @@ from segstudy.comparison import PRIMARY, Comparison, Problem, Side, compare, cor
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet, read_counts
 from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
+from segstudy.folds import whole
 from segstudy.measures import Measure
 from segstudy.plan import Plan, Run, Variation, open_plan, run_of
+from segstudy.pooling import pool
 from segstudy.records import Cost, Environment, Epoch, RunRecord
 from segstudy.stats.sequential import CONTINUE, sequential_decision
 from segstudy.store import RunFolder, State, Store
@@ -188,6 +190,8 @@ def read_results(store: Store, plan: Plan) -> StudyResults:
 
     """
     runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
+    if plan.pooled is not plan:
+        runs, plan = tuple(_over_folds(runs, run) for run in plan.pooled.runs), plan.pooled
     environments = (result.record.environment for result in runs if result.record and result.record.environment)
     return StudyResults(plan, store, runs, next(environments, None) or store.read_environment())
 
@@ -214,6 +218,21 @@ def _read_run(folder: RunFolder, run: Run) -> RunResult:
         sets.append(CountSet(run.name, counted.counts, counted.ids, about, counted.groups, counted.truth, record))
     epochs = tuple(folder.read_epochs())
     return RunResult(run, folder, at.state, record, epochs, folder.read_cost(), tuple(sets), failure)
+
+
+def _over_folds(runs: Sequence[RunResult], pooled: Run) -> RunResult:
+    """One result for all folds of an experiment under one seed; scored when every fold is."""
+    parts = [r for r in runs if (whole(r.run.experiment), r.run.seed) == (pooled.experiment, pooled.seed)]
+    if parts[0].run.fold is None:
+        return parts[0]
+    states = {part.state for part in parts}
+    decisive: tuple[State, ...] = ("failed", "stale", "running")
+    state = next((each for each in decisive if each in states), parts[0].state if len(states) == 1 else "partial")
+    scored = all(part.sets for part in parts)
+    sets = (pool([part.sets[0] for part in parts]),) if scored else ()
+    record = sets[0].record if sets else parts[0].record
+    failure = "; ".join(part.failure for part in parts if part.failure)
+    return RunResult(pooled, parts[0].folder, state, record, (), parts[0].cost, sets, failure)
 
 
 def side_of_file(path: Path) -> Side:

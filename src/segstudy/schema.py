@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from segstudy.folds import ALL_FOLDS, read_fold
 from segstudy.named import Frozen, Tabled, fault_of_part
 from segstudy.sizes import InputSize, Size
 
@@ -190,7 +191,8 @@ class Data(ReaderOptions, Tabled):
 
     ``groups`` keeps images together: a pattern whose first bracket matches the group in an image's id, or a CSV file.
     ``stratify`` draws parts with equal shares of each class. ``folds`` divides all images, and part ``fold`` is the test
-    set. ``split_file`` is a file written by ``segstudy check --write-split``. All other keys are options of the reader.
+    set; with ``fold: all`` each part is the test set of one network. ``split_file`` is a file written by
+    ``segstudy check --write-split``. All other keys are options of the reader.
     """
 
     door: ClassVar[str] = "segstudy.data.readers:READERS"
@@ -202,10 +204,16 @@ class Data(ReaderOptions, Tabled):
     groups: NamedGroups | None = None
     stratify: bool = False
     folds: int | None = Field(None, ge=2, le=100)
-    fold: int = Field(0, ge=0)
+    fold: Annotated[int | str, BeforeValidator(read_fold)] = 0
     split_file: str | None = None
     report: str | None = None
     synthetic: Synthetic | None = None
+
+    def of_fold(self, fold: int | None) -> Data:
+        """The entry of one fold; None is the first fold of an entry with ``fold: all``, and else the entry itself."""
+        if fold is None:
+            return self.model_copy(update={"fold": 0}) if self.fold == ALL_FOLDS else self
+        return self.model_copy(update={"fold": fold})
 
     def determining(self) -> dict[str, Any]:
         """Everything that determines a result: every key except the location, and the reader's options that are not defaults."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segstudy import measures
-from segstudy.arrays import Counts
+from segstudy.arrays import Counts, Values
 from segstudy.comparison import Comparison, Side
 from segstudy.conventions import rescore
 from segstudy.conventions.outlines import NUMBERS, outline_records
@@ -19,9 +19,9 @@ from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
 from segstudy.document import finite
 from segstudy.errors import listing
-from segstudy.failures import RULE, Failures, failures
+from segstudy.failures import RULE, Failures, failures, typical_images
 from segstudy.measures import Measure, name_of
-from segstudy.stats.comparison import UNDECIDED
+from segstudy.stats.comparison import UNDECIDED, without_interval
 from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
 from segstudy.terminal import table_lines
@@ -30,6 +30,7 @@ UNDEFINED = "-"
 SAME_PX = 1e-3  # distances are counted in thousandths of a pixel
 SAME = 1e-9  # numbers that differ by less are shown as equal
 LOST = ("boundary", "missed", "spurious")
+USUAL = ("miou", "mean_hausdorff95", "mean_surface_distance")  # whose median and trimmed mean over images are shown
 OUTLINES = ("boundary_iou", "boundary_matches", "surface")
 ABOUT = {
     IMAGES: "these networks and images like these; other seeds of the same recipes may give another result",
@@ -66,10 +67,12 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
     record |= _lost_objects(scored.counts["objects"].sum(axis=(0, 1)))
     found = failures([confusion], scored.groups)
     record["failures"] = None if found is None else asdict(found)
+    usual = [measure for measure in overall if measure.key in USUAL and scored.groups is None]
+    record["typical_images"] = {m.key: finite(typical_images(m, scored.counts[m.counts])) for m in usual}
     return record | ({"as": _rescored(scored, rules)} if rules else {})
 
 
-def _lost_objects(counts: Counts) -> dict[str, int]:
+def _lost_objects(counts: Counts | Values) -> dict[str, Any]:
     """Objects that no distance is measured to or from; they stand next to Hausdorff 95, which leaves them out."""
     found = dict(zip(OBJECT_COUNTS, counts.tolist(), strict=True))
     return {"objects_missed": found["missed"], "objects_spurious": found["spurious"]}
@@ -92,7 +95,8 @@ def _rescored(scored: CountSet, rules: Sequence[str]) -> dict[str, Any]:
 def _estimates(scored: CountSet, measure: Measure) -> tuple[Estimate, ...]:
     """One per class, or one for all."""
     counts = scored.counts[measure.counts]
-    return estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
+    found = estimate_each({0: counts}, measure.each_for(counts), groups=scored.groups, limits=measure.bounds)
+    return tuple(without_interval(one, measure.withheld) for one in found)
 
 
 def _interval(found: Estimate) -> dict[str, Any]:
@@ -173,16 +177,18 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
 
 
 def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
-    """What the scores hide: images that failed, and intervals of unknown coverage."""
-    lines = []
-    if record["failures"] is not None:
-        lines.append(f"{Failures(**record['failures']).words}; failed: {RULE}")
-    shown_here = [
-        m for m in scored.measures() if "dataset" in m.levels and m.counts in OUTLINES and not m.coverage_known
-    ]
-    if unknown := [m.label for m in shown_here if record["intervals"][m.key]["low"] is not None]:
-        lines.append(f"coverage not simulated, so unknown: intervals of {listing(unknown, 10)}")
-    return lines
+    """What the scores hide: images that failed; and what images score that did not."""
+    lines = [] if record["failures"] is None else [f"{Failures(**record['failures']).words}; failed: {RULE}"]
+    rows = []
+    for measure in scored.measures():
+        if usual := record["typical_images"].get(measure.key):
+            ends = ((usual[f"{name}_low"], usual[f"{name}_high"]) for name in ("median", "trimmed"))
+            bounds = [interval_words(*each, measure.unit) for each in ends]
+            numbers = (shown(usual[name], measure.unit) for name in ("median", "trimmed"))
+            lost = _lost_words(record) if measure.key == "mean_hausdorff95" else ""
+            rows.append([name_of(measure), *(x for pair in zip(numbers, bounds, strict=True) for x in pair), lost])
+    heading = ["over images", "median", "95 % interval", "trimmed mean (10 %)", "95 % interval", ""]
+    return [*lines, *(table_lines([heading, *rows]) if rows else [])]
 
 
 def comparisons_text(records: Sequence[dict[str, Any]]) -> str:
@@ -333,7 +339,9 @@ def _confounded(comparison: Comparison) -> list[str]:
 def _side_record(side: Side, comparison: Comparison) -> dict[str, Any]:
     (found,) = side.estimates(comparison.measure, comparison.groups)
     origin = {key: side.about(key) or "unknown" for key in ("train_data", "test_data", "split", "selected_on")}
-    return {"name": side.name, "seeds": side.seeds, **origin, **finite(asdict(found))}
+    counts = [one.counts["objects"].sum(axis=(0, 1)) for one in side.sets if "objects" in one.counts]
+    lost = _lost_objects(sum(counts) / len(counts)) if comparison.measure.unit and counts else {}
+    return {"name": side.name, "seeds": side.seeds, **origin, **finite(asdict(found)), **lost}
 
 
 def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -386,7 +394,11 @@ def comparison_text(record: dict[str, Any]) -> str:
 def _side_lines(letter: str, side: dict[str, Any]) -> list[str]:
     seeds = side["seed_values"]
     each = f" ({len(seeds)} seeds: {listing(map(shown, seeds), 10)})" if len(seeds) > 1 else ""
-    return [f"{letter}  {side['name']}{each}", f"   {_origin_words(side)}"]
+    lines = [f"{letter}  {side['name']}{each}", f"   {_origin_words(side)}"]
+    if "objects_missed" in side:
+        words = f"{side['objects_missed']:g} objects missed, {side['objects_spurious']:g} spurious"
+        lines.append(f"   {words}{' (mean over seeds)' if len(seeds) > 1 else ''}, which distances leave out")
+    return lines
 
 
 def _p_words(p_value: float | None) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveFloat
 
 from segstudy.doors import is_callable_name
 from segstudy.errors import SpecError
+from segstudy.folds import fold_of, whole
 from segstudy.named import Frozen
 from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules, Search, Seeds, SeedsUntil
 
@@ -80,6 +81,10 @@ class Study(Frozen):
     def until(self) -> SeedsUntil | None:
         """How seeds are added, if the study adds them until its comparisons are decided."""
         return self.seeds if isinstance(self.seeds, SeedsUntil) else None
+
+    def entry(self, name: str) -> Data:
+        """The ``data`` entry of a dataset, or of one of its folds; ``fold: all`` reads the first fold by default."""
+        return self.data[whole(name)].of_fold(fold_of(name))
 
     @property
     def all_seeds(self) -> list[int]:

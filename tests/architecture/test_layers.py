@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "segstudy"
 # module that no name covers is an error: say here where it belongs.
 LAYERS = [
     ["segstudy.errors", "segstudy.arrays", "segstudy.sizes"],
-    ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
+    ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files", "segstudy.folds"],
     ["segstudy.named"],
     ["segstudy.schema", "segstudy.explanations"],
     [
@@ -39,9 +39,9 @@ LAYERS = [
         "segstudy.guard",
         "segstudy.auditing",
     ],
-    ["segstudy.comparison", "segstudy.failures"],
+    ["segstudy.comparison", "segstudy.failures", "segstudy.pooling"],
     ["segstudy.results"],
-    ["segstudy.planning", "segstudy.ranking"],
+    ["segstudy.planning", "segstudy.ranking", "segstudy.across"],
     ["segstudy.data"],
     ["segstudy.networks"],
     ["segstudy.evaluate", "segstudy.train", "segstudy.cost"],
@@ -72,6 +72,8 @@ LIGHT = (
     "doors",
     "records",
     "files",
+    "folds",
+    "pooling",
     "stats",
     "plan",
     "store",
@@ -80,6 +82,7 @@ LIGHT = (
     "comparison",
     "failures",
     "ranking",
+    "across",
     "results",
     "planning",
     "scoring",

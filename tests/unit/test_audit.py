@@ -68,7 +68,7 @@ def test_numbers_are_read_as_people_print_them(text, low, high, places, mark):
     assert (float(number.low), float(number.high)) == pytest.approx((low, high), abs=1e-15)
     assert (number.places, number.mark) == (places, mark)
     assert number.averaged == (text in ("0.88 ± 0.01", "0.88 (0.01)"))
-    assert number.aside == (text == "0.8764 (-0.0055)")
+    assert number.aside == ("-0.0055" if text == "0.8764 (-0.0055)" else "")
 
 
 @pytest.mark.parametrize("text", ["", "-", "–", "—", "N/A", "nan", " / "])
@@ -698,8 +698,8 @@ def test_what_is_left_out_is_said(audit):
     assert "comment not understood, left out: see the appendix: B" in text
     assert "columns not recognised, so not checked: IoU std" in text
     assert "columns left out as asked: FPS" in text
-    assert "what stands in brackets is left out: mIoU" in text
-    assert text.endswith("tables: 1, numbers: 1, contradictions: 0, of rounding: 0")
+    assert "signed numbers after scores are taken for differences to another row: mIoU" in text
+    assert text.endswith("tables: 1, numbers: 2, contradictions: 0, of rounding: 0")
     text = as_text(audit("Model,mIoU\nA,0.5\n", "Model,Dataset,mIoU\nA,x,0.5\n"))
     assert text.count("does not say on which data, so not compared with other tables") == 1
 
@@ -923,6 +923,38 @@ def test_what_only_the_level_makes_a_contradiction_is_undecided_until_it_is_said
     assert "level: dataset" in as_text(audit(table, level=None))
     assert [f.severity for f in audit(table, level="dataset").findings] == ["contradiction"]
     assert audit(table, level="image").findings == ()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("81.5 (+{})", "79.5 (-0.6)"),
+        ("81.5 ↑{}", "79.5 (↓0.6)"),
+        ("$81.5_{{+{}}}$", "79.5\\textcolor{{red}}{{(-0.6)}}"),
+        ("\\color{{red}}{{81.5}} (+{})", "\\underline{{79.5}}$^{{\\downarrow 0.6}}$"),
+    ],
+)
+def test_a_signed_number_after_a_score_is_its_difference_to_another_row(audit, cells):
+    table = "Model,mIoU\nA,80.1\n" + "".join(f"{name},{cell}\n" for name, cell in zip("BC", cells, strict=True))
+    assert audit(table.format("1.4")).findings == ()  # 81.5 - 80.1
+    [found] = audit(table.format("1.6")).findings
+    assert (found.row, found.rule, found.severity) == ("B", "difference", "undecided")
+    assert "81.5" in found.message and "1.4, not" in found.message
+    assert audit("Model,mIoU\nA,78.5 (+1.0)\nB,79.0 (+0.4)\n").findings == ()  # to something that is not printed
+
+
+@pytest.mark.parametrize(
+    ("table", "rule"),
+    [
+        ("case,dc,jc\na,0.70,0.80\n", "mean-dice"),
+        ("model,iou_coef,dice_coef\na,0.80,0.70\n", "mean-dice"),
+        ("model,MeanIoU,DiceMetric\na,0.80,0.70\n", "mean-dice"),
+        ("model,mIoU,mAcc,mDice,mFscore,mPrecision,mRecall\na,80.0,88.0,88.6,88.6,90.0,86.0\n", "repeated"),
+    ],
+)
+def test_names_of_libraries(audit, table, rule):
+    assert [f.rule for f in audit(table).findings] == [rule]
+    assert audit(table.replace("86.0", "88.0").replace("0.80", "0.53")).findings == ()  # recall is class accuracy
 
 
 def test_class_dices_fix_the_mean_iou(audit):

@@ -30,7 +30,7 @@ def printed(rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
 def test_probabilities_are_calibrated(number):
     """Among orders called a fluke with probability p, a share of p is one, where any true order is as likely as another."""
     rng = np.random.default_rng(number)
-    error = SAMPLING.standard_error("miou")
+    error = SAMPLING.standard_errors("miou")[1]
     expected, wrong = [], []
     for _ in range(4000):
         truth = rng.uniform(0.5, 0.5 + 6 * error, number)
@@ -50,7 +50,11 @@ def test_probabilities_are_calibrated(number):
 
 def test_by_hand():
     # 2 x 0.04 x 0.5 / 100 + 2 x 0.0001 / 2 = 0.0005
-    assert Sampling(100, 2, 0.2, 0.01, 0.5).standard_error("dice") == pytest.approx(math.sqrt(0.0005))
+    assert Sampling(100, 2, 0.2, 0.01, 0.5).standard_errors("dice") == pytest.approx([math.sqrt(0.0005)] * 3)
+    # noisy: 2 x 0.09 x 0.7 / 100 + 2 x 0.0004; a deviation that is given holds in all three
+    quiet, typical, noisy = Sampling(100, 1, seed_sd=0.02).standard_errors("miou")
+    assert noisy == pytest.approx(math.sqrt(0.00126 + 0.0008)) and typical == pytest.approx(math.sqrt(0.0004 + 0.0008))
+    assert quiet == pytest.approx(math.sqrt(2 * 0.01 * 0.1 / 100 + 0.0008))
     assert fluke_probability(0.0, 0.01) == 0.5
     assert fluke_probability(0.0196, 0.01) == pytest.approx(0.025, abs=1e-4)
     assert not_best_probability([0.5] * 4, 0.01) == pytest.approx(0.75, abs=1e-6)
@@ -100,7 +104,11 @@ def test_the_command(segstudy):
         ("B", "A", 3),
         ("A", "C", 3),
     ]
-    assert "assumed" in record["rankings"][0]["assumptions"]
+    first = record["rankings"][0]
+    assert "assumed, 0.1 to 0.3" in first["assumptions"] and "one dataset, Kvasir-SEG" in first["assumptions"]
+    # Phi(-0.01 / 0.00529) and Phi(-0.01 / 0.04539)
+    assert first["fluke_range"] == pytest.approx([0.0294, 0.4128], abs=1e-4)
+    assert "0.319 (0.029 to 0.413)  mIoU: B over A" in segstudy("t.md", "--images", "100")[1]
     assert isinstance(json.loads(segstudy("t.md", "--json")[1]), list)
 
 

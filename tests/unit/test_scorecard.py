@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from segstudy import measures
+from segstudy.comparison import Side, compare
 from segstudy.counts.countset import CountSet
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
-from segstudy.scorecard import as_record, as_text, image_csv, shown
+from segstudy.scorecard import as_record, as_text, comparison_record, comparison_text, image_csv, shown
 from segstudy.scoring import ELSEWHERE
 from segstudy.stats.intervals import estimate
 from segstudy.terminal import table_lines
@@ -124,6 +125,42 @@ def test_missed_objects_stand_next_to_hausdorff() -> None:
     at = header.index("mean_hausdorff95")
     assert header[at + 1 : at + 3] == ["objects_missed", "objects_spurious"]
     assert [sum(int(row[at + n]) for row in rows) for n in (1, 2)] == [1, 3]
+
+
+def test_medians_and_trimmed_means_stand_beside_means_that_few_images_decide() -> None:
+    one = many(20)
+    failed = one.confusion.copy()
+    failed[0] = [[5, 95, 0], [95, 5, 0], [0, 95, 5]]
+    one = replace(one, counts=one.counts | {"confusion": failed})
+    values = np.sort(measures.mean_iou(failed))
+    found = as_record(one)["typical_images"]["miou"]
+    assert found["median"] == pytest.approx((values[9] + values[10]) / 2)
+    # 20 images: 5 and fewer below the median have a chance of 0.0207, 6 and fewer of 0.0577
+    assert (found["median_low"], found["median_high"]) == (values[5], values[14])
+    assert found["trimmed"] == pytest.approx(values[2:18].mean())
+    (line,) = [line for line in as_text(one).splitlines() if line.startswith("mIoU ") and line.count(" to ") == 2]
+    assert line.split()[1] == f"{found['median']:.4f}"
+    assert as_record(many(20, groups=5))["typical_images"] == {}  # the unit is the group
+
+
+def test_scores_of_rare_errors_have_no_interval() -> None:
+    one = many()
+    objects = one.counts["objects"].copy()
+    objects[:, 0, 2] = np.arange(30) % 3  # 0 to 2 of 4 objects are missed
+    found = as_record(replace(one, counts=one.counts | {"objects": objects}))["intervals"]
+    assert found["mean_missed_objects"]["low"] is None and "rare errors" in found["mean_missed_objects"]["reason"]
+    assert found["miou"]["low"] is not None
+
+
+def test_comparisons_of_distances_name_the_objects_that_they_leave_out() -> None:
+    one, other = many(), many()
+    counts = other.counts["surface"].copy()
+    counts[:, 0, 2] += np.arange(30) * 100
+    other = replace(other, name="other", counts=other.counts | {"surface": counts})
+    measure = next(each for each in one.measures() if each.key == "mean_hausdorff95")
+    record = comparison_record(compare(Side("one", [one]), Side("other", [other]), measure))
+    assert (record["a"]["objects_missed"], record["a"]["objects_spurious"]) == (30, 60)  # 1 and 2 in each image
+    assert "30 objects missed, 60 spurious, which distances leave out" in comparison_text(record)
 
 
 def test_outlines_under_other_rules() -> None:

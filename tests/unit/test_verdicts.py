@@ -23,7 +23,7 @@ from segstudy.files import write_sums, write_text, write_yaml
 from segstudy.launch import work
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, Run, open_plan
-from segstudy.planning import curves, requirements
+from segstudy.planning import SeedSD, curves, requirements
 from segstudy.progress import Progress
 from segstudy.ranking import ranked
 from segstudy.report.answer import sentences
@@ -290,10 +290,13 @@ def test_a_spread_from_elsewhere_replaces_one_s_own(tmp_path: Path) -> None:
     """With one seed nothing is known; a larger assumed spread needs more seeds."""
     _, results = study(tmp_path, {"base": {1: 60.0}, "good": {1: 85.0}}, "seeds: [1]")
     unknown = {row["about"]: row for row in requirements(results, 0.8, 0.02)}["good against base"]
-    few, many = (requirements(results, 0.8, 0.05, seed_sd=sd)[1] for sd in (0.005, 0.03))
+    few, many = (requirements(results, 0.8, 0.05, seed_sd=SeedSD(sd))[1] for sd in (0.005, 0.03))
     assert unknown["seeds"] is None and few["seeds"] is not None and many["seeds"] > few["seeds"]
-    with pytest.raises(SegstudyError, match="--assume-seed-sd -1"):
-        requirements(results, 0.8, 0.02, seed_sd=-1)
+    uncertain = requirements(results, 0.8, 0.05, seed_sd=SeedSD.read("0.03:3"))[1]
+    assert uncertain["seeds"] == many["seeds"] and uncertain["seeds_safe"] > many["seeds_safe"]  # of three seeds only
+    for wrong in ("-1", "nan", "0.01:1", "0.01:", "one"):
+        with pytest.raises(SegstudyError, match=f"--assume-seed-sd {wrong}"):
+            SeedSD.read(wrong)
 
 
 def test_what_a_third_and_fourth_seed_would_tell(tmp_path: Path) -> None:

@@ -34,11 +34,14 @@ class Noise(NamedTuple):
     seed_sd: float
 
 
-# What is assumed where nothing is given, from trainings on Kvasir-SEG (docs/results.md; python bench/noise.py): the largest
-# deviation of an image that was found (0.18, 0.18, 0.13), the lowest correlation (0.49; alike networks have 0.92), and the
-# deviation over seeds of pretrained networks (0.0036, 0.0047, 0.0017; without pretraining mIoU had 0.011 and 0.024).
-DICE, IOU, ACCURACY = Noise(0.20, 0.5, 0.004), Noise(0.20, 0.5, 0.005), Noise(0.13, 0.5, 0.002)
-TYPICAL = {
+# What is assumed where nothing is given: quiet, typical and noisy scores. Typical are trainings on one dataset, Kvasir-SEG
+# (docs/results.md; python bench/noise.py): the largest deviation of an image that was found (0.18, 0.18, 0.13), the lowest
+# correlation (0.49; alike networks have 0.92), and the deviation over seeds of pretrained networks (0.0036, 0.0047, 0.0017;
+# without pretraining mIoU had 0.011 and 0.024). Quiet and noisy span what other data may have; nothing was fitted to them.
+DICE = Noise(0.10, 0.9, 0.002), Noise(0.20, 0.5, 0.004), Noise(0.30, 0.3, 0.02)
+IOU = Noise(0.10, 0.9, 0.002), Noise(0.20, 0.5, 0.005), Noise(0.30, 0.3, 0.02)
+ACCURACY = Noise(0.06, 0.9, 0.001), Noise(0.13, 0.5, 0.002), Noise(0.20, 0.3, 0.01)
+ASSUMED = {
     **dict.fromkeys(("dice", "f1", "mdice", "mf1"), DICE),
     **dict.fromkeys(("iou", "miou"), IOU),
     **dict.fromkeys(("pixel_accuracy", "accuracy", "mean_class_accuracy", "class_accuracy"), ACCURACY),
@@ -69,39 +72,47 @@ class Sampling:
         if self.sd == 0 and self.seed_sd == 0:
             raise SpecError("--sd 0 --seed-sd 0: without any deviation every difference is sure; give one of the two")
 
-    def noise(self, measure: str) -> Noise:
-        """The deviations of a measure, given or typical."""
+    def noises(self, measure: str) -> tuple[Noise, ...]:
+        """Deviations of a measure, quiet, typical and noisy; what is given is the same in all three."""
         given = (self.sd, self.correlation, self.seed_sd)
-        return Noise(*(typical if own is None else own for own, typical in zip(given, TYPICAL[measure], strict=True)))
+        return tuple(
+            Noise(*(assumed if own is None else own for own, assumed in zip(given, each, strict=True)))
+            for each in ASSUMED[measure]
+        )
 
-    def standard_error(self, measure: str) -> float:
-        """Of the difference of two scores.
+    def standard_errors(self, measure: str) -> tuple[float, ...]:
+        """Of the difference of two scores, quiet, typical and noisy.
 
-        >>> round(Sampling(100).standard_error("miou"), 4)  # se^2 = 0.0004 + 0.00005
-        0.0212
+        >>> [round(error, 4) for error in Sampling(100).standard_errors("miou")]  # typical: se^2 = 0.0004 + 0.00005
+        [0.0053, 0.0212, 0.0454]
         """
-        noise = self.noise(measure)
-        images = 2 * noise.sd**2 * (1 - noise.correlation) / self.num_images
-        return math.sqrt(images + 2 * noise.seed_sd**2 / self.num_seeds)
+        return tuple(
+            math.sqrt(
+                2 * noise.sd**2 * (1 - noise.correlation) / self.num_images + 2 * noise.seed_sd**2 / self.num_seeds
+            )
+            for noise in self.noises(measure)
+        )
 
     def words(self, measure: str) -> str:
         """The assumptions in a line."""
-        noise, seeds = self.noise(measure), f"{self.num_seeds} seed{'s' * (self.num_seeds > 1)}"
-        given = [own is not None for own in (self.sd, self.correlation, self.seed_sd)]
-        said = ["given" if each else "assumed" for each in given]
-        return (
-            f"{self.num_images} images, the same for all, {seeds}; deviation of an image's score {noise.sd:g} ({said[0]}), "
-            f"correlation {noise.correlation:g} ({said[1]}), deviation over seeds {noise.seed_sd:g} ({said[2]}); "
-            "scores as means over images"
-        )
+        seeds = f"{self.num_seeds} seed{'s' * (self.num_seeds > 1)}"
+        names = ("deviation of an image's score", "correlation", "deviation over seeds")
+        given = (self.sd, self.correlation, self.seed_sd)
+        said = [
+            f"{name} {typical:g} ({'given' if own is not None else f'assumed, {quiet:g} to {noisy:g}'})"
+            for name, own, quiet, typical, noisy in zip(names, given, *self.noises(measure), strict=True)
+        ]
+        source = "; assumed values are typical of one dataset, Kvasir-SEG" if None in given else ""
+        return f"{self.num_images} images, the same for all, {seeds}; {', '.join(said)}; scores as means over images{source}"
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Two rows whose scores stand next to each other in the order of a column, the better first.
 
-    ``fluke`` is the probability that the true order is the opposite. In the first pair of a column, ``not_best`` is the
-    probability that any of the ``rows`` compared is truly better than the first; elsewhere it is None.
+    ``fluke`` is the probability that the true order is the opposite, for typical deviations; ``fluke_range`` for quiet and
+    noisy ones. In the first pair of a column, ``not_best`` is the probability that any of the ``rows`` compared is truly
+    better than the first; elsewhere it is None.
     """
 
     table: str
@@ -111,8 +122,10 @@ class Ranking:
     difference: float
     standard_error: float
     fluke: float
+    fluke_range: tuple[float, float]
     rows: int
     not_best: float | None
+    not_best_range: tuple[float, float] | None
     assumptions: str
 
 
@@ -143,24 +156,27 @@ def rankings(claims: Claims, sampling: Sampling) -> Iterator[Ranking]:
     """Rows that follow each other in the order of a column, each pair with the probability that it is a fluke."""
     columns: dict[object, list[Claim]] = defaultdict(list)
     for claim in claims.scores:
-        if claim.kind == "value" and claim.measure in TYPICAL:
+        if claim.kind == "value" and claim.measure in ASSUMED:
             columns[claim.place.table, claim.place.column, claim.data, claim.subject.cls].append(claim)
     for column in columns.values():
         ordered = sorted(column, key=lambda claim: -claim.printed.low)
-        error = sampling.standard_error(column[0].measure)
-        not_best = not_best_probability([float(claim.printed.low) for claim in ordered], error)
+        errors = sampling.standard_errors(column[0].measure)
+        not_best = [not_best_probability([float(claim.printed.low) for claim in ordered], error) for error in errors]
         for at, (one, other) in enumerate(pairwise(ordered)):
             difference = float(one.printed.low - other.printed.low)
+            flukes = [fluke_probability(difference, error) for error in errors]
             yield Ranking(
                 one.table,
                 one.heading.text,
                 one.row,
                 other.row,
                 difference,
-                error,
-                fluke_probability(difference, error),
+                errors[1],
+                flukes[1],
+                (flukes[0], flukes[2]),
                 len(ordered),
-                None if at else not_best,
+                None if at else not_best[1],
+                None if at else (not_best[0], not_best[2]),
                 sampling.words(one.measure),
             )
 
@@ -174,11 +190,21 @@ def as_lines(found: Sequence[Ranking]) -> str:
             if each.assumptions != assumptions:
                 continue
             if each.not_best is not None and each.rows > 2:
-                lines.append(
-                    f"    {each.not_best:.3f}  {each.column}: {each.better} is not the best of the {each.rows} rows"
-                )
+                text = _probability(each.not_best, each.not_best_range)
+                lines.append(f"    {text}  {each.column}: {each.better} is not the best of the {each.rows} rows")
             lines.append(
-                f"    {each.fluke:.3f}  {each.column}: {each.better} over {each.worse} by {each.difference:.4f} "
-                f"(standard error {each.standard_error:.4f})"
+                f"    {_probability(each.fluke, each.fluke_range)}  {each.column}: {each.better} over {each.worse} by "
+                f"{each.difference:.4f} (standard error {each.standard_error:.4f})"
             )
     return "\n".join(lines) if found else "no two rows have a Dice, IoU or accuracy that could be ranked"
+
+
+def _probability(typical: float, ends: tuple[float, float] | None) -> str:
+    """The probability for typical deviations, and for quiet and noisy ones where any deviation is assumed.
+
+    >>> _probability(0.31, (0.02, 0.42)), _probability(0.31, (0.31, 0.31))
+    ('0.310 (0.020 to 0.420)', '0.310')
+    """
+    if ends is None or ends[0] == ends[1]:
+        return f"{typical:.3f}"
+    return f"{typical:.3f} ({ends[0]:.3f} to {ends[1]:.3f})"

@@ -303,7 +303,9 @@ def _operands(claim: Claim, scores: dict[int, list[Claim]], baselines: list[int]
     """Two neighbouring columns of the row; or the row's score and that of a row without a difference."""
     row = claim.place.row
     own = [score for score in scores[row] if score.measure == claim.measure]
-    if len(own) == 2:
+    if claim.heading.aside:
+        own = [score for score in own if score.heading.of == claim.heading.of]
+    elif len(own) == 2:
         yield own[0], own[1]
     if len(own) > 2:
         own = [score for score in own if score.heading.of == claim.heading.of]

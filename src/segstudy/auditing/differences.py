@@ -13,6 +13,8 @@ from segstudy.auditing.findings import Finding, finding
 from segstudy.auditing.printed import Interval, Number, Reading, Verdict, distance, judge
 from segstudy.auditing.subjects import OWN
 
+OTHERWISE = "this cannot be decided if the number after the score compares with something that the table does not print"
+
 
 @dataclass(frozen=True)
 class Way:
@@ -67,7 +69,10 @@ def differences(claims: Claims) -> Iterator[Finding]:
         )
         for claim, found in zip(column, best, strict=True):
             if found and found[1].severity:
-                yield _no_difference(claims, claim, *found)
+                way, verdict = found
+                if claim.heading.aside and verdict.severity == "contradiction":
+                    verdict = Verdict("undecided", OTHERWISE)
+                yield _no_difference(claims, claim, way, verdict)
 
 
 def _best_way(operands: list[tuple[Claim, Claim]], claim: Claim, signs: tuple[int, ...]) -> tuple[Way, Verdict] | None:

@@ -17,7 +17,7 @@ MEASURES = {
         *("iouscore", "ji", "jaccardcoefficient", "jaccardcoeff", "binaryiou", "binaryjaccardindex", "vocjaccard"),
     ),
     "dice": (
-        *("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff", "dicecoef", "dicemetric", "dicesimilarity"),
+        *("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff", "dicecoef", "dicesimilarity"),
         *("dicesimilaritycoefficient", "sorensendice", "sørensendice", "dicesimilaritycoeff", "dicesimilarityindex"),
     ),
     "f1": ("f1", "f1score", "fscore", "fmeasure", "binaryf1score", "fbetascore", "f1measure"),
@@ -41,7 +41,7 @@ MEASURES = {
     ),
     "mdice": (
         *("mdice", "meandice", "dicemean", "avgdice", "averagedice", "mdsc", "meandsc", "dscavg", "avgdsc"),
-        *("averagedsc", "generalizeddicescoremean", "diceavg", "meandicescore"),
+        *("averagedsc", "generalizeddicescoremean", "diceavg", "meandicescore", "dicemetric"),
     ),
     "mf1": (
         *("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score", "mfscore", "multiclassf1score", "meanfscore"),
@@ -71,7 +71,7 @@ NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss",
 NO_SCORES |= {"boundary", "surface", "contour", "edge", "trimap", "object", "instance", "lesion", "detection", "box"}
 SPREADS = {"std", "sd", "stdev", "stddev"}
 FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
-FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points"}
+FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points", "coef", "coeff", "coefficient"}
 
 # What tells rows apart. "number" counts rows and says nothing about them.
 KEYS = {
@@ -94,6 +94,7 @@ KEYS = {
     "label": ("label", "caption"),
     "classes": ("classes", "numclasses", "numberofclasses"),
 }
+WHOLE = {"dc": "dice", "jc": "iou"}  # headings that are too short to be looked for in others (medpy)
 NUMBERS = ("panel", "no", "nr", "row", "rank")
 
 _MEASURE = {spelling: key for key, spellings in MEASURES.items() for spelling in spellings}
@@ -105,7 +106,8 @@ class Heading:
     """One column: ``text`` as printed, ``name`` the measure's or key's, ``of`` what else the heading names (a run, a class).
 
     Of a difference, ``falls`` says that a lower score makes it positive, ``unsigned`` that it is printed without a sign,
-    ``guessed`` that its measure is not named but that of the nearest column on its left.
+    ``guessed`` that its measure is not named but that of the nearest column on its left, ``aside`` that it stands in
+    brackets after the scores of a column.
     """
 
     text: str
@@ -116,6 +118,7 @@ class Heading:
     falls: bool = False
     unsigned: bool = False
     guessed: bool = False
+    aside: bool = False
 
 
 def fold(text: str) -> str:
@@ -130,8 +133,9 @@ def fold(text: str) -> str:
 def parse_heading(text: str, read_as: str | None = None) -> Heading:
     """Recognise a heading, or what the reader was told to read in its place.
 
-    >>> parse_heading("Drop mIoU (%)")
-    Heading(text='Drop mIoU (%)', kind='difference', name='miou', of='', percent=True, falls=True, unsigned=False, guessed=False)
+    >>> found = parse_heading("Drop mIoU (%)")
+    >>> found.kind, found.name, found.percent, found.falls
+    ('difference', 'miou', True, True)
     >>> parse_heading("UNet IoU").of, parse_heading("Dataset").name, parse_heading("FPS").kind
     ('UNet', 'dataset', 'unknown')
     """
@@ -142,6 +146,8 @@ def parse_heading(text: str, read_as: str | None = None) -> Heading:
         return Heading(text, "key", _KEY[fold(meant)])
     if fold(meant) in NUMBERS or meant.strip() in ("#", "№"):
         return Heading(text, "number")
+    if fold(meant) in WHOLE:
+        return Heading(text, "value", WHOLE[fold(meant)])
     percent = "%" in meant or "percent" in meant.casefold()
     bare = re.sub(r"[(\[]?\s*(?:in\s+)?(?:%|percent)\s*[)\]]?|[↑↓*]|(?:±|\+/-).*", " ", meant, flags=re.IGNORECASE)
     bare = re.sub(r"[Δδ∆]", " delta ", bare)

@@ -24,9 +24,16 @@ SYMBOLS = {
     "quad": " ",
     "qquad": " ",
 }
-# Commands that print nothing of their own, with all that stands in braces after them.
-SILENT = r"cite\w*|footnote\w*|ref|label|vspace|hspace|cellcolor|rowcolor|color|rule|phantom|hphantom|vphantom|arraybackslash"
-SILENT_CALL = re.compile(rf"[~\s]*\\(?:{SILENT})\*?(?:\s*\[[^\]]*\])*(?:\s*\{{[^{{}}]*\}})*")
+# Commands that print nothing of their own, with what stands in braces after them: two for a rule, else one.
+SILENT = (
+    r"cite\w*|footnote\w*|ref|label|vspace|hspace|cellcolor|rowcolor|color|phantom|hphantom|vphantom|arraybackslash"
+)
+SILENT_CALL = re.compile(
+    rf"[~\s]*\\(?:(?:{SILENT})\b\*?(?:\s*\[[^\]]*\])*(?:\s*\{{[^{{}}]*\}})?|rule(?:\s*\{{[^{{}}]*\}}){{0,2}})"
+)
+SIGNED = re.compile(
+    r"[_^]\s*\{?\s*\(?\s*([-+↑↓]\s*(?:\d+(?:[.,]\d+)?|[.,]\d+)\s*\\?%?)\s*\)?\s*\}?(?=\s*\$?\s*\}*\s*$)"
+)
 TWO_ARGUMENTS = re.compile(
     r"\\(?:textcolor|colorbox|scalebox|raisebox|rotatebox|resizebox)(?:\[[^\]]*\])*\{[^{}]*\}\s*"
 )
@@ -64,11 +71,13 @@ def is_bold(cell: str) -> bool:
 
 
 def _without_latex(text: str) -> str:
-    """LaTeX as text; a subscript that is a number is a spread (86.5_{0.3})."""
+    """LaTeX as text; a subscript that is a number is a spread (86.5_{0.3}), one with a sign a difference (86.5_{+0.3})."""
     text = text.replace(r"\%", "%").replace(r"\&", "&").replace(r"\#", "#").replace(r"\_", "_").replace("\\\\", " ")
     text = STD.sub(r" ±\1", SILENT_CALL.sub("", text))
     for _ in range(4):
         text = TWO_ARGUMENTS.sub("", text)
+    text = re.sub(r"\\(up|down)arrow\s*", lambda match: "↑" if match[1] == "up" else "↓", text)
+    text = SIGNED.sub(r" (\1)", text)
     spread = SUBSCRIPT.search(text)
     if spread and re.search(r"\d", text[: spread.start()]):
         text = f"{text[: spread.start()]} ±{spread[1]}{text[spread.end() :]}"

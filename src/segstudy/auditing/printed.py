@@ -38,7 +38,7 @@ PRINTED = re.compile(
     (?P<sign>[+-]?)\s*(?P<low>{DIGITS})\s*(?P<mark>{MARK})?
     (?:\s*(?:-|to)\s*(?P<high>{DIGITS}))?\s*(?P<end>{MARK})?
     (?P<spread>\s*(?:±|\+/-)\s*{DIGITS}\s*%?|\s*\(\s*±?\s*{DIGITS}\s*%?\s*\))?
-    (?P<aside>\s*\(\s*[-+↑↓]\s*{DIGITS}\s*%?\s*\))?""",
+    (?P<aside>\s*\(\s*[-+↑↓]\s*{DIGITS}\s*%?\s*\)|\s*[+↑↓]\s*{DIGITS}\s*%?)?""",
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 
@@ -58,7 +58,7 @@ class Number:
     places: int
     mark: Mark = ""
     averaged: bool = False  # printed with a spread, so the mean of several scores
-    aside: bool = False  # a signed number in brackets follows, which is not read
+    aside: str = ""  # a signed number that follows, in brackets or not: often the difference to another row
     unit: int = 1  # what one is printed as: 1, or 100 for percent
     spread: Fraction | None = None  # what follows ±, or stands in brackets
 
@@ -148,7 +148,7 @@ def parse_number(text: str) -> Number | None:
         places,
         "percent" if mark in ("%", "percent") else "points" if mark else "",
         match["spread"] is not None,
-        match["aside"] is not None,
+        (match["aside"] or "").strip(" ()"),
         spread=_spread(match["spread"]),
     )
 

@@ -73,7 +73,10 @@ def repeated_values(claims: Claims) -> Iterator[Finding]:
     for group in groups.values():
         trusted = _most_agreed(group)
         for claim in group:
-            if claim.place.table != trusted.place.table and _compare(claim, trusted).severity:
+            elsewhere = claim.place.table != trusted.place.table
+            same_row = claim is not trusted and claim.place[:2] == trusted.place[:2]
+            in_row = same_row and claim.heading.of == trusted.heading.of  # recall is class accuracy
+            if (elsewhere or in_row) and _compare(claim, trusted).severity:
                 yield _disagreement(claims, claim, trusted, group)
 
 
@@ -96,7 +99,8 @@ def _most_agreed(group: list[Claim]) -> Claim:
 def _disagreement(claims: Claims, claim: Claim, trusted: Claim, group: list[Claim]) -> Finding:
     verdict = _compare(claim, trusted)
     agreed = len({c.table for c in group if not _compare(c, trusted).severity}) - 1
-    message = f"{claim.heading.text} is {claim.printed.text} here, {trusted.printed.text} in {trusted.table}"
+    place = f"in {trusted.table}" if claim.place.table != trusted.place.table else f"as {trusted.heading.text}"
+    message = f"{claim.heading.text} is {claim.printed.text} here, {trusted.printed.text} {place}"
     message += f", with which {agreed} more agree{'s' * (agreed == 1)}" if agreed else ""
     if verdict.severity == "contradiction" and claim.kind == "value":
         owners = (c for c in claims.scores if c.measure == claim.measure and c.printed.text == claim.printed.text)

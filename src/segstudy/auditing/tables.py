@@ -32,6 +32,7 @@ NOTES = {
     "unit": "percent or fraction, where neither headings nor cells say it",
     "measure": "what columns hold that are headed by a class's name",
 }
+RECALLS = ("class_accuracy", "mean_class_accuracy")
 NOTE_KEYS = ("run", "model", "dataset", "train", "test", "class", "variant", "backbone")  # the same in every row
 
 
@@ -170,10 +171,11 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
     _check_headings(headings, path)
     cells = _numbers(headings, grid.cells[1:], grid.lines[1:], path)
     headings, cells, spreads = _spread_columns(headings, cells, grid.cells[1:])
+    headings, cells = _with_asides(headings, cells)
     columns = _in_one_unit(headings, cells, said.get("unit", ""))
     rows = [
         Row(
-            *_identity(headings, texts, f"row {index + 1}"),
+            *_identity(headings[: len(texts)], texts, f"row {index + 1}"),
             tuple(column[index] for column in columns),
             grid.bold[index + 1],
         )
@@ -279,6 +281,8 @@ def _check_headings(headings: list[Heading], path: Path) -> None:
     numbers = [(h.kind, h.name, h.of) for h in headings if h.kind in ("value", "difference", "relative")]
     for repeated in (key for key, number in Counter(numbers).items() if number > 1):
         at = [n for n, h in enumerate(headings, 1) if (h.kind, h.name, h.of) == repeated]
+        if repeated[1] in RECALLS and len({fold(headings[n - 1].text) for n in at}) == len(at):
+            continue  # one number under two names, as in tables of MMSegmentation
         raise TableError(
             f"{path}: columns {listing(at)} are all '{headings[at[0] - 1].text}'; tell them apart, as in "
             f"'column {at[1]}: Kvasir mIoU', or leave one out with 'column {at[1]}: ignore'"
@@ -328,6 +332,19 @@ def _spread_columns(
             headings[at] = replace(heading, kind="number")
             remarks.append(f"{heading.text} is taken for the standard deviation of {headings[owner].text}")
     return headings, columns, remarks
+
+
+def _with_asides(
+    headings: list[Heading], columns: list[list[Number | None]]
+) -> tuple[list[Heading], list[list[Number | None]]]:
+    """Signed numbers after scores, ``81.5 (+1.4)``, as columns of differences at the end."""
+    headings, columns = list(headings), list(columns)
+    for heading, column in list(zip(headings, columns, strict=True)):
+        if heading.kind == "value" and any(number and number.aside for number in column):
+            text = f"{heading.text} (in brackets)"
+            headings.append(Heading(text, "difference", heading.name, heading.of, percent=heading.percent, aside=True))
+            columns.append([parse_number(number.aside) if number and number.aside else None for number in column])
+    return headings, columns
 
 
 def _in_one_unit(headings: list[Heading], columns: list[list[Number | None]], unit: str) -> list[list[Number | None]]:
@@ -407,7 +424,6 @@ def _left_out(headings: list[Heading], columns: list[list[Number | None]]) -> li
         remarks.append(f"columns not recognised, so not checked: {listing(unknown, 20)}")
     if ignored := [heading.text for heading in headings if heading.kind == "ignored"]:
         remarks.append(f"columns left out as asked: {listing(ignored, 20)}")
-    aside = [h.text for h, column in zip(headings, columns, strict=True) if any(n and n.aside for n in column)]
-    if aside:
-        remarks.append(f"what stands in brackets is left out: {listing(aside, 20)}")
+    if asides := [heading.text.removesuffix(" (in brackets)") for heading in headings if heading.aside]:
+        remarks.append(f"signed numbers after scores are taken for differences to another row: {listing(asides, 20)}")
     return remarks

@@ -118,7 +118,7 @@ def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:
     """Faults of single files of a dataset that cannot be divided as the study asks, which may be why it cannot."""
     study = workshop.study
     try:
-        dataset = load_undivided(name, study.data[name], workshop.data_root, study.folder, workshop.store)
+        dataset = load_undivided(name, study.entry(name), workshop.data_root, study.folder, workshop.store)
     except SegstudyError:
         return []  # it cannot even be listed, and that is told already
     faults = _examine(dataset, workshop.progress, lambda look: None)

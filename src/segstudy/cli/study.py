@@ -157,7 +157,7 @@ def plan(
         bool, typer.Option("--power-curves", help="Chance to see --difference, over seeds x images.")
     ] = False,
     assume_seed_sd: Annotated[
-        float | None, typer.Option(help="Standard deviation between seeds, known from elsewhere, such as 0.005.")
+        str | None, typer.Option(help="Standard deviation between seeds from elsewhere: 0.005; of 3 seeds: 0.005:3.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -445,14 +445,14 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _print_requirements(
-    plan: Plan, store: Store, power: float, difference: float, seed_sd: float | None, curved: bool, as_json: bool
+    plan: Plan, store: Store, power: float, difference: float, seed_sd: str | None, curved: bool, as_json: bool
 ) -> None:
     from segstudy.cli.planned import curve_lines, requirement_lines
-    from segstudy.planning import curves, requirements
+    from segstudy.planning import SeedSD, curves, requirements
     from segstudy.results import read_results
 
-    results = read_results(store, plan)
-    rows = curves(results, difference, seed_sd) if curved else requirements(results, power, difference, seed_sd)
+    results, known = read_results(store, plan), None if seed_sd is None else SeedSD.read(seed_sd)
+    rows = curves(results, difference, known) if curved else requirements(results, power, difference, known)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:

@@ -50,6 +50,8 @@ class CountSet:
         Hash of each image's decoded truth, ``int64`` (n, 2); None for counts of versions that did not store it.
     record
         What the run recorded of itself (``run.yaml``); None for masks from elsewhere.
+    folds
+        The fold in which each image was tested, if the counts are of all folds of an experiment.
 
     """
 
@@ -60,6 +62,7 @@ class CountSet:
     groups: tuple[str, ...] | None = None
     truth: NDArray[np.int64] | None = None
     record: RunRecord | None = None
+    folds: tuple[int, ...] | None = None
 
     @property
     def experiment(self) -> str:
@@ -130,6 +133,7 @@ class CountSet:
             ids=tuple(ids),
             groups=tuple(self.groups[index] for index in order) if self.groups is not None else None,
             truth=self.truth[order] if self.truth is not None else None,
+            folds=tuple(self.folds[index] for index in order) if self.folds is not None else None,
         )
 
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -336,19 +336,20 @@ def _objects() -> tuple[Measure, ...]:
     NaN for a class without a true object, and where there is no object, or no hole, that could be wrong.
     """
     column = {name: place for place, name in enumerate(OBJECT_COUNTS)}
-    # key, label, errors, for each, greatest value
-    table = (
-        ("missed_objects", "Missed objects", "missed", "true", 1.0),
-        ("spurious_objects", "Spurious objects", "spurious", "predicted", 1.0),
-        ("merged_objects", "Merged objects", "merged", "predicted", math.inf),
-        ("split_objects", "Split objects", "split", "true", math.inf),
-        ("missed_holes", "Missed holes", "missed_holes", "true_holes", 1.0),
-        ("spurious_holes", "Spurious holes", "spurious_holes", "predicted_holes", 1.0),
+    # key, label, errors, for each, greatest value, where intervals hold
+    table: tuple[tuple[str, str, str, str, float, Literal["differences", "none"]], ...] = (
+        ("missed_objects", "Missed objects", "missed", "true", 1.0, "differences"),
+        ("spurious_objects", "Spurious objects", "spurious", "predicted", 1.0, "differences"),
+        ("merged_objects", "Merged objects", "merged", "predicted", math.inf, "none"),
+        ("split_objects", "Split objects", "split", "true", math.inf, "none"),
+        ("missed_holes", "Missed holes", "missed_holes", "true_holes", 1.0, "none"),
+        ("spurious_holes", "Spurious holes", "spurious_holes", "predicted_holes", 1.0, "none"),
     )
     measures: tuple[Measure, ...] = ()
-    for key, label, errors, each, most in table:
+    for key, label, errors, each, most, hold in table:
         function = partial(share_of, part=column[errors], whole=column[each], present=column["true"])
-        measure = Measure(key, label, function, counts="objects", bounds=(0.0, most), higher_is_better=False)
+        bounds = (0.0, most)
+        measure = Measure(key, label, function, "objects", bounds=bounds, higher_is_better=False, intervals=hold)
         measures += measure_and_mean(measure)
     return measures
 
@@ -357,7 +358,8 @@ def _sizes() -> tuple[Measure, ...]:
     measures: tuple[Measure, ...] = ()
     for place, size in enumerate(OBJECT_SIZES):
         function = partial(iou_of_size, size=place)
-        measure = Measure(f"iou_{size}", f"IoU of {size} objects", function, counts="object_sizes", source=COCO)
+        name, label = f"iou_{size}", f"IoU of {size} objects"
+        measure = Measure(name, label, function, counts="object_sizes", source=COCO, intervals="none")
         measures += measure_and_mean(measure)
     return measures
 
@@ -367,7 +369,9 @@ def _lost() -> tuple[Measure, ...]:
     measures: tuple[Measure, ...] = ()
     for kind in ("boundary", "missed", "spurious"):
         function = partial(share_of, part=LOST_COUNTS.index(kind), whole=1, present=0)
-        measure = Measure(f"lost_{kind}", f"IoU lost: {kind}", function, counts="lost", higher_is_better=False)
+        hold: Literal["all", "differences"] = "all" if kind == "boundary" else "differences"
+        name, label = f"lost_{kind}", f"IoU lost: {kind}"
+        measure = Measure(name, label, function, counts="lost", higher_is_better=False, intervals=hold)
         measures += measure_and_mean(measure)
     return measures
 

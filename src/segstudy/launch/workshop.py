@@ -16,6 +16,7 @@ from segstudy.data.quality.faults import refuse
 from segstudy.errors import DataError, SpecError, listing
 from segstudy.evaluate import class_table
 from segstudy.files import digest
+from segstudy.folds import whole
 from segstudy.networks.build import ENCODER_WEIGHTS
 from segstudy.plan import Run
 from segstudy.progress import Progress
@@ -65,8 +66,8 @@ class Workshop:
     def dataset(self, name: str) -> tuple[Dataset, Roles]:
         """Dataset ``name`` of the study with its roles, read on first use."""
         if name not in self._datasets:
-            entry, folder = self.study.data[name], self.study.folder
-            trains = any(trained_on(self.study, each) == name for each in self.study.experiments)
+            entry, folder = self.study.entry(name), self.study.folder
+            trains = any(trained_on(self.study, each) == whole(name) for each in self.study.experiments)
             dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store, trains)
             _check_names(dataset)
             if not self.inspecting:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from segstudy.comparison import NOT_COMPARABLE, problems_between
 from segstudy.errors import listing
+from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
 from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing
 from segstudy.report.frames import ReportData
@@ -265,7 +266,7 @@ def warnings(data: ReportData) -> list[str]:
             "Protocol “paper”: each epoch was chosen on the split that is reported, which flatters every score; masks are "
             "scored at the network's input size."
         )
-    if len(set(data.scores["seed"])) == 1:
+    if len(set(data.scores["seed"])) == 1 and not data.scores["split"].map(is_pooled).all():
         found.append("One seed: every verdict is about these networks only; another training could turn it.")
     if len(waiting := runs[runs["state"] != "done"]):
         states = ", ".join(f"{n} {state}" for state, n in waiting["state"].value_counts(sort=False).items())

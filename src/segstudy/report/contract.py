@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from segstudy.errors import listing
+from segstudy.folds import is_pooled
 from segstudy.plan import IMPORTED
 from segstudy.records import EvaluationRecord
 
@@ -108,6 +109,8 @@ def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:
     for name, group in rows.groupby("experiment", sort=False):
         seeds.setdefault(frozenset(group["seed"]), []).append(str(name))
     first, *others = seeds
+    if rows["split"].map(is_pooled).all():
+        return f"A network for each fold, {_listed(set(rows['seed']))}; the score pools their test images."
     if not others and len(first) == 1:
         return f"Single run ({_listed(first)}); nothing is known about other seeds."
     told = f"{len(first)} seeds ({', '.join(map(str, sorted(first)))})"

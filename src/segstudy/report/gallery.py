@@ -208,7 +208,7 @@ def _arrays(kept: Any) -> dict[str, Any]:
 def _samples(gallery: Gallery) -> tuple[Dataset | None, dict[str, Sample]]:
     """The dataset and its samples by id, where it can be read."""
     plan, store = gallery.data.plan, gallery.data.results.store
-    entry = plan.study.data[gallery.test]
+    entry = plan.study.entry(gallery.test)
     try:
         if entry.synthetic is not None:
             root = store.data / entry.root

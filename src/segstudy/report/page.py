@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from segstudy.counts.countset import CountSet
 from segstudy.measures import name_of
 from segstudy.report.answer import answer_frame, best_frame, draw_front, primary_scores, sentences, warnings
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
@@ -147,8 +148,7 @@ def counts_files(data: ReportData) -> list[list[Any]]:
     """First line in ``results.csv`` of each evaluation, and its counts' file as seen from the page."""
     files = {
         (one.experiment, one.seed, one.about.test_data, one.about.split): os.path.relpath(
-            data.results.store.run(one.experiment, one.seed).evaluation(str(one.about.test_data), str(one.about.split)),
-            data.results.store.report,
+            _counts_of(data, one), data.results.store.report
         )
         for one in data.sets
     }
@@ -157,6 +157,14 @@ def counts_files(data: ReportData) -> list[list[Any]]:
     keys = pd.DataFrame({"experiment": names, **{key: frame[key] for key in ("seed", "test_data", "split")}})
     first = keys.drop_duplicates()
     return [[int(str(row.Index)) + 2, Path(files[tuple(row)[1:]]).as_posix()] for row in first.itertuples()]
+
+
+def _counts_of(data: ReportData, one: CountSet) -> Path:
+    """The file of counts; for an experiment over all folds, the folder that holds the run of each."""
+    store = data.results.store
+    if one.folds is not None:
+        return store.root / "runs"
+    return store.run(one.experiment, one.seed).evaluation(str(one.about.test_data), str(one.about.split))
 
 
 def baseline_rows(data: ReportData) -> list[dict[Any, Any]]:

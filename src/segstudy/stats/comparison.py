@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from segstudy.arrays import Counts, Values
 from segstudy.errors import DataError
 from segstudy.stats.exchange import exchange_images, exchange_networks
-from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, measure
+from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, measure
 from segstudy.stats.planning import Components, components_of
 from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
-from segstudy.stats.variance import Arm, Spread, spread_of
+from segstudy.stats.variance import Arm, Spread, spread_of, spread_of_folds
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
 THIS_NETWORK = "this network"
 ONE_AGAINST_SEVERAL = (
     "one side has a single network, which does not show how much its recipe differs between seeds: the interval is about "
     "that network, and there is no verdict about the recipe. Train it with as many seeds as the other side (`seeds: [...]`)"
+)
+
+OVER_FOLDS = (
+    "folds share training images, which their variance shows only in part: the interval assumes that their scores "
+    "correlate by no more than the share of images that one fold tests (Nadeau and Bengio 2003)"
 )
 
 
@@ -113,6 +118,7 @@ def compare(
     limits: tuple[float, float] = (-math.inf, math.inf),
     num_permutations: int = 10_000,
     pair_seeds: bool = False,
+    folds: GroupLabels | None = None,
 ) -> Difference:
     """Difference of a function that gives one number.
 
@@ -139,6 +145,10 @@ def compare(
     pair_seeds
         Compare networks of equal seed with each other. Right where they share their noise, because one was made from the
         other: equal numbers alone are no reason, and pairs leave half of the degrees of freedom.
+    folds
+        n labels; images of one label were tested by one network of cross-validation. Variant and base are then compared
+        fold by fold, with the variance between folds (:meth:`segstudy.stats.variance.Spread.variance`); groups, which lie
+        within folds, play no part, and there is no permutation test.
 
     Raises
     ------
@@ -159,6 +169,7 @@ def compare(
         limits=limits,
         num_permutations=num_permutations,
         pair_seeds=pair_seeds,
+        folds=folds,
     )[0]
 
 
@@ -175,18 +186,19 @@ def compare_each(
     limits: tuple[float, float] = (-math.inf, math.inf),
     num_permutations: int = 10_000,
     pair_seeds: bool = False,
+    folds: GroupLabels | None = None,
 ) -> tuple[Difference, ...]:
     """As :func:`compare`, for a function that gives several numbers (..., m), one for each class say."""
-    own, other = _checked_alike(variant, base, groups, pair_seeds)
+    own, other = _checked_alike(variant, base, groups if folds is None else folds, pair_seeds)
     first, second = (measure(side, function) for side in (own, other))
     fewest, most = sorted((len(own), len(other)))
     paired = own.keys() == other.keys() and (pair_seeds or most == 1)
-    spread = spread_of(_arms(first, second, paired or most == 1), difference=True)
-    if fewest == 1 < most:
-        exchanged = np.full(first.values.shape[1], np.nan)
-    elif most > 1:
+    arms = _arms(first, second, paired or most == 1)
+    spread = spread_of(arms, difference=True) if folds is None else spread_of_folds(arms, difference=True)
+    exchanged = np.full(first.values.shape[1], np.nan)
+    if folds is None and fewest > 1:
         exchanged = exchange_networks(first.values, second.values, paired, generator, num_permutations)
-    else:
+    elif folds is None and most == 1:
         exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
     numbers = _numbers(value, spread, exchanged, level, limits)
@@ -195,19 +207,31 @@ def compare_each(
     reasons = spread.reasons(value, groups is not None)
     if fewest == most and all(map(np.array_equal, own.values(), other.values())):
         reasons = _same_predictions(numbers, reasons)
-    asked = {"level": level, "power": power, "questions": questions}
-    shared: dict[str, Any] = asked | {
+    shared: dict[str, Any] = {"level": level, "power": power, "questions": questions} | {
         "num_images": len(_only(variant)),
         "num_groups": spread.num_images,
         "num_seeds_variant": len(own),
         "num_seeds_base": len(other),
         "paired_seeds": paired,
-        **_about(fewest, most),
+        **_about(fewest, most, folds is not None),
     }
     return tuple(
         _difference({key: float(row[m]) for key, row in numbers.items()}, components, reason, shared)
         for m, (reason, components) in enumerate(zip(reasons, components_of(spread, fewest), strict=True))
     )
+
+
+Found = TypeVar("Found", Estimate, "Difference")
+
+
+def without_interval(found: Found, reason: str) -> Found:
+    """The same number without interval and test, for a ``reason``; itself where that is empty."""
+    if not reason or found.reason:
+        return found
+    gone = [key for key in ("low", "high", "degrees_of_freedom", "p_value", "detectable") if hasattr(found, key)]
+    changed: dict[str, Any] = dict.fromkeys(gone, math.nan)
+    changed |= {"components": None} if isinstance(found, Difference) else {}
+    return replace(found, **changed, method="", reason=reason)
 
 
 def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...]) -> tuple[str, ...]:
@@ -218,8 +242,10 @@ def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...]) -> t
     return tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
 
 
-def _about(fewest: int, most: int) -> dict[str, str]:
+def _about(fewest: int, most: int, over_folds: bool) -> dict[str, str]:
     """Whom the interval speaks about, given the numbers of networks of the two sides, and what limits it."""
+    if over_folds:
+        return {"population": IMAGES_AND_SEEDS, "assumption": OVER_FOLDS}
     if fewest == 1 < most:
         return {"population": THIS_NETWORK, "assumption": ONE_AGAINST_SEVERAL}
     return {"population": IMAGES_AND_SEEDS if most > 1 else IMAGES, "assumption": ""}
@@ -266,7 +292,7 @@ def _numbers(
         "high": np.clip(value + half, *limits),
         "standard_error": variance.standard_error,
         "degrees_of_freedom": variance.equivalent_degrees(level),
-        "p_value": p_value if spread.seeds else np.maximum(p_value, exchanged),
+        "p_value": p_value if spread.seeds else np.fmax(p_value, exchanged),  # there may be no permutation test
         "p_exchange": exchanged,
         "effective_images": spread.effective_images,
     }
@@ -280,7 +306,7 @@ def _difference(numbers: dict[str, float], components: Components, reason: str, 
     fields: dict[str, Any] = {**numbers, **shared, "method": "" if reason else "t", "reason": reason}
     if shared["population"] == THIS_NETWORK:
         fields |= {"p_value": math.nan, "detectable": math.nan}
-    tells = not reason and numbers["standard_error"] > 0 and shared["population"] != THIS_NETWORK
+    tells = not reason and numbers["standard_error"] > 0 and not shared["assumption"]
     return Difference(**fields, components=components if tells else None)
 
 

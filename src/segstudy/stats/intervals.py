@@ -18,7 +18,7 @@ from scipy import special
 
 from segstudy.arrays import Counts, Values
 from segstudy.stats.resampling import Function, GroupLabels, Networks, bootstrap, checked, influences
-from segstudy.stats.variance import Arm, Spread, spread_of
+from segstudy.stats.variance import Arm, Spread, spread_of, spread_of_folds
 
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
 AT_LIMIT = "the value is at its limit, where the images do not show how much it varies"
@@ -87,6 +87,7 @@ def estimate(
     groups: GroupLabels | None = None,
     level: float = 0.95,
     limits: tuple[float, float] = (0.0, 1.0),
+    folds: GroupLabels | None = None,
 ) -> Estimate:
     """Value and interval of a function that gives one number. Nothing is drawn at random.
 
@@ -100,6 +101,9 @@ def estimate(
         Nominal coverage.
     limits
         Smallest and largest value that the function can take; (0, inf) for distances, (-inf, inf) for none.
+    folds
+        n labels; images of one label were tested by one network of cross-validation. The interval then rests on the
+        variance between folds, and groups, which lie within folds, play no part.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def estimate(
 
     """
     return estimate_each(
-        networks, lambda merged: function(merged)[..., None], groups=groups, level=level, limits=limits
+        networks, lambda merged: function(merged)[..., None], groups=groups, level=level, limits=limits, folds=folds
     )[0]
 
 
@@ -121,14 +125,16 @@ def estimate_each(
     groups: GroupLabels | None = None,
     level: float = 0.95,
     limits: tuple[float, float] = (0.0, 1.0),
+    folds: GroupLabels | None = None,
 ) -> tuple[Estimate, ...]:
     """As :func:`estimate`, for a function that gives several numbers (..., m), one for each class say."""
-    arm = measure(checked(networks, groups), function)
-    value, spread = arm.values.mean(axis=0), spread_of([arm])
+    arm = measure(checked(networks, groups if folds is None else folds), function)
+    value, spread = arm.values.mean(axis=0), spread_of([arm]) if folds is None else spread_of_folds([arm])
     if outside := [float(x) for x in value if x < limits[0] or x > limits[1]]:
         raise ValueError(f"the function gave {outside[0]}, outside its limits {limits[0]} and {limits[1]}")
     open_ended = np.isinf(limits).sum() == 1
-    too_few = TOO_FEW if open_ended and spread.num_images < MIN_FOR_DISTANCES else ""
+    number = spread.num_images if folds is None else _num_images(networks)
+    too_few = TOO_FEW if open_ended and number < MIN_FOR_DISTANCES else ""
     reasons = tuple(
         reason or (AT_LIMIT if x in limits else too_few)
         for reason, x in zip(spread.reasons(value, groups is not None), value, strict=True)
@@ -247,7 +253,7 @@ def _estimates(
             num_images=num_images,
             num_groups=spread.num_images,
             num_seeds=num_seeds,
-            population=IMAGES_AND_SEEDS if num_seeds > 1 else IMAGES,
+            population=IMAGES_AND_SEEDS if num_seeds > 1 or spread.overlap else IMAGES,
             method="" if reason else method,
             reason=reason,
         )

@@ -13,7 +13,7 @@ takes the side of caution, because simulated intervals miss their level there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -216,7 +216,8 @@ class Spread:
     """Where a number's noise comes from: ``seeds``, one entry a recipe (none if there was one network of each).
 
     ``image`` (m,) is the variance between images without the residual's share, ``effective_images`` (m,) the number of
-    images that it rests on; ``difference`` tells whether the number is one between two recipes.
+    images that it rests on; ``difference`` tells whether the number is one between two recipes. For folds, which stand
+    in the place of images, ``overlap`` is the number of test over training images of a fold, and 0 otherwise.
     """
 
     seeds: tuple[SeedNoise, ...]
@@ -224,9 +225,19 @@ class Spread:
     effective_images: Values
     num_images: int
     difference: bool
+    overlap: float = 0.0
 
     def variance(self, floored: bool = False) -> Variance:
-        """Variance of the number; ``floored``: chance may not make a seed's part smaller than its residual alone."""
+        """Variance of the number; ``floored``: chance may not make a seed's part smaller than its residual alone.
+
+        Folds share training images, so their scores vary together: ``overlap`` is added to one over their number.
+
+        Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 2003.
+        """
+        if self.overlap:
+            part = (self.image * (1 / self.num_images + self.overlap))[None]
+            degrees = np.full(part.shape, self.num_images - 1.0)
+            return Variance(part, degrees, degrees, agree=True)
         parts = [self.image / self.num_images]
         for noise in self.seeds:
             least = noise.residual / self.num_images if floored else 0.0
@@ -240,6 +251,8 @@ class Spread:
     def reasons(self, value: Values, grouped: bool) -> tuple[str, ...]:
         """Why no interval around ``value`` (m,) can be defended, a clause for each; empty where one can be."""
         images, image = ("groups of images", "group") if grouped else ("images", "image")
+        if self.overlap:
+            images, image = "folds", "fold"
 
         def reason(x: float, variance: float, effective: float) -> str:
             if np.isnan(x):
@@ -296,6 +309,16 @@ def spread_of(arms: Sequence[Arm], difference: bool = False) -> Spread:
         num_images=num_images,
         difference=difference,
     )
+
+
+def spread_of_folds(arms: Sequence[Arm], difference: bool = False) -> Spread:
+    """The same for folds in the place of images: seeds are averaged in each fold, and variance is between folds alone.
+
+    k equal folds are tested on 1 / (k - 1) as many images as they are trained on.
+    """
+    means = [Arm(arm.values.mean(axis=0)[None], arm.influences.mean(axis=0)[None]) for arm in arms]
+    spread = spread_of(means, difference)
+    return replace(spread, overlap=1 / max(spread.num_images - 1, 1))
 
 
 def _seed_noise(arm: Arm) -> SeedNoise:

@@ -47,7 +47,7 @@ def check_keys(dataset: Dataset, data: Data) -> None:
         raise DataError(f"{key}.{idle[0]}: has no effect with split_file, which says the splits; take one of them out")
     if data.folds is None and "fold" in given:
         raise DataError(f"{key}.fold: means nothing without folds; say folds: 5, for instance")
-    if data.folds is not None and data.fold >= data.folds:
+    if data.folds is not None and int(data.fold) >= data.folds:
         raise DataError(f"{key}.fold: {data.fold} is not one of {data.folds} folds, which are 0 to {data.folds - 1}")
     if "test_fraction" in given and data.folds is not None:
         raise DataError(f"{key}.test_fraction: has no effect with folds; take one of them out")
@@ -78,7 +78,7 @@ def redraw(dataset: Dataset, data: Data, traits: Traits | None) -> Dataset:
     """
     pool, key = dataset.samples("all"), f"data.{dataset.name}"
     if data.folds is not None:
-        train, test = take_fold(pool, data.folds, data.fold, data.split_seed, traits, key)
+        train, test = take_fold(pool, data.folds, int(data.fold), data.split_seed, traits, key)
     elif dataset.by_fraction and (_in_groups(pool) or traits is not None):
         train, test = set_aside(pool, data.test_fraction, data.split_seed, traits, f"{key}.test_fraction")
     else:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import listing
+from segstudy.folds import is_pooled
 from segstudy.measures import name_of
 from segstudy.report.contract import choice_words, contract, scored_words
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure
@@ -22,6 +23,12 @@ from segstudy.stats.comparison import BETTER, WORSE
 VERDICT_COLOURS = {BETTER: COLOURS[2], WORSE: COLOURS[1]}  # any other verdict is drawn in grey
 MARKS = {BETTER: "↑", WORSE: "↓"}
 CLASS_COLUMNS = (Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0))
+ONE_SEED = "With one seed a verdict is about these two networks only; another seed could turn it. "
+FOLDS = (
+    "Over all folds, each image counts once, scored by the network that was not trained on it. Variant and base are compared "
+    "fold by fold: the variance between folds, times 1 / k + 1 / (k − 1) for k folds, as folds share training images "
+    "(Nadeau and Bengio 2003). "
+)
 # What an interval or verdict speaks about.
 ABOUT = {"images": "these networks", "images and seeds": "recipes", "this network": "this network"}
 
@@ -61,11 +68,17 @@ def comparisons_table(data: ReportData) -> Table:
         f"{questions} comparison{'s' if questions != 1 else ''} (Holm), finished or not; a verdict needs p below 0.05. "
         "Intervals are not corrected. “Not distinguishable” does not mean equal: the detectable difference is the smallest "
         "true difference that this study would find four times in five, corrected in the same way. "
-        "With one seed a verdict is about these two networks only; another seed could turn it. "
-        f"{_looks_words(data)}{_beyond_words(frame, questions)}"
+        f"{_seeds_words(frame)}{_looks_words(data)}{_beyond_words(frame, questions)}"
         f"{contract(pd.concat([data.scores_of(pair) for pair in pairs]))}"
     )
     return Table("comparisons", "What each change does, and how surely", caption, frame, formats, order=(9,))
+
+
+def _seeds_words(frame: pd.DataFrame) -> str:
+    """What verdicts from one network on a side are about, and those over folds."""
+    over_folds = frame["split"].map(is_pooled)
+    said = "" if over_folds.all() else ONE_SEED
+    return said + (FOLDS if over_folds.any() else "")
 
 
 def _looks_words(data: ReportData) -> str:

@@ -13,6 +13,7 @@ from segstudy import measures
 from segstudy.counts.calibration import reliability
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
+from segstudy.counts.objects import OBJECT_COUNTS
 from segstudy.measures import FREQUENCIES, Measure
 from segstudy.report.contract import contract
 from segstudy.report.figure import COLOURS, INK, MUTED, STYLE, Drawing, new_figure
@@ -61,9 +62,28 @@ def error_tables(data: ReportData) -> Iterator[Table]:
         if shown:
             on = zip(frame["experiment"], frame["test_data"], strict=True)
             frame = with_contract(frame, [data.scores_of([name], test) for name, test in on])
-            formats = (Format("experiment", "Name"), Format("test_data", "Scored on"), *map(_format, shown))
+            columns = [_format(measure) for measure in shown]
+            if slug == "boundaries" and any(measure.key == "mean_hausdorff95" for measure in shown):
+                frame = frame.assign(**lost_objects(data, frame))
+                columns += [Format("objects_missed", "Objects missed", 1), Format("objects_spurious", "Spurious", 1)]
+            formats = (Format("experiment", "Name"), Format("test_data", "Scored on"), *columns)
             caption = f"{words} {contract(data.scores, spread=True)}"
             yield Table(slug, heading, caption, frame, formats, order=(12 + place,))
+
+
+def lost_objects(data: ReportData, frame: pd.DataFrame) -> dict[str, list[float]]:
+    """Objects that no distance is measured to or from, all classes together, mean over seeds; NaN if not counted."""
+    found: dict[str, list[float]] = {"objects_missed": [], "objects_spurious": []}
+    for name, test in zip(frame["experiment"], frame["test_data"], strict=True):
+        sets = [one.counts["objects"] for one in data.results.side(name, test).sets if "objects" in one.counts]
+        total = (
+            np.mean([counts.sum(axis=(0, 1)) for counts in sets], axis=0)
+            if sets
+            else np.full(len(OBJECT_COUNTS), np.nan)
+        )
+        for key, column in found.items():
+            column.append(float(total[OBJECT_COUNTS.index(key.removeprefix("objects_"))]))
+    return found
 
 
 def _format(measure: Measure) -> Format:
@@ -77,7 +97,8 @@ def _boundary_words(rules: ScoringRules) -> str:
         f"Agreement of outlines, mean over classes. Boundary IoU compares bands of {100 * rules.boundary_iou_share:g} % of the "
         "diagonal inside the outlines; boundary F and surface Dice count outline pixels with a counterpart within the tolerance, "
         "given in pixels or as a share of the diagonal; Hausdorff 95 (mean over images) and surface distance are in pixels, and "
-        "lower is better."
+        "lower is better. They leave out objects that are missed or spurious, whose numbers stand beside them (all classes, "
+        "mean over seeds)."
     )
 
 
