@@ -15,7 +15,8 @@ from segstudy.doors import is_callable_name
 from segstudy.errors import SpecError
 from segstudy.folds import fold_of, whole
 from segstudy.named import Frozen
-from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules, Search, Seeds, SeedsUntil
+from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules
+from segstudy.trials import Search, Seeds, SeedsUntil
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]

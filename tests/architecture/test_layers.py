@@ -19,7 +19,7 @@ LAYERS = [
     ["segstudy.errors", "segstudy.arrays", "segstudy.sizes"],
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files", "segstudy.folds"],
     ["segstudy.named"],
-    ["segstudy.schema", "segstudy.explanations"],
+    ["segstudy.schema", "segstudy.trials", "segstudy.explanations"],
     [
         "segstudy.study",
         "segstudy.references",

@@ -22,9 +22,9 @@ from segstudy.plan import make_plan
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.search import content, search_frame
 from segstudy.results import read_results
-from segstudy.schema import Search
 from segstudy.spec import parse_study
 from segstudy.store import Store
+from segstudy.trials import Search
 from segstudy.tuning import Trial, arm_of, arms_of, read_found, search_folder
 
 pytest.importorskip("optuna")

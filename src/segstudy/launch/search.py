@@ -21,10 +21,10 @@ from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network
 from segstudy.plan import Plan, make_plan, read_noted, study_by_content
 from segstudy.progress import Progress
-from segstudy.schema import Search
 from segstudy.store import HeldError, RunFolder
 from segstudy.study import Config, Study, resolve
 from segstudy.train import loop as training
+from segstudy.trials import Search
 from segstudy.tuning import Found, Trial, arm_of, arms_of, read_found, search_folder
 
 POLL_S = 2.0  # between two looks at searches that other processes hold
