@@ -24,7 +24,7 @@ from segstudy.networks.build import load_network, predict_logits, read_state, re
 from segstudy.networks.inference import bare_network, prepare
 from segstudy.plan import Run
 from segstudy.store import RunFolder
-from segstudy.train.loop import make_fabric
+from segstudy.train.team import make_fabric
 
 MAX_PROBLEMS = 10  # that a message names
 
