@@ -47,12 +47,12 @@ from segstudy.schema import Model, Recipe
 from segstudy.store import Store
 from segstudy.train.loop import (
     keep_freed_memory,
-    make_fabric,
     peak_memory_mb,
     reset_peak_memory,
 )
 from segstudy.train.losses import make_loss
 from segstudy.train.optimizers import make_optimizer
+from segstudy.train.team import make_fabric
 
 RECIPE = Recipe()
 BATCH, SIZE, CPU = RECIPE.batch_size, RECIPE.input_size, torch.device("cpu")

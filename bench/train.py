@@ -39,8 +39,9 @@ from segstudy.networks.build import build_network, place, predict_logits
 from segstudy.progress import showing
 from segstudy.schema import Model, Recipe
 from segstudy.store import Store
-from segstudy.train.loop import keep_freed_memory, make_fabric
+from segstudy.train.loop import keep_freed_memory
 from segstudy.train.optimizers import make_optimizer
+from segstudy.train.team import make_fabric
 
 MODEL = Model(arch="unet", encoder="resnet50", weights="none")
 RECIPE = Recipe()

@@ -194,6 +194,12 @@ def source_hash(name: str, folder: str = "") -> str:
     return f"sha256:{total.hexdigest()[:16]}"
 
 
+def files_beside(name: str, folder: str) -> list[Path]:
+    """Source files next to the study file that ``package.module:name`` needs."""
+    places = [_file_beside(module, folder) for module in _sources(name.partition(":")[0], folder)]
+    return [path for path in places if path is not None]
+
+
 def _sources(module: str, folder: str) -> dict[str, bytes]:
     """Module -> its source, for a module and its imports from the same place, in a fixed order."""
     todo, top = [module], module.partition(".")[0]

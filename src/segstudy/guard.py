@@ -20,6 +20,7 @@ COMPARED = {
     "environment.system": "system",
     "environment.python": "Python",
     "environment.cpu_threads": "processor threads",
+    "environment.processes": "processes that train together",
     "imported_from.file": "trained elsewhere, imported from",
 }
 # Reported without their values, which mean nothing to a reader.

@@ -30,7 +30,7 @@ from segstudy.schema import Data
 from segstudy.sizes import Size, height_width
 from segstudy.store import RunFolder
 from segstudy.study import Config
-from segstudy.train.loop import make_fabric
+from segstudy.train.team import make_fabric
 
 Picture = Callable[[], Image.Image]
 ANY_FILES = ("folder", "arrays", "nifti")  # readers whose files are read whatever the run was trained on

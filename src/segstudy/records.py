@@ -34,12 +34,13 @@ class Record(BaseModel):
 
 
 class Environment(Record):
-    """Versions and hardware that can influence results."""
+    """Versions and hardware that can influence results; ``processes`` trained one run together, if several did."""
 
     python: str = ""
     system: str = ""
     gpu: str | None = None
     cpu_threads: int | None = None
+    processes: int | None = None
     packages: dict[str, str] = {}
 
 

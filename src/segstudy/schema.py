@@ -340,6 +340,7 @@ class Recipe(Frozen):
     ema: float | None = Field(None, gt=0, lt=1)
     frozen_encoder: bool = False
     frozen_statistics: bool = False
+    sync_batch_norm: bool = False
     sampling: Literal["uniform", "class_balanced"] = "uniform"
     patience: PositiveInt | None = None
     loss: Loss = "cross_entropy"

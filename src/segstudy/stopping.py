@@ -17,7 +17,7 @@ from types import FrameType
 
 from segstudy.errors import SpecError
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # SIGUSR1: how clusters warn of the end of a job
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # the last two: how clusters warn of the end of a job
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -66,12 +66,12 @@ class Stop:
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
         """Inside, a signal is noted and nothing is raised: the loop asks :meth:`due` after each step."""
-        self._stepping = True
+        outer, self._stepping = self._stepping, True
         try:
             self.check()
             yield
         finally:
-            self._stepping = False
+            self._stepping = outer
 
     @property
     def due(self) -> bool:

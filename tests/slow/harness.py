@@ -189,14 +189,15 @@ def numbers(out: Path) -> dict[str, Any]:
     """Every number that a store holds, but times and versions."""
     found: dict[str, Any] = {}
     for run in sorted(out.glob("runs/*/seed?")):
+        name = f"{run.parent.name}/{run.name}"
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        found[f"{run.parent.name} epochs"] = [
+        found[f"{name} epochs"] = [
             [line[key] for key in ("epoch", "loss", "select_miou", "report_miou")] for line in lines
         ]
-        found[f"{run.parent.name} weights"] = (run / "best.safetensors").read_bytes()
+        found[f"{name} weights"] = (run / "best.safetensors").read_bytes()
         for path in sorted(run.glob("evaluations/*.npz")):
             arrays, _ = read_arrays(path)
-            found[f"{run.parent.name} {path.name}"] = {name: array.tolist() for name, array in arrays.items()}
+            found[f"{name} {path.name}"] = {key: array.tolist() for key, array in arrays.items()}
     return found
 
 

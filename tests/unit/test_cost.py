@@ -21,7 +21,7 @@ from segstudy.progress import Progress
 from segstudy.records import Cost
 from segstudy.schema import Recipe, ScoringRules
 from segstudy.store import Store
-from segstudy.train.loop import make_fabric
+from segstudy.train.team import make_fabric
 
 EPOCHS = [
     {"epoch": 1, "seconds": 4.0, "data_seconds": 1.0, "images_per_s": 25.0, "memory_mb": 300.0},

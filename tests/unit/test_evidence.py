@@ -268,6 +268,10 @@ def test_captions_of_cross_rows_and_imported_runs_say_what_chose_the_epoch() -> 
     assert "Epoch chosen on spot/pick, which is never reported; but flat: trained elsewhere" in contract(honest)
     assert "which split chose the epoch is not known" in contract(rows.assign(selected_on=IMPORTED))
     assert "folk val (1 image)" in contract(rows.assign(n=1))
+    assert "synchronised" not in contract(rows.assign(synchronised=False))
+    assert "Batch statistics are synchronised over devices." in contract(rows.assign(synchronised=True))
+    some = rows.assign(synchronised=[True, False])
+    assert f"Batch statistics of {rows['experiment'][0]} are synchronised over devices." in contract(some)
 
 
 def test_seeds_scored_on_different_images_have_a_mean_without_interval(tmp_path: Path) -> None:

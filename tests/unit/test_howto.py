@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 import tomllib
@@ -16,7 +17,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from fakes import fake_folder
 from report_stores import fill, plan_of
+from segstudy import cli
 from segstudy.counts.counting import confusion_matrix, measures_of
+from segstudy.errors import SpecError
+from segstudy.launch.launchers import find_launcher
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan
@@ -45,7 +49,7 @@ def write_files(page: str, folder: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _modules_are_forgotten() -> Iterator[None]:
     yield
-    for name in ("losses", "networks", "readers", "my_measures", "worst_images"):
+    for name in ("losses", "networks", "readers", "my_measures", "worst_images", "machines"):
         sys.modules.pop(name, None)
 
 
@@ -149,3 +153,51 @@ def test_use_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "nothing wrong found" in said or "warning" in said
     assert "page: 2 of 2 runs done" in said and "mIoU 1.0000 over 10 images" in said
     assert "contradictions found" in said and "elsewhere: no such folder" in said
+
+
+def test_add_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's call, with an ssh that runs the command in this process."""
+    assert set(write_files("add-launcher.md", tmp_path)) == {"machines.py"}
+    (tmp_path / "study.yaml").write_text(
+        "name: tiny\nprotocol: paper\ndata: {spot: {reader: folder, root: shapes, num_classes: 2}}\n"
+        "recipe: {epochs: 1, batch_size: 4, input_size: 32}\n"
+        "experiments: {small: {data: spot, model: {arch: linknet, encoder: tu-test_resnet, weights: none}}}\nseeds: [1, 2]\n"
+    )
+    fake_folder(tmp_path / "shapes", num_images=8, size=(32, 32))
+    (call,) = re.findall(r"^segstudy (run .* --on .*)$", (PAGES / "add-launcher.md").read_text(), re.MULTILINE)
+    asked: list[list[str]] = []
+
+    class InThisProcess:
+        def __init__(self, words: list[str]) -> None:
+            asked.append(words)
+
+        def wait(self) -> int:
+            if len(asked) == 2:
+                monkeypatch.setattr(sys, "argv", ["segstudy", *shlex.split(asked[0][2])[3:], "--quiet"])
+                with pytest.raises(SystemExit, match="0"):
+                    cli.main()
+                asked.append([])
+            return 0
+
+    monkeypatch.setattr("subprocess.Popen", InThisProcess)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["segstudy", *call.split(), "--out", "out", "--no-report"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    command = f"python3 -m segstudy work {tmp_path / 'study.yaml'} --out {tmp_path / 'out'}"
+    assert asked[:2] == [["ssh", "anna", command], ["ssh", "bert", command]]
+    assert capsys.readouterr().out.startswith("all 2 runs are done")
+    folder, (run, _) = Store(tmp_path / "out").run("small", 1), make_plan(load_study(tmp_path / "study.yaml")).runs
+    assert folder.state(run.identity, run.scored_on) == "done"
+
+
+def test_a_launcher_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "my_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    write_files("add-launcher.md", package)
+    install("add-launcher.md", tmp_path, monkeypatch)
+    _, options = find_launcher("ssh", ["hosts=anna"])
+    assert options == {"hosts": "anna", "python": "python3"}
+    with pytest.raises(SpecError, match="--on ssh --with hosts: field required"):
+        find_launcher("ssh", [])

@@ -29,7 +29,7 @@ from segstudy.results import read_results
 from segstudy.schema import Inference
 from segstudy.spec import parse_study
 from segstudy.store import Store
-from segstudy.train.loop import make_fabric
+from segstudy.train.team import make_fabric
 
 
 def conv(seed: int = 0) -> nn.Module:

@@ -304,6 +304,7 @@ CHANGES = {
     "recipe.ema": "recipe.ema=0.99",
     "recipe.frozen_encoder": "recipe.frozen_encoder=true",
     "recipe.frozen_statistics": "recipe.frozen_statistics=true",
+    "recipe.sync_batch_norm": "recipe.sync_batch_norm=true",
     "recipe.sampling": "recipe.sampling=class_balanced",
     "recipe.patience": "recipe.patience=5",
     "recipe.adaptation": "recipe.adaptation={name: fourier, data: spare}",

@@ -23,8 +23,9 @@ from segstudy.spec import parse_study
 from segstudy.stopping import Stop, Stopped
 from segstudy.store import RunFolder, Store
 from segstudy.train.balance import count_pixels
-from segstudy.train.loop import make_fabric, train
+from segstudy.train.loop import train
 from segstudy.train.regime import Budget, budget_of, check_regime, learning_rate, optimizer_of
+from segstudy.train.team import make_fabric
 
 STUDY = """
 name: tiny
@@ -265,6 +266,7 @@ BUDGETS = {
     "encoder_rate: 0.1": "encoder_rate 0.1 (study: 1.0)",
     "frozen_encoder: true": "frozen_encoder True (study: False)",
     "frozen_statistics: true": "frozen_statistics True (study: False)",
+    "sync_batch_norm: true": "sync_batch_norm True (study: False)",
     "sampling: class_balanced": "sampling class_balanced (study: uniform)",
     "patience: 3": "patience 3 (study: None)",
     "loss: {dice: 1, cross_entropy: 0.5}": "loss 0.5 cross_entropy + 1 dice (study: cross_entropy)",

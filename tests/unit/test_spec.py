@@ -805,6 +805,7 @@ REVIEW_RECIPE = {  # the paper's section 3.5 and the notebook
     "ema": None,
     "frozen_encoder": False,
     "frozen_statistics": False,
+    "sync_batch_norm": False,
     "sampling": "uniform",
     "patience": None,
     "loss": "cross_entropy",

@@ -23,10 +23,10 @@ from segstudy.results import read_results
 from segstudy.schema import Recipe
 from segstudy.spec import parse_study
 from segstudy.store import Store
-from segstudy.train.loop import make_fabric
 from segstudy.train.methods import fourier, mean_teacher, self_training
 from segstudy.train.state import TrainingState
 from segstudy.train.targets import Target
+from segstudy.train.team import make_fabric
 
 
 def slow_exchange(image: np.ndarray, target: np.ndarray, beta: float) -> np.ndarray:

@@ -34,9 +34,9 @@ from segstudy.results import read_results
 from segstudy.spec import load_study, parse_study
 from segstudy.stopping import Stop, Stopped
 from segstudy.store import Store
-from segstudy.train.loop import make_fabric
 from segstudy.train.losses import cross_entropy, make_loss
 from segstudy.train.schedules import rate_factor
+from segstudy.train.team import make_fabric
 
 STUDY = """
 name: tiny

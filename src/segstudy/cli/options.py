@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from segstudy.progress import Progress
     from segstudy.stopping import Stop
     from segstudy.store import Store
+    from segstudy.train.team import Team
 
 HELP = """Run controlled semantic-segmentation studies: from one study file to a report with traceable numbers.
 
@@ -41,6 +42,20 @@ MaxTime = Annotated[str | None, typer.Option("--max-time", help="Save and stop w
 CheckpointEvery = Annotated[
     str | None, typer.Option("--checkpoint-every", help="Also save within an epoch, at this interval: 10m.")
 ]
+Devices = Annotated[
+    int | None, typer.Option("--devices", min=1, help="Train each run on so many devices of this machine together.")
+]
+Nodes = Annotated[
+    int, typer.Option("--nodes", min=1, help="Machines of such a training; srun or torchrun starts them.")
+]
+Workers = Annotated[
+    str | None, typer.Option("--workers", help="Work in so many processes, or 'auto' to measure how many are best.")
+]
+On = Annotated[
+    str | None,
+    typer.Option("--on", help="Where to work: local, slurm, ray, ray://HOST:PORT, or a launcher of your own."),
+]
+With = Annotated[list[str] | None, typer.Option("--with", help="key=value, an option of --on, such as partition=gpu.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Scale = Annotated[str | None, typer.Option("--scale", help="Numbers that become black and white, as 0,4095.")]
 Bands = Annotated[str | None, typer.Option("--bands", help="One or three channels of the images, as 0,1,2.")]
@@ -59,11 +74,19 @@ def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path
     return due(plan, store), store
 
 
-def workshop_of(plan: Plan, store: Store, data: Path | None, progress: Progress, stop: Stop | None = None) -> Workshop:
-    """The context that is needed to carry out ``plan``."""
+def workshop_of(
+    plan: Plan,
+    store: Store,
+    data: Path | None,
+    progress: Progress,
+    stop: Stop | None = None,
+    team: Team | None = None,
+) -> Workshop:
+    """The context that is needed to carry out ``plan``, by this process or a team."""
     from segstudy.launch.workshop import Workshop
+    from segstudy.train.team import ALONE
 
-    return Workshop(plan.study, store, data, progress, stop=stop)
+    return Workshop(plan.study, store, data, progress, stop=stop, team=team or ALONE)
 
 
 def stop_of(max_time: str | None, checkpoint_every: str | None) -> Stop:

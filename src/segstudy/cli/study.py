@@ -1,10 +1,10 @@
-"""Commands about a study: run it, see where it stands, report it, use and keep what it made."""
+"""Commands about a study: see where it stands, report it, use and keep what it made."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +12,10 @@ import typer
 
 from segstudy.cli.options import (
     Bands,
-    CheckpointEvery,
     DataDir,
     Json,
-    MaxTime,
-    Only,
     Out,
     Page,
-    Quiet,
-    Replace,
     Scale,
     Seed,
     Set,
@@ -29,118 +24,15 @@ from segstudy.cli.options import (
     numbers_of,
     plan_of,
     shown,
-    stop_of,
     workshop_of,
 )
 from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
     from segstudy.comparison import Comparison
-    from segstudy.launch.work import Outcome
     from segstudy.plan import Plan, Run
     from segstudy.records import Cost
-    from segstudy.stopping import Stop
     from segstudy.store import RunFolder, Store
-
-
-@app.command()
-def demo(out: Out = None, quiet: Quiet = False) -> None:
-    """Run the review in miniature on synthetic scenes; nothing is downloaded."""
-    run("demo", out=out, quiet=quiet)
-
-
-@app.command()
-def run(
-    study: StudyArg,
-    out: Out = None,
-    data: DataDir = None,
-    only: Only = None,
-    seed: Seed = None,
-    set_: Set = None,
-    replace: Replace = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the report as it is.")] = False,
-    max_time: MaxTime = None,
-    checkpoint_every: CheckpointEvery = None,
-    quiet: Quiet = False,
-) -> None:
-    """Do what is missing of a study, then write its report; call it again after any interruption.
-
-    Runs that another process is working on are left to it.
-    """
-    stop = stop_of(max_time, checkpoint_every)
-    whole, store = plan_of(study, out, set_, data)
-    part = whole.select(only or (), seed)
-    if dry_run:
-        _print_plan(part, store, whole, data)
-        return
-    outcome, whole = _carry_out(whole, store, data, stop, only or (), seed, replace=replace, join=False, quiet=quiet)
-    for name in outcome.held:
-        print(f"left to another process: {name}")
-    if not no_report and len(outcome.failures) < len(part.runs):
-        _report_of(whole, store, data, bool(outcome.held))
-    _raise_failures(outcome)
-
-
-@app.command()
-def work(
-    study: StudyArg,
-    out: Out = None,
-    data: DataDir = None,
-    only: Only = None,
-    seed: Seed = None,
-    set_: Set = None,
-    max_time: MaxTime = None,
-    checkpoint_every: CheckpointEvery = None,
-    quiet: Quiet = False,
-) -> None:
-    """Take what is free of a study, one run after the other, until all of it is done; any number of processes may.
-
-    A run of a process that died is taken over. No report is written: call segstudy report when all have ended.
-    """
-    stop = stop_of(max_time, checkpoint_every)
-    whole, store = plan_of(study, out, set_, data)
-    outcome, whole = _carry_out(whole, store, data, stop, only or (), seed, replace=False, join=True, quiet=quiet)
-    _raise_failures(outcome)
-    print(f"all {len(whole.select(only or (), seed).runs)} runs are done\nnext: segstudy report {study}")
-
-
-def _carry_out(
-    whole: Plan,
-    store: Store,
-    data: Path | None,
-    stop: Stop,
-    only: Sequence[str],
-    seed: int | None,
-    *,
-    replace: bool,
-    join: bool,
-    quiet: bool,
-) -> tuple[Outcome, Plan]:
-    """Do what is missing of the chosen runs; a signal, or the end of the time, is answered with how to go on."""
-    from segstudy.launch.work import execute_until_decided
-    from segstudy.progress import showing
-
-    with showing(quiet) as progress, stop.listening():
-        workshop = workshop_of(whole, store, data, progress, stop)
-        return execute_until_decided(workshop, whole, only, seed, replace, join)
-
-
-def _report_of(whole: Plan, store: Store, data: Path | None, others: bool) -> None:
-    """Write the report; while others still work, there may be nothing to report yet."""
-    from segstudy.report.build import build_report
-
-    try:
-        print(f"report: {shown(build_report(store, whole, data))}")
-    except SegstudyError as error:
-        if not others or "has a result yet" not in str(error):
-            raise
-        print("no report yet: other processes are working on every run")
-
-
-def _raise_failures(outcome: Outcome) -> None:
-    if outcome.failures:
-        raise SegstudyError("\n".join([f"{len(outcome.failures)} runs failed:", *outcome.failures]))
 
 
 @app.command()
@@ -170,7 +62,7 @@ def plan(
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
     else:
-        _print_plan(whole, store, whole, data)
+        print_plan(whole, store, whole, data)
 
 
 @app.command()
@@ -462,7 +354,8 @@ def _print_requirements(
         print("\n".join(words))
 
 
-def _print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None:
+def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None:
+    """Print a plan's runs: what each changes, where it stands, what it costs; ``whole`` is the study's plan."""
     from rich.console import Console
     from rich.table import Table
 

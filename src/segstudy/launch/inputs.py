@@ -23,7 +23,7 @@ from segstudy.plan import Run
 from segstudy.records import Environment, RunRecord, SplitRoles
 from segstudy.store import RunFolder, read_evaluation_record
 from segstudy.study import base_chain
-from segstudy.train.loop import choose_precision
+from segstudy.train.team import choose_precision
 
 PACKAGES = (
     "segstudy",
@@ -38,7 +38,7 @@ PACKAGES = (
 ROLES = {"train": "training", "select": "epoch-choosing", "report": "reported"}
 
 
-def environment() -> Environment:
+def environment(processes: int = 1) -> Environment:
     """Versions and hardware that results may depend on."""
     versions = {}
     for package in PACKAGES:
@@ -49,6 +49,7 @@ def environment() -> Environment:
         system=f"{platform.system()} {platform.machine()}",
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         cpu_threads=torch.get_num_threads(),
+        processes=processes if processes > 1 else None,
         packages=versions,
     )
 
@@ -71,7 +72,7 @@ def run_record(workshop: Workshop, run: Run, **further: Any) -> RunRecord:
         splits={name: len(samples) for name, samples in dataset.splits.items()},
         data_fingerprints=fingerprints,
         readings={dataset.name: workshop.reading(dataset.name)},
-        environment=environment(),
+        environment=environment(workshop.team.size),
         **further,
     )
 

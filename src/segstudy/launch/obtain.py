@@ -7,7 +7,8 @@ import hashlib
 from lightning_fabric import Fabric
 from torch import nn
 
-from segstudy.errors import StoreError, listing
+from segstudy.data.cache.arrays import CachedSplit
+from segstudy.errors import SpecError, StoreError, listing
 from segstudy.files import write_bytes, write_yaml
 from segstudy.launch.inputs import begin, members_of, weights_of
 from segstudy.launch.workshop import Workshop
@@ -18,6 +19,7 @@ from segstudy.records import RunRecord
 from segstudy.store import HeldError, RunFolder
 from segstudy.train import loop as training
 from segstudy.train.state import safetensors_of
+from segstudy.train.team import ordered
 
 
 def obtain(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:
@@ -39,19 +41,29 @@ def obtain(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, 
 
 
 def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric, origin: str) -> None:
+    recipe, study_folder = run.config.recipe, run.config.folder
+    if recipe.adaptation and fabric.world_size > 1:
+        raise SpecError("recipe.adaptation: trains on one device only; call again without --devices")
+    fit, select, report = training_splits(workshop, run)
+    part = recipe.adaptation
+    target = workshop.cached(part.data, part.split, recipe.resized_px) if part else None
+    training.reset_peak_memory()
+    progress, stop = workshop.progress, workshop.stop
+    with ordered(fabric, stop, "train", run.name, origin):
+        training.train(
+            network, fit, select, report, recipe, run.seed, folder, fabric, progress, stop, origin, study_folder, target
+        )
+
+
+def training_splits(workshop: Workshop, run: Run) -> tuple[CachedSplit, CachedSplit, CachedSplit]:
+    """The splits that train a run, choose its epoch, and are reported."""
     config, recipe = run.config, run.config.recipe
     _, roles = workshop.dataset(config.dataset)
     fit = workshop.cached(config.dataset, roles.train, recipe.resized_px)
     # before the split that selects, which may be the same: so its files are read once for both sizes of its masks
     report = workshop.cached(config.dataset, roles.report, recipe.resized_px, native_labels=True)
     select = workshop.cached(config.dataset, roles.select, recipe.resized_px)
-    part = recipe.adaptation
-    target = workshop.cached(part.data, part.split, recipe.resized_px) if part else None
-    training.reset_peak_memory()
-    progress, stop = workshop.progress, workshop.stop
-    training.train(
-        network, fit, select, report, recipe, run.seed, folder, fabric, progress, stop, origin, config.folder, target
-    )
+    return fit, select, report
 
 
 def _adopt(workshop: Workshop, run: Run, folder: RunFolder) -> bool:

@@ -13,6 +13,7 @@ from torch import nn
 
 from segstudy.cost import measure_cost
 from segstudy.data.cache.arrays import CachedSplit
+from segstudy.data.cache.batches import Shard
 from segstudy.errors import StoreError
 from segstudy.evaluate import count_split, images_of
 from segstudy.files import (
@@ -35,8 +36,8 @@ from segstudy.networks.inference import Passes, bare_network, check_inference, p
 from segstudy.plan import IMPORTED, Run
 from segstudy.records import EvaluationRecord
 from segstudy.store import HeldError, RunFolder, read_evaluation_record
-from segstudy.train import loop as training
 from segstudy.train.state import safetensors_of
+from segstudy.train.team import make_fabric, ordered
 
 
 def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
@@ -44,7 +45,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     sweep(folder.path)
     damaged = folder.damaged()
     _check_kept(workshop, folder, damaged)
-    fabric = training.make_fabric(run.config.recipe)
+    fabric = make_fabric(run.config.recipe, team=workshop.team)
     network = make_network(workshop, run)
     check_inference(network, run.config.inference)
     (folder.path / SUMS).unlink(missing_ok=True)
@@ -175,8 +176,11 @@ def evaluate_run(
     shutil.rmtree(pictures, ignore_errors=True)
     model = prepare(network, config.inference, images_of(data, fabric.device), fabric, config.folder)
     rules, table, progress = workshop.study.scoring, evaluation.table, workshop.progress
-    with building(pictures) as target:
-        counts = count_split(model, data, fabric.device, config.resolution, rules, table, target, progress)
+    places = [(each.dataset, each.split) for each in workshop.evaluations(run)]
+    number = places.index((evaluation.dataset, evaluation.split))
+    shard = Shard(fabric.global_rank, fabric.world_size)
+    with building(pictures) as target, ordered(fabric, workshop.stop, "score", run.name, number, str(target)):
+        counts = count_split(model, data, fabric.device, config.resolution, rules, table, target, progress, shard)
     arrays = {**counts, "ids": np.array([sample.id for sample in data.samples])}
     if any(sample.group for sample in data.samples):
         arrays["groups"] = np.array([sample.group for sample in data.samples])
@@ -212,5 +216,5 @@ def _record_of(
         data_fingerprint=data.fingerprint,
         reading=workshop.reading(evaluation.dataset),
         weights_sha256=file_sha256(folder.best),
-        environment=environment(),
+        environment=environment(workshop.team.size),
     )

@@ -11,7 +11,7 @@ from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import load_network, read_state
 from segstudy.networks.inference import bare_network, prepare
 from segstudy.plan import Plan, Run
-from segstudy.train.loop import make_fabric
+from segstudy.train.team import make_fabric
 
 
 def rescore(workshop: Workshop, plan: Plan) -> list[str]:

@@ -24,6 +24,7 @@ from segstudy.progress import Progress
 from segstudy.store import HeldError, RunFolder
 from segstudy.study import Config, Study, resolve
 from segstudy.train import loop as training
+from segstudy.train.team import make_fabric
 from segstudy.trials import Search
 from segstudy.tuning import Found, Trial, arm_of, arms_of, read_found, search_folder
 
@@ -217,7 +218,7 @@ def _trial(workshop: Workshop, study: Study, arm: str, values: dict[str, Any], p
 
 def _train(workshop: Workshop, config: Config, folder: RunFolder, seed: int) -> None:
     recipe, splits = config.recipe, _splits(workshop, config)
-    fabric = training.make_fabric(recipe)
+    fabric = make_fabric(recipe)
     classes = workshop.dataset(config.dataset)[0].classes
     network = build_network(config.model, len(classes), seed, workshop.weights_file(config.model), config.folder)
     fit, select = (workshop.cached(config.dataset, split, recipe.resized_px) for split in splits.values())

@@ -24,6 +24,7 @@ from segstudy.results import due
 from segstudy.sizes import size_text
 from segstudy.store import HeldError, RunFolder
 from segstudy.train import loop as training
+from segstudy.train.team import TeamLost
 
 POLL_S = 2.0  # between two looks at runs that other processes hold
 REBUILDS = 3  # of a damaged cache in one run
@@ -51,7 +52,7 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
 
     """
     training.keep_freed_memory()
-    pending = _prepare(workshop, plan, replace)
+    pending = prepare(workshop, plan, replace)
     for line in unequal_budgets(plan):
         workshop.progress.say(f"note: training budget differs from the study's: {line}")
     outcome, began = Outcome(), time.time()
@@ -65,7 +66,7 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
             workshop.progress.prefix = f"{workshop.study.name} {title}  "
             if each.state == "done":
                 workshop.progress.say(f"{title}: done before")
-            elif not _take(workshop, each, title, claims, outcome, began, first):
+            elif not _take(workshop, each, title, claims, outcome, began, first and not join):
                 held.append((number, each))
         left, again = held, join or first
         if not again or (left and not join and not _freed(workshop, left)):
@@ -112,7 +113,7 @@ def _freed(workshop: Workshop, left: Sequence[tuple[int, Pending]]) -> bool:
     return any(not workshop.store.run(each.run.experiment, each.run.seed).locked() for _, each in left)
 
 
-def _prepare(workshop: Workshop, plan: Plan, replace: bool) -> list[Pending]:
+def prepare(workshop: Workshop, plan: Plan, replace: bool) -> list[Pending]:
     """Look at everything before the first run begins, and set aside what is to be replaced."""
     store, progress = workshop.store, workshop.progress
     pending = find_pending(store, plan)
@@ -145,16 +146,16 @@ def _take(
     claims: dict[str, SoftFileLease],
     outcome: Outcome,
     began: float,
-    first: bool,
+    skips: bool,
 ) -> bool:
-    """Do a run unless another process holds it; False if that is so."""
+    """Do a run unless another process holds it; False if that is so, which is said if it ``skips`` the run."""
     run, say = each.run, workshop.progress.say
     folder = workshop.store.run(run.experiment, run.seed)
     claim = claims.setdefault(run.name, folder.claim(lambda lost: _lose(workshop, lost)))
     workshop.stop.claim_lost = False
     try:
         with folder.lock(claim):
-            if failed := _failed_meanwhile(folder, began):
+            if failed := failed_meanwhile(folder, began):
                 outcome.failures.append(f"{run.name}: {failed}")
                 return True
             if _done(run, folder):
@@ -163,7 +164,7 @@ def _take(
             say(title + (f" ({each.reason})" if each.reason and each.state != "missing" else ""))
             failure = attempt(workshop, run, folder)
     except HeldError as error:
-        if first:
+        if skips:
             say(f"{title}: {error}; it is skipped")
         return False
     except StoreError as error:
@@ -186,7 +187,7 @@ def _lose(workshop: Workshop, lost: LeaseCompromise) -> None:
     workshop.stop.claim_lost = True
 
 
-def _failed_meanwhile(folder: RunFolder, began: float) -> str:
+def failed_meanwhile(folder: RunFolder, began: float) -> str:
     """Why another process failed with the run since this one began; it would fail here again."""
     with contextlib.suppress(OSError):
         if folder.failure.stat().st_mtime > began:
@@ -208,7 +209,7 @@ def attempt(workshop: Workshop, run: Run, folder: RunFolder) -> str:
                 discard(error.folder)
                 continue
             return _noted(folder, str(error))
-        except HeldError:
+        except (HeldError, TeamLost):
             raise
         except StoreError as error:
             return str(error)

@@ -26,6 +26,7 @@ from segstudy.spec import find_path
 from segstudy.stopping import Stop
 from segstudy.store import Store
 from segstudy.study import Study, trained_on
+from segstudy.train.team import ALONE, Team
 
 PathLike = str | os.PathLike[str]
 
@@ -44,7 +45,8 @@ class Workshop:
     """Everything a plan needs at hand: datasets read once, the store, where things lie.
 
     A dataset with files that had to be left out is refused, unless ``inspecting``: nothing may be trained on it.
-    ``stop`` says when to stop, and how often to write checkpoints within an epoch.
+    ``stop`` says when to stop, and how often to write checkpoints within an epoch; ``team`` are the processes that train
+    each run together.
     """
 
     def __init__(
@@ -56,11 +58,12 @@ class Workshop:
         *,
         inspecting: bool = False,
         stop: Stop | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.study, self.progress = study, progress or Progress()
         self.store = store if isinstance(store, Store) else Store(Path(store))
         self.data_root = None if data_root is None else Path(data_root)
-        self.inspecting, self.stop = inspecting, stop or Stop()
+        self.inspecting, self.stop, self.team = inspecting, stop or Stop(), team
         self._datasets: dict[str, tuple[Dataset, Roles]] = {}
 
     def dataset(self, name: str) -> tuple[Dataset, Roles]:

@@ -99,6 +99,27 @@ def check_inference(network: nn.Module, inference: Inference) -> None:
         find_normalisation(network, inference.adapts_by[0])
 
 
+class Unwrapped(nn.Module):
+    """A network at a fabric's precision without its communication: processes score different numbers of images."""
+
+    def __init__(self, network: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.network, self.fabric = network, fabric
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, c, h, w) in float32."""
+        with self.fabric.autocast():
+            logits: Tensor = self.network(images)
+        return logits.float()
+
+
+def scoring_model(model: nn.Module | None, network: nn.Module, fabric: Fabric) -> nn.Module:
+    """What scores images: the network as ``fabric`` has set it up, or without communication in a team."""
+    if fabric.world_size > 1:
+        return Unwrapped(network, fabric)
+    return model if model is not None else fabric.setup(network)
+
+
 def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fabric, folder: str = "") -> nn.Module:
     """The network ready to predict: adapted to ``images`` where that is asked for, on its device, with its passes.
 
@@ -123,6 +144,6 @@ def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fa
         with torch.random.fork_rng(devices=[]):
             ADAPTATIONS.find(name, folder).function(network, lambda: map(pad, images()), **options)
         network.eval()
-    model: nn.Module = fabric.setup(network)
+    model = scoring_model(None, network, fabric)
     plain = inference.model_copy(update={"adaptation": "none"}) == Inference()
     return model if plain else Passes(model, inference)

@@ -35,8 +35,8 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
         f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
     )
     return (
-        f"Split: {where}. {_choice(rows)}{_early(rows)}{_remarks(rows)} Scored at {_sizes(rows)}, {LEVELS[level]}; "
-        f"pixels labelled {_RULES.ignore} are ignored. {_seeds(rows, level, spread)}"
+        f"Split: {where}. {_choice(rows)}{_early(rows)}{_synchronised(rows)}{_remarks(rows)} Scored at {_sizes(rows)}, "
+        f"{LEVELS[level]}; pixels labelled {_RULES.ignore} are ignored. {_seeds(rows, level, spread)}"
     )
 
 
@@ -102,6 +102,15 @@ def _remarks(rows: pd.DataFrame) -> str:
             whose = "" if len(group) == len(rows) else f" of {listing(dict.fromkeys(group['experiment']))}"
             words += f" {before.format(whose, what)}"
     return words
+
+
+def _synchronised(rows: pd.DataFrame) -> str:
+    """Which experiments have batch statistics of the whole batch, on however many devices."""
+    found = rows[rows["synchronised"]] if "synchronised" in rows else rows[:0]
+    if found.empty:
+        return ""
+    whose = "" if len(found) == len(rows) else f" of {listing(dict.fromkeys(found['experiment']))}"
+    return f" Batch statistics{whose} are synchronised over devices."
 
 
 def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:

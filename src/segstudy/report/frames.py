@@ -103,12 +103,18 @@ class ReportData:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Dataset-level scores, a run on a split a row, a measure a column."""
-        patience = {name: self.plan.first(name).config.recipe.patience for name in self.plan.experiments}
+        recipes = {name: self.plan.first(name).config.recipe for name in self.plan.experiments}
         frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
+        patience = {name: recipe.patience for name, recipe in recipes.items()}
+        synchronised = {name: recipe.sync_batch_norm for name, recipe in recipes.items()}
         words = frame["experiment"].map({name: self.plan.first(name).config.predicts for name in self.plan.experiments})
         saw = frame["experiment"].map({name: self.plan.first(name).config.saw for name in self.plan.experiments})
-        early = frame["experiment"].map(patience).astype(float)
-        return frame.assign(patience=early, predicts=words.fillna(""), saw=saw.fillna(""))
+        return frame.assign(
+            patience=frame["experiment"].map(patience).astype(float),
+            synchronised=frame["experiment"].map(synchronised).astype(bool),
+            predicts=words.fillna(""),
+            saw=saw.fillna(""),
+        )
 
     @cached_property
     def experiments(self) -> pd.DataFrame:

@@ -9,14 +9,12 @@ import contextlib
 import ctypes
 import functools
 import gc
-import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 import torch
@@ -28,9 +26,9 @@ from segstudy import measures
 from segstudy.data.augment import Change, epoch_generator, make_augmenter
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Feed, Shard
-from segstudy.errors import SegstudyError
 from segstudy.evaluate import count_confusion
 from segstudy.networks.build import place, predict_logits
+from segstudy.networks.inference import scoring_model
 from segstudy.progress import Progress
 from segstudy.schema import Recipe, loss_terms
 from segstudy.stopping import Stop
@@ -50,26 +48,15 @@ from segstudy.train.state import (
     save_weights,
 )
 from segstudy.train.targets import Target
-
-Precision = Literal["bf16-mixed", "32-true"]
-
-
-def choose_precision(precision: str, device: torch.device) -> Precision:
-    """``auto`` takes bf16 where the processor or GPU computes in it, float32 elsewhere."""
-    if precision == "auto":
-        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        on_cpu = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-        return "bf16-mixed" if on_gpu or on_cpu else "32-true"
-    return "bf16-mixed" if precision == "bf16" else "32-true"
-
-
-def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
-    """One device, a GPU if there is one, at the recipe's precision."""
-    if recipe.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first use
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision of every run
-    device = Fabric(accelerator=accelerator, devices=1).device
-    return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(recipe.precision, device))
+from segstudy.train.team import (
+    Diverged,
+    agree,
+    gathered,
+    pause_due,
+    same_statistics,
+    synchronised,
+    whole_loss_inputs,
+)
 
 
 def keep_freed_memory() -> None:
@@ -119,7 +106,8 @@ def rehearse(recipe: Recipe, study_folder: str) -> None:
 class Part:
     """What the steps of an epoch have summed up so far; kept in a checkpoint within the epoch.
 
-    ``random`` are the states of torch's generators and ``drawn`` that of augmentation, after ``steps`` batches.
+    ``random`` are the states of torch's generators and ``drawn`` that of augmentation, after ``steps`` batches; ``others``
+    holds both of the other processes of a team.
     """
 
     total: Tensor
@@ -129,6 +117,7 @@ class Part:
     waited: float = 0.0
     random: list[Tensor] = field(default_factory=list)
     drawn: Tensor | None = None
+    others: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -168,36 +157,56 @@ def train(
         When ``stop`` asks for it: after the step, with a checkpoint.
 
     """
-    network = place(network, fabric.device)
+    network = synchronised(place(network, fabric.device), recipe, fabric)
     optimizer = optimizer_of(network, recipe, study_folder)
-    at = resume(folder, network, optimizer, origin, progress)
+    at = _where_it_stands(folder, network, optimizer, origin, progress, fabric)
     model, stepper = fabric.setup(network, optimizer)
-    shard = Shard(fabric.global_rank, fabric.world_size)
-    feed = _make_feed(recipe, fit, seed, fabric.device, shard)
-    regime = Regime(recipe, budget_of(recipe, len(fit), shard.processes), network, optimizer, at, study_folder)
+    shard = Shard(fabric.global_rank, fabric.world_size, recipe.sync_batch_norm)
+    feed, own_seed = _make_feed(recipe, fit, seed, fabric.device, shard), seed + (shard.rank << 32)
+    regime = Regime(recipe, budget_of(recipe, len(fit), shard.least), network, optimizer, at, study_folder)
     regime.begin(fabric.device)
     adapting = Target(recipe, target, seed, model, fabric, at, regime.budget.epochs, study_folder)
-    loss_of = adapting.add_to(_make_loss(recipe, fit, folder, study_folder))
+    loss_of = adapting.add_to(_make_loss(recipe, fit, folder, study_folder, fabric))
     augmenter = adapting.change(make_augmenter(recipe.augment, study_folder))
     with _determinism(recipe.deterministic), stop.steps():
         while at.epoch < regime.budget.epochs and not regime.ended:
             epoch, steps = at.epoch, regime.budget.steps_in(at.epoch)
-            torch.manual_seed(1_000_003 * seed + epoch)  # dropout
-            part = _begin_part(at, fabric.device)
+            torch.manual_seed(1_000_003 * seed + epoch + (shard.rank << 40))  # dropout
+            part = _begin_part(at, fabric)
             adapting.begin_epoch(epoch, part.steps)
             progress.task(f"epoch {epoch + 1}/{regime.budget.epochs}", len(fit)).advance(part.seen)
-            drawn = epoch_generator(seed + (shard.rank << 32), epoch)
-            change = Augmentation(augmenter, drawn, part) if augmenter else None
-            save = functools.partial(_save_part, network, optimizer, folder, at, change)
+            change = Augmentation(augmenter, epoch_generator(own_seed, epoch), part) if augmenter else None
+            save = functools.partial(_save_part, network, optimizer, folder, at, change, fabric)
             batches = feed.epoch(epoch, change, part.steps, steps)
             spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save, regime)
             _check_loss(spent["loss"], epoch, folder)
             record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
             record |= _measured(model, select, report, fabric, regime, feed)
-            _end_epoch(regime, folder, record)
+            _end_epoch(regime, folder, record, fabric)
             progress.say(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}")
-            _stop_if_asked(stop)
-    finish(folder, at)
+            _stop_if_asked(agree(stop, fabric))
+    if fabric.is_global_zero:
+        finish(folder, at)
+
+
+def _where_it_stands(
+    folder: RunFolder,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    origin: str,
+    progress: Progress,
+    fabric: Fabric,
+) -> TrainingState:
+    """Where training goes on from: the leader of a team reads it; Fabric gives the others its weights."""
+    at = TrainingState(origin=origin)
+    if fabric.is_global_zero:
+        at = resume(folder, network, optimizer, origin, progress)
+    if fabric.world_size > 1:
+        state, moments = fabric.broadcast((vars(at), optimizer.state_dict()))
+        if not fabric.is_global_zero:
+            at = TrainingState(**state)
+            optimizer.load_state_dict(moments)
+    return at
 
 
 def _make_feed(recipe: Recipe, fit: CachedSplit, seed: int, device: torch.device, shard: Shard) -> Feed:
@@ -206,7 +215,7 @@ def _make_feed(recipe: Recipe, fit: CachedSplit, seed: int, device: torch.device
 
 
 def _make_loss(
-    recipe: Recipe, fit: CachedSplit, folder: RunFolder, study_folder: str
+    recipe: Recipe, fit: CachedSplit, folder: RunFolder, study_folder: str, fabric: Fabric
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The recipe's loss; weights of classes that a rule gives are computed from ``fit`` and written to ``run.yaml``."""
     found: dict[str, list[float]] = {}
@@ -216,7 +225,7 @@ def _make_loss(
         return found[name]
 
     loss_of = make_loss(recipe.loss, study_folder, weights_by)
-    if found:
+    if found and fabric.is_global_zero:
         save_class_weights(folder, found)
     return loss_of
 
@@ -226,12 +235,16 @@ def _said(record: dict[str, Any], at: TrainingState) -> str:
     return f"loss {record['loss']:.4f}  mIoU {record['select_miou']:.4f}{best}  {record['images_per_s']:.1f} images/s"
 
 
-def _end_epoch(regime: Regime, folder: RunFolder, record: dict[str, Any]) -> None:
+def _end_epoch(regime: Regime, folder: RunFolder, record: dict[str, Any], fabric: Fabric) -> None:
     """Save a whole epoch: its weights if it is the best so far, its record, then the state to go on from."""
     at = regime.at
     at.epoch, at.part, former_best = record["epoch"], {}, at.best_epoch
-    if record["select_miou"] > at.best_score:
+    better = record["select_miou"] > at.best_score
+    if better:
         at.best_epoch, at.best_score = at.epoch, record["select_miou"]
+    if not fabric.is_global_zero:
+        return
+    if better:
         with regime.scored_weights():
             save_weights(regime.network, folder, at)
     record_epoch(folder, record)
@@ -249,19 +262,25 @@ class Augmentation:
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Change the next batch; called by the thread that prepares batches, which is a few ahead of the training."""
-        changed = self.augmenter(images, labels, self.generator)
+        changed = self.augmenter(images, labels, self.generator) if len(images) else (images, labels)
         self.done += 1
         self.states[self.done] = self.generator.get_state()
         self.states.pop(self.done - 5, None)
         return changed
 
 
-def _begin_part(at: TrainingState, device: torch.device) -> Part:
+def _begin_part(at: TrainingState, fabric: Fabric) -> Part:
     """An epoch from its beginning, or from the step that a checkpoint was written after."""
+    rank, device = fabric.global_rank, fabric.device
     if not at.part:
         return Part(torch.zeros((), device=device))
     part = Part(**at.part)
     part.total = part.total.to(device)
+    if 0 < rank <= len(part.others):
+        part.random, part.drawn = part.others[rank - 1]["random"], part.others[rank - 1]["drawn"]
+    elif rank:  # saved by fewer processes
+        part.drawn = None
+        return part
     torch.set_rng_state(part.random[0])
     if device.type == "cuda" and len(part.random) > 1:
         torch.cuda.set_rng_state(part.random[1], device)
@@ -274,15 +293,18 @@ def _save_part(
     folder: RunFolder,
     at: TrainingState,
     change: Augmentation | None,
+    fabric: Fabric,
     part: Part,
 ) -> None:
-    """Write a checkpoint within an epoch."""
+    """Write a checkpoint within an epoch, with the generators of every process."""
     part.random = [torch.get_rng_state()]
     if part.total.device.type == "cuda":
         part.random.append(torch.cuda.get_rng_state(part.total.device))
     part.drawn = change.states[part.steps] if change is not None else None
+    _, *part.others = gathered({"random": part.random, "drawn": part.drawn}, fabric)
     at.part = vars(part) | {"total": part.total.cpu()}
-    save_progress(network, optimizer, folder, at, at.best_epoch)
+    if fabric.is_global_zero:
+        save_progress(network, optimizer, folder, at, at.best_epoch)
 
 
 def _stop_if_asked(stop: Stop) -> None:
@@ -293,7 +315,7 @@ def _stop_if_asked(stop: Stop) -> None:
 
 def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
     if not math.isfinite(loss):
-        raise SegstudyError(
+        raise Diverged(
             f"{folder.path.name} of {folder.path.parent.name}: the loss is {loss} in epoch {epoch + 1}; "
             "lower recipe.optimizer.lr, or set recipe.precision: float32"
         )
@@ -304,8 +326,10 @@ def _measured(
 ) -> dict[str, float]:
     """What an epoch's weights score on the split that chooses and on the one that is reported, and the peak of memory."""
     with regime.scored_weights():
-        score = _miou(model, select, fabric)
-        reported = score if report.split == select.split else _miou(model, report, fabric)
+        same_statistics(regime.network, fabric)
+        scored = scoring_model(model, regime.network, fabric)
+        score = _miou(scored, select, fabric)
+        reported = score if report.split == select.split else _miou(scored, report, fabric)
     memory = peak_memory_mb() - feed.resident_bytes / 1e6  # the same wherever the images lie
     return {"select_miou": score, "report_miou": reported, "memory_mb": memory}
 
@@ -339,13 +363,13 @@ def _one_epoch(
         if batch is None:
             break
         images, labels = batch
-        loss = _step(model, stepper, images, labels, loss_of, fabric, regime, part.steps)
-        part.total += loss * len(images)  # summed on the device, so that no step waits for it
-        part.seen += len(images)
+        loss, number = _step(model, stepper, images, labels, loss_of, fabric, regime, part.steps)
+        part.total += loss * number  # summed on the device, so that no step waits for it
+        part.seen += number
         part.steps += 1
-        progress.advance(len(images))
+        progress.advance(number)
         now = time.perf_counter()
-        if stop.due or stop.claim_lost or (stop.checkpoint_s is not None and now - saved >= stop.checkpoint_s):
+        if pause_due(stop, stop.checkpoint_s is not None and now - saved >= stop.checkpoint_s, fabric):
             part.seconds, saved = now - started, now
             if not stop.claim_lost:
                 save(part)
@@ -370,18 +394,20 @@ def _step(
     fabric: Fabric,
     regime: Regime,
     step: int,
-) -> Tensor:
-    """One step of an epoch: its loss, without a gradient."""
+) -> tuple[Tensor, int]:
+    """One step of an epoch: the loss of the whole batch, without a gradient, and the number of its images."""
     epoch, clip_norm = regime.at.epoch, regime.recipe.clip_norm
     regime.begin_step(epoch, step)
-    loss = loss_of(predict_logits(model, images), labels)
+    logits, labels = whole_loss_inputs(predict_logits(model, images), labels, fabric)
+    loss = loss_of(logits, labels)
     stepper.zero_grad()  # type: ignore[attr-defined]
-    fabric.backward(loss)
+    # of a team, gradients are averaged where they add up
+    fabric.backward(loss if fabric.world_size == 1 else loss * fabric.world_size)
     if clip_norm is not None:  # what is not finite shows in the loss
         fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
     stepper.step()
     regime.end_step(epoch, step)
-    return loss.detach()
+    return loss.detach(), len(labels)
 
 
 @contextlib.contextmanager

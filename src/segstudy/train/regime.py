@@ -36,13 +36,13 @@ class Budget:
         return min(self.epoch_steps, self.steps - epoch * self.epoch_steps)
 
 
-def budget_of(recipe: Recipe, num_images: int, processes: int = 1) -> Budget:
-    """The recipe's budget for a training split of ``num_images``.
+def budget_of(recipe: Recipe, num_images: int, least: int = 2) -> Budget:
+    """The recipe's budget for a training split of ``num_images``; ``least`` is that of :class:`~segstudy.data.cache.batches.Shard`.
 
     >>> budget_of(Recipe(batch_size=4, iterations=7), 10)
     Budget(epochs=3, epoch_steps=3, steps=7)
     """
-    epoch_steps = len(divide_order(np.arange(num_images), recipe.batch_size, processes))
+    epoch_steps = len(divide_order(np.arange(num_images), recipe.batch_size, least))
     if recipe.iterations is None:
         return Budget(recipe.epochs, epoch_steps, recipe.epochs * epoch_steps)
     return Budget(-(-recipe.iterations // epoch_steps), epoch_steps, recipe.iterations)

@@ -40,10 +40,19 @@ Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Shard(NamedTuple):
-    """Which of several processes this one is (``rank``, from 0), of how many."""
+    """Which of several processes this one is (``rank``, from 0), of how many.
+
+    ``synchronised``: batch statistics are those of all processes' images, so a process may be without an image.
+    """
 
     rank: int = 0
     processes: int = 1
+    synchronised: bool = False
+
+    @property
+    def least(self) -> int:
+        """Images that a batch must have where that can be had: batch normalisation needs two."""
+        return 2 if self.synchronised else 2 * self.processes
 
 
 UNSHARDED = Shard()
@@ -59,8 +68,8 @@ def drawn_order(shares_n: NDArray[np.float64], seed: int, epoch: int) -> Part:
     return np.random.default_rng([seed, epoch, 3]).choice(len(shares_n), len(shares_n), p=shares_n)
 
 
-def divide_order(order: Part, batch_size: int, processes: int = 1) -> list[Part]:
-    """Cut an order into batches, none of them of one image a process if that can be helped.
+def divide_order(order: Part, batch_size: int, least: int = 2) -> list[Part]:
+    """Cut an order into batches, none of them of less than ``least`` images if that can be helped.
 
     Batch normalisation after DeepLabV3's image pooling needs two images, so a left-over batch that is too small takes
     companions from the batch before it, or joins it if that has none to spare; every image still comes exactly once.
@@ -68,7 +77,6 @@ def divide_order(order: Part, batch_size: int, processes: int = 1) -> list[Part]
     >>> [len(part) for part in divide_order(np.arange(9), 4)]
     [4, 3, 2]
     """
-    least = 2 * processes
     cuts = list(range(batch_size, len(order), batch_size))
     if cuts and (lacking := least - (len(order) - cuts[-1])) > 0:
         if batch_size - lacking >= least:
@@ -84,15 +92,15 @@ def shards_of(parts: Sequence[Part], shard: Shard) -> list[Part]:
     Raises
     ------
     SpecError
-        When a batch has fewer images than there are processes.
+        When a batch has fewer images than there are processes, each of which normalises its own.
 
     >>> [part.tolist() for part in shards_of([np.arange(5), np.arange(5, 9)], Shard(1, 2))]
     [[3, 4], [7, 8]]
     """
-    if (smallest := min(map(len, parts))) < shard.processes:
+    if (smallest := min(map(len, parts))) < shard.processes and not shard.synchronised:
         raise SpecError(
             f"a batch of {smallest} images cannot be divided among {shard.processes} processes; raise recipe.batch_size, or "
-            "use fewer processes"
+            "use fewer processes, or set recipe.sync_batch_norm: true"
         )
     return [np.array_split(part, shard.processes)[shard.rank] for part in parts]
 
@@ -204,7 +212,7 @@ class Feed:
             order = epoch_order(len(self.data), self.seed, epoch)
         else:
             order = drawn_order(self.shares_n, self.seed, epoch)
-        parts = shards_of(divide_order(order, self.batch_size, self.shard.processes), self.shard)
+        parts = shards_of(divide_order(order, self.batch_size, self.shard.least), self.shard)
         if self.crop_px is not None:
             source = crops(self.data, self.crop_px, self.seed, epoch)
         else:

@@ -1,0 +1,259 @@
+"""Commands that carry a study out: in this process, in several here, or on a cluster."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segstudy.cli.options import (
+    CheckpointEvery,
+    DataDir,
+    Devices,
+    MaxTime,
+    Nodes,
+    On,
+    Only,
+    Out,
+    Quiet,
+    Replace,
+    Seed,
+    Set,
+    StudyArg,
+    With,
+    Workers,
+    app,
+    plan_of,
+    shown,
+    stop_of,
+    workshop_of,
+)
+from segstudy.cli.study import print_plan
+from segstudy.errors import SegstudyError, SpecError
+
+if TYPE_CHECKING:
+    from segstudy.launch.launchers import Work
+    from segstudy.launch.work import Outcome
+    from segstudy.plan import Plan
+    from segstudy.stopping import Stop
+    from segstudy.store import Store
+    from segstudy.train.team import Team
+
+
+@app.command()
+def demo(out: Out = None, quiet: Quiet = False) -> None:
+    """Run the review in miniature on synthetic scenes; nothing is downloaded."""
+    run("demo", out=out, quiet=quiet)
+
+
+@app.command()
+def run(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    only: Only = None,
+    seed: Seed = None,
+    set_: Set = None,
+    replace: Replace = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the report as it is.")] = False,
+    max_time: MaxTime = None,
+    checkpoint_every: CheckpointEvery = None,
+    workers: Workers = None,
+    devices: Devices = None,
+    nodes: Nodes = 1,
+    on: On = None,
+    with_: With = None,
+    print_sbatch: Annotated[
+        bool, typer.Option("--print-sbatch", help="Print the script of --on slurm, to submit it yourself.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do what is missing of a study, then write its report; call it again after any interruption.
+
+    Runs that another process is working on are left to it.
+    """
+    stop = stop_of(max_time, checkpoint_every)
+    whole, store = plan_of(study, out, set_, data)
+    part = whole.select(only or (), seed)
+    if dry_run:
+        print_plan(part, store, whole, data)
+        return
+    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices)
+    if print_sbatch:
+        _print_sbatch(asked, len(part.runs), workers, with_)
+        return
+    outcome = _carry_out(asked, whole, store, stop, workers, nodes, on, with_, replace=replace, quiet=quiet)
+    if outcome is None:
+        return
+    for name in outcome.held:
+        print(f"left to another process: {name}")
+    if not no_report and len(outcome.failures) < len(part.runs):
+        _report_of(*plan_of(study, out, set_, data), data, bool(outcome.held))
+    _raise_failures(outcome)
+
+
+@app.command()
+def work(
+    study: StudyArg,
+    out: Out = None,
+    data: DataDir = None,
+    only: Only = None,
+    seed: Seed = None,
+    set_: Set = None,
+    max_time: MaxTime = None,
+    checkpoint_every: CheckpointEvery = None,
+    devices: Devices = None,
+    nodes: Nodes = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Take what is free of a study, one run after the other, until all of it is done; any number of processes may.
+
+    A run of a process that died is taken over. No report is written: call segstudy report when all have ended.
+    """
+    stop = stop_of(max_time, checkpoint_every)
+    whole, store = plan_of(study, out, set_, data)
+    part = whole.select(only or (), seed)
+    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices)
+    outcome = _carry_out(asked, whole, store, stop, None, nodes, None, None, join=True, quiet=quiet)
+    if outcome is None:
+        return
+    _raise_failures(outcome)
+    print(f"all {len(part.runs)} runs are done\nnext: segstudy report {study}")
+
+
+def _asked(
+    study: str,
+    store: Store,
+    data: Path | None,
+    only: list[str] | None,
+    seed: int | None,
+    settings: list[str] | None,
+    checkpoint_every: str | None,
+    devices: int | None,
+) -> Work:
+    """What a worker elsewhere is asked for: the same, with paths that do not depend on the current folder."""
+    from segstudy.launch.launchers import Work
+
+    return Work(
+        str(Path(study).resolve()) if Path(study).is_file() else study,
+        store.root,
+        None if data is None else data.resolve(),
+        tuple(only or ()),
+        seed,
+        tuple(settings or ()),
+        checkpoint_every,
+        devices,
+    )
+
+
+def _carry_out(
+    asked: Work,
+    whole: Plan,
+    store: Store,
+    stop: Stop,
+    workers: str | None,
+    nodes: int,
+    on: str | None,
+    options: list[str] | None,
+    *,
+    replace: bool = False,
+    join: bool = False,
+    quiet: bool = False,
+) -> Outcome | None:
+    """Do what is missing of the chosen runs, here or elsewhere; a signal, or the end of the time, stops it.
+
+    None in the processes of a team that do not lead it, and where the work goes on elsewhere.
+    """
+    from segstudy.train.team import team_here
+
+    team = team_here(asked.devices, nodes)
+    number = number_of(workers)
+    if team is None and nodes > 1:
+        raise SpecError(f"--nodes {nodes}: start one process a device with srun or torchrun")
+    elsewhere = on is not None or workers is not None or (asked.devices or 1) > 1
+    if team is not None and (on is not None or workers is not None):
+        raise SpecError("--workers and --on start processes of their own; call them without srun and torchrun")
+    if team is None and elsewhere:
+        return _launch(asked, whole, store, stop, number, on or "local", options, replace, join, quiet)
+    if options:
+        raise SpecError("--with: is for the options of --on; name a launcher")
+    return _work_here(asked, whole, store, stop, team, replace, join, quiet)
+
+
+def number_of(workers: str | None) -> int | None:
+    """The number of ``--workers``; None where it is to be found out."""
+    if workers is None or workers == "auto":
+        return None
+    if not workers.isdecimal() or not int(workers):
+        raise SpecError(f"--workers {workers}: must be a number from 1, or auto")
+    return int(workers)
+
+
+def _work_here(
+    asked: Work, whole: Plan, store: Store, stop: Stop, team: Team | None, replace: bool, join: bool, quiet: bool
+) -> Outcome | None:
+    from segstudy.launch.follow import follow, leading
+    from segstudy.launch.work import execute_until_decided
+    from segstudy.progress import showing
+
+    follows = team is not None and team.rank > 0
+    with showing(quiet or follows) as progress, stop.listening():
+        workshop = workshop_of(whole, store, asked.data, progress, stop, team)
+        if follows:
+            follow(workshop, whole)
+            return None
+        with leading(workshop) if team else nullcontext():
+            return execute_until_decided(workshop, whole, asked.only, asked.seed, replace, join)[0]
+
+
+def _launch(
+    asked: Work,
+    whole: Plan,
+    store: Store,
+    stop: Stop,
+    workers: int | None,
+    on: str,
+    options: list[str] | None,
+    replace: bool,
+    join: bool,
+    quiet: bool,
+) -> Outcome | None:
+    """Let a launcher start workers."""
+    from segstudy.launch.launchers import Job, find_launcher, launch
+    from segstudy.launch.work import prepare
+    from segstudy.progress import showing
+
+    launcher = find_launcher(on, options or (), whole.study.folder)
+    with showing(quiet) as progress, stop.listening():
+        workshop = workshop_of(whole, store, asked.data, progress, stop)
+        pending = prepare(workshop, whole.select(asked.only, asked.seed), replace)
+        left = [each.run for each in pending if each.state != "done" and (join or each.state != "running")]
+        return launch(Job(asked, whole, left, workshop, workers), *launcher)
+
+
+def _print_sbatch(asked: Work, num_runs: int, workers: str | None, options: list[str] | None) -> None:
+    from segstudy.launch.launchers import find_launcher
+    from segstudy.launch.on_slurm import sbatch_script
+
+    _, found = find_launcher("slurm", options or ())
+    print(sbatch_script(asked, min(number_of(workers) or num_runs, num_runs), **found), end="")
+
+
+def _report_of(whole: Plan, store: Store, data: Path | None, others: bool) -> None:
+    """Write the report; while others still work, there may be nothing to report yet."""
+    from segstudy.report.build import build_report
+
+    try:
+        print(f"report: {shown(build_report(store, whole, data))}")
+    except SegstudyError as error:
+        if not others or "has a result yet" not in str(error):
+            raise
+        print("no report yet: other processes are working on every run")
+
+
+def _raise_failures(outcome: Outcome) -> None:
+    if outcome.failures:
+        raise SegstudyError("\n".join([f"{len(outcome.failures)} runs failed:", *outcome.failures]))

@@ -1,0 +1,202 @@
+"""Workers on this machine: its processor's threads or its GPUs divided among them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import time
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from segstudy.errors import SpecError
+from segstudy.launch.crew import Crew
+from segstudy.launch.launchers import Job
+from segstudy.networks.build import build_network, place, predict_logits
+from segstudy.plan import Run
+from segstudy.sizes import height_width
+from segstudy.train.losses import make_loss
+from segstudy.train.regime import optimizer_of
+from segstudy.train.team import count_devices, make_fabric
+
+STEPS = 3  # timed for each division of the threads, after one that is not
+GAIN = 1.1  # more workers must promise so much: they share caches and memory, which one at a time does not show
+MEMORY_SHARE = 0.7  # of what is free, for all workers together
+
+
+def run_here(job: Job) -> None:
+    """Start the workers of a job, or the processes of one training, and wait for their end."""
+    devices = job.work.devices or 1
+    check_devices(devices)
+    workers = job.num_workers(1 if devices > 1 else best_workers(job))
+    if workers == 1 and devices > 1:
+        train_together(job)
+        return
+    job.progress.say(f"{workers} workers, {_share_words(workers)}")
+    crew = Crew(job.progress.say, job.stop)
+    for number in range(workers):
+        name = f"[{number + 1}] " if workers > 1 else ""
+        crew.start(name, job.work.command(), _share(number, workers, devices))
+    for number, member in enumerate(crew.wait(_Watch(job, crew)), 1):
+        if member.message and not (job.stop.asked and member.code in (130, 143)):
+            job.ended.append(f"worker {number} {member.message}")
+
+
+def train_together(job: Job) -> None:
+    """Start one process a device; together they train one run after the other. If one dies, all end."""
+    devices = job.work.devices or 1
+    check_devices(devices)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    crew = Crew(job.progress.say, job.stop, together=True)
+    threads = str(max(1, _threads() // devices))
+    for rank in range(devices):
+        crew.start(
+            "",
+            job.work.command(),
+            {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "GROUP_RANK": "0",
+                "WORLD_SIZE": str(devices),
+                "LOCAL_WORLD_SIZE": str(devices),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "TORCHELASTIC_RUN_ID": "segstudy",
+                "OMP_NUM_THREADS": threads,
+            },
+        )
+    members = crew.wait()
+    if job.stop.asked:
+        return
+    killed = [f"process {rank} {member.message}" for rank, member in enumerate(members) if (member.code or 0) < 0]
+    failed = [member.message for member in members if (member.code or 0) > 0]
+    if killed:
+        job.ended.append(
+            f"{killed[0]}; the {devices} processes that train together ended, and the same command goes on"
+        )
+    elif failed:
+        job.ended.append(failed[0])
+
+
+def check_devices(devices: int) -> None:
+    """Refuse more processes in one training than there are devices.
+
+    Raises
+    ------
+    SpecError
+        Naming both numbers.
+
+    """
+    if devices > (there := count_devices()):
+        kind = "GPUs" if torch.cuda.is_available() else "processors"
+        raise SpecError(f"--devices {devices}: this machine has {there} {kind}; give {there} at most")
+
+
+@dataclass
+class _Watch:
+    """Says which workers died while others go on, once each."""
+
+    job: Job
+    crew: Crew
+
+    def __post_init__(self) -> None:
+        self.known: set[str] = set()
+
+    def __call__(self) -> None:
+        for number, member in enumerate(self.crew.members, 1):
+            if member.name not in self.known and (member.code or 0) < 0:
+                self.known.add(member.name)
+                others = any(each.code is None for each in self.crew.members)
+                after = "; the others take its run over" if others else ""
+                self.job.progress.say(f"worker {number} {member.message}{after}")
+
+
+def _threads() -> int:
+    """Threads that this process may use."""
+    return torch.get_num_threads()
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(torch.cuda.device_count())]
+    return given.split(",")[: len(names)] if given else names
+
+
+def _share(number: int, workers: int, devices: int) -> dict[str, str]:
+    """What of the machine is a worker's, as variables of its environment."""
+    share = {"OMP_NUM_THREADS": str(max(1, _threads() // workers))}
+    if gpus := _gpus():
+        own = [gpus[(number * devices + each) % len(gpus)] for each in range(devices)]
+        share["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+    return share
+
+
+def _share_words(workers: int) -> str:
+    if gpus := _gpus():
+        return f"on {len(gpus)} GPUs"
+    threads = max(1, _threads() // workers)
+    return f"{threads} thread{'' if threads == 1 else 's'} each"
+
+
+def best_workers(job: Job) -> int:
+    """One worker a GPU; on a processor, the number that promises the most images a second.
+
+    A step of the first run is timed with all threads, with half of them, and so on: n workers promise n times the rate of one
+    with its share of the threads.
+    """
+    if gpus := _gpus():
+        return len(gpus)
+    threads, most = _threads(), len(job.runs)
+    if threads == 1 or most == 1:
+        return 1
+    rates, before = {}, psutil.Process().memory_info().rss
+    workers = 1
+    while workers <= min(threads, most):
+        rates[workers] = workers / _step_seconds(job, job.runs[0], threads // workers)
+        workers *= 2
+    torch.set_num_threads(threads)
+    own = max(psutil.Process().memory_info().rss - before, 0) + before
+    room = max(1, int(MEMORY_SHARE * psutil.virtual_memory().available / own))
+    return choose_workers(rates, room)
+
+
+def choose_workers(rates: dict[int, float], room: int) -> int:
+    """The smallest number of workers that no larger one beats by more than a tenth, of those that memory has room for.
+
+    >>> choose_workers({1: 10.0, 2: 18.0, 4: 19.0}, room=8)
+    2
+    """
+    chosen = 1
+    for workers, rate in sorted(rates.items()):
+        if workers <= room and rate > GAIN * rates[chosen]:
+            chosen = workers
+    return chosen
+
+
+def _step_seconds(job: Job, run: Run, threads: int) -> float:
+    """Seconds of one training step of ``run`` with so many threads, on images of zeros."""
+    torch.set_num_threads(threads)
+    recipe, model = run.config.recipe, run.config.model
+    classes = len(job.workshop.dataset(run.config.dataset)[0].classes)
+    bare = model.model_copy(update={"weights": "none"})
+    fabric = make_fabric(recipe)
+    network = place(build_network(bare, classes, 0, None, run.config.folder), fabric.device)
+    stepping, stepper = fabric.setup(network, optimizer_of(network, recipe, run.config.folder))
+    loss_of = make_loss(recipe.loss, run.config.folder)
+    height, width = height_width(recipe.trained_px)
+    images = torch.zeros(recipe.batch_size, 3, height, width).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(recipe.batch_size, height, width, dtype=torch.int64)
+    times = []
+    for _ in range(STEPS + 1):
+        started = time.perf_counter()
+        loss = loss_of(predict_logits(stepping, images), labels)
+        stepper.zero_grad()
+        fabric.backward(loss)
+        stepper.step()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])
