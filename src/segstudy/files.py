@@ -180,6 +180,16 @@ def file_sha256(path: Path) -> str:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files below a folder; hidden files do not count."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            total.update(f"{name.as_posix()}\0{file_sha256(path)}\n".encode())
+    return total.hexdigest()
+
+
 def kept_files(folder: Path) -> list[Path]:
     """Files below ``folder`` that are results: no sums, no claims, nothing hidden or left half-written by a killed process."""
     return sorted(

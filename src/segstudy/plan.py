@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
-from segstudy.files import digest, file_sha256, read_json, write_json
+from segstudy.files import digest, file_sha256, folder_sha256, read_json, write_json
+from segstudy.records import EVALUATED
 from segstudy.schema import Groups
 from segstudy.spec import find_path, load_study
 from segstudy.store import Store
@@ -42,6 +43,8 @@ LATER: dict[str, Any] = {
     "inference.window_px": None,
     "inference.window_overlap": 0.25,
     "inference.adaptation": "none",
+    "inference.temperature": 1.0,
+    "inference.threshold": None,
     "ensemble.members": None,
     "search.space": None,
     "data.groups": None,
@@ -96,7 +99,9 @@ class Variation:
 
     @property
     def kind(self) -> str:
-        """``ablation`` or ``hyperparameter`` (the paper's section 2.3), or ``confounded``."""
+        """``ablation`` or ``hyperparameter`` (the paper's section 2.3), ``contestant`` or ``confounded``."""
+        if EVALUATED in self.changes:
+            return "contestant"
         return "confounded" if self.confounded else factor_kind(next(iter(self.changes)))
 
 
@@ -184,6 +189,11 @@ class Plan:
         """Names of the experiments in the plan, each once."""
         return list(dict.fromkeys(run.experiment for run in self.runs))
 
+    @property
+    def homes(self) -> dict[str, str]:
+        """The dataset of each experiment, which a network that is not trained here was not trained on."""
+        return {run.experiment: run.config.dataset for run in self.runs}
+
     def first(self, experiment: str) -> Run:
         """The first run of ``experiment``."""
         return next(run for run in self.runs if run.experiment == experiment)
@@ -238,7 +248,7 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         )
         wanted = evaluation_hash(content_study)
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
-        seeds = config.ensemble[:1] or content_study.all_seeds
+        seeds = config.ensemble[:1] or content_study.all_seeds[: 1 if config.evaluate else None]
         runs += [Run(config, seed, variation, wanted, crosses, sources) for seed in seeds]
     return Plan(study, _shared(runs), files)
 
@@ -293,7 +303,9 @@ def run_of(name: str) -> tuple[str, str, int | None]:
 def study_by_content(
     study: Study, data_root: Path | None, noted: Mapping[str, Mapping[str, str]]
 ) -> tuple[Study, dict[str, dict[str, str]]]:
-    """Put hashes in the place of the paths of tables of groups and split files, as what is in them counts, not where they lie.
+    """Put hashes in the place of the paths of files that the study names, as what is in them counts, not where they lie.
+
+    These are tables of groups, split files, and networks that are scored without training.
 
     Who says where data lie is taken at their word; who does not, means the file that was ``noted``, if it is there still. A
     file that cannot be found has the hash that was noted, else it keeps its path: whoever needs it says what is wrong.
@@ -309,9 +321,10 @@ def study_by_content(
     def hashed(path: str) -> str:
         known = noted.get(path, {})
         try:
-            again = data_root is None and known and Path(known["path"]).is_file()
+            again = data_root is None and known and Path(known["path"]).exists()
             place = Path(known["path"]) if again else find_path(path, "", data_root, study.folder)
-            files[path] = {"path": str(place), "hash": f"sha256:{file_sha256(place)[:16]}"}
+            digest = folder_sha256(place) if place.is_dir() else file_sha256(place)
+            files[path] = {"path": str(place), "hash": f"sha256:{digest[:16]}"}
         except SegstudyError:
             files.update({path: dict(known)} if known else {})
         return files[path]["hash"] if path in files else path
@@ -324,7 +337,13 @@ def study_by_content(
         if data.split_file is not None:
             changes["split_file"] = hashed(data.split_file)
         entries[name] = data.model_copy(update=changes)
-    return study.model_copy(update={"data": entries}), files
+    experiments = dict(study.experiments)
+    for name, experiment in study.experiments.items():
+        if (given := experiment.evaluate) is not None:
+            own: dict[str, Any] = {"files": [hashed(path) for path in given.files], "title": given.name}
+            own |= {} if given.kind == "python" else {given.kind: hashed(given.given)}
+            experiments[name] = experiment.model_copy(update={"evaluate": given.model_copy(update=own)})
+    return study.model_copy(update={"data": entries, "experiments": experiments}), files
 
 
 def read_noted(store: Store) -> dict[str, dict[str, str]]:
@@ -348,6 +367,7 @@ def note_files(plan: Plan, store: Store) -> None:
 def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
     """Hash of what an evaluation asks for: what is counted, the label map, the target's reading, not where it lies."""
     question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
+    question |= {"probabilities": True} if study.keep_probabilities else {}
     if cross is not None:
         data = study.data[cross.on]
         question |= {"map": cross.map, "data": data.determining()}
@@ -358,7 +378,11 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
 
 def compare_configs(study: Study, base: str, config: Config) -> Variation:
     """Everything in which ``config`` differs from its base, from the resolved values, whatever the file says."""
-    before, after = resolve(study, base).values(), config.values()
+    other = resolve(study, base)
+    if config.evaluate != other.evaluate:
+        words = [each.evaluate.words if each.evaluate else "trained here" for each in (other, config)]
+        return Variation(base, {EVALUATED: (words[0], words[1])})
+    before, after = other.values(), config.values()
     return Variation(base, changes(before, after))
 
 

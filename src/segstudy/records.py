@@ -10,6 +10,9 @@ from typing import Any, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+EVALUATED = "model.evaluate"  # the setting in which a network that is only scored differs from any other
+NOT_TRAINED = "not trained here"  # what trained a network that is only scored, and what chose its epoch
+
 
 class Record(BaseModel):
     """Base of all records: immutable, tolerant of keys from other versions."""

@@ -17,6 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 from fakes import fake_folder
 from report_stores import fill, plan_of
 from segstudy.counts.counting import confusion_matrix, measures_of
+from segstudy.files import read_arrays
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan
@@ -45,7 +46,7 @@ def write_files(page: str, folder: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _modules_are_forgotten() -> Iterator[None]:
     yield
-    for name in ("losses", "networks", "readers", "my_measures", "worst_images"):
+    for name in ("losses", "networks", "readers", "rules", "my_measures", "worst_images"):
         sys.modules.pop(name, None)
 
 
@@ -147,3 +148,20 @@ def test_use_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "nothing wrong found" in said or "warning" in said
     assert "page: 2 of 2 runs done" in said and "mIoU 1.0000 over 10 images" in said
     assert "contradictions found" in said and "elsewhere: no such folder" in said
+
+
+def test_score_an_existing_network(tmp_path: Path) -> None:
+    """The page's callable is scored alone; its counts are those of brightness over one half."""
+    assert set(write_files("score-an-existing-network.md", tmp_path)) == {"rules.py", "study.yaml"}
+    fake_folder(tmp_path / "shapes")
+    study = load_study(tmp_path / "study.yaml")
+    workshop = Workshop(study, Store(tmp_path / "out"))
+    assert execute(workshop, make_plan(study).select(["bright"])).failures == []
+    dataset, roles = workshop.dataset("shapes")
+    counted = read_arrays(workshop.store.run("bright", 42).evaluation("shapes", roles.report))[0]
+    for name, confusion in zip(counted["ids"], counted["confusion"], strict=True):
+        sample = next(one for one in dataset.samples(roles.report) if one.id == name)
+        bright = np.asarray(Image.open(sample.image).convert("RGB"), float).mean(axis=2) / 255 > 0.5
+        truth = dataset.labels_of(sample)
+        expected = [[((truth == t) & (bright == p)).sum() for p in (False, True)] for t in (0, 1)]
+        np.testing.assert_array_equal(confusion, expected)
