@@ -181,13 +181,13 @@ def file_sha256(path: Path) -> str:
 
 
 def folder_sha256(folder: Path) -> str:
-    """SHA-256 of the names and contents of all files below a folder; hidden files do not count."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            total.update(f"{name.as_posix()}\0{file_sha256(path)}\n".encode())
-    return total.hexdigest()
+    """SHA-256 of the names and contents of the files in a folder; hidden files and sub-folders do not count."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read ({error.strerror})") from None
+    lines = [f"{path.name}\0{file_sha256(path)}\n" for path in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def kept_files(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -318,13 +318,12 @@ def study_by_content(
     """
     files: dict[str, dict[str, str]] = {}
 
-    def hashed(path: str) -> str:
+    def hashed(path: str, hash_of: Callable[[Path], str] = file_sha256) -> str:
         known = noted.get(path, {})
         try:
             again = data_root is None and known and Path(known["path"]).exists()
             place = Path(known["path"]) if again else find_path(path, "", data_root, study.folder)
-            digest = folder_sha256(place) if place.is_dir() else file_sha256(place)
-            files[path] = {"path": str(place), "hash": f"sha256:{digest[:16]}"}
+            files[path] = {"path": str(place), "hash": f"sha256:{hash_of(place)[:16]}"}
         except SegstudyError:
             files.update({path: dict(known)} if known else {})
         return files[path]["hash"] if path in files else path
@@ -341,7 +340,8 @@ def study_by_content(
     for name, experiment in study.experiments.items():
         if (given := experiment.evaluate) is not None:
             own: dict[str, Any] = {"files": [hashed(path) for path in given.files], "title": given.name}
-            own |= {} if given.kind == "python" else {given.kind: hashed(given.given)}
+            hash_of = folder_sha256 if given.kind == "hf" else file_sha256
+            own |= {} if given.kind == "python" else {given.kind: hashed(given.given, hash_of)}
             experiments[name] = experiment.model_copy(update={"evaluate": given.model_copy(update=own)})
     return study.model_copy(update={"data": entries, "experiments": experiments}), files
 

@@ -15,7 +15,8 @@ from segstudy.contestant import Contestant
 from segstudy.doors import is_callable_name
 from segstudy.errors import SpecError
 from segstudy.named import Frozen
-from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules, Search, Seeds, SeedsUntil
+from segstudy.schema import Data, Entry, Inference, Model, Optimizer, Recipe, ScoringRules, Search
+from segstudy.seeds import Seeds, SeedsUntil
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Protocol = Literal["held-out", "paper"]

@@ -19,7 +19,7 @@ LAYERS = [
     ["segstudy.errors", "segstudy.arrays"],
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files"],
     ["segstudy.named"],
-    ["segstudy.schema", "segstudy.contestant", "segstudy.explanations"],
+    ["segstudy.schema", "segstudy.contestant", "segstudy.seeds", "segstudy.explanations"],
     [
         "segstudy.study",
         "segstudy.references",

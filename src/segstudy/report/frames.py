@@ -281,9 +281,8 @@ def _weights(config: Config) -> str:
     model = config.model
     if config.evaluate is not None:
         return NOT_TRAINED
-    given = (
-        model.weights if model.has_encoder or model.weights != "imagenet" else "none"
-    )  # the default is about encoders
+    unused = model.weights == "imagenet" and not model.has_encoder  # the default, which is about encoders
+    given = "none" if unused else model.weights
     return {"packaged": "imagenet (packaged)"}.get(given, PurePath(given).name)
 
 
