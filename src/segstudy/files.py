@@ -180,13 +180,23 @@ def file_sha256(path: Path) -> str:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def folder_sha256(folder: Path) -> str:
-    """SHA-256 of the names and contents of the files in a folder; hidden files and sub-folders do not count."""
+def network_sha256(path: Path) -> str:
+    """SHA-256 of a network: a file, with the file of weights next to it if there is one, or all files of a folder.
+
+    Hidden files and sub-folders of a folder do not count.
+    """
     try:
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        if path.is_dir():
+            files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+        else:  # OpenVINO's and ONNX's names of files of weights
+            beside = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+            beside += [path.with_name(f"{path.name}{end}") for end in (".data", "_data")]
+            files = [path, *(each for each in beside if each.is_file())]
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be read ({error.strerror})") from None
-    lines = [f"{path.name}\0{file_sha256(path)}\n" for path in files]
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+    if files == [path]:
+        return file_sha256(path)
+    lines = [f"{each.name}\0{file_sha256(each)}\n" for each in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

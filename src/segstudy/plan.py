@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
-from segstudy.files import digest, file_sha256, folder_sha256, read_json, write_json
+from segstudy.files import digest, file_sha256, network_sha256, read_json, write_json
 from segstudy.records import EVALUATED
 from segstudy.schema import Groups
 from segstudy.spec import find_path, load_study
@@ -340,8 +340,7 @@ def study_by_content(
     for name, experiment in study.experiments.items():
         if (given := experiment.evaluate) is not None:
             own: dict[str, Any] = {"files": [hashed(path) for path in given.files], "title": given.name}
-            hash_of = folder_sha256 if given.kind == "hf" else file_sha256
-            own |= {} if given.kind == "python" else {given.kind: hashed(given.given, hash_of)}
+            own |= {} if given.kind == "python" else {given.kind: hashed(given.given, network_sha256)}
             experiments[name] = experiment.model_copy(update={"evaluate": given.model_copy(update=own)})
     return study.model_copy(update={"data": entries, "experiments": experiments}), files
 

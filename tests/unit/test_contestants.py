@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from fakes import fake_kvasir
 from segstudy import cli
 from segstudy.contestant import Contestant
 from segstudy.errors import SegstudyError
-from segstudy.files import read_arrays
+from segstudy.files import network_sha256, read_arrays
 from segstudy.launch.pending import find_problems
 from segstudy.launch.rescore import rescore
 from segstudy.launch.work import execute
@@ -103,6 +104,21 @@ def segstudy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).random((3, 3, 32, 48), dtype=np.float32)
+
+
+def test_the_file_of_weights_next_to_a_network_counts(tmp_path: Path) -> None:
+    network, weights = tmp_path / "a.xml", tmp_path / "a.bin"
+    network.write_text("<net/>")
+    alone = network_sha256(network)
+    assert alone == hashlib.sha256(b"<net/>").hexdigest()
+    weights.write_bytes(b"1")
+    first = network_sha256(network)
+    weights.write_bytes(b"2")
+    assert len({alone, first, network_sha256(network)}) == 3
+    (tmp_path / ".hidden").write_text("x")
+    before = network_sha256(tmp_path)
+    (tmp_path / ".hidden").write_text("y")
+    assert network_sha256(tmp_path) == before
 
 
 def test_an_onnx_file_gives_what_its_convolution_gives(tmp_path: Path, images: np.ndarray) -> None:

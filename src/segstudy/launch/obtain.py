@@ -9,11 +9,11 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from segstudy.errors import StoreError, listing
-from segstudy.files import write_bytes, write_yaml
+from segstudy.files import network_sha256, write_bytes, write_yaml
 from segstudy.launch.inputs import begin, members_of, weights_of
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import load_network, read_state
-from segstudy.networks.contestants import ContestantNetwork, digest_of
+from segstudy.networks.contestants import ContestantNetwork
 from segstudy.networks.inference import Ensemble
 from segstudy.plan import Run
 from segstudy.records import RunRecord
@@ -48,7 +48,7 @@ def _note(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     note = {
         "network": declared.words,
         "path": str(path) if path else None,
-        "sha256": digest_of(path) if path else None,
+        "sha256": network_sha256(path) if path else None,
         "declared": declared.model_dump(mode="json", exclude_defaults=True),
     }
     content = json.dumps(note, indent=2).encode()

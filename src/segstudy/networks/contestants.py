@@ -20,7 +20,7 @@ from segstudy.contestant import FILES, NORMALISATIONS, Contestant, Normalise
 from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.doors import import_object
 from segstudy.errors import SegstudyError, SpecError, WeightsError, listing
-from segstudy.files import file_sha256, folder_sha256, read_json
+from segstudy.files import network_sha256, read_json
 from segstudy.networks.build import resize_logits
 from segstudy.networks.families import import_transformers, semantic_logits
 from segstudy.networks.foreign import load_runtime, reason
@@ -306,7 +306,7 @@ def reopen_contestant(note: Any, study_folder: str = "") -> ContestantNetwork:
     declared, path = Contestant.model_validate(note["declared"]), note["path"] and Path(note["path"])
     if path and not path.exists():
         raise WeightsError(f"{path}: is gone; bring {declared.words} back, or run the study again with --data")
-    if path and digest_of(path) != note["sha256"]:
+    if path and network_sha256(path) != note["sha256"]:
         raise WeightsError(f"{path}: is not what was scored; bring back {declared.words}, or run the study again")
     return open_contestant(declared, path or None, study_folder)
 
@@ -321,8 +321,3 @@ def classes_of(declared: Contestant, path: Path | None) -> tuple[str, ...]:
     except Exception as error:
         raise WeightsError(f"{name}: cannot be loaded as a network of transformers ({reason(error)})") from None
     return tuple(str(config.id2label[index]) for index in range(config.num_labels))
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a network's file or folder."""
-    return folder_sha256(path) if path.is_dir() else file_sha256(path)
