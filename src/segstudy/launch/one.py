@@ -48,6 +48,8 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     sweep(folder.path)
     damaged = folder.damaged()
     _check_kept(workshop, folder, damaged)
+    if folder.decision.name in damaged:  # it is fitted anew
+        folder.decision.unlink(missing_ok=True)
     fabric = training.make_fabric(run.config.recipe)
     network = make_network(workshop, run)
     check_inference(network, run.config.inference)
