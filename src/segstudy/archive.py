@@ -26,6 +26,10 @@ def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
         When the run has no finished training.
 
     """
+    if run.config.evaluate is not None:
+        raise SpecError(
+            f"{run.name}: is a network that was not trained here; {folder.foreign} says where its file lies"
+        )
     if not folder.best.is_file():
         raise StoreError(f"{run.name}: has no finished training to export; run it first")
     folder.check_best()
@@ -108,8 +112,10 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
 def _add_run(archive: zipfile.ZipFile, sums: dict[str, str], run: Run, folder: RunFolder) -> None:
     base = f"runs/{run.experiment}/seed{run.seed}"
     for file in kept_files(folder.path):
-        if file != folder.best:
+        if file != folder.best or file == folder.foreign:
             _add(archive, sums, file, f"{base}/{file.relative_to(folder.path).as_posix()}")
+    if run.config.evaluate is not None:
+        return  # somebody else's network; the note says which
     with tempfile.TemporaryDirectory() as scratch:
         for file in sorted(export_run(run, folder, Path(scratch)).iterdir()):
             _add(archive, sums, file, f"{base}/model/{file.name}")

@@ -23,8 +23,9 @@ from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
 from segstudy.errors import listing
 from segstudy.failures import two_kinds
-from segstudy.guard import differing
+from segstudy.guard import UNKNOWN_TRAINING, differing, recorded_changes
 from segstudy.measures import OVERALL, Measure
+from segstudy.records import NOT_TRAINED
 from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference, holm, verdict, without_interval
 from segstudy.stats.comparison import compare as difference_of
@@ -327,7 +328,7 @@ def compare(
         Key of the measure that decides, and the largest difference that does not matter in it.
 
     """
-    changes = recorded_changes(a, b) if changes is None else changes
+    changes = recorded_changes(a.values, b.values) if changes is None else changes
     found_problems = problems_between(a, b, measure) if problems is None else tuple(problems)
     flags = tuple(_flags(a, b, changes)) if a.sets and b.sets else (*a.notes, *b.notes)
     if found_problems or not a.sets or not b.sets:
@@ -370,15 +371,6 @@ def generator(a: Side, b: Side, *names: str) -> np.random.Generator:
     """A generator seeded by the counts of both sides, in any order, and by ``names``."""
     seed = hashlib.sha256(b"".join(sorted([a.fingerprint, b.fingerprint])) + "\n".join(names).encode()).digest()
     return np.random.default_rng(int.from_bytes(seed[:8]))
-
-
-def recorded_changes(a: Side, b: Side) -> dict[str, tuple[Any, Any]]:
-    """Settings that differ between the runs, as recorded; empty if one side recorded none."""
-    ours, theirs = a.values, b.values
-    space = ours.get("search.space")  # what both searched alike is part of the method
-    tuned = str(space).partition(" over ")[2].split(", ") if space == theirs.get("search.space") else []
-    keys = [key for key in dict.fromkeys([*ours, *theirs]) if key not in tuned] if ours and theirs else []
-    return {key: (ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)}
 
 
 def problems_between(a: Side, b: Side, measure: Measure, known: Sequence[Problem] = ()) -> tuple[Problem, ...]:
@@ -474,9 +466,11 @@ def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
     flags += [f"{side.name}: the origin of its masks is not recorded" for side in (a, b) if side.first.record is None]
     ours, theirs = ([one.record for one in side.sets if one.record is not None] for side in (a, b))
     flags += differing(ours, theirs, changes)
+    foreign = [side.name for side in (a, b) if side.about("selected_on") == NOT_TRAINED]
+    flags += [f"{name}: {UNKNOWN_TRAINING}" for name in foreign]
     for key, words in ORIGINS.items():
         ours_of, theirs_of = a.about(key), b.about(key)
-        if None not in (ours_of, theirs_of) and ours_of != theirs_of:
+        if not {None, NOT_TRAINED} & {ours_of, theirs_of} and ours_of != theirs_of:
             flags.append(f"{words} {ours_of} against {theirs_of}")
     if a.first.rules != b.first.rules:
         flags.append("outlines and objects were counted with different tolerances")

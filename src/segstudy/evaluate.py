@@ -28,10 +28,13 @@ from segstudy.data.cache.packed import Pieces
 from segstudy.data.core import Dataset
 from segstudy.errors import SegstudyError, SpecError, listing, nearest
 from segstudy.networks.build import predict_logits, resize_logits
+from segstudy.networks.decision import Decision
+from segstudy.probabilities import STEPS, write_probabilities
 from segstudy.progress import Progress
 from segstudy.schema import ScoringRules
 
 EVALUATION_BATCH = 16
+ARGMAX = Decision()
 
 Resolution = Literal["input", "native"]
 Result = TypeVar("Result")
@@ -77,6 +80,8 @@ def count_split(
     predictions: Path | None = None,
     progress: Progress | None = None,
     shard: Shard = UNSHARDED,
+    decision: Decision = ARGMAX,
+    probabilities: Path | None = None,
 ) -> dict[str, Counts]:
     """Predict a split image by image and count everything; nothing but counts is kept.
 
@@ -103,6 +108,10 @@ def count_split(
         Moved on by the number of images.
     shard
         Which images are this process's; every process returns the counts of all.
+    decision
+        How logits become classes.
+    probabilities
+        Folder for the probabilities of every pixel at the reported size, if they are to be kept.
 
     Returns
     -------
@@ -138,8 +147,11 @@ def count_split(
     @torch.inference_mode()
     def jobs() -> Iterator[Callable[[], dict[str, Counts]]]:
         for index, logits in _predict_split(network, data, device, shard):
-            sized = _at_resolutions(logits, data, index)
-            best = {size: scored.argmax(dim=0) for size, scored in sized.items()}
+            sized = _at_resolutions(decision.scaled(logits), data, index)
+            best = {size: decision.best(scored) for size, scored in sized.items()}
+            if probabilities is not None:
+                kept = in_steps(sized[resolution], lookup, num_classes)
+                write_probabilities(probabilities / f"{data.samples[index].id}.npz", kept)
             confidence = _confidence(sized[resolution], best[resolution], lookup).cpu().numpy()  # waits for the device
             labels = {size: _labels(predicted, lookup) for size, predicted in best.items()}
             yield functools.partial(count, index, labels.pop(resolution), confidence, labels)
@@ -185,7 +197,10 @@ def images_of(data: CachedSplit, device: torch.device) -> Callable[[], Iterator[
 def _at_resolutions(logits: Tensor, data: CachedSplit, index: int) -> dict[Resolution, Tensor]:
     """Logits (c, h, w) at every resolution that there are labels for."""
     if isinstance(data.images_nhwc, Pieces):
-        return {"native": logits.float()}
+        own: dict[Resolution, Tensor] = {"native": logits.float()}
+        if isinstance(data.labels_nhw, Pieces):
+            return own
+        return {"input": resize_logits(logits[None], *data.labels_nhw.shape[1:3])[0], **own}
     if data.native_labels is None:
         return {"input": logits.float()}
     size = data.native_labels.size(index)
@@ -212,8 +227,26 @@ def _confidence(logits: Tensor, best: Tensor, lookup: Tensor | None) -> Tensor:
     likelihood = (logits - logits.amax(dim=0)).exp_()
     total = likelihood.sum(dim=0)
     if lookup is None:
-        return 1 / total  # the likeliest class's own likelihood is 1
+        return likelihood.gather(0, best[None])[0] / total
     return likelihood.mul_(lookup[:, None, None] == lookup[best]).sum(dim=0) / total
+
+
+def in_steps(logits: Tensor, lookup: Tensor | None, num_classes: int) -> NDArray[np.uint8]:
+    """Probabilities (c, h, w) of the dataset's classes, in 255ths."""
+    own = logits.softmax(dim=0)
+    if lookup is not None:
+        own = torch.zeros(num_classes, *own.shape[1:], device=own.device).index_add_(0, lookup, own)
+    steps: NDArray[np.uint8] = (STEPS * own).round_().to(torch.uint8).cpu().numpy()
+    return steps
+
+
+def select_pairs(
+    network: nn.Module, data: CachedSplit, device: torch.device, resolution: Resolution, decision: Decision
+) -> Iterator[tuple[Tensor, Labels]]:
+    """Scaled logits (c, h, w) and true labels (h, w) of every image of a split, at the reported resolution."""
+    with torch.inference_mode():
+        for index, logits in _predict_split(network, data, device, UNSHARDED):
+            yield _at_resolutions(decision.scaled(logits), data, index)[resolution], _truth(data, index, resolution)
 
 
 def in_order(jobs: Iterable[Callable[[], Result]], progress: Progress | None = None) -> Iterator[Result]:

@@ -188,6 +188,26 @@ def file_sha256(path: Path) -> str:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def network_sha256(path: Path) -> str:
+    """SHA-256 of a network: a file, with the file of weights next to it if there is one, or all files of a folder.
+
+    Hidden files and sub-folders of a folder do not count.
+    """
+    try:
+        if path.is_dir():
+            files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+        else:  # OpenVINO's and ONNX's names of files of weights
+            beside = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+            beside += [path.with_name(f"{path.name}{end}") for end in (".data", "_data")]
+            files = [path, *(each for each in beside if each.is_file())]
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+    if files == [path]:
+        return file_sha256(path)
+    lines = [f"{each.name}\0{file_sha256(each)}\n" for each in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def kept_files(folder: Path) -> list[Path]:
     """Files below ``folder`` that are results: no sums, no claims, nothing hidden or left half-written by a killed process."""
     return sorted(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from segstudy.records import RunRecord
+from segstudy.records import EVALUATED, RunRecord
 
 # Dotted key of a run's record -> its name in messages. ``environment.packages`` is compared package by package.
 COMPARED = {
@@ -25,6 +25,30 @@ COMPARED = {
 }
 # Reported without their values, which mean nothing to a reader.
 HASHES = ("data_fingerprints.train", "data_fingerprints.select")
+
+UNKNOWN_TRAINING = "not trained here: anything about its training may differ, and it may have seen the scored images"
+
+
+def recorded_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings by dotted key that differ between two runs, as recorded; empty if one recorded none.
+
+    A network that was not trained here differs from any other as a whole.
+    """
+    if not ours or not theirs:
+        return {}
+    networks = [_scored_file(values) for values in (ours, theirs)]
+    if networks[0] != networks[1]:
+        return {EVALUATED: (networks[0], networks[1])}
+    space = ours.get("search.space")  # what both searched alike is part of the method
+    tuned = str(space).partition(" over ")[2].split(", ") if space == theirs.get("search.space") else []
+    keys = [key for key in dict.fromkeys([*ours, *theirs]) if key not in tuned]
+    return {key: (ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)}
+
+
+def _scored_file(values: Mapping[str, Any]) -> str:
+    """Which network that was not trained here is scored: kind, and hash or name."""
+    kind = values.get("evaluate.kind")
+    return f"{kind} {values.get(f'evaluate.{kind}')}" if kind else "trained here"
 
 
 def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared: Iterable[str] = ()) -> list[str]:

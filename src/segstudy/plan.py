@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from segstudy.doors import is_callable_name, source_hash
 from segstudy.errors import SegstudyError, SpecError, StoreError, listing, nearest
-from segstudy.files import digest, file_sha256, read_json, write_json
+from segstudy.files import digest, file_sha256, network_sha256, read_json, write_json
 from segstudy.folds import ALL_FOLDS, fold_of, in_fold, whole
+from segstudy.records import EVALUATED
 from segstudy.schema import Groups
 from segstudy.spec import find_path, load_study
 from segstudy.store import Store
@@ -44,6 +45,8 @@ LATER: dict[str, Any] = {
     "inference.window_px": None,
     "inference.window_overlap": 0.25,
     "inference.adaptation": "none",
+    "inference.temperature": 1.0,
+    "inference.threshold": None,
     "ensemble.members": None,
     "search.space": None,
     "data.groups": None,
@@ -99,7 +102,9 @@ class Variation:
 
     @property
     def kind(self) -> str:
-        """``ablation`` or ``hyperparameter`` (the paper's section 2.3), or ``confounded``."""
+        """``ablation`` or ``hyperparameter`` (the paper's section 2.3), ``contestant`` or ``confounded``."""
+        if EVALUATED in self.changes:
+            return "contestant"
         return "confounded" if self.confounded else factor_kind(next(iter(self.changes)))
 
 
@@ -202,6 +207,11 @@ class Plan:
         """Names of the experiments in the plan, each once."""
         return list(dict.fromkeys(run.experiment for run in self.runs))
 
+    @property
+    def homes(self) -> dict[str, str]:
+        """The dataset of each experiment, which a network that is not trained here was not trained on."""
+        return {run.experiment: run.config.dataset for run in self.runs}
+
     def first(self, experiment: str) -> Run:
         """The first run of ``experiment``, which may be one over all folds."""
         return next(run for run in self.runs if experiment in (run.experiment, whole(run.experiment)))
@@ -265,7 +275,7 @@ def make_plan(study: Study, data_root: Path | None = None, store: Store | None =
         )
         wanted = evaluation_hash(content_study)
         sources = tuple((each, source_hash(each, study.folder)) for each in config.callables)
-        seeds = config.ensemble[:1] or content_study.all_seeds
+        seeds = config.ensemble[:1] or content_study.all_seeds[: 1 if config.evaluate else None]
         runs += [
             Run(one, seed, change, wanted, crosses, sources)
             for one, change in _by_fold(config, variation)
@@ -342,7 +352,9 @@ def run_of(name: str) -> tuple[str, str, int | None]:
 def study_by_content(
     study: Study, data_root: Path | None, noted: Mapping[str, Mapping[str, str]]
 ) -> tuple[Study, dict[str, dict[str, str]]]:
-    """Put hashes in the place of the paths of tables of groups and split files, as what is in them counts, not where they lie.
+    """Put hashes in the place of the paths of files that the study names, as what is in them counts, not where they lie.
+
+    These are tables of groups, split files, and networks that are scored without training.
 
     Who says where data lie is taken at their word; who does not, means the file that was ``noted``, if it is there still. A
     file that cannot be found has the hash that was noted, else it keeps its path: whoever needs it says what is wrong.
@@ -355,12 +367,12 @@ def study_by_content(
     """
     files: dict[str, dict[str, str]] = {}
 
-    def hashed(path: str) -> str:
+    def hashed(path: str, hash_of: Callable[[Path], str] = file_sha256) -> str:
         known = noted.get(path, {})
         try:
-            again = data_root is None and known and Path(known["path"]).is_file()
+            again = data_root is None and known and Path(known["path"]).exists()
             place = Path(known["path"]) if again else find_path(path, "", data_root, study.folder)
-            files[path] = {"path": str(place), "hash": f"sha256:{file_sha256(place)[:16]}"}
+            files[path] = {"path": str(place), "hash": f"sha256:{hash_of(place)[:16]}"}
         except SegstudyError:
             files.update({path: dict(known)} if known else {})
         return files[path]["hash"] if path in files else path
@@ -373,7 +385,13 @@ def study_by_content(
         if data.split_file is not None:
             changes["split_file"] = hashed(data.split_file)
         entries[name] = data.model_copy(update=changes)
-    return study.model_copy(update={"data": entries}), files
+    experiments = dict(study.experiments)
+    for name, experiment in study.experiments.items():
+        if (given := experiment.evaluate) is not None:
+            own: dict[str, Any] = {"files": [hashed(path) for path in given.files], "title": given.name}
+            own |= {} if given.kind == "python" else {given.kind: hashed(given.given, network_sha256)}
+            experiments[name] = experiment.model_copy(update={"evaluate": given.model_copy(update=own)})
+    return study.model_copy(update={"data": entries, "experiments": experiments}), files
 
 
 def read_noted(store: Store) -> dict[str, dict[str, str]]:
@@ -397,6 +415,7 @@ def note_files(plan: Plan, store: Store) -> None:
 def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
     """Hash of what an evaluation asks for: what is counted, the label map, the target's reading, not where it lies."""
     question: dict[str, Any] = {"scoring": study.scoring.model_dump(), "counts_version": COUNTS_VERSION}
+    question |= {"probabilities": True} if study.keep_probabilities else {}
     if cross is not None:
         data = study.data[cross.on]
         question |= {"map": cross.map, "data": data.determining()}
@@ -407,7 +426,11 @@ def evaluation_hash(study: Study, cross: CrossEvaluation | None = None) -> str:
 
 def compare_configs(study: Study, base: str, config: Config) -> Variation:
     """Everything in which ``config`` differs from its base, from the resolved values, whatever the file says."""
-    before, after = resolve(study, base).values(), config.values()
+    other = resolve(study, base)
+    if config.evaluate != other.evaluate:
+        words = [each.evaluate.words if each.evaluate else "trained here" for each in (other, config)]
+        return Variation(base, {EVALUATED: (words[0], words[1])})
+    before, after = other.values(), config.values()
     return Variation(base, changes(before, after))
 
 

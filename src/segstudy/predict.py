@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,10 +22,12 @@ from segstudy.data.quality.pairing import bare_name, list_images
 from segstudy.data.quality.sheets import overlay
 from segstudy.data.readers import READERS, Reader
 from segstudy.errors import DataError, StoreError, and_more, listing
-from segstudy.evaluate import EVALUATION_BATCH, save_labels
-from segstudy.files import read_yaml
-from segstudy.networks.build import load_network, predict_logits, read_state, resize_logits
-from segstudy.networks.inference import bare_network, prepare
+from segstudy.evaluate import ARGMAX, EVALUATION_BATCH, save_labels
+from segstudy.files import file_sha256, read_yaml
+from segstudy.launch.decide import given_decision, meaning, read_fitted
+from segstudy.networks.build import predict_logits, resize_logits
+from segstudy.networks.decision import Decision
+from segstudy.networks.inference import prepare, scored_network
 from segstudy.plan import Run
 from segstudy.schema import Data
 from segstudy.sizes import Size, height_width
@@ -99,9 +102,13 @@ def predict_images(
     palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
     dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
     fabric = make_fabric(run.config.recipe)
-    network = bare_network(run.config, len(dataset.classes))
-    load_network(network, read_state(folder.best), str(folder.best))
-    to_see = _readable(images.values(), run.config.recipe.resized_px, fabric.device)
+    network = scored_network(run.config, folder, len(dataset.classes))
+    table = meaning(network, run.config, dataset.classes)
+    decision = given_decision(run.config, table)
+    if run.config.inference.is_fitted and (fitted := read_fitted(folder.decision, file_sha256(folder.best))):
+        decision = Decision(*fitted, decision.positive)
+    side = run.config.recipe.resized_px if run.config.evaluate is None else None
+    to_see = _readable(images.values(), side, fabric.device)
     model = prepare(network, run.config.inference, to_see, fabric, run.config.folder)
     masks, drawn, problems = [], [], []
     for name, read in images.items():
@@ -110,7 +117,7 @@ def predict_images(
         except DataError as error:
             problems.append(" ".join([str(error), *_flags(error)]))
             continue
-        labels = predict_labels(model, image, run.config.recipe.resized_px, fabric.device)
+        labels = predict_labels(model, image, side, fabric.device, table, decision)
         masks.append(target / f"{name}.png")
         drawn.append(overlays / f"{name}.jpg")
         save_labels(masks[-1], labels, dataset)
@@ -152,15 +159,24 @@ def _make_folders(target: Path, overlays: Path) -> None:
             raise StoreError(f"{each}: cannot be made a folder ({error.strerror}); choose another {flag}") from None
 
 
-def predict_labels(model: nn.Module, image: Image.Image, resized_px: Size | None, device: torch.device) -> Labels:
+def predict_labels(
+    model: nn.Module,
+    image: Image.Image,
+    resized_px: Size | None,
+    device: torch.device,
+    table: NDArray[np.int64] | None = None,
+    decision: Decision = ARGMAX,
+) -> Labels:
     """Labels (h, w) of one image at its own size: resized as in training, logits brought back bilinearly.
 
-    With ``resized_px`` None the network is given the image as it is, as networks trained on crops are in scoring.
+    With ``resized_px`` None the network is given the image as it is, as networks trained on crops are in scoring. ``table``
+    says which class of the dataset each output means; see :func:`segstudy.evaluate.class_table`.
     """
     with torch.inference_mode():
         logits = predict_logits(model, _as_input(image, resized_px, device))
         full = resize_logits(logits, image.height, image.width)
-        return full[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+        best: Labels = decision.best(decision.scaled(full[0])).to(torch.uint8).cpu().numpy()
+        return best if table is None else table[best].astype(np.uint8)
 
 
 def _as_input(image: Image.Image, resized_px: Size | None, device: torch.device) -> Tensor:

@@ -12,6 +12,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from segstudy.sizes import Size
 
+EVALUATED = "model.evaluate"  # the setting in which a network that is only scored differs from any other
+NOT_TRAINED = "not trained here"  # what trained a network that is only scored, and what chose its epoch
+
 
 class Record(BaseModel):
     """Base of all records: immutable, tolerant of keys from other versions."""

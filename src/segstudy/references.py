@@ -9,7 +9,7 @@ from segstudy.document import Keys, Problems
 from segstudy.errors import SpecError, listing, nearest
 from segstudy.explanations import explain
 from segstudy.folds import ALL_FOLDS, fold_problems
-from segstudy.study import Experiment, Study, base_chain, changeable, changes, resolve, trained_on
+from segstudy.study import Experiment, Study, base_chain, can_change, changeable, changes, resolve, trained_on
 
 
 def check_references(study: Study, problems: Problems) -> None:
@@ -64,18 +64,21 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
     if experiment.ensemble_of is not None:
         check_ensemble(study, name, experiment, problems)
         return
-    if experiment.base is None:
+    if experiment.evaluate is not None:
+        check_contestant(name, experiment, problems)
+    elif experiment.base is None:
         missing = [key for key in ("data", "model") if getattr(experiment, key) is None]
         if missing:
             problems.add(at, f"needs {' and '.join(missing)}, or base and change")
         if experiment.change is not None:
             problems.add((*at, "change"), "needs a base to change")
+    if experiment.base is None:
         if experiment.data is not None and experiment.data not in study.data:
             problems.add(
                 (*at, "data"), f"no dataset is named '{experiment.data}'{nearest(experiment.data, study.data)}"
             )
         return
-    if experiment.data is not None or experiment.model is not None:
+    if experiment.evaluate is None and (experiment.data is not None or experiment.model is not None):
         problems.add(at, "has a base, which gives data and model; put what differs under change")
     if experiment.base not in study.experiments:
         problems.add(
@@ -83,7 +86,7 @@ def check_experiment(study: Study, name: str, experiment: Experiment, problems: 
         )
     elif name in (chain := base_chain(study, name)):
         problems.add((*at, "base"), f"leads back to itself: {' -> '.join([name, *chain])}")
-    else:
+    elif experiment.evaluate is None:
         check_change(study, name, experiment, problems)
 
 
@@ -127,6 +130,17 @@ def check_target(study: Study, name: str, problems: Problems) -> None:
         problems.add(at, "works on resized images only; remove recipe.crop_px")
 
 
+def check_contestant(name: str, experiment: Experiment, problems: Problems) -> None:
+    """Check that a network that is scored without training names data or a base, and nothing that belongs to training."""
+    given = experiment.model_fields_set - {"evaluate"}
+    if given not in ({"data"}, {"base"}):
+        problems.add(
+            ("experiments", name),
+            "a network that is evaluated without training needs data, or the base that it is compared with, and nothing else "
+            f"(given: {listing(sorted(given)) or 'neither'})",
+        )
+
+
 def check_ensemble(study: Study, name: str, experiment: Experiment, problems: Problems) -> None:
     """Check that an ensemble names an experiment with several seeds, and nothing else."""
     at: Keys = ("experiments", name)
@@ -158,12 +172,13 @@ def check_change(study: Study, name: str, experiment: Experiment, problems: Prob
     if any(base not in study.experiments for base in chain) or chain[-1] in chain[:-1]:
         return  # reported at the broken base
     base = study.experiments[chain[-1]]
-    if base.model is None or base.data not in study.data:
+    if (base.model is None and base.evaluate is None) or base.data not in study.data:
         return
     allowed = changeable()
-    if any(study.experiments[each].ensemble_of for each in chain):  # of networks that are trained already
+    fixed = any(study.experiments[each].ensemble_of or study.experiments[each].evaluate for each in chain)
+    if fixed:  # networks that are trained already
         allowed = tuple(key for key in allowed if key.startswith("inference."))
-    if unknown := [key for key in experiment.change if key not in allowed]:
+    if unknown := [key for key in experiment.change if key not in allowed and (fixed or not can_change(key))]:
         for key in unknown:
             problems.add((*at, key), f"cannot be changed{nearest(key, allowed)}; keys: {listing(allowed, 30)}")
         return

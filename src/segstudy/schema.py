@@ -205,13 +205,20 @@ class Model(Frozen):
     """Any network that segmentation-models-pytorch builds.
 
     ``weights`` of the encoder: ``imagenet`` (downloaded on first use), ``packaged`` (ImageNet weights from an
-    installed package), ``none`` (random), or a ``.pth`` or ``.safetensors`` file.
+    installed package), ``none`` (random), or a ``.pth`` or ``.safetensors`` file. ``options`` are further arguments of the
+    architecture. A network that is not of segmentation-models-pytorch has no ``encoder``; its ``weights`` are random or a file.
     """
 
     arch: str
     encoder: str = "resnet50"
     weights: str = "imagenet"
     output_stride: Literal[8, 16] | None = None
+    options: dict[str, Any] = Field({})
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether ``encoder`` means something: not for networks of other libraries, and of the user's own."""
+        return ":" not in self.arch and not self.arch.startswith(("torchvision-", "huggingface-", "monai-"))
 
 
 class Optimizer(Tabled):
@@ -387,6 +394,8 @@ class Inference(Frozen):
     Probabilities of several passes are averaged. ``flip`` adds the mirrored image, ``scales`` are sizes relative to the
     network's input, ``window_px`` is the side of square windows that overlap by the share ``window_overlap`` and are blended
     with Gaussian weights. ``adaptation`` adapts the network to the images that it is scored on, without their masks.
+    ``temperature`` divides logits, and of two classes the second counts from ``threshold``; both are numbers, or ``fitted``
+    or ``selected`` on the split that chooses the epoch.
     """
 
     flip: bool = False
@@ -394,6 +403,8 @@ class Inference(Frozen):
     window_px: int | None = Field(None, ge=32, le=4096)
     window_overlap: float = Field(0.25, ge=0, lt=1)
     adaptation: Adaptation = "none"
+    temperature: Annotated[float, Field(ge=0.01, le=100)] | Literal["fitted"] = 1.0
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["selected"] | None = None
 
     def values(self) -> dict[str, Any]:
         """Everything that determines a prediction; the adaptation as one text, without default options."""
@@ -404,6 +415,11 @@ class Inference(Frozen):
         """The adaptation's name and its options."""
         given = self.adaptation
         return (given, {}) if isinstance(given, str) else (given.name, given.own_options())
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether anything is chosen on the split that selects."""
+        return self.temperature == "fitted" or self.threshold == "selected"
 
     @property
     def words(self) -> str:
@@ -417,6 +433,11 @@ class Inference(Frozen):
             words.append(f"in windows of {self.window_px} px that overlap by {self.window_overlap:.0%}")
         if self.adaptation != "none":
             words.append(f"adapted ({_text(self.adaptation)}) to the scored images without their masks")
+        own = "{} on the split that chooses the epoch"
+        if self.temperature != 1:
+            words.append(f"temperature {own.format('fitted') if self.temperature == 'fitted' else self.temperature}")
+        if self.threshold is not None:
+            words.append(f"threshold {own.format('selected') if self.threshold == 'selected' else self.threshold}")
         return ", ".join(words)
 
 

@@ -21,6 +21,7 @@ from segstudy.document import finite
 from segstudy.errors import listing
 from segstudy.failures import RULE, Failures, failures, typical_images
 from segstudy.measures import Measure, name_of
+from segstudy.records import NOT_TRAINED
 from segstudy.stats.comparison import UNDECIDED, without_interval
 from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE
 from segstudy.stats.intervals import IMAGES, IMAGES_AND_SEEDS, Estimate, estimate_each
@@ -152,6 +153,8 @@ def contract_words(record: dict[str, Any]) -> str:
 def _origin_words(record: dict[str, Any]) -> str:
     """The scored split, and what chose the epoch."""
     split, chosen = record["split"], record["selected_on"]
+    if chosen == NOT_TRAINED:
+        return f"split {split}, {NOT_TRAINED}"
     return f"split and epoch choice {split}" if split == chosen else f"split {split}, epoch chosen on {chosen}"
 
 

@@ -36,6 +36,7 @@ from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record,
 
 Known = TypeVar("Known", bound=Record)
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
+PICTURES = ("predictions/", "probabilities/")  # too many to be read whenever a run is looked at
 HELD_S = 2.0  # how long a claim is tried for: another process that only looks lets go at once
 REPORTABLE = ("test", "val")  # the split that a dataset is reported on, unless the study names one
 
@@ -89,8 +90,13 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """Weights of the chosen epoch; there once training has ended."""
-        return self.path / "best.safetensors"
+        """What is scored: weights of the chosen epoch, or the note of a network that was not trained here."""
+        return self.foreign if self.foreign.is_file() else self.path / "best.safetensors"
+
+    @property
+    def foreign(self) -> Path:
+        """Which network is scored without training, and how it was declared."""
+        return self.path / "network.json"
 
     @property
     def seen(self) -> Path:
@@ -123,6 +129,15 @@ class RunFolder:
     def predictions(self, dataset: str, split: str) -> Path:
         """Folder of predicted masks on ``split`` of ``dataset``."""
         return self.path / "predictions" / f"{dataset}-{split}"
+
+    def probabilities(self, dataset: str, split: str) -> Path:
+        """Folder of probabilities on ``split`` of ``dataset``, where the study keeps them."""
+        return self.path / "probabilities" / f"{dataset}-{split}"
+
+    @property
+    def decision(self) -> Path:
+        """Temperature and threshold, where they were chosen on the split that selects."""
+        return self.path / "decision.json"
 
     def record(self) -> RunRecord:
         """What the run recorded of itself, once it began."""
@@ -173,7 +188,7 @@ class RunFolder:
         return None
 
     def damaged(self, record: RunRecord | None = None) -> list[str]:
-        """Names of results that differ from their sums; predicted masks are not read, as they are many.
+        """Names of results that differ from their sums; predicted masks and probabilities are not read, as they are many.
 
         The weights are read only if their size or times changed since they were last read.
         """
@@ -181,7 +196,7 @@ class RunFolder:
         names = [
             name
             for name, digest in sums.items()
-            if name != self.best.name and not name.startswith("predictions/") and self._differs(name, digest)
+            if name != self.best.name and not name.startswith(PICTURES) and self._differs(name, digest)
         ]
         if record is not None and (known := sums.get(self.best.name)) is not None:
             names += [self.best.name] if record.best_sha256 not in (None, known) or self._best_differs(known) else []

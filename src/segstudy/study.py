@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat
 
+from segstudy.contestant import Contestant
 from segstudy.doors import is_callable_name
 from segstudy.errors import SpecError
 from segstudy.folds import fold_of, whole
@@ -34,7 +35,7 @@ class Choices(Frozen):
 
 
 class Experiment(Frozen):
-    """A baseline (``data`` and ``model``), ``base`` plus the one thing it changes, or the ensemble of another one's seeds."""
+    """A baseline, ``base`` plus the one thing it changes, the ensemble of another one's seeds, or a network only scored."""
 
     data: str | None = None
     model: Model | None = None
@@ -42,6 +43,7 @@ class Experiment(Frozen):
     change: dict[str, Any] | None = None
     confounded: bool = False
     ensemble_of: str | None = None
+    evaluate: Contestant | None = None
 
     @property
     def parent(self) -> str | None:
@@ -74,6 +76,7 @@ class Study(Frozen):
     primary: str = "miou"  # the measure of the whole set that verdicts are about; all others are exploratory
     margin: PositiveFloat | None = None  # the largest difference that does not matter, in the unit of `primary`
     seeds: Seeds = Field([42])
+    keep_probabilities: bool = False  # of every scored pixel, next to the predicted masks
     search: Search | None = None
     source: str = Field("", exclude=True, alias="<source>")  # not keys of the file
     folder: str = Field("", exclude=True, alias="<folder>")
@@ -112,6 +115,7 @@ class Config:
     ensemble: tuple[int, ...] = ()  # seeds of the networks whose probabilities are averaged
     searched: str = ""  # what a search chose values for, and with how many trials
     target: Data | None = None  # the dataset whose images recipe.adaptation sees
+    evaluate: Contestant | None = None  # a network that is scored without training; ``model`` then holds its name alone
 
     @property
     def resolution(self) -> Literal["input", "native"]:
@@ -122,10 +126,17 @@ class Config:
         return "input" if self.protocol == "paper" and self.recipe.resized_px else "native"
 
     @property
+    def epochs(self) -> int:
+        """Epochs of training; none of a network that is only scored."""
+        return 0 if self.evaluate else self.recipe.epochs
+
+    @property
     def callables(self) -> list[str]:
         """Names of the user's own callables, ``package.module:name``, that the result depends on."""
         named = [self.data.reader, self.model.arch, *self.recipe.callables]
         named.append(self.inference.adapts_by[0])
+        if self.evaluate is not None:
+            named = [self.data.reader, self.evaluate.python or "", self.inference.adapts_by[0]]
         return [name for name in dict.fromkeys(named) if is_callable_name(name)]
 
     @property
@@ -151,6 +162,9 @@ class Config:
         tree["inference"] = self.inference.values()
         tree["search"] = {"space": self.searched or None}
         tree["ensemble"] = {"members": ", ".join(f"seed{seed}" for seed in self.ensemble) or None}
+        if self.evaluate is not None:
+            at = {"input_size": self.recipe.input_size} if self.resolution == "input" else {}
+            tree |= {"evaluate": self.evaluate.determining(), "recipe": at, "model": {}}
         return flatten(tree)
 
 
@@ -195,8 +209,13 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tu
 
 @functools.cache
 def changeable() -> tuple[str, ...]:
-    """Dotted keys that an experiment may change."""
+    """Dotted keys that an experiment may change, apart from options of a network."""
     return tuple(flatten(Choices(model=Model(arch="unet"), recipe=Recipe()).model_dump()))
+
+
+def can_change(key: str) -> bool:
+    """Whether an experiment may change ``key``: one of :func:`changeable`, or an option of a network."""
+    return key in changeable() or key.startswith("model.options.")
 
 
 def resolve(study: Study, name: str, found: Mapping[str, Any] | None = None) -> Config:
@@ -206,12 +225,15 @@ def resolve(study: Study, name: str, found: Mapping[str, Any] | None = None) -> 
     """
     lineage = [name, *base_chain(study, name)]
     root = study.experiments[lineage[-1]]
-    assert root.data is not None and root.model is not None
-    parts = {"model": root.model, "recipe": study.recipe, "inference": study.inference}
+    assert root.data is not None
+    evaluated = next((one for each in lineage if (one := study.experiments[each].evaluate)), None)
+    model = root.model if evaluated is None else Model(arch=evaluated.words, encoder="N/A", weights="none")
+    assert model is not None
+    parts = {"model": model, "recipe": study.recipe, "inference": study.inference}
     trees: dict[str, Any] = {key: part.model_dump() for key, part in parts.items()}
     for each in [*reversed(lineage), ""]:
         for key, value in ((study.experiments[each].change if each else found) or {}).items():
-            if key not in changeable():
+            if not can_change(key):
                 raise SpecError(f"experiments.{each}.change: '{key}' cannot be changed")
             if key == "recipe.optimizer.name":  # options of one optimiser have no meaning for another
                 kept = trees["recipe"]["optimizer"]
@@ -219,7 +241,7 @@ def resolve(study: Study, name: str, found: Mapping[str, Any] | None = None) -> 
             *parents, last = key.split(".")
             target = trees
             for part in parents:
-                target = target[part]
+                target = target.setdefault(part, {})
             target[last] = value
     chosen = Choices.model_validate(trees, context={"folder": study.folder})
     return Config(
@@ -233,7 +255,8 @@ def resolve(study: Study, name: str, found: Mapping[str, Any] | None = None) -> 
         chosen.inference,
         tuple(study.all_seeds) if any(study.experiments[each].ensemble_of for each in lineage) else (),
         f"{study.search.trials} trials over {', '.join(study.search.space)}" if found and study.search else "",
-        study.data.get(chosen.recipe.adaptation.data) if chosen.recipe.adaptation else None,
+        study.data.get(chosen.recipe.adaptation.data) if chosen.recipe.adaptation and not evaluated else None,
+        evaluated,
     )
 
 

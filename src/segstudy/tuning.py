@@ -58,8 +58,9 @@ def arm_of(study: Study, name: str) -> str:
 
 
 def arms_of(study: Study) -> list[str]:
-    """Every experiment that is searched, in the file's order."""
-    return list(dict.fromkeys(arm_of(study, name) for name in study.experiments)) if study.search else []
+    """Every experiment that is searched, in the file's order; a network that is not trained here is not."""
+    arms = dict.fromkeys(arm_of(study, name) for name in study.experiments) if study.search else ()
+    return [arm for arm in arms if study.experiments[arm].evaluate is None]
 
 
 def search_folder(store: Store, study: Study, arm: str) -> Path:

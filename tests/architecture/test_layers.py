@@ -19,7 +19,7 @@ LAYERS = [
     ["segstudy.errors", "segstudy.arrays", "segstudy.sizes"],
     ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files", "segstudy.folds"],
     ["segstudy.named"],
-    ["segstudy.schema", "segstudy.trials", "segstudy.explanations"],
+    ["segstudy.schema", "segstudy.contestant", "segstudy.trials", "segstudy.explanations"],
     [
         "segstudy.study",
         "segstudy.references",
@@ -32,6 +32,7 @@ LAYERS = [
     [
         "segstudy.plan",
         "segstudy.store",
+        "segstudy.probabilities",
         "segstudy.tuning",
         "segstudy.progress",
         "segstudy.stopping",

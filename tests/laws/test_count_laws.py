@@ -86,6 +86,7 @@ LAWS: dict[str, frozenset[str]] = {
     "mean_class_accuracy": PERFECT,
     **dict.fromkeys(("miou_rare", "miou_common", "miou_frequent"), PERFECT),
     "ece": frozenset({"symmetry"}),  # being right does not make it 0: one must have been sure
+    "aurc": BOTH_WAYS,
 }
 # The first of two images' pair is the second's with truth and prediction exchanged.
 MIRRORED = (

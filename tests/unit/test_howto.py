@@ -20,6 +20,7 @@ from report_stores import fill, plan_of
 from segstudy import cli
 from segstudy.counts.counting import confusion_matrix, measures_of
 from segstudy.errors import SpecError
+from segstudy.files import read_arrays
 from segstudy.launch.launchers import find_launcher
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
@@ -49,7 +50,7 @@ def write_files(page: str, folder: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _modules_are_forgotten() -> Iterator[None]:
     yield
-    for name in ("losses", "networks", "readers", "my_measures", "worst_images", "machines"):
+    for name in ("losses", "networks", "readers", "rules", "my_measures", "worst_images", "machines"):
         sys.modules.pop(name, None)
 
 
@@ -201,3 +202,20 @@ def test_a_launcher_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert options == {"hosts": "anna", "python": "python3"}
     with pytest.raises(SpecError, match="--on ssh --with hosts: field required"):
         find_launcher("ssh", [])
+
+
+def test_score_an_existing_network(tmp_path: Path) -> None:
+    """The page's callable is scored alone; its counts are those of brightness over one half."""
+    assert set(write_files("score-an-existing-network.md", tmp_path)) == {"rules.py", "study.yaml"}
+    fake_folder(tmp_path / "shapes")
+    study = load_study(tmp_path / "study.yaml")
+    workshop = Workshop(study, Store(tmp_path / "out"))
+    assert execute(workshop, make_plan(study).select(["bright"])).failures == []
+    dataset, roles = workshop.dataset("shapes")
+    counted = read_arrays(workshop.store.run("bright", 42).evaluation("shapes", roles.report))[0]
+    for name, confusion in zip(counted["ids"], counted["confusion"], strict=True):
+        sample = next(one for one in dataset.samples(roles.report) if one.id == name)
+        bright = np.asarray(Image.open(sample.image).convert("RGB"), float).mean(axis=2) / 255 > 0.5
+        truth = dataset.labels_of(sample)
+        expected = [[((truth == t) & (bright == p)).sum() for p in (False, True)] for t in (0, 1)]
+        np.testing.assert_array_equal(confusion, expected)

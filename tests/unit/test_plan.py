@@ -316,6 +316,8 @@ CHANGES = {
     "inference.window_px": "inference.window_px=64",
     "inference.window_overlap": "inference.window_overlap=0.5",
     "inference.adaptation": "inference.adaptation=adabn",
+    "inference.temperature": "inference.temperature=2.0",
+    "inference.threshold": "inference.threshold=0.4",
     "ensemble.members": None,  # see test_inference.py
     "search.space": None,  # see test_search.py
     "protocol": "protocol=paper",

@@ -71,7 +71,7 @@ def _record(result: RunResult) -> dict[str, Any]:
         "state": result.state,
         "identity": result.run.identity,
         "failure": result.failure or None,
-        "epochs": result.run.config.recipe.epochs,
+        "epochs": result.run.config.epochs,
         "curve": [
             {"epoch": e.epoch, "loss": _number(e.loss), "select_miou": _number(e.select_miou)} for e in result.epochs
         ],
@@ -87,16 +87,17 @@ def _number(value: float | None) -> float | None:
 def _lines(record: dict[str, Any]) -> list[str]:
     """One run for people."""
     from segstudy.measures import OVERALL
+    from segstudy.records import NOT_TRAINED
     from segstudy.terminal import chart_lines, table_lines
 
     curve = record["curve"]
-    lines = [
-        f"{record['run']}: {record['state']}, {len(curve)} of {record['epochs']} epochs, identity {record['identity']}"
-    ]
+    trained = f"{len(curve)} of {record['epochs']} epochs" if record["epochs"] else NOT_TRAINED
+    lines = [f"{record['run']}: {record['state']}, {trained}, identity {record['identity']}"]
     if record["failure"]:
         lines.append(f"failed: {record['failure']}")
     for one in record["evaluations"]:
-        lines += ["", f"{one['data']} {one['split']}, {one['images']} images, epoch chosen on {one['selected_on']}"]
+        chosen = "" if one["selected_on"] == NOT_TRAINED else f", epoch chosen on {one['selected_on']}"
+        lines += ["", f"{one['data']} {one['split']}, {one['images']} images{chosen}"]
         rows = [["measure", "value", "95 % interval, images"]]
         for measure in OVERALL:
             score = one["scores"][measure.key]
@@ -134,7 +135,7 @@ def views(plan: Plan, store: Store) -> Iterator[list[str]]:
             epochs = folder.read_epochs()
             best = max((e.select_miou for e in epochs if e.select_miou == e.select_miou), default=math.nan)
             states.append(state)
-            done = f"{len(epochs)}/{run.config.recipe.epochs}"
+            done = f"{len(epochs)}/{run.config.epochs}" if run.config.epochs else "–"
             rows.append([run.name, state, done, "–" if best != best else f"{best:.4f}"])
         counts = ", ".join(f"{count} {state}" for state, count in Counter(states).items())
         yield [*table_lines([["run", "state", "epochs", "best mIoU"], *rows], left=2), counts]

@@ -327,7 +327,7 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
                 "variant": each.variation.variant if each.variation else "",
                 "state": state,
                 "epochs_done": len(folder.read_metrics()),
-                "epochs": each.config.recipe.epochs,
+                "epochs": each.config.epochs,
                 "seconds_per_epoch": cost.seconds_per_epoch if cost else None,
                 "failure": (broken or folder.read_failure()) if state == "failed" else None,
                 "differs": differences(each, read_yaml(folder.config)) if state == "stale" else None,
@@ -367,7 +367,7 @@ def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None
     rows = _run_rows(plan, store)
     for row in rows:
         seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
-        epochs = f"{row['epochs_done']}/{row['epochs']}"
+        epochs = f"{row['epochs_done']}/{row['epochs']}" if row["epochs"] else "–"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     _print_changes(rows, _data_changes(whole, store, data))

@@ -95,9 +95,15 @@ class CountSet:
         return ScoringRules.model_validate(self.about.scoring)
 
     @property
+    def home(self) -> str | None:
+        """The dataset of its experiment: the one it was trained on, or was scored on next to networks that were."""
+        own = self.record.values.get("data.name") if self.record else None
+        return str(own) if own else self.about.train_data
+
+    @property
     def in_domain(self) -> bool:
-        """Whether the network was scored on the dataset it was trained on."""
-        return self.about.train_data == self.about.test_data
+        """Whether the network was scored on the dataset of its experiment."""
+        return self.home == self.about.test_data
 
     @property
     def contract(self) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def begin(workshop: Workshop, run: Run, folder: RunFolder, fabric: Fabric) -> st
 
     """
     weights = None if run.config.ensemble else workshop.weights_file(run.config.model)
-    precision = choose_precision(run.config.recipe.precision, fabric.device)
+    precision = choose_precision(
+        run.config.recipe.precision if run.config.evaluate is None else "float32", fabric.device
+    )
     now = run_record(workshop, run, weights_sha256=weights and file_sha256(weights), precision=precision)
     check_siblings(workshop, run)
     if not folder.config.is_file():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 from lightning_fabric import Fabric
 from torch import nn
 
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.errors import SpecError, StoreError, listing
-from segstudy.files import write_bytes, write_yaml
+from segstudy.files import network_sha256, write_bytes, write_yaml
 from segstudy.launch.inputs import begin, members_of, weights_of
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import load_network, read_state
+from segstudy.networks.contestants import ContestantNetwork
 from segstudy.networks.inference import Ensemble
 from segstudy.plan import Run
 from segstudy.records import RunRecord
@@ -34,10 +36,27 @@ def obtain(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, 
 
     """
     origin = begin(workshop, run, folder, fabric)
-    if isinstance(network, Ensemble):
+    if isinstance(network, ContestantNetwork):
+        _note(workshop, run, folder)
+    elif isinstance(network, Ensemble):
         _gather(workshop, run, folder, network)
     elif not run.shares or not _adopt(workshop, run, folder):
         _train(workshop, run, folder, network, fabric, origin)
+
+
+def _note(workshop: Workshop, run: Run, folder: RunFolder) -> None:
+    """Write down which network is scored: where it lies, the hash of its file, and what was declared of it."""
+    declared, path = workshop.contestant(run)
+    note = {
+        "network": declared.words,
+        "path": str(path) if path else None,
+        "sha256": network_sha256(path) if path else None,
+        "declared": declared.model_dump(mode="json", exclude_defaults=True),
+    }
+    content = json.dumps(note, indent=2).encode()
+    write_bytes(folder.foreign, content)
+    digest = hashlib.sha256(content).hexdigest()
+    write_yaml(folder.config, folder.record().model_copy(update={"best_sha256": digest}).plain())
 
 
 def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric, origin: str) -> None:

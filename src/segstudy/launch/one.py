@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -28,13 +30,15 @@ from segstudy.files import (
     write_sums,
     write_yaml,
 )
+from segstudy.launch.decide import decide
 from segstudy.launch.inputs import changed_inputs, check_siblings, environment, refuse_changes, run_record
 from segstudy.launch.obtain import obtain
 from segstudy.launch.workshop import Evaluation, Workshop
 from segstudy.networks.build import build_network, load_network, read_checkpoint, read_state
+from segstudy.networks.contestants import ContestantNetwork, open_contestant
 from segstudy.networks.inference import Passes, bare_network, check_inference, prepare
 from segstudy.plan import IMPORTED, Run
-from segstudy.records import EvaluationRecord
+from segstudy.records import NOT_TRAINED, EvaluationRecord
 from segstudy.store import HeldError, RunFolder, read_evaluation_record
 from segstudy.train.state import safetensors_of
 from segstudy.train.team import make_fabric, ordered
@@ -45,6 +49,8 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     sweep(folder.path)
     damaged = folder.damaged()
     _check_kept(workshop, folder, damaged)
+    if folder.decision.name in damaged:  # it is fitted anew
+        folder.decision.unlink(missing_ok=True)
     fabric = make_fabric(run.config.recipe, team=workshop.team)
     network = make_network(workshop, run)
     check_inference(network, run.config.inference)
@@ -54,7 +60,8 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
         refuse_changes(folder, changed_inputs(workshop, run, folder.record()))
     else:
         obtain(workshop, run, folder, network, fabric)
-    load_network(network, read_state(folder.best), str(folder.best))
+    if not isinstance(network, ContestantNetwork):
+        load_network(network, read_state(folder.best), str(folder.best))
     if not _has_cost(folder) or folder.cost.name in damaged:
         _measure(run, folder, network, fabric)
     for evaluation in workshop.evaluations(run):
@@ -100,8 +107,10 @@ def _measure(run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) ->
     plain = run.config.inference.model_copy(update={"adaptation": "none"})
     model = prepare(network, plain, lambda: iter(()), fabric)
     counted = model if isinstance(model, Passes) else network
-    cost = measure_cost(model, counted, run.config.recipe.trained_px, folder.read_metrics(), fabric)
-    write_json(folder.cost, cost.model_dump(mode="json"))
+    side = max(getattr(network, "size", None) or (run.config.recipe.trained_px,))
+    cost = measure_cost(model, counted, side, folder.read_metrics(), fabric)
+    own = {} if run.config.evaluate is None else {"precision": folder.record().precision}
+    write_json(folder.cost, {**cost.model_dump(mode="json"), **own})
 
 
 def _drop_foreign_counts(folder: RunFolder) -> None:
@@ -117,6 +126,8 @@ def _drop_foreign_counts(folder: RunFolder) -> None:
 def make_network(workshop: Workshop, run: Run) -> nn.Module:
     """The run's network with its initial weights; weights that a finished training will replace are not asked for."""
     model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
+    if run.config.evaluate is not None:
+        return open_contestant(*workshop.contestant(run), run.config.folder)
     if run.config.ensemble or workshop.store.run(run.experiment, run.seed).trained:
         return bare_network(run.config, len(dataset.classes))
     weights = workshop.weights_file(model)
@@ -170,17 +181,23 @@ def evaluate_run(
             return
         workshop.progress.say(f"  note: {path.name} is damaged; it is scored again")
     config = run.config
-    data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.resized_px, native_labels=True)
+    data = workshop.to_score(config, evaluation.dataset, evaluation.split)
     workshop.progress.task(f"scoring on {evaluation.dataset} {evaluation.split}", len(data))
     pictures = folder.predictions(evaluation.dataset, evaluation.split)
     shutil.rmtree(pictures, ignore_errors=True)
     model = prepare(network, config.inference, images_of(data, fabric.device), fabric, config.folder)
-    rules, table, progress = workshop.study.scoring, evaluation.table, workshop.progress
     places = [(each.dataset, each.split) for each in workshop.evaluations(run)]
     number = places.index((evaluation.dataset, evaluation.split))
     shard = Shard(fabric.global_rank, fabric.world_size)
-    with building(pictures) as target, ordered(fabric, workshop.stop, "score", run.name, number, str(target)):
-        counts = count_split(model, data, fabric.device, config.resolution, rules, table, target, progress, shard)
+    decision = decide(workshop, run, folder, network, fabric)
+    arguments: dict[str, Any] = {"table": evaluation.table, "progress": workshop.progress, "decision": decision}
+    with (
+        building(pictures) as target,
+        _kept(workshop, folder, evaluation) as kept,
+        ordered(fabric, workshop.stop, "score", run.name, number, str(target)),
+    ):
+        arguments |= {"predictions": target, "probabilities": kept, "shard": shard}
+        counts = count_split(model, data, fabric.device, config.resolution, workshop.study.scoring, **arguments)
     arrays = {**counts, "ids": np.array([sample.id for sample in data.samples])}
     if any(sample.group for sample in data.samples):
         arrays["groups"] = np.array([sample.group for sample in data.samples])
@@ -191,26 +208,41 @@ def evaluate_run(
     )
 
 
+@contextlib.contextmanager
+def _kept(workshop: Workshop, folder: RunFolder, evaluation: Evaluation) -> Iterator[Path | None]:
+    """The folder that probabilities are written into, where the study keeps them; it replaces the former one as a whole."""
+    target = folder.probabilities(evaluation.dataset, evaluation.split)
+    shutil.rmtree(target, ignore_errors=True)
+    if not workshop.study.keep_probabilities:
+        yield None
+        return
+    with building(target) as being_built:
+        yield being_built
+
+
 def _record_of(
     workshop: Workshop, run: Run, folder: RunFolder, evaluation: Evaluation, data: CachedSplit
 ) -> EvaluationRecord:
     """What stands beside counts: the run, the data, how they were read, and the weights that were scored."""
     record, config = folder.record(), run.config
     _, own_roles = workshop.dataset(config.dataset)
+    chosen = IMPORTED if record.imported_from else f"{config.dataset}/{own_roles.select}"
+    chosen = chosen if config.evaluate is None else NOT_TRAINED
+    at_own_size = config.evaluate is not None and config.resolution == "native"
     return EvaluationRecord(
         identity=run.identity,
         experiment=run.experiment,
         seed=run.seed,
-        train_data=config.dataset,
+        train_data=config.dataset if config.evaluate is None else NOT_TRAINED,
         test_data=evaluation.dataset,
         split=evaluation.split,
-        selected_on=IMPORTED if record.imported_from else f"{config.dataset}/{own_roles.select}",
+        selected_on=chosen,
         resolution=config.resolution,
         classes=data.dataset.classes,
         palette=data.dataset.palette,
         evaluation_hash=evaluation.evaluation_hash,
         scoring=workshop.study.scoring.model_dump(),
-        input_size=config.recipe.input_size,
+        input_size=None if at_own_size else config.recipe.input_size,
         crop_px=config.recipe.crop_px,
         inference=config.predicts,
         data_fingerprint=data.fingerprint,

@@ -10,12 +10,13 @@ from torch import nn
 
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.files import read_yaml
+from segstudy.launch.decide import check_decision
 from segstudy.launch.inputs import changed_inputs
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network, predict_logits
+from segstudy.networks.contestants import open_contestant
 from segstudy.networks.inference import check_inference
 from segstudy.plan import Plan, Run, differences
-from segstudy.schema import Model
 from segstudy.sizes import height_width, size_text
 from segstudy.store import State, Store
 from segstudy.study import Config
@@ -107,24 +108,29 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
         except SegstudyError as error:
             unreadable.add(name)
             note(error)
-    built: dict[Model, nn.Module] = {}
+    built: dict[str, nn.Module] = {}
     for run in runs:
         try:
             trained = workshop.store.run(run.experiment, run.seed).trained
             if run.config.ensemble:
                 continue  # its members are runs of their own
+            if run.config.evaluate is not None:
+                check_inference(open_contestant(*workshop.contestant(run), run.config.folder), run.config.inference)
+                if not unreadable.intersection(run.datasets):
+                    _check_scoring(workshop, run)
+                continue
             if run.sources and not trained:
                 training.rehearse(run.config.recipe, run.config.folder)
             if trained:
                 network = None
-            elif (network := built.get(run.config.model)) is None:
+            elif (network := built.get(run.config.model.model_dump_json())) is None:
                 workshop.progress.task(f"preparing {run.experiment}", 1)
                 network = build_network(
                     run.config.model, 2, 0, workshop.weights_file(run.config.model), run.config.folder
                 ).to("meta")
-                built[run.config.model] = network
+                built[run.config.model.model_dump_json()] = network
             if not unreadable.intersection(run.datasets):
-                workshop.evaluations(run)
+                _check_scoring(workshop, run)
                 if network is not None:
                     dataset, _ = workshop.dataset(run.config.dataset)
                     check_regime(network, run.config.recipe, len(dataset.classes))
@@ -133,6 +139,12 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
         except SegstudyError as error:
             note(error, f"experiments.{run.experiment}: ")
     return list(problems)
+
+
+def _check_scoring(workshop: Workshop, run: Run) -> None:
+    workshop.evaluations(run)
+    dataset, roles = workshop.dataset(run.config.dataset)
+    check_decision(run.config, len(dataset.classes), roles.select == roles.report)
 
 
 def check_batch(network: nn.Module, config: Config, num_train: int) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from segstudy.errors import SegstudyError
 from segstudy.evaluate import count_split, images_of
 from segstudy.files import read_arrays
+from segstudy.launch.decide import decide
 from segstudy.launch.workshop import Workshop
-from segstudy.networks.build import load_network, read_state
-from segstudy.networks.inference import bare_network, prepare
+from segstudy.networks.inference import prepare, scored_network
 from segstudy.plan import Plan, Run
 from segstudy.train.team import make_fabric
 
@@ -31,19 +31,22 @@ def _rescore_run(workshop: Workshop, run: Run) -> list[str]:
     folder, problems = workshop.store.run(run.experiment, run.seed), []
     folder.check_best()
     fabric = make_fabric(run.config.recipe)
-    network = bare_network(run.config, len(workshop.dataset(run.config.dataset)[0].classes))
-    load_network(network, read_state(folder.best), str(folder.best))
+    network = scored_network(run.config, folder, len(workshop.dataset(run.config.dataset)[0].classes))
     record, rules = folder.record(), workshop.study.scoring
     for wanted in workshop.evaluations(run):
         path = folder.find_counts(record, wanted.dataset, wanted.split, wanted.evaluation_hash)
         if path is None:
             continue
-        data = workshop.cached(wanted.dataset, wanted.split, run.config.recipe.resized_px, native_labels=True)
+        data = workshop.to_score(run.config, wanted.dataset, wanted.split)
         workshop.progress.task(f"scoring {run.name} again on {wanted.dataset} {wanted.split}", len(data))
         images = images_of(data, fabric.device)
         model = prepare(network, run.config.inference, images, fabric, run.config.folder)
         size = run.config.resolution
-        counts = count_split(model, data, fabric.device, size, rules, wanted.table, None, workshop.progress)
+        decision = decide(workshop, run, folder, network, fabric)
+        progress = workshop.progress
+        counts = count_split(
+            model, data, fabric.device, size, rules, wanted.table, progress=progress, decision=decision
+        )
         stored, _ = read_arrays(path)
         ids = [sample.id for sample in data.samples]
         if stored.get("ids", np.array([])).tolist() != ids:

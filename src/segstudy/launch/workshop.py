@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segstudy.contestant import Contestant
 from segstudy.data.cache.arrays import CachedSplit, open_cache, remembered_fingerprint
 from segstudy.data.core import Dataset, Roles
 from segstudy.data.load import load_dataset
@@ -18,14 +19,15 @@ from segstudy.evaluate import class_table
 from segstudy.files import digest
 from segstudy.folds import whole
 from segstudy.networks.build import ENCODER_WEIGHTS
-from segstudy.plan import Run
+from segstudy.networks.contestants import classes_of
+from segstudy.plan import Run, read_noted
 from segstudy.progress import Progress
 from segstudy.schema import Model
 from segstudy.sizes import Size
 from segstudy.spec import find_path
 from segstudy.stopping import Stop
 from segstudy.store import Store
-from segstudy.study import Study, trained_on
+from segstudy.study import Config, Study, base_chain, trained_on
 from segstudy.train.team import ALONE, Team
 
 PathLike = str | os.PathLike[str]
@@ -103,14 +105,46 @@ class Workshop:
             )
         return find_path(model.weights, "model.weights", self.data_root, self.study.folder)
 
+    def contestant(self, run: Run) -> tuple[Contestant, Path | None]:
+        """The network that a run scores without training, as the study declares it, and where its file or folder lies."""
+        chain = [run.experiment, *base_chain(self.study, run.experiment)]
+        given = next(found for name in chain if (found := self.study.experiments[name].evaluate) is not None)
+        return given, None if given.kind == "python" else self._file(given)
+
+    def _file(self, given: Contestant) -> Path | None:
+        noted = read_noted(self.store).get(given.given, {}).get("path") if self.data_root is None else None
+        if noted is not None and Path(noted).exists():
+            return Path(noted)
+        try:
+            return find_path(given.given, f"evaluate.{given.kind}", self.data_root, self.study.folder)
+        except DataError:
+            if given.kind == "hf" and len(given.given.strip("./").split("/")) == 2:
+                return None  # a name on the hub
+            raise
+
+    def to_score(self, config: Config, dataset: str, split: str) -> CachedSplit:
+        """A split as an experiment is scored on it; a network that is not trained here is given images at their own size."""
+        sized = config.recipe.resized_px
+        if config.evaluate is None:
+            return self.cached(dataset, split, sized, native_labels=True)
+        whole = self.cached(dataset, split, None, native_labels=True)
+        if config.resolution == "native":
+            return whole
+        return replace(self.cached(dataset, split, sized, native_labels=True), images_nhwc=whole.images_nhwc)
+
     def evaluations(self, run: Run) -> list[Evaluation]:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
         own, roles = self.dataset(run.config.dataset)
-        found = [Evaluation(run.config.dataset, roles.report, evaluation_hash=run.evaluation_hash)]
+        classes, table = own.classes, None
+        if run.config.evaluate is not None:
+            declared, path = self.contestant(run)
+            classes = classes_of(declared, path)
+            table = class_table(classes, own.classes, declared.target_of(classes, own.classes))
+        found = [Evaluation(run.config.dataset, roles.report, table, run.evaluation_hash)]
         for cross, named, evaluation_hash in run.crosses:
             other, other_roles = self.dataset(cross.on)
             try:
-                table = class_table(own.classes, other.classes, cross.map)
+                table = class_table(classes, other.classes, cross.map)
             except SpecError as error:
                 raise SpecError(f"cross-evaluation of {run.experiment} on {cross.on}: {error}") from None
             split = named or other_roles.report

@@ -5,8 +5,10 @@ Array letters: ``n`` image, ``c`` colour channel or class, ``h`` height, ``w`` w
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import inspect
 import logging
 import pickle
 import re
@@ -17,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,7 +57,15 @@ PREFIXES = ("", "encoder.", "module.", "backbone.", "model.", "encoder.model.")
 
 
 def import_smp() -> ModuleType:
-    """Import segmentation-models-pytorch, also where torchvision's compiled library does not load.
+    """Import segmentation-models-pytorch, also where torchvision's compiled library does not load."""
+    prepare_torchvision()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("segmentation_models_pytorch")
+
+
+def prepare_torchvision() -> None:
+    """Let torchvision be imported where its compiled library does not load; call it before anything that imports it.
 
     PyPI's torchvision is built for CUDA. Next to a CPU-only torch its library cannot be loaded, and its Python code
     stops at ``operator torchvision::nms does not exist``. Nothing here calls these operators, so declaring their
@@ -70,17 +81,28 @@ def import_smp() -> ModuleType:
             for name in ("nms", "qnms"):
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _kept_libraries.append(library)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module("segmentation_models_pytorch")
 
 
 _kept_libraries: list[Any] = []  # a torch Library's operators vanish with the object
 
 
 # What ``model.arch`` may name besides the architectures of segmentation-models-pytorch: functions of the number of classes
-# to a network. Other packages add theirs through entry points; ``package.module:name`` is one of the user's own.
-NETWORKS = Door("network", {}, as_choice("network", 1))
+# and options to a network. Other packages add theirs through entry points; ``package.module:name`` is one of the user's own.
+NETWORKS = Door(
+    "network",
+    {
+        "torchvision-deeplabv3": "segstudy.networks.families:torchvision_deeplabv3",
+        "torchvision-fcn": "segstudy.networks.families:torchvision_fcn",
+        "torchvision-lraspp": "segstudy.networks.families:torchvision_lraspp",
+        "huggingface-segformer": "segstudy.networks.families:huggingface_segformer",
+        "huggingface-mask2former": "segstudy.networks.families:huggingface_mask2former",
+        "huggingface-upernet": "segstudy.networks.families:huggingface_upernet",
+        "monai-unet": "segstudy.networks.families:monai_unet",
+        "monai-segresnet": "segstudy.networks.families:monai_segresnet",
+        "monai-swinunetr": "segstudy.networks.families:monai_swinunetr",
+    },
+    as_choice("network", 1),
+)
 
 
 def check_model(model: Model) -> None:
@@ -103,12 +125,21 @@ def check_model(model: Model) -> None:
         )
     if model.output_stride is not None and model.arch.lower() not in ("deeplabv3", "deeplabv3plus", "pan"):
         raise SpecError(f"model.output_stride: '{model.arch}' has none; deeplabv3, deeplabv3plus and pan do")
+    taken = ("encoder_name", "encoder_weights", "encoder_output_stride", "in_channels", "classes", "aux_params")
+    parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[model.arch.lower()]).parameters
+    known = [name for name in parameters if name not in (*taken, "activation", "kwargs")]
+    if unknown := [name for name in model.options if name not in known]:
+        hint = nearest(unknown[0], known)
+        raise SpecError(
+            f"model.options: '{model.arch}' has no option '{unknown[0]}'{hint}; known: {listing(known, 20)}"
+        )
 
 
 def smp_arguments(model: Model, num_classes: int) -> dict[str, Any]:
     """The arguments of ``segmentation_models_pytorch.create_model`` for ``model``, without weights."""
     stride = {} if model.output_stride is None else {"encoder_output_stride": model.output_stride}
-    return {"arch": model.arch, "encoder_name": model.encoder, "in_channels": 3, "classes": num_classes, **stride}
+    own = {"arch": model.arch, "encoder_name": model.encoder, "in_channels": 3, "classes": num_classes}
+    return {**own, **stride, **model.options}
 
 
 def build_network(
@@ -184,13 +215,14 @@ def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path |
     if model.output_stride is not None:
         raise SpecError(f"model.output_stride: means nothing for the network '{model.arch}'; leave it out")
     try:
-        function = NETWORKS.find(model.arch, folder).function
+        choice = NETWORKS.find(model.arch, folder)
     except SpecError as error:
         raise SpecError(f"model.arch: {error}") from None
+    options = _checked_options(model.arch, choice.options, model.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            network = function(num_classes)
+            network = choice.function(num_classes, **options)
             if not isinstance(network, nn.Module):
                 raise SpecError(f"{key}: gave {type(network).__name__}; it must return a torch.nn.Module")
             _check_logits(key, network, num_classes)
@@ -199,8 +231,24 @@ def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path |
         except Exception as error:
             raise SpecError(f"{key}: stopped with {type(error).__name__}: {error}") from None
     if weights_file is not None:
-        load_network(network, read_state(weights_file), str(weights_file))
+        load = getattr(network, "load_pretrained", functools.partial(load_network, network))
+        load(read_state(weights_file), str(weights_file))
     return network
+
+
+def _checked_options(arch: str, options: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a network's function with their types checked; those left out keep its defaults."""
+    try:
+        found = options.model_validate(dict(given))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name, known = ".".join(map(str, detail["loc"])), list(options.model_fields)
+        if detail["type"] == "extra_forbidden":
+            words = f"unknown option{nearest(name, known)}; '{arch}' has {listing(known, 20) or 'none'}"
+        else:
+            words = f"{detail['msg'].replace('Input should', 'should')} (given: {detail['input']!r:.60})"
+        raise SpecError(f"model.options.{name}: {words}") from None
+    return {name: getattr(found, name) for name in found.model_fields_set}
 
 
 def _check_logits(key: str, network: nn.Module, num_classes: int) -> None:

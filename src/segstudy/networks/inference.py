@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segstudy.errors import SpecError
+from segstudy.files import read_json
 from segstudy.networks.adaptation import ADAPTATIONS, Images, find_normalisation
-from segstudy.networks.build import build_network, pad, place, predict_logits, resize_logits
+from segstudy.networks.build import build_network, load_network, pad, place, predict_logits, read_state, resize_logits
+from segstudy.networks.contestants import ContestantNetwork, reopen_contestant
 from segstudy.schema import Inference
+from segstudy.store import RunFolder
 from segstudy.study import Config
 
 TINY = 1e-12  # below every softmax probability in float32 that can matter: keeps logarithms finite
@@ -77,6 +80,22 @@ class Passes(nn.Module):
 def _mean(logits: Sequence[Tensor]) -> Tensor:
     total = torch.stack([one.float().softmax(dim=1) for one in logits]).mean(dim=0)
     return total.clamp(min=TINY).log()
+
+
+def scored_network(config: Config, folder: RunFolder, num_classes: int) -> nn.Module:
+    """The network of a finished run, with its weights.
+
+    Raises
+    ------
+    WeightsError, StoreError
+        If its weights are damaged, or the file of a network that was not trained here is gone or another one.
+
+    """
+    if config.evaluate is not None:
+        return reopen_contestant(read_json(folder.foreign), config.folder)
+    network = bare_network(config, num_classes)
+    load_network(network, read_state(folder.best), str(folder.best))
+    return network
 
 
 def bare_network(config: Config, num_classes: int) -> nn.Module:
@@ -144,6 +163,7 @@ def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fa
         with torch.random.fork_rng(devices=[]):
             ADAPTATIONS.find(name, folder).function(network, lambda: map(pad, images()), **options)
         network.eval()
-    model = scoring_model(None, network, fabric)
+    # A network that was not trained here keeps its own precision.
+    model = network if isinstance(network, ContestantNetwork) else scoring_model(None, network, fabric)
     plain = inference.model_copy(update={"adaptation": "none"}) == Inference()
     return model if plain else Passes(model, inference)

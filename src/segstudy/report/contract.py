@@ -12,8 +12,9 @@ import pandas as pd
 from segstudy.errors import listing
 from segstudy.folds import is_pooled
 from segstudy.plan import IMPORTED
-from segstudy.records import EvaluationRecord
+from segstudy.records import NOT_TRAINED, EvaluationRecord
 
+FOREIGN = "Not trained here: whether the training data hold scored images is unknown"
 _RULES = EvaluationRecord(classes=())
 RESOLUTION_WORDS = {"input": "the network's input size", "native": "each image's own size"}
 RULES = f"absent classes {_RULES.absent_classes}, background {_RULES.background}, ignore {_RULES.ignore}"
@@ -50,7 +51,8 @@ def scored_words(rows: pd.DataFrame) -> str:
 def choice_words(rows: pd.DataFrame) -> str:
     """What chose the epoch of the networks in ``rows``."""
     chosen = dict.fromkeys(rows.dropna(subset=["miou"])["selected_on"])
-    return " and ".join("imported, choice unknown" if c == IMPORTED else f"epoch chosen on {c}" for c in chosen)
+    words = {IMPORTED: "imported, choice unknown", NOT_TRAINED: "not trained here, training data unknown"}
+    return " and ".join(words.get(c, f"epoch chosen on {c}") for c in chosen)
 
 
 def number_words(level: str, scored: str, choice: str) -> str:
@@ -69,7 +71,12 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 def _choice(rows: pd.DataFrame) -> str:
     """Which split chose the epoch, and what that does to the score."""
-    imported = rows["selected_on"] == IMPORTED
+    imported, foreign = rows["selected_on"] == IMPORTED, rows["selected_on"] == NOT_TRAINED
+    if foreign.all():
+        return f"{FOREIGN}."
+    if foreign.any():
+        names = listing(dict.fromkeys(rows["experiment"][foreign]))
+        return f"{_choice(rows[~foreign])} {names}: {FOREIGN[0].lower()}{FOREIGN[1:]}."
     if imported.all():
         return "Trained elsewhere and imported: which split chose the epoch is not known."
     trained = rows[~imported]

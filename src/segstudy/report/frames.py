@@ -23,12 +23,13 @@ from segstudy.comparison import Comparison, Side
 from segstudy.counts.countset import CountSet
 from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
+from segstudy.records import NOT_TRAINED
 from segstudy.report.figure import assign_colours
 from segstudy.results import RunResult, StudyResults
 from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference
 from segstudy.stats.intervals import Estimate
-from segstudy.study import CrossEvaluation
+from segstudy.study import Config, CrossEvaluation
 
 COLUMNS = (
     "study",
@@ -159,7 +160,7 @@ class ReportData:
     def scores_of(self, names: Sequence[str], on: str | None = None) -> pd.DataFrame:
         """Rows of ``scores`` that belong to experiments ``names``, on the dataset ``on`` or each on its own."""
         scores = self.scores[self.scores["experiment"].isin(list(names))]
-        return scores[scores["test_data"] == (scores["train_data"] if on is None else on)]
+        return scores[scores["test_data"] == (scores["experiment"].map(self.plan.homes) if on is None else on)]
 
     @cached_property
     def lines(self) -> dict[tuple[str, int, str, str, str, str, str], int]:
@@ -270,11 +271,11 @@ def _describe(plan: Plan, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "dataset": config.dataset,
         "arch": config.model.arch,
-        "encoder": config.model.encoder,
-        "weights": _weights(config.model.weights),
+        "encoder": config.model.encoder if config.model.has_encoder else "N/A",
+        "weights": _weights(config),
         "output_stride": config.model.output_stride,
-        "input_size": size_text(config.recipe.input_size),
-        "epochs": config.recipe.epochs,
+        "input_size": size_text(config.recipe.input_size) if config.evaluate is None else np.nan,
+        "epochs": config.epochs or np.nan,
         "base": variation.base if variation else "",
         "root": root,
         "variant": variation.variant if variation else "Baseline",
@@ -283,8 +284,13 @@ def _describe(plan: Plan, run: Run) -> dict[str, Any]:
     }
 
 
-def _weights(weights: str) -> str:
-    return {"packaged": "imagenet (packaged)"}.get(weights, PurePath(weights).name)
+def _weights(config: Config) -> str:
+    model = config.model
+    if config.evaluate is not None:
+        return NOT_TRAINED
+    unused = model.weights == "imagenet" and not model.has_encoder  # the default, which is about encoders
+    given = "none" if unused else model.weights
+    return {"packaged": "imagenet (packaged)"}.get(given, PurePath(given).name)
 
 
 def note(variation: Variation | None) -> str:

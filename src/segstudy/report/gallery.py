@@ -271,7 +271,7 @@ def collect_galleries(data: ReportData) -> list[Gallery]:
     groups: dict[tuple[str, str, str], list[Side]] = {}
     for side in data.results.sides.values():
         about = side.first.about
-        groups.setdefault((str(about.train_data), str(about.test_data), str(about.split)), []).append(side)
+        groups.setdefault((str(side.first.home), str(about.test_data), str(about.split)), []).append(side)
     found = []
     for (train, test, split), sides in groups.items():
         like = sides[0].first

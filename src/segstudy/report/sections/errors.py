@@ -159,7 +159,7 @@ def draw_lost(data: ReportData, lost: pd.DataFrame) -> Drawing:
                         start[row] + value / 2, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=INK
                     )
             start += values
-        cross = lost["train_data"] != lost["test_data"]
+        cross = lost["experiment"].map(data.plan.homes) != lost["test_data"]
         names = [
             f"{e} on {d}" if x else e for e, d, x in zip(lost["experiment"], lost["test_data"], cross, strict=True)
         ]

@@ -72,6 +72,7 @@ def draw_images(data: ReportData, images: pd.DataFrame, train: str, test: str, s
 def content(data: ReportData) -> Iterator[Item]:
     """A figure for every pair of training and test data."""
     images = image_frame(data.reported)
+    images["train_data"] = images["experiment"].map(data.plan.homes)
     for (train, test, split), group in images.groupby(["train_data", "test_data", "split"], sort=False):
         yield draw_images(data, group, str(train), str(test), str(split))
 

@@ -120,7 +120,7 @@ def collect_pictures(data: ReportData) -> list[Pictures]:
     """Pictures of every pair of training and test data that has any; the first seed of each experiment is shown."""
     groups: dict[tuple[Any, ...], dict[str, CountSet]] = {}
     for one in data.sets:
-        key = (one.about.train_data, one.about.test_data, one.about.split)
+        key = (one.home, one.about.test_data, one.about.split)
         groups.setdefault(key, {}).setdefault(one.experiment, one)
     found = (_pictures(data, list(group.values())) for group in groups.values())
     return [pictures for pictures in found if pictures is not None]
@@ -141,7 +141,7 @@ def _pictures(data: ReportData, group: list[CountSet]) -> Pictures | None:
         panels = [_panel(store, one, name, scores, folders[one.experiment]) for one in shown]
         examples.append(Example(name, percentile, cached.image(name), cached.truth(name), tuple(panels)))
     palette = np.array(basis.about.palette, np.uint8)
-    train = str(basis.about.train_data)
+    train = str(basis.home)
     return Pictures(train, test, split, size, basis.experiment, basis.classes, palette, tuple(examples))
 
 

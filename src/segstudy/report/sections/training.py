@@ -112,12 +112,13 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
             axes.margins(y=0.08)
             if key == "select_miou":
                 label_ends(axes, ends, colours)
+    trained = [name for name in trained_on(data, dataset) if data.plan.first(name).config.evaluate is None]
     alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
     caption = (
         "Every epoch, unsmoothed: the mean over seeds, and a band from the lowest to the highest seed where there are "
         "several. A dot marks the chosen epoch of a run. The right panel's split is the one that "
         f"chooses the epoch, scored at the network's input size, {LEVELS['dataset']}; pixels labelled {IGNORE} are "
-        f"ignored.{not_drawn(data, trained_on(data, dataset), experiments)}"
+        f"ignored.{not_drawn(data, trained, experiments)}"
     )
     return Drawing(f"figure3-training-{dataset}", f"Figure 3: Training on {dataset}", caption, alt, figure)
 
