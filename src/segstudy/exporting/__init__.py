@@ -108,8 +108,7 @@ def export_run(
             raise StoreError(f"{target}: another process has just written it")
         material = _Material.of(workshop, result, kind, Path(scratch))
         proven = material.write(folder)
-        for each in (*proven.passes, proven.stored):
-            each.check()
+        proven.check()
         sums = {path.name: file_sha256(path) for path in kept_files(folder)}
         write_json(folder / PROOF, {"kind": kind, "files": sums, "metadata": material.metadata, **_plain(proven)})
         side = results.side(run.experiment)
@@ -223,8 +222,7 @@ class _Material:
             try:
                 again = save_file(self.kind, whole, folder / FORMATS[self.kind].file, sizes, side, given)
                 proven = self._prove(again, whole, sizes)
-                for each in proven.passes:
-                    each.check()
+                proven.check_passes()
             except (WeightsError, DiffersError) as error:
                 failures.append(f"{sizes}: {str(error).replace(str(folder), '').lstrip('/')}")
                 continue

@@ -92,14 +92,13 @@ def write_card(
     terms = _terms(result.run.config.data)
     wanted = num_pictures if kind == "hub-folder" and FORBIDS not in terms else 0
     config, classes = result.run.config, list(result.sets[0].classes)
+    model = config.model
     context = {
         "front": _front(result, licence).to_yaml().strip(),
         "metadata": metadata,
         "title": study.title or f"One network of the study '{study.name}'.",
         "question": study.question,
-        "arch": config.model.arch
-        if config.model.encoder == "N/A"
-        else f"{config.model.arch} with {config.model.encoder}",
+        "arch": model.arch if NETWORKS.knows(model.arch) else f"{model.arch} with {model.encoder}",
         "train_data": config.dataset,
         "classes": classes,
         "seeds": _seeds(side),
@@ -203,7 +202,8 @@ def _write_pictures(folder: Path, result: RunResult, data: CachedSplit, wanted: 
     scored = result.sets[0]
     values = np.array([float(mean_iou(one)) for one in scored.confusion])
     order = [int(index) for index in np.argsort(-values) if not np.isnan(values[index])]
-    places = np.unique(np.linspace(0, len(order) - 1, min(wanted, len(order))).round().astype(int)) if wanted else []
+    num = min(wanted, len(order))
+    places = sorted({round(place) for place in np.linspace(0, len(order) - 1, num).tolist()})
     masks = result.folder.predictions(str(scored.about.test_data), str(scored.about.split))
     shown = []
     for number, index in enumerate(order[place] for place in places):

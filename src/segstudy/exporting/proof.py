@@ -96,6 +96,16 @@ class Proven:
     stored: Stored
     notes: tuple[str, ...] = ()
 
+    def check_passes(self) -> None:
+        """Raise :class:`DiffersError` if the file does not give what the network in PyTorch gives."""
+        for each in self.passes:
+            each.check()
+
+    def check(self) -> None:
+        """The same, and also if it does not give what was scored."""
+        self.check_passes()
+        self.stored.check()
+
 
 class Watched(nn.Module):
     """Gives the logits of one network, and notes on the way how they differ from those of another."""
@@ -112,7 +122,8 @@ class Watched(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, c, h, w) of normalised images (n, 3, h, w)."""
         with torch.inference_mode():
-            ours, theirs = self.network(images), self.exported(images)
+            ours: Tensor = self.network(images)
+            theirs: Tensor = self.exported(images)
         if ours.shape != theirs.shape:
             raise DiffersError(f"gives logits of shape {tuple(theirs.shape)}; they must be {tuple(ours.shape)}")
         self.images += len(images)
