@@ -78,6 +78,7 @@ experiments:
   crops: {base: tiny, change: {recipe.crop_px: 32}}
   mirrored: {base: tiny, change: {inference.flip: true}}
   adapted: {base: tiny, change: {inference.adaptation: "networks:unchanged"}}
+  sure: {base: tiny, change: {inference.threshold: 0.48}}
   unet: {data: spot, model: {arch: unet, encoder: resnet18, weights: none}}
 seeds: [1, 2]
 """
@@ -94,7 +95,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     study = load_study(str(folder / "study.yaml"))
     with showing(quiet=True) as progress:
         made = Workshop(study, Store(folder / "out"), None, progress)
-        names = ["tiny", "square", "fickle", "crops", "mirrored", "adapted", "unet"]
+        names = ["tiny", "square", "fickle", "crops", "mirrored", "adapted", "sure", "unet"]
         outcome = execute(made, make_plan(study).select(names, 1))
         assert outcome.failures == []
         yield made
@@ -184,6 +185,25 @@ def check_export(
     weights = workshop.store.run(name, 1).best
     network = read_weights_of(name, weights, workshop.study.folder)
     np.testing.assert_array_equal(session["labels"], labels_of(network, image))
+
+
+def test_a_threshold_is_in_the_card(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The masks that were scored, by the code of the card: at 32 x 32, resized to 48 x 40 before the threshold."""
+    done = exported(workshop, "sure", "torch-export", tmp_path / "out")
+    assert done.proven.stored.differing == 0 and done.proven.stored.counts == ()
+    card = (tmp_path / "out/README.md").read_text()
+    assert "`foreground` where its probability (softmax of logits / 1.0) is at least 0.48" in card
+    (code,) = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
+    masks = workshop.store.run("sure", 1).predictions("spot", "test")
+    path = sorted(masks.iterdir())[0]
+    shutil.copy(Path(workshop.study.folder) / "shapes/images" / f"{path.stem}.jpg", tmp_path / "out/image.png")
+    monkeypatch.chdir(tmp_path / "out")
+    larger = "logits = torch.nn.functional.interpolate(torch.from_numpy(logits), (40, 48), mode='bilinear').numpy()\n"
+    session: dict[str, np.ndarray] = {}
+    exec(compile(code.replace("probability =", f"{larger}probability ="), "README.md", "exec"), session)
+    with Image.open(path) as mask:
+        np.testing.assert_array_equal(session["labels"], np.asarray(mask))
+    assert 0 < session["labels"].mean() < 1
 
 
 def read_weights_of(name: str, weights: Path, folder: str) -> nn.Module:

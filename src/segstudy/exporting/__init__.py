@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from segstudy.data.cache.arrays import CachedSplit
@@ -22,8 +23,10 @@ from segstudy.errors import SpecError, StoreError, WeightsError, listing, neares
 from segstudy.exporting.card import write_card
 from segstudy.exporting.proof import DiffersError, Proven, at_another_size, at_training_size
 from segstudy.files import building, file_sha256, kept_files, write_json
+from segstudy.launch.decide import known_decision
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import import_smp
+from segstudy.networks.decision import Decision
 from segstudy.networks.export import (
     FORMATS,
     INPUT,
@@ -175,15 +178,14 @@ class _Material:
     kind: str
     data: CachedSplit
     network: nn.Module
+    decision: Decision
     metadata: Mapping[str, str]
     scratch: Path
 
     @classmethod
     def of(cls, workshop: Workshop, result: RunResult, kind: str, scratch: Path) -> _Material:
         run, scored = result.run, result.sets[0]
-        data = workshop.cached(
-            str(scored.about.test_data), str(scored.about.split), run.config.recipe.resized_px, native_labels=True
-        )
+        data = workshop.to_score(run.config, str(scored.about.test_data), str(scored.about.split))
         same = (
             data.fingerprint == scored.about.data_fingerprint
             and workshop.reading(run.config.dataset) == scored.about.reading
@@ -194,7 +196,8 @@ class _Material:
                 "so the export cannot be compared with its scores; bring back the data, or score the run again"
             )
         network = scored_network(run.config, result.folder, len(scored.classes))
-        return cls(workshop, result, kind, data, network, _metadata(workshop, result), scratch)
+        decision = known_decision(run.config, result.folder, np.arange(len(scored.classes)))
+        return cls(workshop, result, kind, data, network, decision, _metadata(workshop, result, decision), scratch)
 
     def write(self, folder: Path) -> Proven:
         """Write the network's files and prove them."""
@@ -241,7 +244,8 @@ class _Material:
         reasons = _reasons(self.result, passes_left_out)
         with tempfile.TemporaryDirectory(dir=self.scratch) as predicted:
             first, stored = at_training_size(
-                again, whole, self.data, config.resolution, scored, masks, reasons, Path(predicted), progress
+                *(again, whole, self.data, config.resolution, scored, self.decision),
+                *(masks, reasons, Path(predicted), progress),
             )
         return Proven(sizes, (first, *passes), stored)
 
@@ -264,7 +268,7 @@ def _reasons(result: RunResult, passes_left_out: str) -> list[str]:
     return reasons
 
 
-def _metadata(workshop: Workshop, result: RunResult) -> dict[str, str]:
+def _metadata(workshop: Workshop, result: RunResult, decision: Decision) -> dict[str, str]:
     """What a user of the file must know, and which run it is."""
     run, record, config = result.run, result.record, result.run.config
     assert record is not None
@@ -279,7 +283,9 @@ def _metadata(workshop: Workshop, result: RunResult) -> dict[str, str]:
         "std": list(IMAGENET_STD),
         "input": f"{INPUT}: float32 (n, 3, h, w), RGB, (value / 255 - mean) / std",
         "input_size": f"{side} x {side}" if side else f"their own size (it was trained on crops of {crop} x {crop})",
-        "output": f"{OUTPUT}: float32 (n, {len(record.classes)}, h, w), the largest is the class",
+        "output": f"{OUTPUT}: float32 (n, {len(record.classes)}, h, w)",
+        "temperature": decision.temperature,
+        "threshold": decision.threshold,
         "model": config.model.model_copy(update={"weights": "none"}).model_dump(mode="json"),
         "members": len(config.ensemble),
         "inference": config.inference.words or "one pass over the whole image",

@@ -109,7 +109,8 @@ def write_card(
         "takes": proven.sizes,
         "native": config.resolution == "native",
         "passes": _passes(kind, config.inference.words),
-        "use": _prepared(metadata, config.recipe.resized_px) + USES[kind],
+        "decision": _decision_words(metadata, classes),
+        "use": _prepared(metadata, config.recipe.resized_px) + USES[kind] + _labels(metadata, classes),
         "again": _again(kind, result, classes),
         "terms": terms,
         "no_pictures": kind == "hub-folder" and FORBIDS in terms,
@@ -242,6 +243,24 @@ def _prepared(metadata: Mapping[str, str], resized_px: int | None) -> str:
     )
 
 
+def _decision_words(metadata: Mapping[str, str], classes: list[str]) -> str:
+    """How logits become classes."""
+    if metadata["threshold"] == "null":
+        return "the largest is the class"
+    probability = f"its probability (softmax of logits / {metadata['temperature']})"
+    return f"`{classes[1]}` where {probability} is at least {metadata['threshold']}"
+
+
+def _labels(metadata: Mapping[str, str], classes: list[str]) -> str:
+    names = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
+    if metadata["threshold"] == "null":
+        return f"labels = logits.argmax(axis=1)[0]  # (h, w): {names}\n"
+    return (
+        f"probability = 1 / (1 + np.exp((logits[0, 0] - logits[0, 1]) / {metadata['temperature']}))  # of {classes[1]}\n"
+        f"labels = (probability >= {metadata['threshold']}).astype(np.uint8)  # (h, w): {names}\n"
+    )
+
+
 def _again(kind: str, result: RunResult, classes: list[str]) -> str:
     """How a study scores the file; empty if it cannot."""
     config = result.run.config
@@ -249,7 +268,9 @@ def _again(kind: str, result: RunResult, classes: list[str]) -> str:
         return f"segstudy import model.safetensors --study STUDY --experiment {config.experiment}"
     file = {"onnx": "model.onnx", "torch-export": "model.pt2", "openvino": "model.xml"}[kind]
     size = f", input_size: {config.recipe.resized_px}" if config.recipe.resized_px else ""
+    threshold = config.inference.threshold
     keys = f"classes: {json.dumps(classes)}, normalise: imagenet, output: logits{size}"
+    keys += f", threshold: {threshold}" if isinstance(threshold, float) else ""
     return f"experiments:\n  exported:\n    data: {config.dataset}\n    evaluate: {{{kind.replace('-', '_')}: {file}, {keys}}}"
 
 

@@ -21,6 +21,7 @@ from segstudy.data.cache.arrays import CachedSplit
 from segstudy.errors import SegstudyError, listing
 from segstudy.evaluate import Resolution, count_split, images_of
 from segstudy.measures import mean_iou, merge
+from segstudy.networks.decision import Decision
 from segstudy.networks.export import Sizes
 from segstudy.progress import Progress
 
@@ -158,6 +159,7 @@ def at_training_size(
     data: CachedSplit,
     resolution: Resolution,
     scored: CountSet,
+    decision: Decision,
     masks: Path,
     reasons: Sequence[str],
     scratch: Path,
@@ -175,6 +177,8 @@ def at_training_size(
         Where it is scored.
     scored
         The run's counts.
+    decision
+        How logits become classes.
     masks
         Folder of the masks that the run predicted.
     reasons
@@ -186,7 +190,9 @@ def at_training_size(
 
     """
     watched = Watched(exported, network)
-    counts = count_split(watched, data, CPU, resolution, scored.rules, None, scratch, progress)
+    counts = count_split(
+        watched, data, CPU, resolution, scored.rules, predictions=scratch, progress=progress, decision=decision
+    )
     pixels = differing = 0
     for sample in data.samples:
         ours, theirs = (_labels(folder / f"{sample.id}.png") for folder in (scratch, masks))

@@ -77,10 +77,11 @@ class Runner(nn.Module):
 
 
 def whole_network(network: nn.Module, inference: Inference) -> nn.Module:
-    """The network with its passes, on the CPU in float32, for images of any size."""
+    """The network with its passes, on the CPU in float32, for images of any size; it gives logits, so it decides nothing."""
     network = network.to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    if inference != Inference():
-        return Passes(network, inference).eval()
+    passes = inference.model_copy(update={"adaptation": "none", "temperature": 1.0, "threshold": None})
+    if passes != Inference():
+        return Passes(network, passes).eval()
     return network if getattr(network, "any_size", False) else Sized(network).eval()
 
 
