@@ -56,7 +56,7 @@ def make_page(run: Run, folder: RunFolder) -> Any:
             given = gradio.Image(type="pil", label="Image", sources=["upload", "clipboard"])
             laid = gradio.Image(label="Classes over the image", interactive=False)
         with gradio.Row():
-            mask = gradio.Image(label="Mask", interactive=False, format="png")
+            mask = gradio.Image(label="Mask", interactive=False, format="png", elem_id="mask")
             shares = gradio.Dataframe(headers=["class", "pixels"], label="Share of the pixels", interactive=False)
         given.change(answer, given, [laid, mask, shares], api_name="segment")
     return page

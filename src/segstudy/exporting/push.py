@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,18 @@ def push(folder: Path, repo: str, private: bool = False, endpoint: str | None = 
     hub = need("huggingface_hub", "huggingface_hub", "hub")
     api = hub.HfApi(endpoint=endpoint)
     try:
-        api.create_repo(repo, private=private, exist_ok=True)
-        done: Any = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload with segstudy")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the client's own ways with its libraries
+            api.create_repo(repo, private=private, exist_ok=True)
+            done: Any = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload with segstudy")
     except Exception as error:  # the hub's client raises a dozen kinds
         status = getattr(getattr(error, "response", None), "status_code", None)
         advice = ADVICE.get(int(status)) if status else None
         if isinstance(error, hub.errors.OfflineModeIsEnabled):
             advice = "HF_HUB_OFFLINE is set, which forbids it; unset it"
         words = advice or "nothing else was changed; the same command tries again"
-        raise SegstudyError(f"{repo}: cannot be uploaded ({reason(error)}); {words}") from None
+        cause = f": {reason(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
+        raise SegstudyError(f"{repo}: cannot be uploaded ({reason(error).rstrip('.')}{cause}); {words}") from None
     return str(done.commit_url)
 
 
