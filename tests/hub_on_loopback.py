@@ -61,7 +61,9 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 given = json.loads(body)
                 repo = f"{given['organization']}/{given['name']}" if given.get("organization") else given["name"]
                 if repo in hub.repos:
-                    return self.answer(409, {"error": "You already created this model repo"})
+                    return self.answer(
+                        409, {"error": "You already created this model repo", "url": f"{hub.address}/{repo}"}
+                    )
                 hub.repos[repo], hub.private[repo] = (
                     {},
                     given.get("visibility") == "private" or bool(given.get("private")),
