@@ -413,6 +413,27 @@ def test_the_command(workshop: Workshop, tmp_path: Path) -> None:
         CliRunner().invoke(app, ["export", f"{study}:tiny/seed2", "--to", "onnx", *at], catch_exceptions=False)
 
 
+def test_a_run_is_uploaded_as_its_hub_folder(
+    workshop: Workshop, hub_folder: tuple[Path, Exported], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was written before is found again, as long as it is of the same weights."""
+    plan, sent = plan_of(workshop), []
+    run = plan.select(["unet"], 1).runs[0]
+    monkeypatch.setattr("segstudy.exporting.push.push", lambda *given: sent.append(given) or "https://hub/commit")
+    target = export_folder(workshop, run, "hub-folder")
+    shutil.copytree(hub_folder[0], target)
+    at = ["--repo", "me/unet", "--out", str(workshop.store.root), "--quiet"]
+    called = CliRunner().invoke(app, ["push", f"{workshop.study.folder}/study.yaml:unet/seed1", *at])
+    assert called.exit_code == 0 and "found " in called.output and "uploaded: https://hub/commit" in called.output
+    assert sent == [(target, "me/unet", False)]
+    proof = json.loads((target / PROOF).read_text())
+    proof["metadata"]["weights_sha256"] = "0" * 64
+    (target / PROOF).write_text(json.dumps(proof))
+    with pytest.raises(StoreError, match="exists already; delete it"):
+        CliRunner().invoke(app, ["push", f"{workshop.study.folder}/study.yaml:unet/seed1", *at], catch_exceptions=False)
+    shutil.rmtree(target)
+
+
 def test_weights_without_their_description_are_refused(workshop: Workshop) -> None:
     with pytest.raises(WeightsError, match="does not say which network it is"):
         read_weights(workshop.store.run("tiny", 1).best)

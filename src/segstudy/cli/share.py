@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,8 @@ import typer
 from segstudy.cli.options import DataDir, Out, Quiet, Set, app, finished_run, plan_of, shown, workshop_of
 
 if TYPE_CHECKING:
-    from segstudy.exporting import Exported
+    from segstudy.launch.workshop import Workshop
+    from segstudy.plan import Plan, Run
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="STUDY:EXPERIMENT, or STUDY:EXPERIMENT/seedN.")]
 Licence = Annotated[
@@ -39,24 +42,18 @@ def export(
 
     The reported split is scored again with what was written. If more pixels differ than rounding explains, nothing is kept.
     """
-    done = _export(run_name, to, folder, out, data, licence, pictures, set_, quiet)
-    from segstudy.exporting import summary_lines
+    from segstudy.exporting import export_run, summary_lines
 
+    with _opened(run_name, out, data, set_, quiet) as (workshop, whole, run):
+        done = export_run(workshop, whole, run, to, folder, licence, pictures)
     print("\n".join([f"wrote {shown(done.folder)}", *summary_lines(done)]))
 
 
-def _export(
-    run_name: str,
-    kind: str,
-    folder: Path | None,
-    out: Path | None,
-    data: Path | None,
-    licence: str | None,
-    pictures: int,
-    settings: list[str] | None,
-    quiet: bool,
-) -> Exported:
-    from segstudy.exporting import export_run
+@contextlib.contextmanager
+def _opened(
+    run_name: str, out: Path | None, data: Path | None, settings: list[str] | None, quiet: bool
+) -> Iterator[tuple[Workshop, Plan, Run]]:
+    """The run that a user names, with its study and its data."""
     from segstudy.plan import run_of
     from segstudy.progress import showing
 
@@ -64,7 +61,7 @@ def _export(
     whole, store = plan_of(study, out, settings, data)
     run = whole.select([experiment], seed).runs[0]
     with showing(quiet) as progress:
-        return export_run(workshop_of(whole, store, data, progress), whole, run, kind, folder, licence, pictures)
+        yield workshop_of(whole, store, data, progress), whole, run
 
 
 @app.command()
@@ -79,14 +76,16 @@ def push(
     set_: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Upload an export to the Hugging Face hub; of a run, its hub folder, which is written first."""
-    from segstudy.exporting import HUB
+    """Upload an export to the Hugging Face hub; of a run, its hub folder, which is written first if need be."""
+    from segstudy.exporting import HUB, export_run, former_export
     from segstudy.exporting.push import push as upload
 
     folder = Path(source)
     if not folder.is_dir() and ":" in source:
-        folder = _export(source, HUB, None, out, data, licence, pictures, set_, quiet).folder
-        print(f"wrote {shown(folder)}")
+        with _opened(source, out, data, set_, quiet) as (workshop, whole, run):
+            former = former_export(workshop, run, HUB)
+            folder = former or export_run(workshop, whole, run, HUB, None, licence, pictures).folder
+        print(f"{'wrote' if former is None else 'found'} {shown(folder)}")
     print(f"uploaded: {upload(folder, repo, private)}")
 
 

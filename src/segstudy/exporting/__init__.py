@@ -22,7 +22,7 @@ from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.errors import SpecError, StoreError, WeightsError, listing, nearest
 from segstudy.exporting.card import write_card
 from segstudy.exporting.proof import DiffersError, Proven, at_another_size, at_training_size
-from segstudy.files import building, file_sha256, kept_files, write_json
+from segstudy.files import building, file_sha256, kept_files, read_json, write_json
 from segstudy.launch.decide import known_decision
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import import_smp
@@ -61,6 +61,16 @@ class Exported:
 def export_folder(workshop: Workshop, run: Run, kind: str) -> Path:
     """Where an export goes by default: into the study's output folder."""
     return workshop.store.root / "exports" / f"{run.experiment}-seed{run.seed}-{kind}"
+
+
+def former_export(workshop: Workshop, run: Run, kind: str) -> Path | None:
+    """The default folder of an export, if it holds one of the run's present weights."""
+    folder = export_folder(workshop, run, kind)
+    if not (folder / PROOF).is_file():
+        return None
+    known = read_json(folder / PROOF).get("metadata", {})
+    weights = workshop.store.run(run.experiment, run.seed).record().best_sha256
+    return folder if (known.get("identity"), known.get("weights_sha256")) == (run.identity, weights) else None
 
 
 def export_run(
@@ -155,7 +165,7 @@ def _check_run(result: RunResult) -> None:
         reason = words.get(result.state, f"is {result.state}")
         raise StoreError(
             f"{run.name}: {reason} in {result.folder.path}; only a finished run can be exported: finish it with segstudy run, or "
-            "name the study's output folder with --out"
+            "name the study's output folder with --out (--folder is where the export goes)"
         )
     if config.evaluate is not None:
         raise SpecError(
