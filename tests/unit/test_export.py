@@ -79,7 +79,7 @@ experiments:
   mirrored: {base: tiny, change: {inference.flip: true}}
   adapted: {base: tiny, change: {inference.adaptation: "networks:unchanged"}}
   sure: {base: tiny, change: {inference.threshold: 0.48}}
-  unet: {data: spot, model: {arch: unet, encoder: resnet18, weights: none}}
+  unet: {data: spot, model: {arch: unet, encoder: tu-test_efficientnet, weights: none}}
 seeds: [1, 2]
 """
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
@@ -212,7 +212,7 @@ def read_weights_of(name: str, weights: Path, folder: str) -> nn.Module:
     if name == "unet":
         import segmentation_models_pytorch as smp
 
-        network: nn.Module = smp.create_model("unet", "resnet18", encoder_weights=None, classes=2)
+        network: nn.Module = smp.create_model("unet", "tu-test_efficientnet", encoder_weights=None, classes=2)
     else:
         namespace: dict[str, object] = {}
         exec((Path(folder) / "networks.py").read_text(), namespace)
