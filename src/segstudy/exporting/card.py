@@ -104,8 +104,6 @@ def write_card(
         "seeds": _seeds(side),
         "others": [_elsewhere(each) for each in result.sets[1:]],
         "pictures": _write_pictures(folder / "pictures", result, data, wanted),
-        "mean": metadata["mean"],
-        "std": metadata["std"],
         "takes": proven.sizes,
         "native": config.resolution == "native",
         "passes": _passes(kind, config.inference.words),
