@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import warnings
 import zipfile
 from pathlib import Path
 
 from segstudy.errors import SpecError, StoreError
 from segstudy.files import SUMS, kept_files, replacing, verify
-from segstudy.networks.build import build_network, load_network, read_state
+from segstudy.networks.export import save_pretrained
+from segstudy.networks.inference import scored_network
 from segstudy.plan import Plan, Run
 from segstudy.store import RunFolder, Store
 
@@ -33,18 +33,8 @@ def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
     if not folder.best.is_file():
         raise StoreError(f"{run.name}: has no finished training to export; run it first")
     folder.check_best()
-    classes = folder.record().classes
-    bare = run.config.model.model_copy(update={"weights": "none"})
-    network = build_network(bare, len(classes), seed=0, study_folder=run.config.folder)
-    if not hasattr(network, "save_pretrained"):
-        raise SpecError(
-            f"{run.name}: only networks of segmentation-models-pytorch can be exported, not '{bare.arch}'; its weights are "
-            f"in {folder.best}"
-        )
-    load_network(network, read_state(folder.best), str(folder.best))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        network.save_pretrained(target)  # type: ignore[operator]
+    network = scored_network(run.config, folder, len(folder.record().classes))
+    save_pretrained(network, target, {"run": run.name, "identity": run.identity}, run.name)
     return target
 
 

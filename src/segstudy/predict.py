@@ -21,10 +21,9 @@ from segstudy.data.core import Dataset, as_rgb
 from segstudy.data.quality.pairing import bare_name, list_images
 from segstudy.data.quality.sheets import overlay
 from segstudy.data.readers import READERS, Reader
-from segstudy.errors import DataError, StoreError, and_more, listing
+from segstudy.errors import DataError, SpecError, StoreError, and_more, listing
 from segstudy.evaluate import ARGMAX, EVALUATION_BATCH, save_labels
-from segstudy.files import file_sha256, read_yaml
-from segstudy.launch.decide import given_decision, meaning, read_fitted
+from segstudy.launch.decide import known_decision, meaning
 from segstudy.networks.build import predict_logits, resize_logits
 from segstudy.networks.decision import Decision
 from segstudy.networks.inference import prepare, scored_network
@@ -98,18 +97,8 @@ def predict_images(
     images, left_out = _find_images(inputs, run.config, declared or {})
     overlays = overlays or overlays_beside(target)
     _make_folders(target, overlays)
-    record = read_yaml(folder.config)
-    palette = tuple((int(r), int(g), int(b)) for r, g, b in record["palette"])
-    dataset = Dataset("", tuple(record["classes"]), palette, {}, labels_of=_no_labels)
-    fabric = make_fabric(run.config.recipe)
-    network = scored_network(run.config, folder, len(dataset.classes))
-    table = meaning(network, run.config, dataset.classes)
-    decision = given_decision(run.config, table)
-    if run.config.inference.is_fitted and (fitted := read_fitted(folder.decision, file_sha256(folder.best))):
-        decision = Decision(*fitted, decision.positive)
-    side = run.config.recipe.resized_px if run.config.evaluate is None else None
-    to_see = _readable(images.values(), side, fabric.device)
-    model = prepare(network, run.config.inference, to_see, fabric, run.config.folder)
+    predictor = open_predictor(run, folder, images.values())
+    dataset = predictor.dataset
     masks, drawn, problems = [], [], []
     for name, read in images.items():
         try:
@@ -117,17 +106,69 @@ def predict_images(
         except DataError as error:
             problems.append(" ".join([str(error), *_flags(error)]))
             continue
-        labels = predict_labels(model, image, side, fabric.device, table, decision)
+        labels = predictor.predict(image)
         masks.append(target / f"{name}.png")
         drawn.append(overlays / f"{name}.jpg")
         save_labels(masks[-1], labels, dataset)
         drawn[-1].parent.mkdir(parents=True, exist_ok=True)
-        overlay(image, labels, palette).save(drawn[-1], quality=92)
+        overlay(image, labels, dataset.palette).save(drawn[-1], quality=92)
     if problems:
         more = [f"... {and_more(len(problems) - MAX_PROBLEMS)}"] if len(problems) > MAX_PROBLEMS else []
         text = f"{len(problems)} of {len(images)} images have no mask; the other {len(masks)} were written to {target}:"
         raise DataError("\n".join([text, *problems[:MAX_PROBLEMS], *more]))
     return Predicted(tuple(masks), tuple(drawn), tuple(left_out))
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A finished run's network, ready for new images; ``dataset`` has its classes and their colours."""
+
+    dataset: Dataset
+    model: nn.Module
+    resized_px: Size | None
+    device: torch.device
+    table: NDArray[np.int64]
+    decision: Decision
+
+    def predict(self, image: Image.Image) -> Labels:
+        """Labels (h, w) of one RGB image at its own size."""
+        return predict_labels(self.model, image, self.resized_px, self.device, self.table, self.decision)
+
+
+def open_predictor(run: Run, folder: RunFolder, images: Collection[Picture] = ()) -> Predictor:
+    """Load a finished run's network.
+
+    Parameters
+    ----------
+    run, folder
+        A run whose training is finished.
+    images
+        What will be predicted, for a network that adapts to it.
+
+    Raises
+    ------
+    SpecError
+        If the network adapts to images, and none are given.
+    WeightsError, StoreError
+        If its weights are damaged or gone.
+
+    """
+    inference, recipe = run.config.inference, run.config.recipe
+    if inference.adaptation != "none" and not images:
+        raise SpecError(
+            f"{run.name}: adapts its network to the images that it predicts, all at once; use segstudy predict, or a run without "
+            "inference.adaptation"
+        )
+    record = folder.record()
+    dataset = Dataset("", record.classes, record.palette, {}, labels_of=_no_labels)
+    fabric = make_fabric(recipe)
+    network = scored_network(run.config, folder, len(dataset.classes))
+    table = meaning(network, run.config, dataset.classes)
+    decision = known_decision(run.config, folder, table)
+    side = recipe.resized_px if run.config.evaluate is None else None
+    to_see = _readable(images, side, fabric.device)
+    model = prepare(network, inference, to_see, fabric, run.config.folder)
+    return Predictor(dataset, model, side, fabric.device, table, decision)
 
 
 def _readable(

@@ -52,6 +52,8 @@ LAYERS = [
         "segstudy.scorecard",
         "segstudy.archive",
         "segstudy.predict",
+        "segstudy.serve",
+        "segstudy.exporting",
         "segstudy.launch",
         "segstudy.checking",
         "segstudy.init",

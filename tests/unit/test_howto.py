@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score
+from typer.testing import CliRunner
 
 from fakes import fake_folder
 from report_stores import fill, plan_of
 from segstudy import cli
+from segstudy.cli import app
 from segstudy.counts.counting import confusion_matrix, measures_of
 from segstudy.errors import SpecError
 from segstudy.files import read_arrays
@@ -132,6 +134,24 @@ def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure.function(confusion_matrix(truth, prediction, 3))
     assert measure.key == "kappa"
     assert float(found) == pytest.approx(cohen_kappa_score(truth, prediction))
+
+
+def test_export_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's commands print what stands there, but for digits."""
+    assert set(write_files("export-a-network.md", tmp_path)) == {"networks.py", "study.yaml"}
+    monkeypatch.chdir(tmp_path)
+    fake_folder(Path("shapes"), num_images=10, size=(48, 40))
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", (PAGES / "export-a-network.md").read_text(), re.MULTILINE | re.DOTALL)
+    commands, printed, *_ = [text for language, text in blocks if not language]
+    run, export = commands.splitlines()
+    for command in (run, export):
+        called = CliRunner().invoke(
+            app, [*command.split()[1:], *(["--no-report"] if command == run else []), "--quiet"]
+        )
+        assert called.exit_code == 0, called.output
+    digits = re.compile(r"\d(\.\d+e[+-]\d+|[\d.,]*)")
+    assert digits.sub("N", called.output) == digits.sub("N", printed)
+    assert Path("spots/exports/tiny-seed1-torch-export/model.pt2").is_file()
 
 
 def test_use_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

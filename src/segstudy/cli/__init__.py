@@ -8,12 +8,12 @@ import os
 import sys
 from typing import NoReturn
 
-from segstudy.cli import audit, cache, data, fetch, numbers, run, show, study
+from segstudy.cli import audit, cache, data, fetch, numbers, run, share, show, study
 from segstudy.cli.options import app
 from segstudy.errors import SegstudyError
 from segstudy.stopping import Stop, Stopped
 
-__all__ = ["app", "audit", "cache", "data", "fetch", "main", "numbers", "run", "show", "study"]
+__all__ = ["app", "audit", "cache", "data", "fetch", "main", "numbers", "run", "share", "show", "study"]
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ import typer
 
 if TYPE_CHECKING:
     from segstudy.launch.workshop import Workshop
-    from segstudy.plan import Plan
+    from segstudy.plan import Plan, Run
     from segstudy.progress import Progress
     from segstudy.stopping import Stop
-    from segstudy.store import Store
+    from segstudy.store import RunFolder, Store
     from segstudy.train.team import Team
 
 HELP = """Run controlled semantic-segmentation studies: from one study file to a report with traceable numbers.
@@ -72,6 +72,23 @@ def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path
     from segstudy.results import due
 
     return due(plan, store), store
+
+
+def finished_run(run_name: str, out: Path | None, settings: list[str] | None) -> tuple[Run, RunFolder]:
+    """The trained run that a user names, and its folder; its weights are compared with their sum."""
+    from segstudy.errors import StoreError
+    from segstudy.plan import run_of
+
+    study, experiment, seed = run_of(run_name)
+    whole, store = plan_of(study, out, settings)
+    chosen = whole.select([experiment], seed).runs[0]
+    folder = store.run(chosen.experiment, chosen.seed)
+    state = folder.state(chosen.identity, chosen.scored_on)
+    if not folder.trained or state == "stale":
+        reason = "was made with other settings than the study's" if state == "stale" else "is not trained yet"
+        raise StoreError(f"{chosen.name}: {reason} in {store.root}; run the study first, or name its --out")
+    folder.check_best()
+    return chosen, folder
 
 
 def workshop_of(

@@ -21,6 +21,7 @@ from segstudy.cli.options import (
     Set,
     StudyArg,
     app,
+    finished_run,
     numbers_of,
     plan_of,
     shown,
@@ -197,19 +198,9 @@ def predict(
     set_: Set = None,
 ) -> None:
     """Predict masks and overlays for new images with a finished run."""
-    from segstudy.errors import StoreError
-    from segstudy.plan import run_of
     from segstudy.predict import overlays_beside, predict_images
 
-    study, experiment, seed = run_of(run_name)
-    whole, store = plan_of(study, out, set_)
-    chosen = whole.select([experiment], seed).runs[0]
-    folder = store.run(chosen.experiment, chosen.seed)
-    state = folder.state(chosen.identity, chosen.scored_on)
-    if not folder.trained or state == "stale":
-        reason = "was made with other settings than the study's" if state == "stale" else "is not trained yet"
-        raise StoreError(f"{chosen.name}: {reason} in {store.root}; run the study first, or name its --out")
-    folder.check_best()
+    chosen, folder = finished_run(run_name, out, set_)
     overlays = overlays or overlays_beside(to)
     declared = {"scale": numbers_of("--scale", scale, float), "bands": numbers_of("--bands", bands, int), "page": page}
     written = predict_images(chosen, folder, images, to, overlays, declared)

@@ -85,6 +85,13 @@ def given_decision(config: Config, classes: NDArray[np.int64]) -> Decision:
     return Decision(temperature, threshold, tuple((classes == 1).tolist()))
 
 
+def known_decision(config: Config, folder: RunFolder, classes: NDArray[np.int64]) -> Decision:
+    """The decision that a finished run was scored with; ``classes`` are those that its outputs mean."""
+    decision = given_decision(config, classes)
+    fitted = read_fitted(folder.decision, file_sha256(folder.best)) if config.inference.is_fitted else None
+    return decision if fitted is None else Decision(*fitted, decision.positive)
+
+
 def read_fitted(path: Path, weights: str) -> tuple[float, float | None] | None:
     """Temperature and threshold that were chosen for these weights; None if there are none, or the file is damaged."""
     with contextlib.suppress(StoreError, KeyError, TypeError, ValueError):

@@ -135,7 +135,7 @@ def need(module: str, package: str, extra: str) -> ModuleType:
             return importlib.import_module(module)
     except ImportError as error:
         raise WeightsError(
-            f"needs {package} ({reason(error)}); install it with: pip install 'segstudy[{extra}]'"
+            f'needs {package} ({reason(error)}); install it with: pip install "segstudy[{extra}]"'
         ) from None
 
 
