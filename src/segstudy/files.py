@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import io
 import json
 import os
 import re
@@ -34,6 +35,8 @@ CLAIM = "claim"  # in a folder: the marker of the process that works there
 VOLATILE = {SUMS, CLAIM, "lock", "failure.txt", "failure.log"}
 UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # what a damaged file or zip raises
 HOST = re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())[:24] or "host"
+with contextlib.suppress(OSError):  # containers of one pod share a host name, and do not see each other's processes
+    HOST += f"_{Path('/proc/self/ns/pid').stat().st_ino}"
 TEMPORARY = re.compile(r"\..*\.([A-Za-z0-9_]+)-(\d+)-[0-9a-f]{8}\.tmp")
 FORGOTTEN_S = 86_400  # temporary files of other machines are left over when nothing has touched them for a day
 # A claim of another machine is taken over when nobody has refreshed it for so long, by the clock of the one who waits.
@@ -74,11 +77,29 @@ def sweep(folder: Path) -> list[Path]:
     return removed
 
 
+class IrregularError(OSError):
+    """A pipe or a device in the place of a file."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """Open a file for reading; a pipe or a device, which may keep a reader waiting for ever, is an ``OSError``."""
     if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-        raise OSError(None, "it is a pipe or a device, not a file", str(path))
+        raise IrregularError(None, "it is a pipe or a device, not a file", str(path))
     return path.open("rb")
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a text file in UTF-8 as it is, line ends and all; pipes and devices are refused as by :func:`open_regular`."""
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
+
+
+def read_text(path: Path) -> str:
+    """Text of a file in UTF-8, with or without a mark in front; pipes and devices are refused as by :func:`open_regular`."""
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
+        return file.read()
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ COUNTS_VERSION = 2
 # the key, and runs that give it that value, are the same.
 LATER: dict[str, Any] = {
     "recipe.crop_px": None,
+    "recipe.accumulate": 1,
     "recipe.iterations": None,
     "recipe.schedule_by": "epoch",
     "recipe.warmup_epochs": 0.0,
@@ -58,12 +59,15 @@ LATER: dict[str, Any] = {
 
 NOTED = "files.json"  # in a store: where the files that its study names were found, and their hashes
 
+ACCUMULATED = "accumulate.json"  # in a store: the recipe.accumulate that --fit-memory found for its runs
+
 IMPORTED = "unknown (imported)"  # what chose the epoch of a checkpoint that was trained elsewhere
 
 BUDGET = (
     "recipe.epochs",
     "recipe.iterations",
     "recipe.batch_size",
+    "recipe.accumulate",
     "recipe.schedule",
     "recipe.schedule_by",
     "recipe.warmup_epochs",
@@ -331,7 +335,21 @@ def open_plan(
     """
     read = load_study(study, settings)
     store = Store(Path(os.path.realpath(out or read.name)))  # unlike resolve(), it takes a link to itself as it is
-    return make_plan(read, data_root, store), store
+    return make_plan(with_accumulate(read, store), data_root, store), store
+
+
+def with_accumulate(study: Study, store: Store) -> Study:
+    """The study with the ``recipe.accumulate`` that was found for this store, unless it gives one itself."""
+    path = store.root / ACCUMULATED
+    if "accumulate" in study.recipe.model_fields_set or not path.is_file():
+        return study
+    found = read_json(path)
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise StoreError(
+            f"{path}: holds {found!r:.40}, not a number of parts; delete it, and give recipe.accumulate in the study file as "
+            "the run.yaml of a run says it"
+        )
+    return study.model_copy(update={"recipe": study.recipe.model_copy(update={"accumulate": found})})
 
 
 def run_of(name: str) -> tuple[str, str, int | None]:

@@ -186,14 +186,34 @@ def read_results(store: Store, plan: Plan) -> StudyResults:
     Raises
     ------
     StoreError
-        If a file is damaged; the message names it.
+        If a file is damaged, or the seeds of an experiment rest on different data; the message names it.
 
     """
     runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
+    _check_seeds(runs)
     if plan.pooled is not plan:
         runs, plan = tuple(_over_folds(runs, run) for run in plan.pooled.runs), plan.pooled
     environments = (result.record.environment for result in runs if result.record and result.record.environment)
     return StudyResults(plan, store, runs, next(environments, None) or store.read_environment())
+
+
+def _check_seeds(runs: Sequence[RunResult]) -> None:
+    """Refuse seeds of one experiment that do not rest on the same data, as their scores would be pooled."""
+    first: dict[str, tuple[int, RunRecord]] = {}
+    for result in runs:
+        if result.record is None or not result.sets:
+            continue
+        seed, known = first.setdefault(result.run.experiment, (result.run.seed, result.record))
+        ours, theirs = result.record.data_fingerprints or {}, known.data_fingerprints or {}
+        other = [role for role in ours.keys() & theirs.keys() if ours[role] != theirs[role]]
+        classes = known.classes and result.record.classes and known.classes != result.record.classes
+        readings = [name for name, was in known.readings.items() if result.record.readings.get(name, was) != was]
+        if other or classes or readings:
+            raise StoreError(
+                f"{result.folder.path}: rests on other data, or another reading of the masks, than seed {seed} of this "
+                "experiment, so the two cannot be pooled; move the folder of one of them away and call segstudy run to make it "
+                "anew"
+            )
 
 
 def due(plan: Plan, store: Store) -> Plan:

@@ -57,9 +57,8 @@ def _read_loss(value: Any, info: ValidationInfo) -> Any:
         weight, options = (given.get("weight", 1), dict(given)) if isinstance(given, dict) else (given, {})
         options.pop("weight", None)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            raise fault_of_part(
-                LossPart, (name,), f"must be the weight of the term, a positive number (given: {weight!r})", value
-            )
+            words = f"must be the weight of the term, a positive number (given: {weight!r})"
+            raise fault_of_part(LossPart, (name,), words, value)
         try:
             found = _read_named(LossPart, {**options, "name": name}, info)
         except ValidationError as error:
@@ -83,8 +82,7 @@ def _of_term(name: str, error: ValidationError) -> ValidationError:
     detail = error.errors()[0]
     words = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if detail["type"] == "extra_forbidden":
-        known = ["weight", *LossPart.table().find(name).options.model_fields]
-        words = f"unknown key; known here: {', '.join(known)}"
+        words = f"unknown key; known here: {', '.join(['weight', *LossPart.table().find(name).options.model_fields])}"
     at = tuple(str(part) for part in detail["loc"] if part != "name")
     return fault_of_part(LossPart, (name, *at), words, detail["input"])
 
@@ -101,15 +99,11 @@ def loss_terms(loss: Loss) -> list[tuple[str, float, dict[str, Any]]]:
 
 def _sum_text(terms: dict[str, Any]) -> str:
     """A weighted sum as one text, the same in whatever order its terms are given."""
-    return " + ".join(
-        ", ".join(
-            [
-                f"{int(weight) if weight.is_integer() else weight} {name}",
-                *(f"{key} {each}" for key, each in options.items()),
-            ]
-        )
-        for name, weight, options in sorted(loss_terms(terms), key=lambda term: term[0])
-    )
+    words = []
+    for name, weight, options in sorted(loss_terms(terms), key=lambda term: term[0]):
+        number = int(weight) if weight.is_integer() else weight
+        words.append(", ".join([f"{number} {name}", *(f"{key} {each}" for key, each in options.items())]))
+    return " + ".join(words)
 
 
 def _text(value: str | BaseModel | dict[str, Any]) -> str:
@@ -153,18 +147,16 @@ class ReaderOptions(Frozen):
     split_seed: int = Field(42, ge=0, lt=2**32)
 
 
-# Options that every reader had in earlier versions: their values stay part of a run's identity. Any other option of a
-# reader, optimiser or loss enters the identity only if it is not its default, so that a new option keeps runs valid.
+# Options of every reader of earlier versions stay part of a run's identity. Others enter it unless they are the default.
 FORMER_OPTIONS: dict[str, Any] = {"num_classes": None, "classes": None, "ignore_values": []}
 
 
 class Data(ReaderOptions, Tabled):
     """Where a dataset is, how it is read and how it is split.
 
-    ``groups`` keeps images together: a pattern whose first bracket matches the group in an image's id, or a CSV file.
-    ``stratify`` draws parts with equal shares of each class. ``folds`` divides all images, and part ``fold`` is the test
-    set; with ``fold: all`` each part is the test set of one network. ``split_file`` is a file written by
-    ``segstudy check --write-split``. All other keys are options of the reader.
+    ``groups`` keeps images together: a pattern whose first bracket matches the group in an image's id, or a CSV file. With
+    ``stratify``, parts have equal shares of each class. ``folds`` divides all images; part ``fold`` is the test set, or with
+    ``all`` each is, of one network. ``segstudy check --write-split`` writes a ``split_file``. Other keys are the reader's.
     """
 
     door: ClassVar[str] = "segstudy.data.readers:READERS"
@@ -329,13 +321,14 @@ class Recipe(Frozen):
     """Everything about training that experiments share; the defaults are the review's.
 
     Sizes are the side of a square or (height, width). With ``crop_px``, a network is trained on random crops of that size
-    from full-size images, and predicts whole images.
-    ``input_size`` then has no effect. With ``iterations``, training ends after so many steps, and ``epochs`` has no effect.
+    from full-size images, and predicts whole images; ``input_size`` has no effect. With ``iterations``, training ends after so
+    many steps, and ``epochs`` has no effect. A batch is worked on in ``accumulate`` parts, one after the other.
     """
 
     epochs: PositiveInt = 50
     iterations: PositiveInt | None = None
     batch_size: PositiveInt = 16
+    accumulate: PositiveInt = 1
     input_size: InputSize = 256
     crop_px: InputSize | None = None
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(Optimizer.read)] = Optimizer()
@@ -355,6 +348,12 @@ class Recipe(Frozen):
     adaptation: Annotated[SerializeAsAny[TargetPart], BeforeValidator(TargetPart.read)] | None = None
     precision: Literal["auto", "bf16", "float32"] = "auto"
     deterministic: bool = False
+
+    @model_validator(mode="after")
+    def _parts_have_images(self) -> Recipe:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate {self.accumulate} must not be larger than batch_size {self.batch_size}")
+        return self
 
     @property
     def resized_px(self) -> Size | None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from segstudy.document import Problems, apply_setting, parse_yaml
 from segstudy.errors import DataError, SpecError, listing, nearest
 from segstudy.explanations import explain
+from segstudy.files import read_text
 from segstudy.references import check_references
 from segstudy.study import Study
 
@@ -44,7 +45,7 @@ def load_study(study: str | os.PathLike[str], settings: Iterable[str] = ()) -> S
     packaged = packaged_studies()
     path = packaged.get(str(study), Path(study))
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         hint = nearest(str(study), packaged)
         raise SpecError(

@@ -116,7 +116,14 @@ class RunFolder:
     @property
     def trained(self) -> bool:
         """Whether training has ended, here or, for an imported checkpoint, elsewhere."""
-        return self.best.is_file() and self.config.is_file()
+        return self.begun and self.best.is_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a record of the run; False as well where it must not be looked for."""
+        with contextlib.suppress(OSError):
+            return self.config.is_file()
+        return False
 
     def best_of_epoch(self, epoch: int) -> Path:
         """Weights of the best epoch so far, while training goes on."""
@@ -264,6 +271,12 @@ class RunFolder:
         self, identity: str, scored_on: Iterable[tuple[str, str | None, str]], held: bool | None = None
     ) -> Standing:
         """Where the run stands, and what was read to know it; ``held`` by another process or not, where that is known."""
+        try:
+            return self._standing(identity, scored_on, held)
+        except OSError as error:
+            raise StoreError(f"{error.filename or self.path}: cannot be read ({error.strerror or error})") from None
+
+    def _standing(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]], held: bool | None) -> Standing:
         held = self.locked() if held is None else held
         record = self.read_record()
         if record is None:
@@ -397,7 +410,8 @@ class Store:
             claim.acquire()
         except OSError as error:
             raise StoreError(
-                f"{self.root}: the report cannot be written ({error.strerror}); choose another --out"
+                f"{self.root}: the report cannot be written ({error.strerror}); copy this folder to a place "
+                "that can be written, and name it with --out"
             ) from None
         try:
             yield

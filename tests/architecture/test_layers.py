@@ -252,6 +252,22 @@ def test_only_the_command_line_prints() -> None:
     assert {name: prints(tree_of(name)) for name in MODULES if prints(tree_of(name))}.keys() <= COMMANDS
 
 
+USERS_FILES = ("spec", "auditing", "data.readers", "data.splitting")
+OPENING, ELSEWHERE = {"read_text", "read_bytes", "open"}, {"rasterio", "Image"}
+
+
+@pytest.mark.parametrize("name", [n for n in INNER if n.removeprefix("segstudy.").startswith(USERS_FILES)])
+def test_files_of_users_are_opened_so_that_no_pipe_keeps_us_waiting(name: str) -> None:
+    """By ``segstudy.files``, which refuses pipes and devices."""
+    calls = [node.func for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)]
+    methods = [call for call in calls if isinstance(call, ast.Attribute) and call.attr in OPENING]
+    found = [
+        ast.unparse(call) for call in methods if not (isinstance(call.value, ast.Name) and call.value.id in ELSEWHERE)
+    ]
+    found += [call.id for call in calls if isinstance(call, ast.Name) and call.id == "open"]
+    assert found == []
+
+
 def test_no_module_is_named_for_nothing() -> None:
     vague = {"utils", "util", "helpers", "common", "misc", "base"}
     assert [name for name in MODULES if vague & set(name.split("."))] == []

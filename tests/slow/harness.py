@@ -53,6 +53,7 @@ experiments:
 seeds: [1]
 """
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+GOOD = ("identical", "message")
 Try = Callable[[], None]
 
 
@@ -343,29 +344,30 @@ def read_back(root: Path, out: str, to: Path) -> Try:
     return go
 
 
+Grid = dict[str, dict[str, str]]  # outcome by kind of file and damage
+
+
 def damages(
     root: Path, wanted: dict[str, Any], state: str, kinds: tuple[str, ...] = tuple(DAMAGES), only: str = ""
-) -> Counter[str]:
+) -> Grid:
     """Damage a file of each kind in a store that is finished, or interrupted in training; read it, and go on with it.
 
     What is read must be what an undamaged store gives, or a message.
     """
-    found: Counter[str] = Counter()
     whole, right = root / state, root / "right.txt"
     wait(fork(read_back(root, state, right), log=root / "right.log"))
     names = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
     files = {kind_of(name): name for name in names if only in str(name)}
-    for number, (path, name) in enumerate((path, name) for path in files.values() for name in kinds):
+    found: Grid = {}
+    for number, (kind, path, name) in enumerate((kind, path, name) for kind, path in files.items() for name in kinds):
         out, log = f"damage-{state}-{number}", root / f"damage{number}.log"
         shutil.copytree(whole, root / out)
         DAMAGES[name](root / out / path)
         result = _read_outcome(root, out, right.read_text(), log)
-        if result in ("identical", "message"):
+        if result in GOOD:
             reports = path.parts[0] == "report"
             result = outcome(root, out, wanted, whole_study(root, out, reports), log)
-        found[result] += 1
-        if result not in ("identical", "message"):
-            found[f"  {path} {name}: {result}"] += 1
+        found.setdefault(kind, {})[name] = result
         log.unlink(missing_ok=True)
         shutil.rmtree(root / out)
     return found
@@ -390,9 +392,12 @@ def _read_outcome(root: Path, out: str, right: str, log: Path) -> str:
 
 def kind_of(path: Path) -> str:
     """What stands for all files of its kind: its name, or the ending of those that there are many of."""
-    folder = path.parts[0] + (path.parts[-2].split("-")[-2] if path.parts[0] == "cache" and len(path.parts) > 2 else "")
+    if path.parts[0] == "cache" and len(path.parts) > 2:
+        size = path.parts[-2].split("-")[-2]
+        return f"cache of {'resized images' if size.isdigit() else size}/{path.name}"
     many = path.parts[0] == "report" or path.suffix in (".png", ".svg", ".csv")
-    return folder + (path.suffix if many else path.name)
+    folder = f"{path.parts[0]}/" if len(path.parts) > 1 else ""
+    return folder + (f"*{path.suffix}" if many else path.name)
 
 
 def interrupted(root: Path) -> str:
@@ -405,14 +410,14 @@ def interrupted(root: Path) -> str:
     raise AssertionError("never interrupted with two checkpoints")
 
 
-def all_faults(root: Path, num_kills: int, quick: bool, only: str = "") -> list[tuple[str, int, Counter[str]]]:
-    """Every fault with the number of tries and what came of them; ``quick`` for the default tests."""
+def all_faults(root: Path, num_kills: int, quick: bool, only: str = "") -> dict[str, Counter[str] | Grid]:
+    """What came of every try of every fault; ``quick`` for the default tests."""
     make_study(root)
     assert wait(fork(whole_study(root, "unbroken", not quick), log=root / "unbroken.log")) == 0, (
         root / "unbroken.log"
     ).read_text()
     wanted = numbers(root / "unbroken")
-    faults: dict[str, Callable[[], Counter[str]]] = {
+    faults: dict[str, Callable[[], Counter[str] | Grid]] = {
         "killed in training or scoring": lambda: kills(root, wanted, num_kills if quick else num_kills * 4 // 5, False),
         "asked to stop by a signal": lambda: signals(root, wanted, 2 if quick else 40),
         "one of 4 processes killed": lambda: workers(root, wanted, 1 if quick else 20),
@@ -428,25 +433,36 @@ def all_faults(root: Path, num_kills: int, quick: bool, only: str = "") -> list[
     faults["file damaged, study finished"] = lambda: damages(
         root, wanted, "unbroken", damaged, "runs/whole" if quick else ""
     )
-    tables = [(name, make()) for name, make in faults.items() if only in name]
-    return [(name, sum(n for key, n in found.items() if not key.startswith("  ")), found) for name, found in tables]
-
-
-def bad(found: Counter[str]) -> list[str]:
-    """Outcomes that break a promise."""
-    return [name for name in found if name not in ("identical", "message")]
+    return {name: make() for name, make in faults.items() if only in name}
 
 
 HEAD = ("| fault | tries | same numbers | message | broken promise |", "|---|---|---|---|---|")
+GRID_HEAD = (f"| file | {' | '.join(DAMAGES)} |", "|---" * (1 + len(DAMAGES)) + "|")
 
 
-def write_table(page: Path, lines: dict[str, str]) -> None:
-    """Put rows of the table between its marks; rows of other faults, made by former calls, stay."""
-    before, _, rest = page.read_text().partition("<!-- table -->\n")
+def totals(found: Counter[str] | Grid) -> Counter[str]:
+    """How often each outcome came up."""
+    return found if isinstance(found, Counter) else Counter(result for row in found.values() for result in row.values())
+
+
+def row_of(name: str, found: Counter[str]) -> str:
+    """A fault's row of the table."""
+    wrong = "; ".join(f"{key} ({n})" for key, n in found.items() if key not in GOOD)
+    return f"| {name} | {found.total()} | {found['identical']} | {found['message']} | {wrong or 'none'} |"
+
+
+def grid_lines(found: Grid) -> list[str]:
+    """A row for each kind of file."""
+    return [f"| `{kind}` | {' | '.join(row.get(name, '') for name in DAMAGES)} |" for kind, row in found.items()]
+
+
+def write_between(page: Path, mark: str, head: tuple[str, ...], rows: list[str], keep: bool) -> None:
+    """Put a table between its marks in a page; with ``keep``, rows of other names, made by former calls, stay."""
+    before, _, rest = page.read_text().partition(f"<!-- {mark} -->\n")
     table, _, after = rest.partition("<!-- end -->")
-    kept = {row.split(" | ")[0].removeprefix("| "): row for row in table.splitlines()[len(HEAD) :]}
-    rows = (kept | lines).values()
-    page.write_text(before + "<!-- table -->\n" + "\n".join([*HEAD, *rows]) + "\n<!-- end -->" + after)
+    kept = {row.split(" | ")[0]: row for row in table.splitlines()[len(head) :]} if keep else {}
+    lines = [*head, *(kept | {row.split(" | ")[0]: row for row in rows}).values()]
+    page.write_text(before + f"<!-- {mark} -->\n" + "\n".join(lines) + "\n<!-- end -->" + after)
 
 
 def main() -> None:
@@ -460,16 +476,17 @@ def main() -> None:
     import_smp()  # once, for every child
     gc.freeze()
     with tempfile.TemporaryDirectory() as root:
-        rows = all_faults(Path(root), options.kills, options.quick, options.only)
-    lines = {}
-    for name, tries, found in rows:
-        wrong = [f"{key.strip()} ({found[key]})" for key in bad(found)]
-        right = f"{found['identical']} | {found['message']}"
-        lines[name] = f"| {name} | {tries} | {right} | {'; '.join(wrong) or 'none'} |"
-    print("\n".join([*HEAD, *lines.values()]))
+        found = all_faults(Path(root), options.kills, options.quick, options.only)
+    rows = [row_of(name, totals(tries)) for name, tries in found.items()]
+    print("\n".join([*HEAD, *rows]))
     if options.table is not None:
-        write_table(options.table, lines)
-    sys.exit(any(bad(found) for _, _, found in rows))
+        write_between(options.table, "table", HEAD, rows, keep=True)
+    for name, tries in found.items():
+        if not isinstance(tries, Counter):
+            print("\n".join([f"\n{name}", *GRID_HEAD, *grid_lines(tries)]))
+            if options.table is not None:
+                write_between(options.table, name, GRID_HEAD, grid_lines(tries), keep=False)
+    sys.exit(any(set(totals(tries)) - set(GOOD) for tries in found.values()))
 
 
 if __name__ == "__main__":

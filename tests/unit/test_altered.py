@@ -10,7 +10,9 @@ import pytest
 from report_stores import DEEP, WIDE, add_counts, add_run, run_of
 from segstudy import cli
 from segstudy.files import read_arrays, read_yaml, write_arrays, write_sums, write_yaml
+from segstudy.launch.pending import find_pending
 from segstudy.plan import make_plan
+from segstudy.results import read_results
 from segstudy.spec import load_study
 from segstudy.store import Store
 
@@ -238,4 +240,59 @@ def test_a_report_of_what_was_altered_and_sealed_holds_what_is_left(segstudy, fo
     write_sums(folder.path)
     assert segstudy("report", "study.yaml")[0] == 0
     ALTERED["counts: huge"](folder)
+    assert segstudy("report", "study.yaml")[0] == 2
+
+
+OTHER_DATA = {
+    "training data": {"data_fingerprints": {"train": "other", "select": "s", "report": "r"}},
+    "reported data": {"data_fingerprints": {"train": "t", "select": "s", "report": "other"}},
+    "order of the classes": {"classes": ["car", "road", "sky", "void"]},
+    "reading of the masks": {"readings": {"city": "other"}},
+}
+
+
+@pytest.mark.parametrize("what", OTHER_DATA)
+def test_seeds_that_rest_on_different_data_are_never_pooled(segstudy, folder, what):
+    """As after copying a run from another store; the data need not be at hand."""
+    sound = {
+        "data_fingerprints": {"train": "t", "select": "s", "report": "r"},
+        "classes": CLASSES,
+        "readings": {"city": "x"},
+    }
+    text = (folder.path.parents[3] / "study.yaml").read_text()
+    (folder.path.parents[3] / "study.yaml").write_text(text + "seeds: [42, 43]\n")
+    plan, store = make_plan(load_study("study.yaml")), Store(folder.path.parents[2])
+    second = next(run for run in plan.runs if run.name == "deep/seed43")
+    add_run(store, second)
+    add_counts(store, second, "city", CLASSES, DEEP)
+    for each, about in ((folder, {}), (store.run("deep", 43), {})):
+        keyed(RUN, **sound | about)(each)
+        write_sums(each.path)
+    assert len(read_results(store, plan).side("deep").sets) == 2
+    keyed(RUN, **sound | OTHER_DATA[what])(store.run("deep", 43))
+    write_sums(store.run("deep", 43).path)
+    for command in (("report", "study.yaml"), ("compare", "study.yaml:wide", "study.yaml:deep")):
+        code, said = segstudy(*command)
+        assert code == 2 and "rests on other data, or another reading of the masks, than seed 42" in said
+    assert "no verdicts: " in segstudy("status", "study.yaml")[1]
+
+
+def test_a_run_that_may_not_be_read_is_a_failed_run_among_others(segstudy, folder, monkeypatch):
+    """As in a folder of somebody else, whose files may not even be looked for."""
+    plain = os.stat
+
+    def refused(path, *rest, **more):
+        if str(path).startswith(f"{folder.path}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", refused)
+    plan, store = make_plan(load_study("study.yaml")), Store(folder.path.parents[2])
+    assert [(each.run.name, each.state) for each in find_pending(store, plan)] == [
+        ("deep/seed42", "failed"),
+        ("wide/seed42", "done"),
+    ]
+    assert not folder.trained
+    said = segstudy("status", "study.yaml")[1]
+    assert "failed     1  deep/seed42" in said and "cannot be read (Permission denied)" in said
     assert segstudy("report", "study.yaml")[0] == 2

@@ -288,6 +288,7 @@ CHANGES = {
     "model.output_stride": "experiments.unet.model.output_stride=8",
     "recipe.epochs": "recipe.epochs=51",
     "recipe.batch_size": "recipe.batch_size=8",
+    "recipe.accumulate": "recipe.accumulate=2",
     "recipe.input_size": "recipe.input_size=255",
     "recipe.optimizer.name": "recipe.optimizer.name=sgd",
     "recipe.optimizer.lr": "recipe.optimizer.lr=1.0000001e-4",

@@ -119,6 +119,8 @@ SETTINGS = [
     "adaptation={name: fourier, data: other, beta: 0.1}; augment=light",
     "adaptation={name: self_training, data: other, confidence: 0.4, ramp: 0}",
     "adaptation={name: mean_teacher, data: other}; ema=0.9",
+    "loss=focal; optimizer.name=adamw; schedule=poly; augment=strong; precision=bf16",
+    "accumulate=2; optimizer={name: sgd, nesterov: true}; ema=0.9; clip_norm=0.1; loss=dice",
 ]
 
 

@@ -794,6 +794,7 @@ REVIEW_RECIPE = {  # the paper's section 3.5 and the notebook
     "epochs": 50,
     "iterations": None,
     "batch_size": 16,
+    "accumulate": 1,
     "input_size": 256,
     "crop_px": None,
     "optimizer": {"name": "adam", "lr": 1e-4, "weight_decay": 1e-4, "momentum": 0.9},

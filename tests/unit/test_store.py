@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -421,11 +422,13 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(t
     dead = tmp_path / theirs.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
     elsewhere = tmp_path / ".best.safetensors.othermachine-12-0123abcd.tmp"
     old = tmp_path / ".best.safetensors.othermachine-13-0123abcd.tmp"
-    for path in (ours, dead, elsewhere, old):
+    host = ours.name.split(".")[-2].split("-")[0]
+    container = tmp_path / dead.name.replace(host, socket.gethostname() + "_1")  # of the same pod, say
+    for path in (ours, dead, elsewhere, old, container):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * FORGOTTEN_S,) * 2)
     assert sweep(tmp_path) == sorted([dead, old])
-    assert sorted(tmp_path.iterdir()) == sorted([ours, elsewhere])
+    assert sorted(tmp_path.iterdir()) == sorted([ours, elsewhere, container])
 
 
 def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(

@@ -17,6 +17,7 @@ from segstudy.auditing.headings import fold
 from segstudy.auditing.printed import CUT_OFF, Interval, Number, Severity, Verdict
 from segstudy.auditing.subjects import OWN
 from segstudy.errors import StoreError, TableError, listing, nearest
+from segstudy.files import open_text
 
 # A study's names for measures that it calls something else; the first is meant unless the second fits.
 OURS = {"accuracy": ("pixel_accuracy", "mean_class_accuracy"), "f1": ("dice",), "mf1": ("mdice",)}
@@ -89,7 +90,7 @@ def read_results(path: Path) -> Results:
 
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with open_text(path) as file:
             reader = csv.DictReader(file)
             if missing := NEEDED - set(reader.fieldnames or ()):
                 raise ValueError(f"there is no column {listing(sorted(missing))}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from segstudy.auditing.markup import is_bold, plain
 from segstudy.errors import TableError, listing
+from segstudy.files import open_text
 
 SEPARATORS = (",", ";", "\t")
 RULER = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
@@ -55,7 +56,8 @@ def read_grids(path: Path) -> list[Grid]:
 
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with open_text(path) as file:
+            text = file.read()
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,26 @@ from segstudy.terminal import table_lines
 
 if TYPE_CHECKING:
     from segstudy.comparison import Comparison
+    from segstudy.plan import Plan
     from segstudy.results import StudyResults
+    from segstudy.store import Store
+
+
+def print_requirements(
+    plan: Plan, store: Store, power: float, difference: float, seed_sd: str | None, curved: bool, as_json: bool
+) -> None:
+    """Print how many seeds and images a difference needs, or the chances to see it as ``curved``."""
+    from segstudy.planning import SeedSD, curves, requirements
+    from segstudy.results import read_results
+
+    results, known = read_results(store, plan), None if seed_sd is None else SeedSD.read(seed_sd)
+    rows = curves(results, difference, known) if curved else requirements(results, power, difference, known)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif curved:
+        print("\n".join(curve_lines(results, rows, difference)))
+    else:
+        print("\n".join(requirement_lines(results, rows, power, difference)))
 
 
 def requirement_lines(

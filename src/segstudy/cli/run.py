@@ -12,6 +12,7 @@ from segstudy.cli.options import (
     CheckpointEvery,
     DataDir,
     Devices,
+    FitMemory,
     MaxTime,
     Nodes,
     On,
@@ -30,7 +31,7 @@ from segstudy.cli.options import (
     stop_of,
     workshop_of,
 )
-from segstudy.cli.study import print_plan
+from segstudy.cli.study import data_changes_of, print_changes, print_plan
 from segstudy.errors import SegstudyError, SpecError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def run(
     no_report: Annotated[bool, typer.Option("--no-report", help="Leave the report as it is.")] = False,
     max_time: MaxTime = None,
     checkpoint_every: CheckpointEvery = None,
+    fit_memory: FitMemory = False,
     workers: Workers = None,
     devices: Devices = None,
     nodes: Nodes = 1,
@@ -81,6 +83,7 @@ def run(
     if dry_run:
         print_plan(part, store, whole, data)
         return
+    whole = _fitted(whole, store, data, quiet) if fit_memory else whole
     asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices)
     if print_sbatch:
         _print_sbatch(asked, len(part.runs), workers, with_)
@@ -91,7 +94,7 @@ def run(
     for name in outcome.held:
         print(f"left to another process: {name}")
     if not no_report and len(outcome.failures) < len(part.runs):
-        _report_of(*plan_of(study, out, set_, data), data, bool(outcome.held))
+        _report_of(*plan_of(study, out, set_, data), data, outcome)
     _raise_failures(outcome)
 
 
@@ -105,6 +108,7 @@ def work(
     set_: Set = None,
     max_time: MaxTime = None,
     checkpoint_every: CheckpointEvery = None,
+    fit_memory: FitMemory = False,
     devices: Devices = None,
     nodes: Nodes = 1,
     quiet: Quiet = False,
@@ -116,12 +120,21 @@ def work(
     stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
+    whole = _fitted(whole, store, data, quiet) if fit_memory else whole
     asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices)
     outcome = _carry_out(asked, whole, store, stop, None, nodes, None, None, join=True, quiet=quiet)
     if outcome is None:
         return
     _raise_failures(outcome)
     print(f"all {len(part.runs)} runs are done\nnext: segstudy report {study}")
+
+
+def _fitted(whole: Plan, store: Store, data: Path | None, quiet: bool) -> Plan:
+    from segstudy.launch.memory import fit
+    from segstudy.progress import showing
+
+    with showing(quiet) as progress:
+        return fit(workshop_of(whole, store, data, progress), whole)
 
 
 def _asked(
@@ -242,18 +255,23 @@ def _print_sbatch(asked: Work, num_runs: int, workers: str | None, options: list
     print(sbatch_script(asked, min(number_of(workers) or num_runs, num_runs), **found), end="")
 
 
-def _report_of(whole: Plan, store: Store, data: Path | None, others: bool) -> None:
+def _report_of(whole: Plan, store: Store, data: Path | None, outcome: Outcome) -> None:
     """Write the report; while others still work, there may be nothing to report yet."""
     from segstudy.report.build import build_report
 
     try:
         print(f"report: {shown(build_report(store, whole, data))}")
     except SegstudyError as error:
-        if not others or "has a result yet" not in str(error):
+        if outcome.held and "has a result yet" in str(error):
+            print("no report yet: other processes are working on every run")
+        elif outcome.failures:
+            outcome.failures.append(f"no report: {error}")
+        else:
             raise
-        print("no report yet: other processes are working on every run")
+    print_changes([], data_changes_of(whole, store, data))
 
 
 def _raise_failures(outcome: Outcome) -> None:
     if outcome.failures:
-        raise SegstudyError("\n".join([f"{len(outcome.failures)} runs failed:", *outcome.failures]))
+        number = sum(not line.startswith("no report: ") for line in outcome.failures)
+        raise SegstudyError("\n".join([f"{number} runs failed:", *outcome.failures]))

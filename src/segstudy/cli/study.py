@@ -55,10 +55,12 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show a study's runs: what each changes, where it stands, what it costs; or how many seeds and images it needs."""
+    from segstudy.cli.planned import print_requirements
+
     whole, store = plan_of(study, out, set_, data)
     if power_curves or any(given is not None for given in (power, difference, assume_seed_sd)):
         wanted = 0.8 if power is None else power, 0.01 if difference is None else difference
-        _print_requirements(whole, store, *wanted, assume_seed_sd, power_curves, as_json)
+        print_requirements(whole, store, *wanted, assume_seed_sd, power_curves, as_json)
         return
     if as_json:
         print(json.dumps(_run_rows(whole, store), indent=2))
@@ -88,11 +90,12 @@ def status(
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
     }
-    changed = _data_changes(whole, store, data)
-    verdicts = _verdicts(whole, store) if any(row["state"] == "done" for row in rows) else {}
+    changed = data_changes_of(whole, store, data)
+    verdicts, unread = _verdicts(whole, store) if any(row["state"] == "done" for row in rows) else ({}, "")
     if as_json:
         record = {"study": whole.study.name, "out": str(store.root), "states": states, "data_changed": changed}
         record["verdicts"] = {name: found.verdict for name, found in verdicts.items()}
+        record |= {"unread": unread} if unread else {}
         print(json.dumps(record, indent=2))
         return
     for state, names in states.items():
@@ -100,8 +103,10 @@ def status(
     for row in rows:
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
-    _print_changes(rows, changed)
+    print_changes(rows, changed)
     print(*verdict_lines(verdicts), sep="\n", end="\n" if verdicts else "")
+    if unread and "failed" not in states:
+        print(f"no verdicts: {unread}")
     if whole.later:
         print(f"up to {len(whole.later)} more runs, as long as a comparison is not decided")
     unfinished = len(rows) - len(states.get("done", []))
@@ -111,20 +116,20 @@ def status(
         print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
 
 
-def _verdicts(whole: Plan, store: Store) -> Mapping[str, Comparison]:
-    """Every comparison of the study so far; none while a result cannot be read, which the state of its run says."""
+def _verdicts(whole: Plan, store: Store) -> tuple[Mapping[str, Comparison], str]:
+    """Every comparison of the study so far; while a result cannot be read, none and the reason."""
     from segstudy.errors import StoreError
     from segstudy.results import read_results
 
     try:
-        return read_results(store, whole).comparisons
-    except StoreError:
-        return {}
+        return read_results(store, whole).comparisons, ""
+    except StoreError as error:
+        return {}, str(error)
 
 
-def _data_changes(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:
+def data_changes_of(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:
     """Which runs rest on data that are not what they were; without runs in the store no data are looked at."""
-    if not any(store.run(run.experiment, run.seed).config.is_file() for run in whole.runs):
+    if not any(store.run(run.experiment, run.seed).begun for run in whole.runs):
         return {}
     from segstudy.launch.pending import data_changes
     from segstudy.progress import showing
@@ -133,7 +138,8 @@ def _data_changes(whole: Plan, store: Store, data: Path | None) -> dict[str, lis
         return data_changes(workshop_of(whole, store, data, progress), whole)
 
 
-def _print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> None:
+def print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> None:
+    """Print which runs were made with other settings, and which data are not what they were."""
     for row in rows:
         if row["differs"]:
             print(f"stale: {row['run']} was made with other settings: {row['differs']}")
@@ -173,6 +179,7 @@ def report(
     print(f"report: {shown(build_report(store, whole, data, single_file, pdf))}")
     if pdf:
         print(f"paper: {shown(store.pdf)}")
+    print_changes([], data_changes_of(whole, store, data))
 
 
 def _report_board(names: list[str], settings: list[str] | None, folder: Path) -> None:
@@ -327,24 +334,6 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
     return rows
 
 
-def _print_requirements(
-    plan: Plan, store: Store, power: float, difference: float, seed_sd: str | None, curved: bool, as_json: bool
-) -> None:
-    from segstudy.cli.planned import curve_lines, requirement_lines
-    from segstudy.planning import SeedSD, curves, requirements
-    from segstudy.results import read_results
-
-    results, known = read_results(store, plan), None if seed_sd is None else SeedSD.read(seed_sd)
-    rows = curves(results, difference, known) if curved else requirements(results, power, difference, known)
-    if as_json:
-        print(json.dumps(rows, indent=2))
-    else:
-        words = (
-            curve_lines(results, rows, difference) if curved else requirement_lines(results, rows, power, difference)
-        )
-        print("\n".join(words))
-
-
 def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None:
     """Print a plan's runs: what each changes, where it stands, what it costs; ``whole`` is the study's plan."""
     from rich.console import Console
@@ -361,7 +350,7 @@ def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None
         epochs = f"{row['epochs_done']}/{row['epochs']}" if row["epochs"] else "–"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    _print_changes(rows, _data_changes(whole, store, data))
+    print_changes(rows, data_changes_of(whole, store, data))
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
     if plan.later:
         print(f"up to {len(plan.later)} more runs, as long as a comparison is not decided")

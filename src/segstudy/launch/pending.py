@@ -70,7 +70,7 @@ def data_changes(workshop: Workshop, plan: Plan) -> dict[str, list[str]]:
         folder = workshop.store.run(run.experiment, run.seed)
         try:
             changed = changed_inputs(workshop, run, folder.record()) if folder.config.is_file() else []
-        except SegstudyError:
+        except (SegstudyError, OSError):
             continue  # a finished study needs its data no more
         if changed:
             found[run.name] = changed
@@ -148,11 +148,12 @@ def _check_scoring(workshop: Workshop, run: Run) -> None:
 
 
 def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
-    """Ask the network whether it trains on one image at a time, where there are such batches.
+    """Ask the network whether it trains on one image at a time, where there are such batches, or parts of them.
 
     Batch normalisation cannot where features shrink to a point. The network is asked without computing anything.
     """
-    if min(config.recipe.batch_size, num_train) > 1:
+    batch_size, accumulate = config.recipe.batch_size, config.recipe.accumulate
+    if min(batch_size // accumulate, num_train) > 1:
         return
     size = config.recipe.trained_px
     try:
@@ -161,8 +162,13 @@ def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
         if "more than 1 value per channel" not in str(error):
             raise
         raise SpecError(
-            f"{config.model.arch} cannot train on batches of one image at {size_text(size)} px with the encoder "
-            f"{config.model.encoder}, as its features shrink to a point there; set recipe.batch_size to 2 or more"
+            f"{config.model.arch} cannot train on {'batches' if accumulate == 1 else 'parts'} of one image at {size_text(size)} px "
+            f"with the encoder {config.model.encoder}, as its features shrink to a point there; "
+            + (
+                f"set recipe.accumulate to {batch_size // 2} or less"
+                if accumulate > 1 and batch_size > 1
+                else "set recipe.batch_size to 2 or more"
+            )
             + (", with at least 2 training images" if num_train < 2 else "")
         ) from None
     except (NotImplementedError, RuntimeError):  # a layer that cannot be asked so; training would say it

@@ -224,7 +224,7 @@ def attempt(workshop: Workshop, run: Run, folder: RunFolder) -> str:
 def _words(run: Run, folder: RunFolder, error: Exception) -> str:
     if isinstance(error, SegstudyError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    if _is_of_memory(error):
         return _memory_advice(run, error)
     details = folder.failure.with_suffix(".log")
     write_text(details, traceback.format_exc())
@@ -242,8 +242,20 @@ def _first_line(error: Exception) -> str:
 
 def _memory_advice(run: Run, error: Exception) -> str:
     recipe = run.config.recipe
+    parts = f", of which {-(-recipe.batch_size // recipe.accumulate)} at a time," if recipe.accumulate > 1 else ""
+    more = min(2 * recipe.accumulate, recipe.batch_size)
+    advice = [f"set recipe.accumulate: {more} for the whole study (the same batch in {more} parts)"]
+    advice += ["let --fit-memory find the number before training"] if recipe.accumulate == 1 else []
+    size = f"lower recipe.{'crop_px' if recipe.crop_px else 'input_size'}"
     return (
-        f"the GPU's memory is too small for batches of {recipe.batch_size} at {size_text(recipe.trained_px)} px "
-        f"({_first_line(error)}); lower recipe.batch_size or recipe.{'crop_px' if recipe.crop_px else 'input_size'} for the "
-        "whole study"
+        f"the {'GPU' if isinstance(error, torch.OutOfMemoryError) else 'machine'}'s memory is too small for batches of "
+        f"{recipe.batch_size}{parts} at {size_text(recipe.trained_px)} px ({_first_line(error)}); "
+        + ", ".join(advice if more > recipe.accumulate else [])
+        + (", or " if more > recipe.accumulate else "")
+        + size
     )
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether the memory of a GPU or, where the system says so instead of ending the process, of the machine is full."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -36,8 +36,8 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
         f"{r.test_data} {r.split} ({r.n:.0f} image{'' if r.n == 1 else 's'})" for r in splits.itertuples()
     )
     return (
-        f"Split: {where}. {_choice(rows)}{_early(rows)}{_synchronised(rows)}{_remarks(rows)} Scored at {_sizes(rows)}, "
-        f"{LEVELS[level]}; pixels labelled {_RULES.ignore} are ignored. {_seeds(rows, level, spread)}"
+        f"Split: {where}. {_choice(rows)}{_early(rows)}{_parts(rows)}{_synchronised(rows)}{_remarks(rows)} Scored at "
+        f"{_sizes(rows)}, {LEVELS[level]}; pixels labelled {_RULES.ignore} are ignored. {_seeds(rows, level, spread)}"
     )
 
 
@@ -118,6 +118,16 @@ def _synchronised(rows: pd.DataFrame) -> str:
         return ""
     whose = "" if len(found) == len(rows) else f" of {listing(dict.fromkeys(found['experiment']))}"
     return f" Batch statistics{whose} are synchronised over devices."
+
+
+def _parts(rows: pd.DataFrame) -> str:
+    """Which experiments work on a batch in parts: batch normalisation then sees a part at a time."""
+    divided = rows[rows["accumulate"] > 1] if "accumulate" in rows else rows[:0]
+    if divided.empty:
+        return ""
+    parts = listing(dict.fromkeys(f"{number:.0f}" for number in divided["accumulate"]))
+    whose = "" if len(divided) == len(rows) else f" of {listing(dict.fromkeys(divided['experiment']))}"
+    return f" Batches{whose} were trained on in {parts} parts; batch statistics are those of each part."
 
 
 def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:

@@ -113,6 +113,7 @@ class ReportData:
         return frame.assign(
             patience=frame["experiment"].map(patience).astype(float),
             synchronised=frame["experiment"].map(synchronised).astype(bool),
+            accumulate=frame["experiment"].map({name: recipe.accumulate for name, recipe in recipes.items()}),
             predicts=words.fillna(""),
             saw=saw.fillna(""),
         )

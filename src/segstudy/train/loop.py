@@ -27,7 +27,7 @@ from segstudy.data.augment import Change, epoch_generator, make_augmenter
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Feed, Shard
 from segstudy.evaluate import count_confusion
-from segstudy.networks.build import place, predict_logits
+from segstudy.networks.build import place
 from segstudy.networks.inference import scoring_model
 from segstudy.progress import Progress
 from segstudy.schema import Recipe, loss_terms
@@ -36,6 +36,7 @@ from segstudy.store import HeldError, RunFolder
 from segstudy.train.balance import RULES, count_pixels, image_shares
 from segstudy.train.losses import make_loss
 from segstudy.train.optimizers import make_optimizer
+from segstudy.train.parts import check_alone, find_gradient, num_parts
 from segstudy.train.regime import Regime, budget_of, optimizer_of
 from segstudy.train.schedules import rate_factor
 from segstudy.train.state import (
@@ -55,7 +56,6 @@ from segstudy.train.team import (
     pause_due,
     same_statistics,
     synchronised,
-    whole_loss_inputs,
 )
 
 
@@ -157,6 +157,7 @@ def train(
         When ``stop`` asks for it: after the step, with a checkpoint.
 
     """
+    check_alone(recipe, fabric.world_size)
     network = synchronised(place(network, fabric.device), recipe, fabric)
     optimizer = optimizer_of(network, recipe, study_folder)
     at = _where_it_stands(folder, network, optimizer, origin, progress, fabric)
@@ -398,16 +399,13 @@ def _step(
     """One step of an epoch: the loss of the whole batch, without a gradient, and the number of its images."""
     epoch, clip_norm = regime.at.epoch, regime.recipe.clip_norm
     regime.begin_step(epoch, step)
-    logits, labels = whole_loss_inputs(predict_logits(model, images), labels, fabric)
-    loss = loss_of(logits, labels)
-    stepper.zero_grad()  # type: ignore[attr-defined]
-    # of a team, gradients are averaged where they add up
-    fabric.backward(loss if fabric.world_size == 1 else loss * fabric.world_size)
+    parts = num_parts(len(images), regime.recipe)
+    loss, number = find_gradient(model, regime.network, stepper, images, labels, loss_of, fabric, parts)
     if clip_norm is not None:  # what is not finite shows in the loss
         fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
     stepper.step()
     regime.end_step(epoch, step)
-    return loss.detach(), len(labels)
+    return loss, number
 
 
 @contextlib.contextmanager

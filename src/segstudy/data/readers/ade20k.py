@@ -16,6 +16,7 @@ from segstudy.data.quality.pairing import match_by_stem
 from segstudy.data.readers import Reader
 from segstudy.data.readers.values import Found, ValueOptions, value_dataset
 from segstudy.errors import DataError
+from segstudy.files import read_text
 from segstudy.schema import ReaderOptions
 
 NUM_CLASSES = 150
@@ -67,7 +68,7 @@ def _names(base: Path) -> tuple[str, ...]:
     if path is None:
         return numbered
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
+        lines = read_text(path).splitlines()[1:]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error})") from None
     whole = [line.split("\t")[-1].strip() for line in lines if line.strip()]

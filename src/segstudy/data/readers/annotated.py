@@ -23,6 +23,7 @@ from segstudy.data.readers.patterns import SPLIT_NAMES, SPLIT_OF, files_below
 from segstudy.data.readers.shapes import Size, Stencil, checked_size
 from segstudy.data.readers.values import default_palette
 from segstudy.errors import DataError, listing, nearest
+from segstudy.files import read_text
 from segstudy.schema import ReaderOptions
 
 MAX_TITLES = 254
@@ -159,7 +160,7 @@ def load_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise DataError(f"{path}: has more than 2 GB; divide it", "annotation")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, RecursionError, MemoryError) as error:

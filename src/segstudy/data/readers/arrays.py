@@ -36,6 +36,7 @@ from segstudy.data.readers.pictures import Numbers, picture_file, picture_of
 from segstudy.data.readers.values import value_dataset
 from segstudy.data.stored import StoredMask, of_numbers, read_mask
 from segstudy.errors import DataError, listing
+from segstudy.files import open_regular
 
 ARRAYS = (".npy", ".mat")
 SUFFIXES = (*IMAGE_SUFFIXES, *ARRAYS)
@@ -172,7 +173,8 @@ def _load_mat(path: Path, _changed: int) -> dict[str, Any]:
     import scipy.io
 
     try:
-        _check_inflated(path.read_bytes())
+        with open_regular(path) as file:
+            _check_inflated(file.read())
         content: dict[str, Any] = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
     except NotImplementedError:
         raise DataError(f"{path}: is of MATLAB 7.3; save it with save(..., '-v7')", "unreadable") from None

@@ -36,6 +36,7 @@ from segstudy.data.readers.annotated import (
 from segstudy.data.readers.patterns import SPLIT_OF, files_below
 from segstudy.data.readers.shapes import Size, Stencil, checked_size, ellipse, pasted, polygon, rectangle, runs
 from segstudy.errors import DataError
+from segstudy.files import open_regular
 
 NO_OBJECTS = ("tag",)  # elements next to objects that say something of the whole image
 
@@ -150,7 +151,7 @@ def _files(root: Path) -> list[Path]:
 
 def _begins_right(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return b"<annotations>" in file.read(300)
     except OSError:
         return False
@@ -163,7 +164,8 @@ def _parsed(path: Path) -> ElementTree.Element:
         raise ValueError("it declares a document type, which CVAT never writes")
 
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         guard = expat.ParserCreate()
         guard.StartDoctypeDeclHandler = refuse
         guard.Parse(content, True)

@@ -43,6 +43,7 @@ from segstudy.data.readers.pictures import picture_file, propose_picture
 from segstudy.data.readers.values import Found, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
+from segstudy.files import read_text
 
 
 class Options(ArrayOptions):
@@ -309,7 +310,7 @@ def _listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str,
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        return [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error})") from None
 

@@ -29,6 +29,7 @@ from segstudy.data.readers.pictures import picture_of
 from segstudy.data.readers.values import ValueOptions, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
+from segstudy.files import read_text
 
 
 class Options(ValueOptions):
@@ -123,7 +124,7 @@ def _arrow_files(folder: Path) -> list[Path]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})", "annotation") from None
     return content if isinstance(content, dict) else {}

@@ -37,6 +37,7 @@ from segstudy.data.readers.annotated import (
 from segstudy.data.readers.patterns import files_below
 from segstudy.data.readers.shapes import Size, Stencil, ellipse, polygon, rectangle
 from segstudy.errors import DataError
+from segstudy.files import open_regular
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name of a file that is uploaded
 TITLES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
@@ -229,7 +230,7 @@ def _files(root: Path) -> list[Path]:
 
 def _is_export(path: Path) -> bool:
     with contextlib.suppress(DataError, OSError):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if not file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
                 return False
         content = load_json(path)

@@ -39,6 +39,7 @@ from segstudy.data.readers.annotated import (
 from segstudy.data.readers.patterns import files_below
 from segstudy.data.readers.shapes import MAX_PIXELS, Size, Stencil, ellipse, pasted, polygon
 from segstudy.errors import DataError
+from segstudy.files import read_text
 
 LOOKED_AT = 20  # JSON files that are opened to recognise the layout
 
@@ -94,9 +95,13 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
 
 def _titles(root: Path, seen: set[str]) -> list[str]:
     """Titles in the order of ``labels.txt``, then all others sorted."""
-    first: list[str] = []
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        first = [line.strip() for line in (root / "labels.txt").read_text(encoding="utf-8-sig").splitlines()]
+    first, path = list[str](), root / "labels.txt"
+    try:
+        first = [line.strip() for line in read_text(path).splitlines()]
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text ({error})") from None
     kept = [title for title in dict.fromkeys(first) if title]
     return kept + sorted(seen - set(kept))
 

@@ -18,6 +18,7 @@ from PIL import Image
 from segstudy.data.core import DAMAGED, as_rgb, has_more_channels, is_deep, open_image
 from segstudy.data.readers.rasters import opened
 from segstudy.errors import DataError
+from segstudy.files import open_regular
 
 TIFF = (".tif", ".tiff")
 Numbers = NDArray[Any]
@@ -120,7 +121,8 @@ def _raster(path: Path, page: int | None, reason: DataError | None = None) -> Nu
 
 def _deep_png(path: Path) -> Numbers:
     """Values (h, w, c) of a PNG of 16 bits with colours, which Pillow cuts to 8."""
-    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    with open_regular(path) as file:
+        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3 or values.shape[2] < 3:
         raise DataError(f"{path}: cannot be decoded in 16 bits; convert it to 8-bit RGB", "16-bit")
     return np.asarray(values[..., [2, 1, 0, 3][: values.shape[2]]])  # OpenCV has blue first

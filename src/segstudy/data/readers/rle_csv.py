@@ -35,6 +35,7 @@ from segstudy.data.readers.annotated import (
 from segstudy.data.readers.patterns import files_below
 from segstudy.data.readers.shapes import Size, starts_and_lengths
 from segstudy.errors import DataError, listing
+from segstudy.files import open_text
 
 RUNS = ("encodedpixels", "encoded_pixels", "rle_mask", "rle", "segmentation", "mask_rle", "annotation", "pixels")
 NAMES = (
@@ -145,7 +146,7 @@ def _has_runs(path: Path) -> bool:
 
 def _header(path: Path) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path) as stream:
             return next(csv.reader([stream.readline(10_000)]), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from None

@@ -36,6 +36,7 @@ from segstudy.data.readers import Reader
 from segstudy.data.readers.shapes import MAX_PIXELS, floored_polygon
 from segstudy.data.readers.values import default_palette
 from segstudy.errors import DataError, listing, nearest
+from segstudy.files import open_text, read_text
 from segstudy.schema import ReaderOptions
 
 NESTED = "datasets"  # the folder between a dataset and those nested in it
@@ -201,7 +202,7 @@ def _sample_id(image: str) -> str:
 def _csv_rows(table: Path) -> tuple[list[tuple[int, str, str]], list[Fault]]:
     """Number, image and mask of each row, as relative paths with forward slashes, and faults of rows without them."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(table) as stream:
             reader = csv.DictReader(stream, strict=True)
             columns = reader.fieldnames or []
             rows = list(reader)
@@ -235,7 +236,7 @@ def _inside(given: str | None) -> str:
 
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, RecursionError) as error:

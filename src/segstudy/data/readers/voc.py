@@ -20,6 +20,7 @@ from segstudy.data.quality.pairing import Listing, list_images, lone_files
 from segstudy.data.readers import Reader
 from segstudy.data.readers.values import Found, ValueOptions, value_dataset
 from segstudy.errors import DataError, listing
+from segstudy.files import read_text
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -105,7 +106,7 @@ def _declared(base: Path, options: Options, found: Found) -> Declared | None:
 def _class_names(base: Path) -> tuple[str, ...] | None:
     path = base / "class_names.txt"
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -125,7 +126,7 @@ def _listed(lists: dict[str, Path], pairs: dict[str, Sample], images: Listing, f
     found = Found(faults=faults)
     for split, path in lists.items():
         try:
-            names = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot be read as text ({error})") from None
         taken: dict[str, Sample] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from segstudy.data.core import Dataset
 from segstudy.errors import DataError, listing
+from segstudy.files import open_text
 
 
 def group_by_pattern(dataset: Dataset, pattern: str) -> Dataset:
@@ -131,7 +132,7 @@ def _grouped(dataset: Dataset, named: Mapping[str, str]) -> Dataset:
 def _rows(table: Path, image_column: str, group_column: str, key: str) -> list[tuple[str, str]]:
     """The two columns, trimmed; an empty cell is an error that names its line."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(table) as stream:
             reader = csv.DictReader(stream, strict=True)
             columns = reader.fieldnames or []
             rows = list(reader)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from segstudy.data.core import Dataset, Parts, Sample, divide, train_test_indices
 from segstudy.errors import DataError, listing
-from segstudy.files import digest, write_json
+from segstudy.files import digest, read_text, write_json
 from segstudy.schema import Data
 
 NUM_SHARE_BINS = 5  # of the foreground's share, for two classes
@@ -353,7 +353,7 @@ def _hash(ids: Mapping[str, Sequence[str]]) -> str:
 def _read_ids(path: Path, where: str) -> dict[str, list[str]]:
     """Ids by split of a split file that is whole."""
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        content: Any = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{where}: cannot be read as JSON ({error})") from None
     ids = content.get("splits") if isinstance(content, dict) else None
