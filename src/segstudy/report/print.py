@@ -218,9 +218,6 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
   \ifdim\wd\tablebox>\linewidth\sbox{\tablebox}{\resizebox{\linewidth}{!}{\usebox{\tablebox}}}\fi
   \ifdim\dimexpr\ht\tablebox+\dp\tablebox\relax>0.75\textheight
   \resizebox*{!}{0.75\textheight}{\usebox{\tablebox}}\else\usebox{\tablebox}\fi}
-\let\plaintabular\tabular
-\let\endplaintabular\endtabular
-\renewenvironment{tabular}[1]{\lrbox{\tablebox}\plaintabular{#1}}{\endplaintabular\endlrbox\fitted}
 \setcounter{topnumber}{9}\setcounter{totalnumber}{9}
 \renewcommand{\topfraction}{0.95}\renewcommand{\textfraction}{0.05}\renewcommand{\floatpagefraction}{0.6}
 \title{%(title)s}
@@ -228,6 +225,9 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 \date{}
 \begin{document}
 \maketitle
+\let\plaintabular\tabular
+\let\endplaintabular\endtabular
+\renewenvironment{tabular}[2][c]{\lrbox{\tablebox}\plaintabular[#1]{#2}}{\endplaintabular\endlrbox\fitted}
 %(text)s
 %(floats)s
 \end{document}
