@@ -15,7 +15,7 @@ from segstudy.comparison import NOT_COMPARABLE, problems_between
 from segstudy.errors import listing
 from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
-from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing
+from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing, across, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.cost import cost_frame, label_points, pareto_front
 from segstudy.report.sections.transfer import cross_frame
@@ -303,7 +303,9 @@ def draw_front(data: ReportData) -> Drawing | None:
             axes.margins(x=0.15, y=0.25)
             axes.set_title(dataset, fontsize=9)
             axes.grid()
-            label_points(axes, _labelled(data, part), 72 * tall - 50)
+            points_of = _labelled(data, part)
+            short = shortened(points_of, across(4.3 / 2))
+            label_points(axes, {short[name]: point for name, point in points_of.items()}, 72 * tall - 50)
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())

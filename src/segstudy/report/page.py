@@ -18,7 +18,7 @@ from segstudy.counts.countset import CountSet
 from segstudy.measures import name_of
 from segstudy.report.answer import answer_frame, best_frame, draw_front, primary_scores, sentences, warnings
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.frames import CONSTANT, ReportData
+from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, Widget
 from segstudy.report.table import Cell, Table, interval_text, number_text, visible
 
@@ -152,11 +152,7 @@ def counts_files(data: ReportData) -> list[list[Any]]:
         )
         for one in data.sets
     }
-    frame = data.long
-    names = frame["experiment"].str.removesuffix(f" {CONSTANT}")
-    keys = pd.DataFrame({"experiment": names, **{key: frame[key] for key in ("seed", "test_data", "split")}})
-    first = keys.drop_duplicates()
-    return [[int(str(row.Index)) + 2, Path(files[tuple(row)[1:]]).as_posix()] for row in first.itertuples()]
+    return [[line, Path(files[key]).as_posix()] for key, line in data.form.first_lines().items()]
 
 
 def _counts_of(data: ReportData, one: CountSet) -> Path:
