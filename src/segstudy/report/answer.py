@@ -196,8 +196,9 @@ def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
         text = f"{change} {'gains' if gain else 'costs'} {row['against']} {size} {name_of(measure)} {interval}"
     else:
         text = f"{change} {'lowers' if gain else 'raises'} {name_of(measure)} of {row['against']} by {size} {interval}"
-    if row["cost"] == row["cost"] and abs(row["cost"] - 1) >= 0.005:
-        text += f" at {row['cost']:.2f} times the operations"
+    if row["cost"] == row["cost"]:
+        alike = abs(row["cost"] - 1) < 0.005
+        text += " at the same operations" if alike else f" at {row['cost']:.2f} times the operations"
     if row["confounded"]:
         text += ", but more than one thing changes"
     return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
@@ -286,7 +287,7 @@ def draw_front(data: ReportData) -> Drawing | None:
     if not datasets:
         return None
     apart = {name for names in best_frame(data)["left_out"] for name in names}
-    tall = {1: 3.1, 2: 2.05, 3: 1.6}[len(datasets)]
+    tall = {1: 3.1, 2: 1.95, 3: 1.5}[len(datasets)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, tall * len(datasets)), layout="constrained")
         panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]

@@ -19,6 +19,7 @@ from segstudy.measures import name_of
 from segstudy.report.answer import answer_frame, best_frame, draw_front, primary_scores, sentences, warnings
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
 from segstudy.report.frames import ReportData
+from segstudy.report.gallery import collect_galleries
 from segstudy.report.section import Item, Section, Widget
 from segstudy.report.table import Cell, Table, interval_text, number_text, visible
 
@@ -132,12 +133,24 @@ def first_screen(data: ReportData) -> dict[str, Any]:
         "best_word": "highest" if data.results.primary.higher_is_better else "lowest",
         "best": {row["experiment"] for row in best_frame(data).to_dict("records")},
         "baselines": baseline_rows(data),
+        "worst": worst_images(data),
         "places": 3 if changes["value"].abs().max() >= 0.01 else 4,
         "number": number_text,
         "interval": interval_text,
         "front": front,
         "front_markup": markup_of(front) if front else "",
     }
+
+
+def worst_images(data: ReportData) -> list[tuple[str, str, str]]:
+    """The best network of each dataset that has pictures: dataset, experiment, and the anchor of its image browser."""
+    galleries = {one.test: one for one in collect_galleries(data) if one.train == one.test}
+    best = best_frame(data)
+    return [
+        (dataset, experiment, galleries[dataset].anchor)
+        for dataset, experiment in zip(best["dataset"], best["experiment"], strict=True)
+        if dataset in galleries and experiment in galleries[dataset].predicted
+    ]
 
 
 def _script(name: str) -> Markup:

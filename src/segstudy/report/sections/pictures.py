@@ -5,7 +5,6 @@ Array letters: ``h`` height, ``w`` width.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,9 +318,8 @@ def browsers(data: ReportData) -> Iterator[Widget]:
         )
         if not gallery.predicted:
             caption += " No pictures: the predicted masks are no longer in the store."
-        name = re.sub(r"[^a-zA-Z0-9-]", "-", f"browser-{gallery.train}-{gallery.test}-{gallery.split}")
         title = f"Image browser: {gallery.title}"
-        yield Widget(name, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
+        yield Widget(gallery.anchor, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
 
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:
