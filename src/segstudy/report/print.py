@@ -207,6 +207,7 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 \ifPDFTeX
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 %(declared)s\else
 \usepackage{fontspec}
 \fi
@@ -218,6 +219,7 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
   \ifdim\wd\tablebox>\linewidth\sbox{\tablebox}{\resizebox{\linewidth}{!}{\usebox{\tablebox}}}\fi
   \ifdim\dimexpr\ht\tablebox+\dp\tablebox\relax>0.75\textheight
   \resizebox*{!}{0.75\textheight}{\usebox{\tablebox}}\else\usebox{\tablebox}\fi}
+\setlength{\belowcaptionskip}{4pt}
 \setcounter{topnumber}{9}\setcounter{totalnumber}{9}
 \renewcommand{\topfraction}{0.95}\renewcommand{\textfraction}{0.05}\renewcommand{\floatpagefraction}{0.6}
 \title{%(title)s}
