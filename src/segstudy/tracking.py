@@ -6,6 +6,7 @@ Every target writes below ``track/`` in the study's output folder, through its o
 from __future__ import annotations
 
 import csv
+import functools
 import importlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -150,8 +151,15 @@ class Wandb:
 
         folder.mkdir(parents=True, exist_ok=True)
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, disable_code=True)
-        names = {"project": run.study, "name": run.name, "id": run.identity, "dir": str(folder)}
-        self.run = wandb.init(**names, config=dict(run.settings), mode="offline", settings=quiet)
+        self.run = wandb.init(
+            project=run.study,
+            name=run.name,
+            id=run.identity,
+            dir=str(folder),
+            config=dict(run.settings),
+            mode="offline",
+            settings=quiet,
+        )
 
     def epoch(self, number: int, values: Values) -> None:
         """Log the values."""
@@ -216,9 +224,10 @@ class Tracking:
         return notes
 
     def _each(self, act: Callable[[Target], None], first: int) -> list[str]:
-        return [
-            note for name in list(self.names) for note in self._guarded(name, lambda n=name: act(self._of(n, first)))
-        ]
+        def opened(name: str) -> None:
+            act(self._of(name, first))
+
+        return [note for name in list(self.names) for note in self._guarded(name, functools.partial(opened, name))]
 
     def _of(self, name: str, first: int) -> Target:
         if name not in self._open:

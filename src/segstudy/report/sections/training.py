@@ -111,7 +111,7 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
             axes.set_xlim(1 - 0.03 * last, last * 1.03)
             axes.margins(y=0.08)
             if key == "select_miou":
-                label_ends(axes, ends, colours)
+                label_ends(axes, ends, colours, figure.get_figheight())
     alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
     caption = (
         "Every epoch, unsmoothed: the mean over seeds, and a band from the lowest to the highest seed where there are "
@@ -122,12 +122,10 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
     return Drawing(f"figure3-training-{dataset}", f"Figure 3: Training on {dataset}", caption, alt, figure)
 
 
-def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
-    """Name each line at its right end, with a thin rule where the name had to move."""
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str], height: float) -> None:
+    """Name each line at its right end, with a thin rule where the name had to move; ``height`` is the figure's, inches."""
     bottom, top = axes.get_ylim()
-    figure = axes.get_figure()
-    assert figure is not None
-    gap = 12.4 / (72 * figure.get_figheight() - 70)
+    gap = 12.4 / (72 * height - 70)
     places = spread([y for _, y in ends.values()], gap * (top - bottom))
     short = shortened(ends, across(WIDTH / 4.5))
     for (experiment, (x, y)), place in zip(ends.items(), places, strict=True):
