@@ -201,7 +201,10 @@ def draw_effects(data: ReportData) -> Drawing:
         axes.axvline(0, color=INK, lw=0.9)
         short = shortened([*effects["experiment"], *effects["base"]], 32)
         variants = shortened(effects["variant"], 24)
-        labels = [f"{short[r.experiment]}\n{variants[r.variant]} against {short[r.base]}" for r in effects.itertuples()]
+        labels = [
+            f"{short[r['experiment']]}\n{variants[r['variant']]} against {short[r['base']]}"
+            for r in effects.to_dict("records")
+        ]
         axes.set_yticks(range(len(effects)), labels)
         axes.set(ylim=(len(effects) - 0.4, -0.6), xlabel=f"Difference in {name_of(data.results.primary)}")
         axes.margins(x=0.08)
