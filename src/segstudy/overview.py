@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from segstudy.comparison import Comparison
-from segstudy.errors import StoreError
+from segstudy.errors import SegstudyError, StoreError
 from segstudy.plan import Plan
 from segstudy.results import read_results
 from segstudy.store import Store
@@ -99,7 +99,7 @@ def verdicts_so_far(plan: Plan, store: Store) -> Mapping[str, Comparison]:
     """Every comparison of the study; none while a result cannot be read, which the state of its run says."""
     try:
         return read_results(store, plan).comparisons
-    except StoreError:
+    except SegstudyError:
         return {}
 
 
