@@ -232,8 +232,8 @@ def test_long_names_leave_room_for_what_is_drawn(tmp_path: Path) -> None:
     found = drawings(ReportData(read_results(store, plan)))
     assert {drawing.name.split("-")[0] for drawing in found} >= {f"figure{k}" for k in (1, 3, 4, 5, 6, 9, 10)}
     for drawing in found:
-        assert outside(drawing.figure) == [], drawing.name
-        widths = [axes.get_window_extent().width / drawing.figure.dpi for axes in drawing.figure.axes]
+        assert outside(drawing.laid_out) == [], drawing.name
+        widths = [axes.get_window_extent().width / drawing.figure.dpi for axes in drawing.laid_out.axes]
         assert min(widths) > 1.2, drawing.name  # inches
         assert drawing.figure.get_size_inches()[0] == 10
 
