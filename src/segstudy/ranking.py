@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segstudy.comparison import Side, generator, problems_between
+from segstudy.comparison import Side, compare, problems_between
 from segstudy.measures import Measure
 from segstudy.results import StudyResults
-from segstudy.stats.comparison import compare
 from segstudy.stats.equivalence import Rank, rank_shares, ranks
 
 RESAMPLES = 500
@@ -77,21 +76,13 @@ def _by_dataset(results: StudyResults) -> dict[str, list[Side]]:
     return found
 
 
-def _p_value(a: Side, b: Side, measure: Measure) -> float:
-    """As :func:`segstudy.comparison.compare` gives it, without the difference that could be detected."""
-    ours, function = a.networks(measure.counts), measure.function_for(a.first.counts[measure.counts])
-    groups = a.first.groups or b.first.groups
-    chance = generator(a, b, measure.key)
-    return compare(ours, b.networks(measure.counts), function, chance, groups=groups, power=0).p_value
-
-
 def _rank(dataset: str, sides: Sequence[Side], measure: Measure) -> list[Ranked]:
     """Ranks from all pairwise tests, corrected by Holm's rule, and the shares of places under resampling."""
     number, up = len(sides), measure.higher_is_better
     p_values = np.full((number, number), np.nan)
     for i, j in itertools.combinations(range(number), 2):
-        if not problems_between(sides[i], sides[j], measure):
-            p_values[i, j] = _p_value(sides[i], sides[j], measure)
+        found = compare(sides[i], sides[j], measure, {}, power=0).difference
+        p_values[i, j] = np.nan if found is None else found.p_value
     values = [float(side.mean(measure)[0]) for side in sides]
     places = ranks(values, p_values, higher_is_better=up)
     seed = hashlib.sha256(b"".join(side.fingerprint for side in sides)).digest()[:8]
