@@ -308,7 +308,6 @@ def compare(
     problems: Sequence[Problem] | None = None,
     primary: str = PRIMARY.key,
     margin: float | None = None,
-    power: float = 0.8,
 ) -> Comparison:
     """Compare ``a`` with ``b`` on the same images.
 
@@ -321,13 +320,11 @@ def compare(
     changes
         Settings that differ on purpose, key -> (a's, b's); by default, those that the runs recorded.
     questions
-        Total number of comparisons, which ``difference.detectable`` depends on.
+        Total number of comparisons, which ``difference.detectable`` depends on; with 0 it is left out.
     problems
         The result of :func:`problems_between`, if already known.
     primary, margin
         Key of the measure that decides, and the largest difference that does not matter in it.
-    power
-        Of ``difference.detectable``; with 0 it is left out, which takes most of the time.
 
     """
     changes = recorded_changes(a, b) if changes is None else changes
@@ -345,7 +342,6 @@ def compare(
         measure.function_for(next(iter(ours.values()))),  # both sides have the same true masks
         generator(a, b, measure.key),
         groups=a.first.groups or b.first.groups,
-        power=power,
         questions=questions,
         limits=measure.difference_bounds,
         folds=a.first.folds or b.first.folds,

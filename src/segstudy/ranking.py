@@ -81,7 +81,7 @@ def _rank(dataset: str, sides: Sequence[Side], measure: Measure) -> list[Ranked]
     number, up = len(sides), measure.higher_is_better
     p_values = np.full((number, number), np.nan)
     for i, j in itertools.combinations(range(number), 2):
-        found = compare(sides[i], sides[j], measure, {}, power=0).difference
+        found = compare(sides[i], sides[j], measure, {}, questions=0).difference
         p_values[i, j] = np.nan if found is None else found.p_value
     values = [float(side.mean(measure)[0]) for side in sides]
     places = ranks(values, p_values, higher_is_better=up)
