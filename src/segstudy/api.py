@@ -229,7 +229,7 @@ class Results(Shown):
 
     def to_frame(self) -> pd.DataFrame:
         """Every number in long form, as in ``results.csv``."""
-        from segstudy.report.frames import results_frame
+        from segstudy.report.long import results_frame
 
         return results_frame(self.study.plan, self.study.sets)
 

@@ -321,7 +321,7 @@ def compare(
     changes
         Settings that differ on purpose, key -> (a's, b's); by default, those that the runs recorded.
     questions
-        Total number of comparisons, which ``difference.detectable`` depends on.
+        Total number of comparisons, which ``difference.detectable`` depends on; with 0 it is left out.
     problems
         The result of :func:`problems_between`, if already known.
     primary, margin

@@ -7,12 +7,13 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from segstudy.comparison import Side, problems_between
+from segstudy.comparison import Side, compare, problems_between
 from segstudy.measures import Measure
 from segstudy.results import StudyResults
 from segstudy.stats.equivalence import Rank, rank_shares, ranks
@@ -62,7 +63,7 @@ def ranked(results: StudyResults) -> list[Ranked]:
     for dataset, sides in _by_dataset(results).items():
         alike = [side for side in sides if side is sides[0] or not problems_between(side, sides[0], measure)]
         if 2 <= len(alike) <= AT_MOST:
-            found += _rank(results, dataset, alike, measure)
+            found += _rank(dataset, alike, measure)
     return found
 
 
@@ -75,14 +76,13 @@ def _by_dataset(results: StudyResults) -> dict[str, list[Side]]:
     return found
 
 
-def _rank(results: StudyResults, dataset: str, sides: Sequence[Side], measure: Measure) -> list[Ranked]:
+def _rank(dataset: str, sides: Sequence[Side], measure: Measure) -> list[Ranked]:
     """Ranks from all pairwise tests, corrected by Holm's rule, and the shares of places under resampling."""
     number, up = len(sides), measure.higher_is_better
     p_values = np.full((number, number), np.nan)
-    for i in range(number):
-        for j in range(i + 1, number):
-            if (difference := results.compare(sides[i], sides[j]).difference) is not None:
-                p_values[i, j] = difference.p_value
+    for i, j in itertools.combinations(range(number), 2):
+        found = compare(sides[i], sides[j], measure, {}, questions=0).difference
+        p_values[i, j] = np.nan if found is None else found.p_value
     values = [float(side.mean(measure)[0]) for side in sides]
     places = ranks(values, p_values, higher_is_better=up)
     seed = hashlib.sha256(b"".join(side.fingerprint for side in sides)).digest()[:8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import time
@@ -224,6 +225,36 @@ def test_a_number_opens_its_contract_and_its_counts(open_page: Any) -> None:
     assert dialog.locator("a").nth(1).get_attribute("href") == "../runs/e0/seed0/evaluations/spot-test.npz"
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
+
+
+def test_the_worst_image_of_the_best_network_is_one_click_away(open_page: Any, report: Path) -> None:
+    page = open_page()
+    link = page.locator("a[data-worst]")
+    best = link.get_attribute("data-worst")
+    link.click()
+    viewer = page.locator("dialog.viewer")
+    viewer.wait_for()
+    with (report.parent / "results.csv").open(encoding="utf-8") as file:
+        wanted = {"experiment": best, "seed": "0", "measure": "miou", "level": "image", "resolution": "native"}
+        scores = [
+            (float(row["value"]), row["class"])
+            for row in csv.DictReader(file)
+            if all(row[key] == value for key, value in wanted.items())
+        ]
+    assert len(scores) == NUM_IMAGES
+    assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500)"
+    assert viewer.get_by_label("Left", exact=True).locator("option:checked").inner_text() == best
+
+
+def test_long_choices_stay_on_a_small_screen(open_page: Any) -> None:
+    page = open_page(390)
+    page.goto(page.url + "#pictures")
+    page.locator(".strip button").first.wait_for()
+    page.evaluate(
+        "document.querySelectorAll('option').forEach(one => { one.textContent += '-with-everything-turned-on'.repeat(3); })"
+    )
+    right = page.locator(".tools select").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+    assert max(right) <= 390
 
 
 def test_the_image_browser_by_keyboard(open_page: Any) -> None:

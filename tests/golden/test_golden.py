@@ -13,7 +13,7 @@ import pandas as pd
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import Run, make_plan
-from segstudy.report.frames import results_frame
+from segstudy.report.long import results_frame
 from segstudy.results import read_results
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study

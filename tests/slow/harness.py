@@ -38,7 +38,7 @@ from segstudy.errors import SegstudyError
 from segstudy.files import read_arrays
 from segstudy.networks.build import import_smp
 from segstudy.plan import open_plan
-from segstudy.report.frames import results_frame
+from segstudy.report.long import results_frame
 from segstudy.results import read_results
 
 STUDY = """

@@ -83,10 +83,17 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert "equal in every experiment" in out
     code, out, _ = segstudy("run", study, "--dry-run")
     assert (code, (tmp_path / "small").exists()) == (0, False)
-    code, out, err = segstudy("run", study)
+    code, out, err = segstudy("run", study, "--track", "csv")
     assert code == 0, err
     assert "report: small/report/index.html" in out
     assert "[2/2] wider/seed42" in err
+    assert "1 of 2 runs done, 1 left" in err and "2 of 2 runs done" in err and "verdict  wider against unet" in err
+    tracked = (tmp_path / "small" / "track" / "csv" / "wider" / "seed42.csv").read_text().splitlines()
+    epochs = (tmp_path / "small" / "runs" / "wider" / "seed42" / "metrics.jsonl").read_text().splitlines()
+    assert [line.split(",")[:2] for line in tracked[1:]] == [
+        [str(e["epoch"]), str(e["loss"])] for e in map(json.loads, epochs)
+    ]
+    assert "polyps/miou," in (tmp_path / "small" / "track" / "csv" / "wider" / "seed42-scores.csv").read_text()
     code, out, err = segstudy("run", study, "--no-report")
     assert "done before" in err
     code, out, _ = segstudy("status", study, "--json")

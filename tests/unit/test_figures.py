@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from report_stores import fill, plan_of
+from report_stores import add_counts, add_run, fill, plan_of
 from segstudy.plan import Plan, make_plan
 from segstudy.report.answer import draw_front
 from segstudy.report.build import every_part
-from segstudy.report.figure import GRID, MUTED, Drawing
+from segstudy.report.figure import GRID, MUTED, Drawing, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.changes import draw_effects
 from segstudy.report.sections.classes import draw_classes, draw_differences, sorted_differences
@@ -27,6 +28,7 @@ from segstudy.report.sections.errors import draw_lost, error_tables
 from segstudy.report.sections.images import draw_images, image_frame
 from segstudy.report.sections.training import draw_training, over_epochs
 from segstudy.results import read_results
+from segstudy.spec import parse_study
 from segstudy.store import Store
 
 
@@ -213,11 +215,41 @@ def test_no_word_is_cut_off_at_a_figures_edge(data: ReportData) -> None:
         assert outside(drawing.laid_out) == [], drawing.name
 
 
+def test_long_names_leave_room_for_what_is_drawn(tmp_path: Path) -> None:
+    """Twelve experiments and thirty classes, each with a name of 60 characters."""
+    classes = [f"class {k:02d}".ljust(60, "x") for k in range(30)]
+    names = [f"experiment-{k:02d}-".ljust(60, "y") for k in range(12)]
+    experiments = [f"  {names[0]}: {{data: city, model: {{arch: unet}}}}"]
+    experiments += [f"  {n}: {{base: {names[0]}, change: {{recipe.epochs: {k + 4}}}}}" for k, n in enumerate(names[1:])]
+    data = f"data: {{city: {{reader: folder, root: city, classes: {json.dumps(classes)}}}}}"
+    text = "\n".join(["name: long", data, "recipe: {epochs: 3, input_size: 32}", "experiments:", *experiments])
+    store, plan = Store(tmp_path), make_plan(parse_study(text))
+    right = np.eye(30, dtype=int)
+    counts = np.random.default_rng(0).integers(1, 9, (3, 30, 30)) + 90 * right
+    for place, run in enumerate(plan.runs):
+        add_run(store, run)
+        add_counts(store, run, "city", classes, counts - place * (right - np.roll(right, 1, axis=1)))  # the same truth
+    found = drawings(ReportData(read_results(store, plan)))
+    assert {drawing.name.split("-")[0] for drawing in found} >= {f"figure{k}" for k in (1, 3, 4, 5, 6, 9, 10)}
+    for drawing in found:
+        assert outside(drawing.laid_out) == [], drawing.name
+        widths = [axes.get_window_extent().width / drawing.figure.dpi for axes in drawing.laid_out.axes]
+        assert min(widths) > 1.2, drawing.name  # inches
+        assert drawing.figure.get_size_inches()[0] == 10
+
+
+@pytest.mark.parametrize("most", [9, 12, 20])
+def test_shortened_names_stay_apart(most: int) -> None:
+    names = [f"{'a' * 30}{k}{'b' * 30}" for k in range(25)] + ["short"]
+    short = shortened(names, most)
+    assert len(set(short.values())) == len(names)
+    assert short["short"] == "short" and max(map(len, short.values())) <= most + 2
+
+
 def test_names_with_markup_and_terminal_codes_are_drawn_as_text(tmp_path: Path) -> None:
     from xml.etree import ElementTree
 
     from report_stores import STUDY
-    from segstudy.spec import parse_study
 
     text = STUDY.replace("PROTOCOL", "paper").replace("SEEDS", "42").replace("<sky>", '"$sky$ \\x1b[31m<b>&"')
     store, plan = Store(tmp_path), make_plan(parse_study(text))

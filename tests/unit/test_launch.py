@@ -208,9 +208,10 @@ def test_a_step_is_timed_on_the_runs_own_network(tmp_path: Path, monkeypatch: py
 
 
 def test_a_worker_is_asked_for_the_same() -> None:
-    work = Work("s.yaml", Path("/out"), Path("/data"), ("a", "b"), 3, ("recipe.epochs=1",), "10m", 2)
+    work = Work("s.yaml", Path("/out"), Path("/data"), ("a", "b"), 3, ("recipe.epochs=1",), "10m", 2, ("csv",))
     asked = (
-        "--out /out --data /data --seed 3 --checkpoint-every 10m --devices 2 --only a --only b --set recipe.epochs=1"
+        "--out /out --data /data --seed 3 --checkpoint-every 10m --devices 2 --only a --only b --set recipe.epochs=1 "
+        "--track csv"
     )
     assert work.command("python") == ["python", "-m", "segstudy", "work", "s.yaml", *asked.split()]
 

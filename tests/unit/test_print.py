@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -163,4 +164,8 @@ def test_the_latex_folder_compiles(printed: tuple[Store, Plan]) -> None:
     folder = printed[0].report / "latex"
     program = ["tectonic"] if shutil.which("tectonic") else ["pdflatex", "-halt-on-error", "-interaction=batchmode"]
     subprocess.run([*program, "main.tex"], cwd=folder, check=True)
-    assert (folder / "main.pdf").stat().st_size > 10_000
+    text = " ".join("".join(page.extract_text() for page in PdfReader(folder / "main.pdf").pages).split())
+    for table in (folder.parent / "tables").glob("*.csv"):
+        scores = re.findall(r"& +(\d\.\d{4}) ", table.with_suffix(".tex").read_text())
+        assert all(score in text for score in scores), table.name
+    assert "0.7500" in text or "0.6250" in text  # IoU of spot, by hand

@@ -28,7 +28,8 @@ from segstudy.networks.build import build_network, import_smp, load_network, pre
 from segstudy.plan import make_plan
 from segstudy.predict import predict_images
 from segstudy.progress import showing
-from segstudy.report.frames import ReportData, results_frame
+from segstudy.report.frames import ReportData
+from segstudy.report.long import results_frame
 from segstudy.report.sections.pictures import collect_pictures
 from segstudy.results import read_results
 from segstudy.spec import load_study, parse_study

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from report_stores import spot_record
 from segstudy.cli import app
-from segstudy.cli.planned import curve_lines, requirement_lines, verdict_lines
+from segstudy.cli.planned import curve_lines, requirement_lines
 from segstudy.comparison import compare
 from segstudy.counts.countset import CountSet, hash_labels, write_counts
 from segstudy.errors import SegstudyError, SpecError
@@ -22,6 +22,7 @@ from segstudy.failures import failures, two_kinds
 from segstudy.files import write_sums, write_text, write_yaml
 from segstudy.launch import work
 from segstudy.launch.workshop import Workshop
+from segstudy.overview import verdict_lines
 from segstudy.plan import Plan, Run, open_plan
 from segstudy.planning import SeedSD, curves, requirements
 from segstudy.progress import Progress

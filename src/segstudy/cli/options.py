@@ -59,6 +59,10 @@ With = Annotated[list[str] | None, typer.Option("--with", help="key=value, an op
 FitMemory = Annotated[
     bool, typer.Option("--fit-memory", help="First find the smallest recipe.accumulate that fits into memory.")
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Also write epochs and scores to: csv, tensorboard, mlflow, wandb; may be repeated."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Scale = Annotated[str | None, typer.Option("--scale", help="Numbers that become black and white, as 0,4095.")]
 Bands = Annotated[str | None, typer.Option("--bands", help="One or three channels of the images, as 0,1,2.")]

@@ -1,15 +1,14 @@
-"""How ``segstudy plan`` prints what a difference needs, and how ``segstudy status`` prints the verdicts so far."""
+"""How ``segstudy plan`` prints what a difference needs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from segstudy.terminal import table_lines
 
 if TYPE_CHECKING:
-    from segstudy.comparison import Comparison
     from segstudy.plan import Plan
     from segstudy.results import StudyResults
     from segstudy.store import Store
@@ -92,25 +91,3 @@ def curve_lines(results: StudyResults, found: Sequence[dict[str, Any]], differen
             rows.append([str(seeds), *("unknown" if power is None else f"{power:.2f}" for power in powers)])
         lines += ["", one["about"], *table_lines(rows)]
     return lines
-
-
-def verdict_lines(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """The verdict of each variant so far, a line each."""
-    return [f"verdict  {name} against {found.b.name}: {_verdict_words(found)}" for name, found in comparisons.items()]
-
-
-def _verdict_words(found: Comparison) -> str:
-    if found.difference is None:
-        reasons = "; ".join(problem.what for problem in found.problems)
-        return f"{found.verdict} ({reasons})" if found.verdict else "no result yet"
-    difference, claim = found.difference, found.equivalence
-    places = 1 if found.measure.unit else 4
-    text = f"{found.verdict or 'no verdict'}, {difference.value:+.{places}f}"
-    if difference.low == difference.low:
-        text += f" [{difference.low:+.{places}f}, {difference.high:+.{places}f}]"
-    text += f" {found.measure.label}, {difference.num_seeds_variant} against {difference.num_seeds_base} seeds"
-    if not found.verdict:
-        text += f" ({difference.reason or difference.assumption or 'too few seeds for the first look'})"
-    if claim is not None and claim.verdict and found.verdict:
-        text += f"; {claim.verdict} ({claim.margin:g})"
-    return text + "".join(f"; caution: {words}" for words in found.cautions)

@@ -23,6 +23,7 @@ from segstudy.cli.options import (
     Seed,
     Set,
     StudyArg,
+    Track,
     With,
     Workers,
     app,
@@ -71,6 +72,7 @@ def run(
     print_sbatch: Annotated[
         bool, typer.Option("--print-sbatch", help="Print the script of --on slurm, to submit it yourself.")
     ] = False,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Do what is missing of a study, then write its report; call it again after any interruption.
@@ -84,7 +86,7 @@ def run(
         print_plan(part, store, whole, data)
         return
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
-    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices)
+    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track)
     if print_sbatch:
         _print_sbatch(asked, len(part.runs), workers, with_)
         return
@@ -111,6 +113,7 @@ def work(
     fit_memory: FitMemory = False,
     devices: Devices = None,
     nodes: Nodes = 1,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Take what is free of a study, one run after the other, until all of it is done; any number of processes may.
@@ -121,7 +124,7 @@ def work(
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
-    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices)
+    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track)
     outcome = _carry_out(asked, whole, store, stop, None, nodes, None, None, join=True, quiet=quiet)
     if outcome is None:
         return
@@ -146,10 +149,13 @@ def _asked(
     settings: list[str] | None,
     checkpoint_every: str | None,
     devices: int | None,
+    track: list[str] | None,
 ) -> Work:
     """What a worker elsewhere is asked for: the same, with paths that do not depend on the current folder."""
     from segstudy.launch.launchers import Work
+    from segstudy.tracking import open_tracking
 
+    open_tracking(track or (), store.root / "track")  # says now what no worker could do
     return Work(
         str(Path(study).resolve()) if Path(study).is_file() else study,
         store.root,
@@ -159,6 +165,7 @@ def _asked(
         tuple(settings or ()),
         checkpoint_every,
         devices,
+        tuple(track or ()),
     )
 
 
@@ -211,9 +218,11 @@ def _work_here(
     from segstudy.launch.follow import follow, leading
     from segstudy.launch.work import execute_until_decided
     from segstudy.progress import showing
+    from segstudy.tracking import open_tracking
 
     follows = team is not None and team.rank > 0
-    with showing(quiet or follows) as progress, stop.listening():
+    tracking = None if follows else open_tracking(asked.track, store.root / "track")
+    with showing(quiet or follows, tracking) as progress, stop.listening():
         workshop = workshop_of(whole, store, asked.data, progress, stop, team)
         if follows:
             follow(workshop, whole)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,21 +124,19 @@ def _short(value: object) -> str:
 
 def views(plan: Plan, store: Store) -> Iterator[list[str]]:
     """What stands where, as lines, each time that it is asked for; ends after the view in which every run has ended."""
+    from segstudy.overview import live_lines, progress_line, standings
     from segstudy.terminal import table_lines
 
+    finished, verdicts = -1, list[str]()
     while True:
-        rows, states = [], []
-        for run in plan.runs:
-            folder = store.run(run.experiment, run.seed)
-            state = str(folder.state(run.identity, run.scored_on))
-            epochs = folder.read_epochs()
-            best = max((e.select_miou for e in epochs if e.select_miou == e.select_miou), default=math.nan)
-            states.append(state)
-            done = f"{len(epochs)}/{run.config.epochs}" if run.config.epochs else "–"
-            rows.append([run.name, state, done, "–" if best != best else f"{best:.4f}"])
-        counts = ", ".join(f"{count} {state}" for state, count in Counter(states).items())
-        yield [*table_lines([["run", "state", "epochs", "best mIoU"], *rows], left=2), counts]
-        if all(state in ENDED for state in states):
+        runs = standings(plan, store)
+        shares = [f"{r.epochs_done}/{r.epochs}" if r.epochs else "–" for r in runs]
+        rows = [[r.run, r.state, share, _digits(_number(r.best))] for r, share in zip(runs, shares, strict=True)]
+        if (done := sum(run.state == "done" for run in runs)) != finished:
+            finished, verdicts = done, live_lines(plan, store)[1:]
+        table = table_lines([["run", "state", "epochs", "best mIoU"], *rows], left=2)
+        yield [*table, progress_line(runs), *verdicts]
+        if all(run.state in ENDED for run in runs):
             return
 
 

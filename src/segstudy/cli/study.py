@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +29,6 @@ from segstudy.cli.options import (
 from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
-    from segstudy.comparison import Comparison
     from segstudy.plan import Plan, Run
     from segstudy.records import Cost
     from segstudy.store import RunFolder, Store
@@ -78,8 +76,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="First show the runs as they proceed, until all end.")] = False,
 ) -> None:
     """Count a study's runs by where they stand, give the verdicts so far, and say what to do next."""
-    from segstudy.cli.planned import verdict_lines
     from segstudy.cli.show import watch as watch_runs
+    from segstudy.overview import verdict_lines, verdicts_so_far
 
     whole, store = plan_of(study, out, set_, data)
     if watch:
@@ -91,7 +89,7 @@ def status(
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
     }
     changed = data_changes_of(whole, store, data)
-    verdicts, unread = _verdicts(whole, store) if any(row["state"] == "done" for row in rows) else ({}, "")
+    verdicts, unread = verdicts_so_far(whole, store) if any(row["state"] == "done" for row in rows) else ({}, "")
     if as_json:
         record = {"study": whole.study.name, "out": str(store.root), "states": states, "data_changed": changed}
         record["verdicts"] = {name: found.verdict for name, found in verdicts.items()}
@@ -114,17 +112,6 @@ def status(
         print(f"next: segstudy run {study}")
     else:
         print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
-
-
-def _verdicts(whole: Plan, store: Store) -> tuple[Mapping[str, Comparison], str]:
-    """Every comparison of the study so far; while a result cannot be read, none and the reason."""
-    from segstudy.errors import StoreError
-    from segstudy.results import read_results
-
-    try:
-        return read_results(store, whole).comparisons, ""
-    except StoreError as error:
-        return {}, str(error)
 
 
 def data_changes_of(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from segstudy.progress import Progress, showing
 from segstudy.results import due
 from segstudy.stopping import Stop, seconds_of
 from segstudy.store import Store
+from segstudy.tracking import open_tracking
 
 LAUNCHERS = Door(
     "launcher",
@@ -51,6 +52,7 @@ class Work:
     settings: tuple[str, ...] = ()
     checkpoint_every: str | None = None
     devices: int | None = None
+    track: tuple[str, ...] = ()
 
     def command(self, python: str = sys.executable) -> list[str]:
         """The same as a command line."""
@@ -62,7 +64,7 @@ class Work:
             ("--devices", self.devices),
         ):
             words += [] if value is None else [option, str(value)]
-        for option, values in (("--only", self.only), ("--set", self.settings)):
+        for option, values in (("--only", self.only), ("--set", self.settings), ("--track", self.track)):
             words += [word for value in values for word in (option, value)]
         return words
 
@@ -159,7 +161,7 @@ def do_work(work: Work) -> Outcome:
     plan, store = open_plan(work.study, work.out, work.settings, work.data)
     every = work.checkpoint_every
     stop = Stop(None, None if every is None else seconds_of(every, "--checkpoint-every"))
-    with showing(quiet=True) as progress, stop.listening():
+    with showing(True, open_tracking(work.track, store.root / "track")) as progress, stop.listening():
         workshop = Workshop(plan.study, store, work.data, progress, stop=stop)
         return execute_until_decided(workshop, plan, work.only, work.seed, join=True)[0]
 

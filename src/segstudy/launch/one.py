@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from segstudy.cost import measure_cost
+from segstudy.counts.countset import read_counts
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Shard
 from segstudy.errors import StoreError
@@ -34,12 +35,14 @@ from segstudy.launch.decide import decide
 from segstudy.launch.inputs import changed_inputs, check_siblings, environment, refuse_changes, run_record
 from segstudy.launch.obtain import obtain
 from segstudy.launch.workshop import Evaluation, Workshop
+from segstudy.measures import OVERALL, merge
 from segstudy.networks.build import build_network, load_network, read_checkpoint, read_state
 from segstudy.networks.contestants import ContestantNetwork, open_contestant
 from segstudy.networks.inference import Passes, bare_network, check_inference, prepare
 from segstudy.plan import IMPORTED, Run
 from segstudy.records import NOT_TRAINED, EvaluationRecord
 from segstudy.store import HeldError, RunFolder, read_evaluation_record
+from segstudy.tracking import Tracked
 from segstudy.train.state import safetensors_of
 from segstudy.train.team import make_fabric, ordered
 
@@ -55,6 +58,8 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     network = make_network(workshop, run)
     check_inference(network, run.config.inference)
     (folder.path / SUMS).unlink(missing_ok=True)
+    if (tracking := workshop.progress.tracking) is not None:
+        tracking.begin(Tracked(workshop.study.name, run.experiment, run.seed, run.identity, run.config.values()))
     if folder.trained:
         check_siblings(workshop, run)
         refuse_changes(folder, changed_inputs(workshop, run, folder.record()))
@@ -72,6 +77,18 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     folder.failure.unlink(missing_ok=True)
     write_sums(folder.path)
     folder.check_results()
+    for note in tracking.end(_scores(run, folder)) if tracking is not None else ():
+        workshop.progress.say(f"  {note}")
+
+
+def _scores(run: Run, folder: RunFolder) -> dict[str, float]:
+    """The overall scores of a run, ``dataset/measure`` -> value."""
+    sets = [read_counts(path, run.name) for path in folder.standing(run.identity, run.scored_on, held=False).counts]
+    return {
+        f"{one.about.test_data}/{measure.key}": float(measure.function(merge(one.counts[measure.counts])))
+        for one in sets
+        for measure in OVERALL
+    }
 
 
 def _has_cost(folder: RunFolder) -> bool:

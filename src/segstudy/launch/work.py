@@ -19,6 +19,7 @@ from segstudy.launch.one import do_run
 from segstudy.launch.pending import Pending, data_changes, find_pending, preflight, stale_message
 from segstudy.launch.search import search_recipes
 from segstudy.launch.workshop import Workshop
+from segstudy.overview import live_lines
 from segstudy.plan import Plan, Run, note_files, unequal_budgets
 from segstudy.results import due
 from segstudy.sizes import size_text
@@ -68,6 +69,8 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
                 workshop.progress.say(f"{title}: done before")
             elif not _take(workshop, each, title, claims, outcome, began, first and not join):
                 held.append((number, each))
+            else:
+                workshop.progress.stand(live_lines(plan, workshop.store))
         left, again = held, join or first
         if not again or (left and not join and not _freed(workshop, left)):
             break

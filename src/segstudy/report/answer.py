@@ -15,7 +15,7 @@ from segstudy.comparison import NOT_COMPARABLE, problems_between
 from segstudy.errors import listing
 from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
-from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing
+from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing, across, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.sections.cost import cost_frame, label_points, pareto_front
 from segstudy.report.sections.transfer import cross_frame
@@ -196,8 +196,9 @@ def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
         text = f"{change} {'gains' if gain else 'costs'} {row['against']} {size} {name_of(measure)} {interval}"
     else:
         text = f"{change} {'lowers' if gain else 'raises'} {name_of(measure)} of {row['against']} by {size} {interval}"
-    if row["cost"] == row["cost"] and abs(row["cost"] - 1) >= 0.005:
-        text += f" at {row['cost']:.2f} times the operations"
+    if row["cost"] == row["cost"]:
+        alike = abs(row["cost"] - 1) < 0.005
+        text += " at the same operations" if alike else f" at {row['cost']:.2f} times the operations"
     if row["confounded"]:
         text += ", but more than one thing changes"
     return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
@@ -286,7 +287,7 @@ def draw_front(data: ReportData) -> Drawing | None:
     if not datasets:
         return None
     apart = {name for names in best_frame(data)["left_out"] for name in names}
-    tall = {1: 3.1, 2: 2.05, 3: 1.6}[len(datasets)]
+    tall = {1: 3.1, 2: 1.95, 3: 1.5}[len(datasets)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, tall * len(datasets)), layout="constrained")
         panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
@@ -303,7 +304,9 @@ def draw_front(data: ReportData) -> Drawing | None:
             axes.margins(x=0.15, y=0.25)
             axes.set_title(dataset, fontsize=9)
             axes.grid()
-            label_points(axes, _labelled(data, part), 72 * tall - 50)
+            points_of = _labelled(data, part)
+            short = shortened(points_of, across(4.3 / 2))
+            label_points(axes, {short[name]: point for name, point in points_of.items()}, 72 * tall - 50)
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())

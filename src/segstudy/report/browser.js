@@ -78,10 +78,12 @@ widgets.browser = (place, data) => {
   function draw() {
     const points = state.order.map(k => [k, x(k), score(state.a, k)]).filter(([, h, v]) => h !== null && v !== null);
     const values = points.map(([, h]) => h), fixed = across.value === "b";
-    const low = fixed ? 0 : Math.min(0, ...values), high = fixed ? 1 : Math.max(...values, 1e-9);
-    const left = h => 44 + 364 * (h - low) / (high - low || 1), top = v => 300 - 288 * v;
-    const lines = [0, 0.25, 0.5, 0.75, 1].flatMap(v => [svg("line", {x1: 44, x2: 408, y1: top(v), y2: top(v)}),
-      svg("text", {x: 38, y: top(v) + 4, "text-anchor": "end"}, String(v))]);
+    const scores = [...points.map(([, , v]) => v), ...(fixed ? values : [])];  // both scores on one scale
+    const least = Math.floor(20 * Math.min(1, ...scores)) / 20, most = Math.max(least + 0.05, Math.ceil(20 * Math.max(0, ...scores)) / 20);
+    const low = fixed ? least : Math.min(0, ...values), high = fixed ? most : Math.max(...values, 1e-9);
+    const left = h => 54 + 354 * (h - low) / (high - low || 1), top = v => 300 - 288 * (v - least) / (most - least);
+    const lines = [0, 0.25, 0.5, 0.75, 1].map(part => least + part * (most - least)).flatMap(v => [svg("line", {x1: 54, x2: 408, y1: top(v), y2: top(v)}),
+      svg("text", {x: 50, y: top(v) + 4, "text-anchor": "end"}, String(Number(v.toFixed(3))))]);
     const ticks = [low, (low + high) / 2, high].map(h => svg("text", {x: left(h), y: 316, "text-anchor": "middle"},
       across.value === "group" ? "" : String(Math.abs(h) >= 100 ? Math.round(h) : Number(h.toFixed(2)))));
     const words = across.value === "b" ? names[state.b] : across.selectedOptions[0].textContent;
@@ -91,7 +93,7 @@ widgets.browser = (place, data) => {
       return circle;
     });
     plot.setAttribute("aria-label", `${points.length} images, score of ${names[state.a]} against ${words}; the pictures below open the same images`);
-    plot.replaceChildren(...lines, ...(fixed ? [svg("line", {x1: left(0), y1: top(0), x2: left(1), y2: top(1)})] : []), ...ticks, ...circles,
+    plot.replaceChildren(...lines, ...(fixed ? [svg("line", {x1: left(least), y1: top(least), x2: left(most), y2: top(most)})] : []), ...ticks, ...circles,
       svg("text", {x: 226, y: 334, "text-anchor": "middle"}, words),
       svg("text", {x: 12, y: 156, "text-anchor": "middle", transform: "rotate(-90 12 156)"}, names[state.a]));
   }
@@ -139,7 +141,12 @@ widgets.browser = (place, data) => {
   }
   function sheet(k, ...layers) {
     const both = files(k);
-    return make("div", {class: "sheet"}, picture(both.truth, "", "size"), picture(both.image, "input image " + data.ids[k]), ...layers);
+    const measured = make("img", {src: both.truth, alt: "", class: "size", onload(event) {  // no taller than the window has room for
+      const {naturalWidth, naturalHeight} = event.target;
+      const large = event.target.closest(".large");
+      if (large) event.target.parentElement.style.maxWidth = `calc(66vh * ${naturalWidth / naturalHeight})`;
+    }});
+    return make("div", {class: "sheet"}, measured, picture(both.image, "input image " + data.ids[k]), ...layers);
   }
   let halves = [];
   function paint() {
@@ -175,6 +182,13 @@ widgets.browser = (place, data) => {
     else if (digit >= 0 && digit < names.length) { leftSide.value = digit; view(); }
     else return;
     event.preventDefault();
+  });
+  place.addEventListener("worst", event => {
+    state.a = names.indexOf(event.detail);
+    sort.value = "worst"; ofClass.value = "";
+    update();
+    leftSide.value = state.a; rightSide.value = -1;
+    open(Math.max(0, state.order.findIndex(k => !data.inline || files(k).image)));
   });
   update();
 };

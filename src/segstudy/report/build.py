@@ -48,7 +48,7 @@ def _build_report(data: ReportData, single_file: int | None, pdf: bool) -> Path:
         raise SegstudyError(_nothing(store, data))
     parts = every_part(data)
     clear_old(store)
-    write_text(store.results, data.long.to_csv(index=False, lineterminator="\n"))
+    write_text(store.results, data.form.text())
     for item in (item for part in parts for item in part.items):
         if isinstance(item, Table):
             for suffix, text in (("csv", csv_text(item)), ("md", markdown_text(item)), ("tex", latex_text(item))):

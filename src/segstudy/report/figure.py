@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,8 @@ from matplotlib.figure import Figure
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
 WIDTH = 10.0  # inches; 100 pixels each at the page's width
+CHARACTER = 0.6  # mean width of a character over its height
+LONGEST = 40  # characters of a name next to a figure of the page's width
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "segstudy",
@@ -93,14 +96,14 @@ class Drawing:
         """SVG with text as text; equal for equal data."""
         with _drawing():
             buffer = io.StringIO()
-            self.laid_out.savefig(buffer, format="svg", metadata={"Date": None})
+            self.laid_out.savefig(buffer, format="svg", dpi=200, metadata={"Date": None})
         return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""
         with _drawing():
             buffer = io.BytesIO()
-            self.laid_out.savefig(buffer, format="png", dpi=dpi)
+            self.laid_out.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 3})
         return buffer.getvalue()
 
     def jpeg(self, dpi: int = 150) -> bytes:
@@ -125,6 +128,40 @@ def assign_colours(experiments: pd.DataFrame) -> dict[str, str]:
         ordered = [*group.loc[group["base"] == "", "experiment"], *group.loc[group["base"] != "", "experiment"]]
         colours |= {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(ordered)}
     return colours
+
+
+def shortened(names: Iterable[str], most: int = LONGEST) -> dict[str, str]:
+    """Each name with at most ``most`` characters: the middle of a longer one gives way to an ellipsis.
+
+    Names that would then read alike end in their number instead.
+
+    >>> shortened(["unet", "a-very-long-name"], 9)
+    {'unet': 'unet', 'a-very-long-name': 'a-ve…name'}
+    >>> shortened(["unet-at-256-pixels", "unet-of-256-pixels"], 9)
+    {'unet-at-256-pixels': 'unet… (1)', 'unet-of-256-pixels': 'unet… (2)'}
+    """
+    head, tail = (most - 1) // 2, most - 1 - (most - 1) // 2
+    short = {name: name if len(name) <= most else f"{name[:head]}…{name[-tail:]}" for name in dict.fromkeys(names)}
+    seen = Counter(short.values())
+    for number, (name, text) in enumerate(short.items(), 1):
+        if seen[text] > 1:
+            short[name] = f"{name[:head]}… ({number})"
+    return short
+
+
+def across(inches: float, size: float = 8.5) -> int:
+    """How many characters of ``size`` points fit side by side."""
+    return int(inches * 72 / (size * CHARACTER))
+
+
+def add_legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], **options: Any) -> None:
+    """A legend above the panels, in as many columns as fit, for which the figure becomes taller."""
+    labels = list(shortened(names).values())
+    most = across(WIDTH, STYLE["font.size"]) // (max(map(len, labels)) + 5)
+    columns = max(1, min(len(labels), most, 4))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.2, **options)
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

@@ -6,9 +6,8 @@ A run without a result keeps its row, with NaN and its state. Nothing is compare
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from segstudy import measures
 from segstudy.comparison import Comparison, Side
@@ -25,33 +23,15 @@ from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
 from segstudy.records import NOT_TRAINED
 from segstudy.report.figure import assign_colours
+from segstudy.report.long import CONSTANT, LongForm, evaluation_of, long_blocks
 from segstudy.results import RunResult, StudyResults
 from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference
 from segstudy.stats.intervals import Estimate
 from segstudy.study import Config, CrossEvaluation
 
-COLUMNS = (
-    "study",
-    "experiment",
-    "seed",
-    "train_data",
-    "test_data",
-    "split",
-    "selected_on",
-    "class",
-    "measure",
-    "level",
-    "resolution",
-    "absent_classes",
-    "background",
-    "ignore",
-    "value",
-    "n",
-)
 # Columns of the effects that say more than the verdict: five numbers, two texts.
 BEYOND = ("p_greater", "simultaneous_low", "simultaneous_high", "margin_met", "margin", "equivalence", "cautions")
-CONSTANT = "(constant)"  # marks rows that say what no skill at all would score
 MEASURES = [measure.key for measure in OVERALL]
 
 # The paper's words for what an experiment changes; the last part of the key stands for all others.
@@ -83,18 +63,19 @@ class ReportData:
 
     @cached_property
     def long(self) -> pd.DataFrame:
-        """Every number in long form; see :func:`results_frame`."""
-        return results_frame(self.plan, self.sets)
+        """Every number in long form; see :func:`~segstudy.report.long.results_frame`."""
+        return self.form.frame
+
+    @cached_property
+    def form(self) -> LongForm:
+        """The same by blocks of rows, from which ``results.csv`` is written."""
+        return LongForm(long_blocks(self.plan, self.sets))
 
     @cached_property
     def reported(self) -> pd.DataFrame:
         """The rows at the resolution that each evaluation reports; those at the other one stand in the CSV only."""
         wanted = {(s.experiment, s.seed, s.about.test_data, s.about.split): s.about.resolution for s in self.sets}
-        frame = self.long
-        names = frame["experiment"].str.removesuffix(f" {CONSTANT}")
-        keys = zip(names, frame["seed"], frame["test_data"], frame["split"], strict=True)
-        kept = [wanted[key] == own for key, own in zip(keys, frame["resolution"], strict=True)]
-        return frame[np.array(kept, dtype=bool)]
+        return self.long[self.form.rows(lambda block: block["resolution"] == wanted[evaluation_of(block)])]
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -169,7 +150,8 @@ class ReportData:
 
         Keys are experiment, seed, test_data, split, level, measure and class.
         """
-        frame = self.reported[self.reported["level"].isin(("dataset", "class"))]
+        frame = self.reported
+        frame = frame[frame["level"] != "image"]
         columns = ("experiment", "seed", "test_data", "split", "level", "measure", "class")
         keys = zip(*(frame[column] for column in columns), strict=True)
         return dict(zip(keys, (int(index) + 2 for index in frame.index), strict=True))
@@ -180,76 +162,6 @@ class ReportData:
         if known is not None and known.b.name == second:
             return known
         return self.results.compare(self.results.side(first), self.results.side(second))
-
-
-def results_frame(plan: Plan, sets: Iterable[CountSet]) -> pd.DataFrame:
-    """Long form, a number a row, each with its contract.
-
-    ``level`` is ``dataset`` (counts of all images merged), ``class`` (likewise, one class) or ``image`` (``class``
-    then holds the image's id); ``n`` is what the number rests on: images for ``dataset`` and ``class`` (images in which
-    the class is present), classes present for ``image``. ``resolution`` is where it was scored; scores of the confusion
-    matrix are there at both, at the network's input size and at each image's own. Rows of an ``experiment`` that ends in
-    ``(constant)`` hold what calling everything background would score on the same masks.
-    """
-    blocks = [block for one in sets for block in _blocks(plan, one)]
-    columns: dict[str, Any] = {}
-    lengths = np.array([len(block["value"]) for block in blocks], np.intp)
-    for name in COLUMNS:
-        if name in ("class", "value", "n"):
-            columns[name] = np.concatenate([block[name] for block in blocks]) if blocks else []
-        else:
-            each = np.empty(len(blocks), object)
-            each[:] = [block[name] for block in blocks]
-            columns[name] = np.repeat(each, lengths)
-    return pd.DataFrame(columns, columns=list(COLUMNS)).infer_objects()
-
-
-def _blocks(plan: Plan, one: CountSet) -> Iterator[dict[str, Any]]:
-    """Rows of one evaluation, those of a measure at a level together."""
-    about = one.about
-    common: dict[str, Any] = {
-        "study": plan.study.name,
-        "experiment": one.experiment,
-        "seed": one.seed,
-        "train_data": about.train_data,
-        "test_data": about.test_data,
-        "split": about.split,
-        "selected_on": about.selected_on,
-        "resolution": about.resolution,
-        "absent_classes": about.absent_classes,
-        "background": about.background,
-        "ignore": about.ignored[0] if len(about.ignored) == 1 else " ".join(map(str, about.ignored)),
-    }
-    present = one.support > 0
-    for level, measure in itertools.product(("dataset", "class", "image"), one.measures()):
-        if level in measure.levels:
-            yield common | _block(one, measure, level, one.counts[measure.counts], present)
-    for other in ("input", "native"):
-        if (name := f"confusion_{other}") in one.counts:
-            for level, group in (("dataset", OVERALL), ("class", PER_CLASS)):
-                for measure in group:
-                    yield common | _block(one, measure, level, one.counts[name], present) | {"resolution": other}
-    nothing = {"experiment": f"{one.experiment} {CONSTANT}", "train_data": "", "selected_on": ""}
-    constant = one.constant()
-    for measure in OVERALL:
-        yield common | nothing | _block(one, measure, "dataset", constant, present)
-
-
-def _block(
-    one: CountSet, measure: Measure, level: str, counts: NDArray[Any], present: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """One measure at one level of counts (n, ...): a value, or a value a class, or a value an image."""
-    names: Sequence[str] = ("",)
-    numbers = np.array([len(counts)])
-    if level == "image":
-        names, values, numbers = one.ids, np.asarray(measure.function(counts)), present.sum(axis=1)
-    else:
-        values = np.atleast_1d(measure.function(measures.merge(counts)))
-        if level == "class":
-            names, numbers = one.classes, present.sum(axis=0)
-    column = np.empty(len(names), object)
-    column[:] = names
-    return {"class": column, "measure": measure.key, "level": level, "value": values.astype(float), "n": numbers}
 
 
 def runs_frame(results: StudyResults) -> pd.DataFrame:

@@ -61,6 +61,11 @@ class Gallery:
         """Where the images are from."""
         return f"{self.test} {self.split}" + ("" if self.train == self.test else f", trained on {self.train}")
 
+    @property
+    def anchor(self) -> str:
+        """Where its browser stands on the page."""
+        return re.sub(r"[^a-zA-Z0-9-]", "-", f"browser-{self.train}-{self.test}-{self.split}")
+
     @cached_property
     def folder(self) -> str:
         """Where its pictures lie, below the report's folder: named after the images' contents."""

@@ -23,7 +23,7 @@ addEventListener("beforeprint", () => document.querySelectorAll("details.section
 document.querySelectorAll(".toc a").forEach(link => link.addEventListener("click", () => setTimeout(reveal)));
 
 // Widgets are made when their section opens.
-document.querySelectorAll("details.section").forEach(section => section.addEventListener("toggle", () => {
+function makeWidgets(section) {
   if (!section.open) return;
   for (const table of section.querySelectorAll("table.sortable")) {
     table.classList.toggle("tight", table.scrollWidth > table.parentElement.clientWidth + 1);
@@ -32,7 +32,16 @@ document.querySelectorAll("details.section").forEach(section => section.addEvent
     place.classList.add("made");
     widgets[place.dataset.script](place, JSON.parse(place.firstElementChild.textContent));
   }
-}));
+}
+document.querySelectorAll("details.section").forEach(section => section.addEventListener("toggle", () => makeWidgets(section)));
+
+// A link to the worst image of a network opens it.
+document.querySelectorAll("a[data-worst]").forEach(link => link.addEventListener("click", () => setTimeout(() => {
+  const item = document.getElementById(link.hash.slice(1));
+  reveal();
+  makeWidgets(item.closest("details.section"));
+  item.querySelector(".widget").dispatchEvent(new CustomEvent("worst", {detail: link.dataset.worst}));
+})));
 
 // A number opens its contract, its lines of results.csv and its counts.
 const counts = JSON.parse(document.getElementById("counts").textContent);

@@ -18,7 +18,8 @@ from segstudy.counts.countset import CountSet
 from segstudy.measures import name_of
 from segstudy.report.answer import answer_frame, best_frame, draw_front, primary_scores, sentences, warnings
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
-from segstudy.report.frames import CONSTANT, ReportData
+from segstudy.report.frames import ReportData
+from segstudy.report.gallery import collect_galleries
 from segstudy.report.section import Item, Section, Widget
 from segstudy.report.table import Cell, Table, interval_text, number_text, visible
 
@@ -132,12 +133,24 @@ def first_screen(data: ReportData) -> dict[str, Any]:
         "best_word": "highest" if data.results.primary.higher_is_better else "lowest",
         "best": {row["experiment"] for row in best_frame(data).to_dict("records")},
         "baselines": baseline_rows(data),
+        "worst": worst_images(data),
         "places": 3 if changes["value"].abs().max() >= 0.01 else 4,
         "number": number_text,
         "interval": interval_text,
         "front": front,
         "front_markup": markup_of(front) if front else "",
     }
+
+
+def worst_images(data: ReportData) -> list[tuple[str, str, str]]:
+    """The best network of each dataset that has pictures: dataset, experiment, and the anchor of its image browser."""
+    galleries = {one.test: one for one in collect_galleries(data) if one.train == one.test}
+    best = best_frame(data)
+    return [
+        (dataset, experiment, galleries[dataset].anchor)
+        for dataset, experiment in zip(best["dataset"], best["experiment"], strict=True)
+        if dataset in galleries and experiment in galleries[dataset].predicted
+    ]
 
 
 def _script(name: str) -> Markup:
@@ -152,11 +165,7 @@ def counts_files(data: ReportData) -> list[list[Any]]:
         )
         for one in data.sets
     }
-    frame = data.long
-    names = frame["experiment"].str.removesuffix(f" {CONSTANT}")
-    keys = pd.DataFrame({"experiment": names, **{key: frame[key] for key in ("seed", "test_data", "split")}})
-    first = keys.drop_duplicates()
-    return [[int(str(row.Index)) + 2, Path(files[tuple(row)[1:]]).as_posix()] for row in first.itertuples()]
+    return [[line, Path(files[key]).as_posix()] for key, line in data.form.first_lines().items()]
 
 
 def _counts_of(data: ReportData, one: CountSet) -> Path:

@@ -28,7 +28,7 @@ from segstudy.report.table import Cell, Table, escape_tex, interval_text, visibl
 HERE = Path(__file__).parent
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu, in which figures are drawn
 LAST_OF_PAPER = (6,)  # tables of a lower order are the review's Tables 1 to 7
-BODY_FIGURES = ("figure1-", "figure2-", "figure6-")
+BODY_FIGURES = ("figure6-", "figure1-", "figure2-")  # in this order, so that the small one fills a page of tables
 LONGEST = 28  # characters of a word without a place to break
 Intervals = dict[tuple[str, str, str, str], tuple[float, float]]  # experiment, test_data, split, measure
 
@@ -58,7 +58,7 @@ def paper_of(data: ReportData, parts: Sequence[Part], root: Path) -> dict[str, A
     study = data.plan.study
     intervals = _intervals(data)
     tables, figures = _tables_and_figures(parts)
-    chosen = [figure for figure in figures if figure.name.startswith(BODY_FIGURES)]
+    chosen = [figure for start in BODY_FIGURES for figure in figures if figure.name.startswith(start)]
     paper = [_table(table, intervals) for table in tables if table.order < LAST_OF_PAPER]
     by_slug = {table.slug: table for table in tables}
     verdicts = [_table(by_slug[slug], {}) for slug in ("comparisons", "printed") if slug in by_slug]
@@ -207,6 +207,7 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 \ifPDFTeX
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 %(declared)s\else
 \usepackage{fontspec}
 \fi
@@ -218,9 +219,7 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
   \ifdim\wd\tablebox>\linewidth\sbox{\tablebox}{\resizebox{\linewidth}{!}{\usebox{\tablebox}}}\fi
   \ifdim\dimexpr\ht\tablebox+\dp\tablebox\relax>0.75\textheight
   \resizebox*{!}{0.75\textheight}{\usebox{\tablebox}}\else\usebox{\tablebox}\fi}
-\let\plaintabular\tabular
-\let\endplaintabular\endtabular
-\renewenvironment{tabular}[1]{\lrbox{\tablebox}\plaintabular{#1}}{\endplaintabular\endlrbox\fitted}
+\setlength{\belowcaptionskip}{4pt}
 \setcounter{topnumber}{9}\setcounter{totalnumber}{9}
 \renewcommand{\topfraction}{0.95}\renewcommand{\textfraction}{0.05}\renewcommand{\floatpagefraction}{0.6}
 \title{%(title)s}
@@ -228,6 +227,10 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 \date{}
 \begin{document}
 \maketitle
+\let\plaintabular\tabular
+\let\endplaintabular\endtabular
+\renewenvironment{tabular}[2][c]
+  {\begin{lrbox}{\tablebox}\plaintabular[#1]{#2}}{\endplaintabular\end{lrbox}\fitted}
 %(text)s
 %(floats)s
 \end{document}

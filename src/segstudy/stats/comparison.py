@@ -137,7 +137,8 @@ def compare(
     level
         Nominal coverage of the interval; 1 - level is the error rate of the verdict.
     power, questions
-        For ``detectable``: the probability of finding it, and how many questions are asked in all.
+        For ``detectable``: the probability of finding it, and how many questions are asked in all. With 0 it is
+        not computed, which takes most of the time.
     limits
         Smallest and largest possible difference, beyond which no bound lies: (-1, 1) for shares.
     num_permutations
@@ -202,8 +203,7 @@ def compare_each(
         exchanged = exchange_images(_only(own), _only(other), function, generator, num_permutations)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
     numbers = _numbers(value, spread, exchanged, level, limits)
-    seen = spread.variance(True).detectable(1 - (1 - level) / questions, power)
-    numbers["detectable"] = np.where(seen > limits[1], np.nan, seen)
+    numbers["detectable"] = _detectable(spread, level, questions, power, limits[1])
     reasons = spread.reasons(value, groups is not None)
     if fewest == most and all(map(np.array_equal, own.values(), other.values())):
         reasons = _same_predictions(numbers, reasons)
@@ -232,6 +232,14 @@ def without_interval(found: Found, reason: str) -> Found:
     changed: dict[str, Any] = dict.fromkeys(gone, math.nan)
     changed |= {"components": None} if isinstance(found, Difference) else {}
     return replace(found, **changed, method="", reason=reason)
+
+
+def _detectable(spread: Spread, level: float, questions: int, power: float, limit: float) -> Values:
+    """The smallest differences (m,) that would be found; NaN beyond ``limit``, and if there is no question."""
+    if questions == 0:
+        return np.full(spread.image.shape, np.nan)
+    seen = spread.variance(True).detectable(1 - (1 - level) / questions, power)
+    return np.where(seen > limit, np.nan, seen)
 
 
 def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...]) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ def train(
             record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
             record |= _measured(model, select, report, fabric, regime, feed)
             _end_epoch(regime, folder, record, fabric)
-            progress.say(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}")
+            progress.epoch(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}", record)
             _stop_if_asked(agree(stop, fabric))
     if fabric.is_global_zero:
         finish(folder, at)

@@ -14,7 +14,7 @@ from segstudy.errors import listing
 from segstudy.folds import is_pooled
 from segstudy.measures import name_of
 from segstudy.report.contract import choice_words, contract, scored_words
-from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure
+from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, no_result_yet, not_drawn
 from segstudy.report.table import Format, Table, interval_text, mark_confounded, runs_of, with_contract
@@ -199,7 +199,12 @@ def draw_effects(data: ReportData) -> Drawing:
             where = axes.get_yaxis_transform()
             axes.text(1.015, row, effect["verdict"], transform=where, va="center", color=INK, fontsize=8.5)
         axes.axvline(0, color=INK, lw=0.9)
-        labels = [f"{r['experiment']}\n{r['variant']} against {r['base']}" for r in effects.to_dict("records")]
+        short = shortened([*effects["experiment"], *effects["base"]], 32)
+        variants = shortened(effects["variant"], 24)
+        labels = [
+            f"{short[r['experiment']]}\n{variants[r['variant']]} against {short[r['base']]}"
+            for r in effects.to_dict("records")
+        ]
         axes.set_yticks(range(len(effects)), labels)
         axes.set(ylim=(len(effects) - 0.4, -0.6), xlabel=f"Difference in {name_of(data.results.primary)}")
         axes.margins(x=0.08)

@@ -11,7 +11,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segstudy.report.contract import contract
-from segstudy.report.figure import INK, MUTED, PAPER, STYLE, Drawing, new_figure
+from segstudy.report.figure import (
+    INK,
+    MUTED,
+    PAPER,
+    STYLE,
+    WIDTH,
+    Drawing,
+    across,
+    add_legend,
+    new_figure,
+    shortened,
+)
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, no_result_yet, not_drawn
 from segstudy.report.sections.changes import (
@@ -130,9 +141,9 @@ def draw_classes(data: ReportData, dataset: str, names: list[str], classes: pd.D
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
         columns = zip(labels["index"], labels["class"], labels["images"], strict=True)
-        panels[0].set_yticks(rows, [f"{index} {label} ({images})" for index, label, images in columns])
-        handles, texts = panels[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside upper left", ncols=min(len(experiments), 4), handlelength=1)
+        short = shortened(labels["class"])
+        panels[0].set_yticks(rows, [f"{index} {short[label]} ({images})" for index, label, images in columns])
+        add_legend(figure, *panels[0].get_legend_handles_labels())
     caption = (
         "IoU and Dice of each class for the baselines, with 95 % intervals. Before each class its index, in brackets the "
         "number of images that hold it; a stub at the axis is a score of zero. "
@@ -148,14 +159,18 @@ def draw_differences(data: ReportData, base: str, names: list[str]) -> Drawing:
     with matplotlib.rc_context(STYLE):
         tallest = max(len(frame) for _, frame in panels_of)
         figure, panels = new_figure(1.0 + 0.2 * tallest, len(panels_of))
+        wide = across(WIDTH / len(panels_of) / 2.4)
+        titles = shortened(names, wide)
         for axes, (name, frame) in zip(panels, panels_of, strict=True):
             for row, effect in enumerate(frame.to_dict("records")):
                 colour = VERDICT_COLOURS.get(effect["verdict"], MUTED)
                 axes.plot([effect["low"], effect["high"]], [row, row], color=colour, lw=1.8, solid_capstyle="butt")
                 axes.plot([effect["value"]], [row], "o", ms=5, color=colour, mec=PAPER, mew=0.8)
             axes.axvline(0, color=INK, lw=0.9)
-            axes.set_yticks(range(len(frame)), frame["class"].tolist(), fontsize=8)
-            axes.set(title=f"{name}", xlabel="Difference in IoU", ylim=(tallest - 0.5, -0.5))
+            short = shortened(frame["class"], wide)
+            axes.set_yticks(range(len(frame)), [short[label] for label in frame["class"]], fontsize=8)
+            axes.set(xlabel="Difference in IoU", ylim=(tallest - 0.5, -0.5))
+            axes.set_title(titles[name], fontsize=9)
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x")
     told = "; ".join(f"{name}: {frame['class'].iloc[0]} {frame['value'].iloc[0]:+.3f}" for name, frame in panels_of)

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from segstudy import measures
 from segstudy.comparison import Side
 from segstudy.report.contract import contract
-from segstudy.report.figure import INK, STYLE, Drawing, new_figure
+from segstudy.report.figure import INK, STYLE, WIDTH, Drawing, across, new_figure, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, Widget
 from segstudy.report.table import Format, Table
 
 NUMBERED = 12  # classes up to which each cell shows its number
+BELOW = 20  # characters of a class that fit below a matrix; for longer ones, their numbers stand there
 PRINTED = 20  # confusions of a dataset that the table prints
 
 
@@ -86,7 +87,7 @@ def draw_confusion(data: ReportData, dataset: str, sides: list[Side]) -> Drawing
         figure, panels = new_figure(1.1 + 9.0 / max(3, len(grids)), len(grids), sharey=True)
         for axes, (title, grid) in zip(panels, grids, strict=True):
             draw_grid(axes, title, grid, classes, difference="−" in title and title == grids[-1][0] and len(grids) == 3)
-        panels[0].set_yticks(np.arange(len(classes)) + 0.5, classes, fontsize=8)
+        panels[0].set_yticks(np.arange(len(classes)) + 0.5, _class_names(classes), fontsize=8)
         panels[0].set_ylabel("True class")
     caption = (
         "Of each true class's pixels (a row), the share that each class was predicted for, in percent; seeds merged. In the "
@@ -96,6 +97,13 @@ def draw_confusion(data: ReportData, dataset: str, sides: list[Side]) -> Drawing
     names = " and ".join(side.name for side in sides[:2])
     alt = f"Confusion between {len(classes)} classes of {dataset}, by {names}. The table below names the largest."
     return Drawing(f"figure10-confusion-{dataset}", f"Figure 10: Confusion on {dataset}", caption, alt, figure)
+
+
+def _class_names(classes: tuple[str, ...]) -> list[str]:
+    """Names next to a matrix; with the numbers that stand below it, where names are too long for that."""
+    short = shortened(classes, 28)
+    numbered = max(map(len, classes)) > BELOW
+    return [f"{short[name]} {number}" if numbered else name for number, name in enumerate(classes)]
 
 
 def draw_grid(axes: Axes, title: str, grid: NDArray[np.float64], classes: tuple[str, ...], difference: bool) -> None:
@@ -111,8 +119,12 @@ def draw_grid(axes: Axes, title: str, grid: NDArray[np.float64], classes: tuple[
                 where = (predicted + 0.5, true + 0.5)
                 axes.text(*where, text, ha="center", va="center", fontsize=7, color="white" if dark else INK)
     axes.set(xlim=(0, len(classes)), ylim=(len(classes), 0), xlabel="Predicted class")
-    axes.set_title(title, fontsize=9)
-    axes.set_xticks(np.arange(len(classes)) + 0.5, classes, rotation=90, fontsize=8)
+    named = max(map(len, classes)) <= BELOW
+    ticks = classes if named else tuple(map(str, range(len(classes))))
+    axes.set_xticks(np.arange(len(classes)) + 0.5, ticks, rotation=90 if named else 0, fontsize=8 if named else 6)
+    first, minus, second = title.partition(" − ")
+    wide = across(WIDTH / 5.5, 9) // (2 if minus else 1) - 2
+    axes.set_title(minus.join(shortened([first, second] if minus else [first], wide).values()), fontsize=9)
     axes.tick_params(length=0)
 
 

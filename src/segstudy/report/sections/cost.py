@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segstudy.report.contract import contract
-from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing, new_figure, spread
+from segstudy.report.figure import MUTED, PAPER, STYLE, WIDTH, Drawing, across, new_figure, shortened, spread
 from segstudy.report.frames import ReportData, configurations, over_seeds
 from segstudy.report.section import Item, Section, not_drawn
 from segstudy.report.table import Format, Table, scored_columns, state_column
@@ -86,7 +86,8 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
             axes.margins(x=0.12, y=0.2)
             axes.set(title=dataset, xlabel="GFLOPs for one image", ylabel="mIoU")
             axes.grid()
-            label_points(axes, ends)
+            short = shortened(ends, across(WIDTH / len(datasets) / 2.3))
+            label_points(axes, {short[name]: point for name, point in ends.items()})
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
     names = points["experiment"].tolist()
     caption = (

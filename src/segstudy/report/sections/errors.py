@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from segstudy import measures
 from segstudy.counts.calibration import reliability
@@ -16,8 +17,9 @@ from segstudy.counts.countset import CountSet
 from segstudy.counts.objects import OBJECT_COUNTS
 from segstudy.measures import FREQUENCIES, Measure
 from segstudy.report.contract import contract
-from segstudy.report.figure import COLOURS, INK, MUTED, STYLE, Drawing, new_figure
-from segstudy.report.frames import CONSTANT, ReportData, over_seeds
+from segstudy.report.figure import COLOURS, INK, MUTED, STYLE, Drawing, add_legend, new_figure, shortened
+from segstudy.report.frames import ReportData, over_seeds
+from segstudy.report.long import CONSTANT
 from segstudy.report.section import Item, Section
 from segstudy.report.table import Format, Table, with_contract
 from segstudy.schema import ScoringRules
@@ -160,14 +162,16 @@ def draw_lost(data: ReportData, lost: pd.DataFrame) -> Drawing:
                     )
             start += values
         cross = lost["experiment"].map(data.plan.homes) != lost["test_data"]
+        short = shortened(lost["experiment"])
         names = [
-            f"{e} on {d}" if x else e for e, d, x in zip(lost["experiment"], lost["test_data"], cross, strict=True)
+            f"{short[e]} on {d}" if x else short[e]
+            for e, d, x in zip(lost["experiment"], lost["test_data"], cross, strict=True)
         ]
         axes.set_yticks(rows, names)
         axes.set(ylim=(len(lost) - 0.5, -0.5), xlabel="Lost IoU (1 − IoU, mean over classes)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, handlelength=1)
+        add_legend(figure, *axes.get_legend_handles_labels())
     told = "; ".join(f"{r.experiment}: {r.missed:.3f}, {r.spurious:.3f}, {r.boundary:.3f}" for r in lost.itertuples())
     caption = (
         "Where the missing IoU went, mean over classes and seeds: pixels missed and pixels invented away from the true "
@@ -190,11 +194,12 @@ def draw_reliability(data: ReportData, dataset: str, bins: pd.DataFrame) -> Draw
             share.plot(part["confidence"], part["share"], **style)
         accuracy.set(title="Share of pixels that are right", xlabel="Confidence", xlim=(0, 1.02), ylim=(0, 1.02))
         share.set(title="Share of all pixels", xlabel="Confidence", xlim=(0, 1.02), yscale="log")
+        share.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         share.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        share.yaxis.set_minor_formatter(NullFormatter())
         for axes in (accuracy, share):
             axes.grid()
-        handles, labels = accuracy.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(len(experiments), 4), handlelength=1.4)
+        add_legend(figure, *accuracy.get_legend_handles_labels())
     alt = (
         f"Reliability of {', '.join(experiments)} on {dataset}: accuracy against confidence, and pixels by confidence."
     )

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segstudy.report.contract import contract
-from segstudy.report.figure import INK, STYLE, Drawing, new_figure
+from segstudy.report.figure import INK, STYLE, Drawing, new_figure, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, not_drawn, trained_on
 
-MANY = 1500  # dots; more of them are drawn as pixels
+MANY = 2000  # dots of a figure; more of them are drawn as pixels
 
 
 def image_frame(reported: pd.DataFrame) -> pd.DataFrame:
@@ -48,13 +48,15 @@ def draw_images(data: ReportData, images: pd.DataFrame, train: str, test: str, s
             experiment, median = line["experiment"], float(line["median"])
             values = np.sort(images.loc[images["experiment"] == experiment, "value"].dropna().to_numpy(float))
             places = row + 0.62 * (golden(len(values)) - 0.5)
-            many, size = len(values) > MANY, 9 if len(values) > 60 else 18
-            axes.scatter(values, places, s=size, color=colours[experiment], alpha=0.6, lw=0, rasterized=many)
+            size = 9 if len(values) > 60 else 18
+            axes.scatter(
+                values, places, s=size, color=colours[experiment], alpha=0.6, lw=0, rasterized=len(images) > MANY
+            )
             axes.vlines([float(line["q1"]), float(line["q3"])], row - 0.36, row + 0.36, color=INK, lw=0.9)
             axes.vlines([median], row - 0.4, row + 0.4, color=INK, lw=2.4)
             axes.text(1.015, row, f"median {median:.3f}", va="center", color=INK, fontsize=8.5)
         axes.set(xlim=(0, 1), xlabel="mIoU of one image", ylim=(len(experiments) - 0.45, -0.55))
-        axes.set_yticks(range(len(experiments)), experiments)
+        axes.set_yticks(range(len(experiments)), list(shortened(experiments).values()))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
     told = "; ".join(f"{line.experiment} median {line.median:.3f}" for line in summary.itertuples())

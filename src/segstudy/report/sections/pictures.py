@@ -5,7 +5,6 @@ Array letters: ``h`` height, ``w`` width.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from segstudy.counts.countset import CountSet
 from segstudy.data.cache.arrays import KeptPart, find_part, parts_of
 from segstudy.data.core import IGNORE
 from segstudy.report.contract import contract
-from segstudy.report.figure import INK, MUTED, STYLE, WIDTH, Drawing
+from segstudy.report.figure import INK, MUTED, STYLE, WIDTH, Drawing, across, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries
 from segstudy.report.section import Item, Section, Widget, not_drawn, trained_on
@@ -35,6 +34,7 @@ from segstudy.store import Store
 PERCENTILES = (10, 50, 90)
 SHOWN_PX = 512  # the longer side of an image that was not resized
 WRONG = (213, 0, 109)
+TITLE_LONGEST = 28  # characters of a title above a picture
 PER_BAND = 5  # experiments side by side; more of them go on another figure
 TITLE: dict[str, Any] = {"fontsize": 7, "fontweight": "normal", "color": INK, "pad": 3}
 
@@ -213,8 +213,9 @@ def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, capti
         columns = 1 + len(examples[0].panels[shown])
         side = min(WIDTH / columns, 2.0)
         entries = legend_entries(pictures, shown)
-        across = max(2, int(side * columns / 1.25))
-        legend = 0.2 * -(-len(entries) // across) + 0.1
+        wide = max(len(str(entry.get_label())) for entry in entries) + 5
+        abreast = max(1, min(across(side * columns, 8) // wide, len(entries)))
+        legend = 0.2 * -(-len(entries) // abreast) + 0.1
         each = [2 * side * min(example.truth.shape[0] / example.truth.shape[1], 1.5) + 0.5 for example in examples]
         height = sum(each) + legend
         figure = Figure(figsize=(side * columns, height))
@@ -226,7 +227,7 @@ def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, capti
             )
             axes = [[figure.add_subplot(grid[part, column]) for column in range(columns)] for part in (0, 1)]
             draw_example(axes, example, pictures, shown)
-        figure.legend(handles=entries, loc="lower left", ncols=across, fontsize=8, handlelength=1.1, borderaxespad=0.1)
+        figure.legend(handles=entries, loc="lower left", ncols=abreast, fontsize=8, handlelength=1.1, borderaxespad=0.1)
     names = ", ".join(panel.experiment for panel in examples[0].panels[shown])
     alt = f"{len(examples)} images of {pictures.test_data} with true labels, and predictions and errors of {names}."
     return Drawing(name, title, caption, alt, figure, photographs=True)
@@ -238,17 +239,19 @@ def draw_example(axes: list[list[Axes]], example: Example, pictures: Pictures, s
         one.set_axis_off()
     show(axes[0][0], example.image, f"input, {example.percentile}th percentile", smooth=True)
     show(axes[1][0], colour_labels(example.truth, pictures.palette), "truth")
+    titles = shortened((panel.experiment for panel in example.panels[shown]), TITLE_LONGEST)
     for column, panel in enumerate(example.panels[shown], 1):
-        draw_panel(axes[0][column], axes[1][column], panel, example.image, pictures.palette)
+        title = titles[panel.experiment]
+        draw_panel(axes[0][column], axes[1][column], panel, title, example.image, pictures.palette)
 
 
-def draw_panel(above: Axes, below: Axes, panel: Panel, image: Pixels, palette: Pixels) -> None:
+def draw_panel(above: Axes, below: Axes, panel: Panel, title: str, image: Pixels, palette: Pixels) -> None:
     """One prediction and its errors, or the words that there is none."""
     if panel.prediction is None or panel.truth is None:
-        above.set_title(panel.experiment, **TITLE)
+        above.set_title(title, **TITLE)
         above.text(0.5, 0.5, "no prediction", ha="center", color=MUTED, transform=above.transAxes)
         return
-    show(above, colour_labels(panel.prediction, palette), panel.experiment)
+    show(above, colour_labels(panel.prediction, palette), title)
     if image.shape[:2] != panel.truth.shape:
         rows, columns = (np.arange(new) * old // new for new, old in zip(panel.truth.shape, image.shape, strict=False))
         image = image[rows][:, columns]
@@ -260,8 +263,9 @@ def legend_entries(pictures: Pictures, shown: slice) -> list[Patch]:
     truths = [example.truth for example in pictures.examples]
     maps = truths + [p.prediction for e in pictures.examples for p in e.panels[shown] if p.prediction is not None]
     found = sorted({int(label) for labels in maps for label in np.unique(labels)})
+    short = shortened(pictures.classes, 30)
     entries = [
-        Patch(facecolor=rgb(pictures.palette[label]), edgecolor=MUTED, lw=0.5, label=pictures.classes[label])
+        Patch(facecolor=rgb(pictures.palette[label]), edgecolor=MUTED, lw=0.5, label=short[pictures.classes[label]])
         for label in found
         if label < len(pictures.classes)
     ]
@@ -314,9 +318,8 @@ def browsers(data: ReportData) -> Iterator[Widget]:
         )
         if not gallery.predicted:
             caption += " No pictures: the predicted masks are no longer in the store."
-        name = re.sub(r"[^a-zA-Z0-9-]", "-", f"browser-{gallery.train}-{gallery.test}-{gallery.split}")
         title = f"Image browser: {gallery.title}"
-        yield Widget(name, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
+        yield Widget(gallery.anchor, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
 
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:

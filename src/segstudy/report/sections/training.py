@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from segstudy.data.core import IGNORE
 from segstudy.report.contract import LEVELS, contract
-from segstudy.report.figure import PAPER, STYLE, Drawing, new_figure, spread
+from segstudy.report.figure import PAPER, STYLE, WIDTH, Drawing, across, new_figure, shortened, spread
 from segstudy.report.frames import ReportData, over_seeds
 from segstudy.report.section import Item, Section, not_drawn, trained_on
 from segstudy.report.table import Format, Table, with_contract
@@ -92,8 +92,8 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
     """Figure 3: loss and mIoU on the split that chooses, epoch by epoch; the chosen epoch is a dot."""
     colours = data.colours
     with matplotlib.rc_context(STYLE):
-        figure, panels = new_figure(3.6, 2)
         experiments = [str(name) for name in dict.fromkeys(curves["experiment"])]
+        figure, panels = new_figure(max(3.6, 1.2 + 0.19 * len(experiments)), 2)
         for axes, (key, title) in zip(panels, PANELS, strict=True):
             ends = {}
             for name, runs in curves.groupby("experiment", sort=False):
@@ -111,7 +111,7 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
             axes.set_xlim(1 - 0.03 * last, last * 1.03)
             axes.margins(y=0.08)
             if key == "select_miou":
-                label_ends(axes, ends, colours)
+                label_ends(axes, ends, colours, figure.get_figheight())
     trained = [name for name in trained_on(data, dataset) if data.plan.first(name).config.evaluate is None]
     alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
     caption = (
@@ -123,13 +123,15 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
     return Drawing(f"figure3-training-{dataset}", f"Figure 3: Training on {dataset}", caption, alt, figure)
 
 
-def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
-    """Name each line at its right end, with a thin rule where the name had to move."""
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str], height: float) -> None:
+    """Name each line at its right end, with a thin rule where the name had to move; ``height`` is the figure's, inches."""
     bottom, top = axes.get_ylim()
-    places = spread([y for _, y in ends.values()], 0.065 * (top - bottom))
+    gap = 12.4 / (72 * height - 70)
+    places = spread([y for _, y in ends.values()], gap * (top - bottom))
+    short = shortened(ends, across(WIDTH / 4.5))
     for (experiment, (x, y)), place in zip(ends.items(), places, strict=True):
         axes.annotate(
-            experiment,
+            short[experiment],
             xy=(x, y),
             xytext=(1.05, (place - bottom) / (top - bottom)),
             textcoords=axes.transAxes,

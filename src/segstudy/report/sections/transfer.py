@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from segstudy.report.contract import contract, scored_words
-from segstudy.report.frames import CONSTANT, MEASURES, ReportData, over_seeds, reported_runs, states_text
+from segstudy.report.frames import MEASURES, ReportData, over_seeds, reported_runs, states_text
+from segstudy.report.long import CONSTANT
 from segstudy.report.section import Item, Section
 from segstudy.report.table import SCORES, Format, Table, runs_of, state_column, with_contract
 from segstudy.study import CrossEvaluation

@@ -1,0 +1,134 @@
+"""Where a study stands as a whole: runs by state, time to the end from measured speed, verdicts so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from segstudy.comparison import Comparison
+from segstudy.errors import SegstudyError, StoreError
+from segstudy.plan import Plan
+from segstudy.results import read_results
+from segstudy.store import Store
+
+SHOWN = 12  # verdicts below a live view
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run: its state, epochs done and planned, the best score so far, and seconds of training so far."""
+
+    run: str
+    experiment: str
+    state: str
+    epochs_done: int
+    epochs: int
+    best: float
+    seconds: float
+
+
+def standings(plan: Plan, store: Store) -> list[Standing]:
+    """Every run of a plan, as the store has it; a run whose files cannot be read has failed."""
+    found = []
+    for run in plan.runs:
+        folder = store.run(run.experiment, run.seed)
+        try:
+            state, epochs = str(folder.state(run.identity, run.scored_on)), folder.read_epochs()
+        except StoreError:
+            state, epochs = "failed", []
+        scores = [e.select_miou for e in epochs if e.select_miou == e.select_miou]
+        found.append(
+            Standing(
+                run.name,
+                run.experiment,
+                state,
+                len(epochs),
+                run.config.epochs or 0,
+                max(scores, default=float("nan")),
+                sum(e.seconds or 0.0 for e in epochs),
+            )
+        )
+    return found
+
+
+def seconds_left(runs: Sequence[Standing]) -> float | None:
+    """Seconds of training to the end, at each experiment's own measured speed, else at the mean of all; None before any.
+
+    Runs that go on at the same time share the work. Early stopping can make it less; scoring comes on top.
+    """
+    own: dict[str, list[Standing]] = {}
+    for run in runs:
+        if run.seconds > 0:
+            own.setdefault(run.experiment, []).append(run)
+    speeds = {name: sum(r.seconds for r in done) / sum(r.epochs_done for r in done) for name, done in own.items()}
+    if not speeds:
+        return None
+    usual = sum(speeds.values()) / len(speeds)
+    waiting = [run for run in runs if run.state not in ("done", "trained", "failed", "stale")]
+    work = sum(max(0, run.epochs - run.epochs_done) * speeds.get(run.experiment, usual) for run in waiting)
+    return work / max(1, sum(run.state == "running" for run in runs))
+
+
+def progress_line(runs: Sequence[Standing]) -> str:
+    """Runs by state, and the time to the end."""
+    counts = Counter(run.state for run in runs)
+    done = counts.pop("done", 0)
+    left = sum(count for state, count in counts.items() if state not in ("running", "failed", "stale"))
+    parts = [
+        f"{done} of {len(runs)} runs done",
+        *(f"{counts[s]} {s}" for s in ("running", "failed", "stale") if counts[s]),
+    ]
+    seconds = seconds_left(runs)
+    ends = f", about {duration(seconds)} of training to the end" if seconds else ""
+    return f"{', '.join([*parts, *([f'{left} left'] if left else [])])}{ends}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in two digits or so.
+
+    >>> duration(50), duration(700), duration(9000)
+    ('50 s', '12 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def verdicts_so_far(plan: Plan, store: Store) -> tuple[Mapping[str, Comparison], str]:
+    """Every comparison of the study so far; while a result cannot be read, none and the reason."""
+    try:
+        return read_results(store, plan).comparisons, ""
+    except SegstudyError as error:
+        return {}, str(error)
+
+
+def live_lines(plan: Plan, store: Store) -> list[str]:
+    """What is shown while runs go on: the runs, then the verdicts that there are."""
+    runs = standings(plan, store)
+    found = verdicts_so_far(plan, store)[0] if any(run.state == "done" for run in runs) else {}
+    known = verdict_lines({name: one for name, one in found.items() if one.difference is not None})
+    more = [f"and {len(known) - SHOWN} more verdicts: segstudy status"] if len(known) > SHOWN else []
+    return [progress_line(runs), *known[:SHOWN], *more]
+
+
+def verdict_lines(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """The verdict of each variant so far, a line each."""
+    return [f"verdict  {name} against {found.b.name}: {_verdict_words(found)}" for name, found in comparisons.items()]
+
+
+def _verdict_words(found: Comparison) -> str:
+    if found.difference is None:
+        reasons = "; ".join(problem.what for problem in found.problems)
+        return f"{found.verdict} ({reasons})" if found.verdict else "no result yet"
+    difference, claim = found.difference, found.equivalence
+    places = 1 if found.measure.unit else 4
+    text = f"{found.verdict or 'no verdict'}, {difference.value:+.{places}f}"
+    if difference.low == difference.low:
+        text += f" [{difference.low:+.{places}f}, {difference.high:+.{places}f}]"
+    text += f" {found.measure.label}, {difference.num_seeds_variant} against {difference.num_seeds_base} seeds"
+    if not found.verdict:
+        text += f" ({difference.reason or difference.assumption or 'too few seeds for the first look'})"
+    if claim is not None and claim.verdict and found.verdict:
+        text += f"; {claim.verdict} ({claim.margin:g})"
+    return text + "".join(f"; caution: {words}" for words in found.cautions)
