@@ -28,6 +28,7 @@ from segstudy.networks.build import build_network, place
 from segstudy.networks.inference import prepare
 from segstudy.plan import Plan, Run
 from segstudy.progress import Progress
+from segstudy.sizes import Size, size_of_text
 from segstudy.stopping import Stop
 from segstudy.store import RunFolder, Store
 from segstudy.train import loop as training
@@ -333,7 +334,7 @@ def _network(workshop: Workshop, run: Run) -> torch.nn.Module:
     return build_network(model, len(workshop.dataset(run.config.dataset)[0].classes), 0, None, run.config.folder)
 
 
-def _few(workshop: Workshop, name: str, split: str, count: int, size: int | None, scratch: Path) -> CachedSplit:
+def _few(workshop: Workshop, name: str, split: str, count: int, size: Size | None, scratch: Path) -> CachedSplit:
     """A few images of a split, evenly spaced, decoded into a folder of their own."""
     dataset, _ = workshop.dataset(name)
     samples = dataset.samples(split)
@@ -412,7 +413,7 @@ def measure_scoring(workshop: Workshop, run: Run, evaluation: Evaluation, scratc
 def measure_reading(workshop: Workshop, name: str, split: str, parts: Sequence[str], scratch: Path) -> Reading:
     """Decode a few images of a split into a cache of their own."""
     started, count, written = time.perf_counter(), 0, 0
-    sizes = [int(part) if part.isdigit() else None for part in parts if part != "labels"] or [None]
+    sizes = [None if part == "images" else size_of_text(part) for part in parts if part != "labels"] or [None]
     for size in sizes:
         count = len(_few(workshop, name, split, IMAGES, size, scratch))
     seconds = time.perf_counter() - started
