@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segstudy.terminal import table_lines
 
 if TYPE_CHECKING:
+    from segstudy.launch.estimate import Estimate
     from segstudy.plan import Plan
     from segstudy.results import StudyResults
     from segstudy.store import Store
@@ -91,3 +92,36 @@ def curve_lines(results: StudyResults, found: Sequence[dict[str, Any]], differen
             rows.append([str(seeds), *("unknown" if power is None else f"{power:.2f}" for power in powers)])
         lines += ["", one["about"], *table_lines(rows)]
     return lines
+
+
+def estimate_lines(found: Estimate) -> list[str]:
+    """What the runs that are left need, as text."""
+    if not found.runs:
+        return ["nothing is left to do", *found.notes]
+    rows = [["run", "training", "evaluation", "memory", "disk"]]
+    for run in found.runs:
+        memory = f"{run.memory_mb:,.0f} MB" if run.memory_mb else ""
+        times = [_hours(run.training_s), _hours(run.evaluation_s)]
+        rows.append([run.run, *times, memory, _size(run.disk_bytes)])
+    workers = f"{found.workers} workers" if found.workers > 1 else "one run after the other"
+    return [
+        *table_lines(rows),
+        "",
+        f"time    {_hours(found.total_s)} on {found.device}, {workers}: training {_hours(found.training_s)}, evaluation "
+        f"{_hours(found.evaluation_s)}, decoding {_hours(found.caching_s)}",
+        f"disk    {_size(found.disk_bytes)}: cache {_size(found.cache_bytes)}, runs "
+        f"{_size(sum(run.disk_bytes for run in found.runs))}, report {_size(found.report_bytes)}, the rest while runs "
+        f"train; {_size(found.free_disk_bytes)} free: {'fits' if found.disk_fits else 'DOES NOT FIT'}",
+        f"memory  {found.memory_mb:,.0f} MB; {found.free_memory_mb:,.0f} MB free: "
+        f"{'fits' if found.memory_fits else 'DOES NOT FIT'}",
+        *(f"measured: {line}" for line in found.measured),
+        *(f"note: {line}" for line in found.notes),
+    ]
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f} h" if seconds >= 360 else f"{seconds:,.1f} s"
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"

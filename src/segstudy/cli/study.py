@@ -50,12 +50,19 @@ def plan(
     assume_seed_sd: Annotated[
         str | None, typer.Option(help="Standard deviation between seeds from elsewhere: 0.005; of 3 seeds: 0.005:3.")
     ] = None,
+    estimated: Annotated[
+        bool, typer.Option("--estimate", help="Measure a few steps: hours, memory and disk of what is left.")
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", help="With --estimate: processes that share this machine.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Show a study's runs: what each changes, where it stands, what it costs; or how many seeds and images it needs."""
+    """Show a study's runs: what each changes, where it stands, what it costs; or what it needs to be done."""
     from segstudy.cli.planned import print_requirements
 
     whole, store = plan_of(study, out, set_, data)
+    if estimated:
+        _print_estimate(whole, store, data, workers, as_json)
+        return
     if power_curves or any(given is not None for given in (power, difference, assume_seed_sd)):
         wanted = 0.8 if power is None else power, 0.01 if difference is None else difference
         print_requirements(whole, store, *wanted, assume_seed_sd, power_curves, as_json)
@@ -319,6 +326,16 @@ def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _print_estimate(plan: Plan, store: Store, data: Path | None, workers: int, as_json: bool) -> None:
+    from segstudy.cli.planned import estimate_lines
+    from segstudy.launch.estimate import estimate
+    from segstudy.progress import showing
+
+    with showing() as progress:
+        found = estimate(workshop_of(plan, store, data, progress), plan, workers)
+    print(json.dumps(found.plain(), indent=2) if as_json else "\n".join(estimate_lines(found)))
 
 
 def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import time
 import traceback
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -59,6 +62,8 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
     outcome, began = Outcome(), time.time()
     claims: dict[str, SoftFileLease] = {}
     left = list(enumerate(pending, 1))
+    if join:
+        left = spread(left, f"{platform.node()}/{os.getpid()}")
     first = True
     while left:
         held = []
@@ -67,6 +72,8 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
             workshop.progress.prefix = f"{workshop.study.name} {title}  "
             if each.state == "done":
                 workshop.progress.say(f"{title}: done before")
+            elif join and workshop.store.run(each.run.experiment, each.run.seed).locked():
+                held.append((number, each))  # without waiting for it: others are free
             elif not _take(workshop, each, title, claims, outcome, began, first and not join):
                 held.append((number, each))
             else:
@@ -80,6 +87,17 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
     workshop.progress.prefix = ""
     outcome.held = [each.run.name for _, each in left]
     return outcome
+
+
+def spread(pending: Sequence[tuple[int, Pending]], worker: str) -> list[tuple[int, Pending]]:
+    """The order in which ``worker`` tries runs: from a place of its own on, so that workers do not all want the same run.
+
+    Runs that need the network of another one, ensembles among them, stay at the end.
+    """
+    alone = [each for each in pending if not (each[1].run.shares or each[1].run.config.ensemble)]
+    after = [each for each in pending if each[1].run.shares or each[1].run.config.ensemble]
+    start = zlib.crc32(worker.encode()) % max(1, len(alone))
+    return alone[start:] + alone[:start] + after
 
 
 def execute_until_decided(

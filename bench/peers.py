@@ -1,0 +1,242 @@
+"""The same network, data and batch through four training loops: images/s, seconds to a given mIoU, peak memory.
+
+    python bench/peers.py [--images 48] [--size 256] [--batch 16] [--rounds 3] [--encoder resnet50] [--target 0.6]
+
+The ways:
+
+* notebook: the review's: Pillow decodes in a DataLoader in every epoch, float32, Adam (``bench/train.py``);
+* torchvision: the loop of its references/segmentation: AMP on a GPU, cross entropy, SGD with a polynomial schedule
+  replaced by the same Adam, so that all take the same steps; channels first, pinned memory;
+* lightning: a LightningModule around segmentation-models-pytorch with its Dice loss replaced by cross entropy, as the
+  library's examples show it; skipped, and said so, if the package ``lightning`` or ``pytorch_lightning`` is missing;
+* segstudy: what ``segstudy run`` does.
+
+Every way runs in a process of its own, on the same images (Kvasir-SEG if SEGSTUDY_DATA names its folder, else synthetic
+endoscopies) with a quarter held out. Rounds go through the ways forwards and backwards in turn. A process trains one epoch
+to warm up, then ``--epochs`` that are timed, scoring the held-out images after each without counting that time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import train as notebook
+from torch import nn
+from torch.utils.data import DataLoader
+from train import DecodedEachTime, find_samples
+
+from segstudy.data.cache.arrays import open_cache
+from segstudy.data.cache.batches import Feed
+from segstudy.data.core import Dataset
+from segstudy.data.encoding import threshold_labels
+from segstudy.networks.build import build_network, place, predict_logits
+from segstudy.progress import showing
+from segstudy.schema import Model, Recipe
+from segstudy.store import Store
+from segstudy.train.loop import keep_freed_memory, peak_memory_mb
+from segstudy.train.optimizers import make_optimizer
+from segstudy.train.team import make_fabric
+
+WAYS = ("notebook", "torchvision", "lightning", "segstudy")
+Epochs = Iterator[tuple[float, nn.Module]]  # seconds of an epoch, and the network after it
+
+
+def network_of(arguments: argparse.Namespace) -> nn.Module:
+    return build_network(Model(arch="unet", encoder=arguments.encoder, weights="none"), 2, seed=0)
+
+
+def loader_of(samples: Any, arguments: argparse.Namespace, pinned: bool = False) -> DataLoader:
+    data = DecodedEachTime(samples)
+    return DataLoader(data, arguments.batch, shuffle=True, num_workers=arguments.workers, pin_memory=pinned)
+
+
+def by_notebook(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
+    network = network_of(arguments).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-4)
+    while True:
+        network.train()
+        yield notebook.notebook_epoch(network, optimizer, samples, arguments.workers, str(device)), network
+
+
+def by_torchvision(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
+    """``train_one_epoch`` of references/segmentation/train.py."""
+    model = network_of(arguments).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4)
+    on_gpu = device.type == "cuda"
+    scaler = torch.amp.GradScaler("cuda") if on_gpu else None
+    loader = loader_of(samples, arguments, on_gpu)
+    while True:
+        started = time.perf_counter()
+        model.train()
+        for image, target in loader:
+            image, target = image.to(device), target.to(device)
+            with torch.amp.autocast("cuda", enabled=scaler is not None):
+                loss = nn.functional.cross_entropy(model(image), target, ignore_index=255)
+            optimizer.zero_grad()
+            if scaler is not None:
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            else:
+                loss.backward()
+                optimizer.step()
+            loss.item()  # its metric logger reads the loss of every step
+        yield time.perf_counter() - started, model
+
+
+def by_lightning(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
+    """The LightningModule of segmentation-models-pytorch's examples; each epoch goes on with the same Trainer state."""
+    lightning = find_lightning()
+    assert lightning is not None
+
+    class Polyps(lightning.LightningModule):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.loss_fn = network_of(arguments), nn.CrossEntropyLoss(ignore_index=255)
+
+        def training_step(self, batch: Any, _: int) -> torch.Tensor:
+            image, mask = batch
+            loss: torch.Tensor = self.loss_fn(self.model(image), mask)
+            self.log("train_loss", loss)
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=1e-4, weight_decay=1e-4)
+
+        def on_train_epoch_start(self) -> None:
+            self.started = time.perf_counter()
+
+        def on_train_epoch_end(self) -> None:
+            self.spent = time.perf_counter() - self.started
+
+    module = Polyps()
+    accelerator = "gpu" if device.type == "cuda" else "cpu"
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet["enable_model_summary"] = False
+    while True:
+        trainer = lightning.Trainer(max_epochs=1, accelerator=accelerator, devices=1, **quiet)
+        trainer.fit(module, loader_of(samples, arguments))
+        module.to(device)
+        yield module.spent, module.model
+
+
+def find_lightning() -> Any:
+    for name in ("lightning", "pytorch_lightning"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
+
+
+def by_segstudy(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
+    keep_freed_memory()
+    palette = ((0, 0, 0), (255, 255, 255))
+    dataset = Dataset("bench", ("background", "polyp"), palette, {"train": samples}, threshold_labels)
+    with tempfile.TemporaryDirectory() as scratch:
+        with showing(quiet=True) as progress:
+            data = open_cache(dataset, "train", arguments.size, Store(Path(scratch)), progress)
+        recipe = Recipe(batch_size=arguments.batch, input_size=arguments.size)
+        fabric = make_fabric(recipe, "gpu" if device.type == "cuda" else "cpu")
+        network = place(network_of(arguments), fabric.device)
+        model, optimizer = fabric.setup(network, make_optimizer(recipe.optimizer, network.parameters()))
+        feed, epoch = Feed(data, arguments.batch, None, 42, fabric.device), 0
+        while True:
+            yield notebook.segstudy_epoch(feed, fabric, model, optimizer, epoch), model
+            epoch += 1
+
+
+TRAINERS: dict[str, Callable[..., Epochs]] = {
+    "notebook": by_notebook,
+    "torchvision": by_torchvision,
+    "lightning": by_lightning,
+    "segstudy": by_segstudy,
+}
+
+
+def miou_of(network: nn.Module, samples: Any, arguments: argparse.Namespace, device: torch.device) -> float:
+    """mIoU of both classes over all held-out pixels."""
+    counts = torch.zeros(4, dtype=torch.int64)
+    network.eval()
+    with torch.inference_mode():
+        for images, labels in DataLoader(DecodedEachTime(samples), arguments.batch):
+            best = predict_logits(network, images.to(device)).argmax(dim=1).cpu()
+            counts += torch.bincount((2 * labels + best).flatten(), minlength=4)
+    none, false, missed, hit = counts.tolist()
+    return (none / max(1, none + false + missed) + hit / max(1, hit + false + missed)) / 2
+
+
+def measure(way: str, arguments: argparse.Namespace) -> dict[str, float | None]:
+    """One process's work: images/s, seconds of training to the wanted mIoU (None if it is not reached), memory."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    notebook.RECIPE = Recipe(batch_size=arguments.batch, input_size=arguments.size)
+    with tempfile.TemporaryDirectory() as scratch:
+        found, _ = find_samples(Path(scratch), arguments.images)
+        held_out = len(found) // 4
+        samples, scored = found[held_out:], found[:held_out]
+        epochs, times, total, reached = TRAINERS[way](samples, arguments, device), [], 0.0, None
+        for epoch in range(arguments.epochs + 1):
+            seconds, network = next(epochs)
+            total += seconds
+            times += [seconds] if epoch else []
+            if reached is None and miou_of(network, scored, arguments, device) >= arguments.target:
+                reached = total
+        memory = peak_memory_mb()
+        epochs.close()  # type: ignore[attr-defined]
+    return {"rate": len(samples) / statistics.median(times), "reached": reached, "memory": memory}
+
+
+def in_own_process(way: str) -> dict[str, float | None]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    answer: dict[str, float | None] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("images", 48), ("size", 256), ("batch", 16), ("rounds", 3), ("epochs", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the DataLoader")
+    parser.add_argument("--encoder", default="resnet50")
+    parser.add_argument("--target", type=float, default=0.6, help="mIoU that the time is taken to")
+    parser.add_argument("--way", choices=WAYS, help="measure this way alone and print JSON")
+    arguments = parser.parse_args()
+    if arguments.way:
+        print(json.dumps(measure(arguments.way, arguments)))
+        return
+    ways = [way for way in WAYS if way != "lightning" or find_lightning() is not None]
+    if "lightning" not in ways:
+        print("SKIPPED lightning: the package is not installed (pip install lightning)")
+    found: dict[str, list[dict[str, float | None]]] = {way: [] for way in ways}
+    for number in range(arguments.rounds):
+        for way in ways if number % 2 == 0 else reversed(ways):
+            found[way].append(in_own_process(way))
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(
+        f"{where}; U-Net {arguments.encoder}, {arguments.size} px, batch {arguments.batch}, {arguments.rounds} rounds"
+    )
+    print(f"| way | images/s | segstudy is faster by (rounds) | s to mIoU {arguments.target:g} | peak memory, MB |")
+    print("|---|---|---|---|---|")
+    for way, rounds in found.items():
+        ratios = [own["rate"] / each["rate"] for own, each in zip(found["segstudy"], rounds, strict=True)]  # type: ignore[operator]
+        reached = [each["reached"] for each in rounds if each["reached"] is not None]
+        to_target = f"{statistics.median(reached):.1f}" if len(reached) == len(rounds) else "not reached"
+        rate, memory = (statistics.median(float(each[key] or 0) for each in rounds) for key in ("rate", "memory"))
+        by_round = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"| {way} | {rate:.2f} | {statistics.median(ratios):.2f} ({by_round}) | {to_target} | {memory:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()
