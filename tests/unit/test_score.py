@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from segstudy import scoring as score
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, write_counts
 from segstudy.data.encoding import read_grey
-from segstudy.data.stored import StoredMask, read_mask
+from segstudy.data.readers.files import read_mask_file
 from segstudy.errors import DataError, SpecError
 from segstudy.files import read_arrays
 from segstudy.schema import ScoringRules
@@ -107,11 +108,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the masks in the order in which they are read."""
     names: list[str] = []
 
-    def reading(path: Path, *rest: object, **options: object) -> StoredMask:
+    def reading(path: Path, *rest: Any, **options: Any) -> Any:
         names.append(f"{path.parent.name}/{path.name}")
-        return read_mask(path, *rest, **options)  # type: ignore[arg-type]
+        return read_mask_file(path, *rest, **options)
 
-    monkeypatch.setattr(score, "read_mask", reading)
+    monkeypatch.setattr(score, "read_mask_file", reading)
     return names
 
 

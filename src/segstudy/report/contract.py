@@ -104,7 +104,9 @@ def _remarks(rows: pd.DataFrame) -> str:
     """Which experiments do not predict in one pass of one network, or saw images of another dataset in training."""
     words = ""
     for column, before in (("predicts", "Predictions{}: {}."), ("saw", "Training{} also saw {}.")):
-        marked = rows[rows[column] != ""] if column in rows else rows[:0]
+        if column not in rows:
+            continue
+        marked = rows[rows[column] != ""]
         for what, group in marked.groupby(column, sort=False):
             whose = "" if len(group) == len(rows) else f" of {listing(dict.fromkeys(group['experiment']))}"
             words += f" {before.format(whose, what)}"
