@@ -233,7 +233,6 @@ def test_score_under_other_rules(segstudy, tmp_path):
         (["import", "none.pth", "--study", "study.yaml", "--experiment", "net"], "no experiment is named 'net'"),
         (["init", "nowhere"], "nowhere: no such folder"),
         (["init", "."], "study.yaml: already exists; choose another name with --file"),
-        (["init", ".", "--file", "new.yaml"], "no reader understands this folder"),
         (["score", "nowhere", "Kvasir-SEG/masks"], "nowhere: no such folder"),
         (["score", "Kvasir-SEG", "Kvasir-SEG/masks"], "have no true mask"),
         ([*SCORE, "--as", "mmsg"], "--as mmsg: no such rule (did you mean 'mmseg'?)"),
