@@ -85,18 +85,14 @@ class ReportData:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Dataset-level scores, a run on a split a row, a measure a column."""
-        recipes = {name: self.plan.first(name).config.recipe for name in self.plan.experiments}
         frame = score_frame(self.reported).assign(protocol=self.plan.study.protocol)
-        patience = {name: recipe.patience for name, recipe in recipes.items()}
-        synchronised = {name: recipe.sync_batch_norm for name, recipe in recipes.items()}
-        words = frame["experiment"].map({name: self.plan.first(name).config.predicts for name in self.plan.experiments})
-        saw = frame["experiment"].map({name: self.plan.first(name).config.saw for name in self.plan.experiments})
+        configs = [self.plan.first(name).config for name in frame["experiment"]]
         return frame.assign(
-            patience=frame["experiment"].map(patience).astype(float),
-            synchronised=frame["experiment"].map(synchronised).astype(bool),
-            accumulate=frame["experiment"].map({name: recipe.accumulate for name, recipe in recipes.items()}),
-            predicts=words.fillna(""),
-            saw=saw.fillna(""),
+            patience=np.array([config.recipe.patience for config in configs], np.float64),
+            synchronised=np.array([config.recipe.sync_batch_norm for config in configs], np.bool_),
+            accumulate=[config.recipe.accumulate for config in configs],
+            predicts=[config.predicts for config in configs],
+            saw=[config.saw for config in configs],
         )
 
     @cached_property

@@ -157,7 +157,6 @@ def train(
         When ``stop`` asks for it: after the step, with a checkpoint.
 
     """
-    check_alone(recipe, fabric.world_size)
     network = synchronised(place(network, fabric.device), recipe, fabric)
     optimizer = optimizer_of(network, recipe, study_folder)
     at = _where_it_stands(folder, network, optimizer, origin, progress, fabric)
@@ -211,6 +210,7 @@ def _where_it_stands(
 
 
 def _make_feed(recipe: Recipe, fit: CachedSplit, seed: int, device: torch.device, shard: Shard) -> Feed:
+    check_alone(recipe, shard.processes)
     shares = image_shares(count_pixels(fit)) if recipe.sampling == "class_balanced" else None
     return Feed(fit, recipe.batch_size, recipe.crop_px, seed, device, shard, shares)
 
