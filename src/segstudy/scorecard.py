@@ -153,9 +153,8 @@ def contract_words(record: dict[str, Any]) -> str:
 def _origin_words(record: dict[str, Any]) -> str:
     """The scored split, and what chose the epoch."""
     split, chosen = record["split"], record["selected_on"]
-    if chosen == NOT_TRAINED:
-        return f"split {split}, {NOT_TRAINED}"
-    return f"split and epoch choice {split}" if split == chosen else f"split {split}, epoch chosen on {chosen}"
+    choice = chosen if chosen == NOT_TRAINED else f"epoch chosen on {chosen}"
+    return f"split and epoch choice {split}" if split == chosen else f"split {split}, {choice}"
 
 
 def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:

@@ -459,6 +459,15 @@ def test_everything_that_does_not_fit_is_said_at_once_before_anything_is_trained
     assert not list(tmp_path.rglob("run.yaml"))
 
 
+def test_every_fold_opens_the_network_of_its_experiment(contest: Workshop) -> None:
+    text = CONTEST.replace("root: data}", "root: data, folds: 2, fold: all}")
+    study = parse_study(text, folder=str(folder_of(contest)))
+    runs = [run for run in make_plan(study).runs if run.config.evaluate is not None]
+    assert len(runs) == 2 * 3
+    workshop = Workshop(study, Store(folder_of(contest) / "folds"))
+    assert [workshop.contestant(run)[0].kind for run in runs] == ["python"] * 2 + ["torch_export"] * 2 + ["python"] * 2
+
+
 def test_nothing_is_fitted_on_the_split_that_is_reported(contest: Workshop) -> None:
     study = parse_study(CONTEST.replace("seeds: [1, 2]", "protocol: paper"), folder=str(folder_of(contest)))
     workshop = Workshop(study, Store(folder_of(contest) / "paper"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segstudy.data.cache.batches import Shard
 from segstudy.evaluate import count_split, images_of
+from segstudy.launch.decide import decide
 from segstudy.launch.obtain import training_splits
 from segstudy.launch.one import make_network
 from segstudy.launch.workshop import Workshop
@@ -60,12 +61,24 @@ def _train(workshop: Workshop, run: Run, origin: str) -> None:
     train(network, *splits, recipe, run.seed, folder, fabric, progress, stop, origin, run.config.folder)
 
 
-def _score(workshop: Workshop, run: Run, number: int, target: str) -> None:
+def _score(workshop: Workshop, run: Run, number: int, target: str, kept: str | None) -> None:
     folder, config = workshop.store.run(run.experiment, run.seed), run.config
     fabric, evaluation = make_fabric(config.recipe, team=workshop.team), workshop.evaluations(run)[number]
     network = make_network(workshop, run)
-    load_network(network, read_state(folder.best), str(folder.best))
-    data = workshop.cached(evaluation.dataset, evaluation.split, config.recipe.resized_px, native_labels=True)
+    if config.evaluate is None:
+        load_network(network, read_state(folder.best), str(folder.best))
+    data = workshop.to_score(config, evaluation.dataset, evaluation.split)
     model = prepare(network, config.inference, images_of(data, fabric.device), fabric, config.folder)
     rules, shard = workshop.study.scoring, Shard(fabric.global_rank, fabric.world_size)
-    count_split(model, data, fabric.device, config.resolution, rules, evaluation.table, Path(target), shard=shard)
+    count_split(
+        model,
+        data,
+        fabric.device,
+        config.resolution,
+        rules,
+        evaluation.table,
+        Path(target),
+        shard=shard,
+        decision=decide(workshop, run, folder, network, fabric),  # the leader has fitted it
+        probabilities=Path(kept) if kept else None,
+    )

@@ -124,7 +124,7 @@ def _measure(run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) ->
     plain = run.config.inference.model_copy(update={"adaptation": "none"})
     model = prepare(network, plain, lambda: iter(()), fabric)
     counted = model if isinstance(model, Passes) else network
-    side = max(getattr(network, "size", None) or (run.config.recipe.trained_px,))
+    side = getattr(network, "size", None) or run.config.recipe.trained_px
     cost = measure_cost(model, counted, side, folder.read_metrics(), fabric)
     own = {} if run.config.evaluate is None else {"precision": folder.record().precision}
     write_json(folder.cost, {**cost.model_dump(mode="json"), **own})
@@ -211,7 +211,7 @@ def evaluate_run(
     with (
         building(pictures) as target,
         _kept(workshop, folder, evaluation) as kept,
-        ordered(fabric, workshop.stop, "score", run.name, number, str(target)),
+        ordered(fabric, workshop.stop, "score", run.name, number, str(target), kept and str(kept)),
     ):
         arguments |= {"predictions": target, "probabilities": kept, "shard": shard}
         counts = count_split(model, data, fabric.device, config.resolution, workshop.study.scoring, **arguments)

@@ -107,7 +107,8 @@ class Workshop:
 
     def contestant(self, run: Run) -> tuple[Contestant, Path | None]:
         """The network that a run scores without training, as the study declares it, and where its file or folder lies."""
-        chain = [run.experiment, *base_chain(self.study, run.experiment)]
+        own = whole(run.experiment)
+        chain = [own, *base_chain(self.study, own)]
         given = next(found for name in chain if (found := self.study.experiments[name].evaluate) is not None)
         return given, None if given.kind == "python" else self._file(given)
 
@@ -127,10 +128,10 @@ class Workshop:
         sized = config.recipe.resized_px
         if config.evaluate is None:
             return self.cached(dataset, split, sized, native_labels=True)
-        whole = self.cached(dataset, split, None, native_labels=True)
+        full = self.cached(dataset, split, None, native_labels=True)
         if config.resolution == "native":
-            return whole
-        return replace(self.cached(dataset, split, sized, native_labels=True), images_nhwc=whole.images_nhwc)
+            return full
+        return replace(self.cached(dataset, split, sized, native_labels=True), images_nhwc=full.images_nhwc)
 
     def evaluations(self, run: Run) -> list[Evaluation]:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
