@@ -383,3 +383,24 @@ def building(folder: Path) -> Iterator[Path | None]:
 def digest(values: Mapping[str, Any]) -> str:
     """Short hash of plain values, the same whatever the order of keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_sealed(path: Path) -> dict[str, str]:
+    """What :func:`write_sealed` wrote; nothing when it cannot be read or was altered."""
+    try:
+        with open_regular(path) as file:
+            known = json.loads(file.read().decode("utf-8"))
+        files = known["files"]
+        sound = known["sha256"] == _sum_of(files)
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return {}
+    return files if sound and isinstance(files, dict) else {}
+
+
+def write_sealed(path: Path, files: Mapping[str, str]) -> None:
+    """Write names and texts as JSON with their own checksum."""
+    write_text(path, json.dumps({"sha256": _sum_of(files), "files": dict(files)}))
+
+
+def _sum_of(files: Any) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

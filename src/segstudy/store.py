@@ -1,12 +1,8 @@
-"""The output folder of a study: the only module that knows its paths, and the only state there is.
-
-What has been done is read off the files, never noted elsewhere.
-"""
+"""The output folder of a study: the only module that knows its paths. What has been done is read off the files."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,10 +22,11 @@ from segstudy.files import (
     open_regular,
     read_json,
     read_meta,
+    read_sealed,
     read_sums,
     read_yaml,
     write_json,
-    write_text,
+    write_sealed,
     write_yaml,
 )
 from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record, RunRecord
@@ -482,27 +479,16 @@ class Store:
 
     def read_memo(self) -> dict[str, str]:
         """Content hashes of files seen before; none when they cannot be read or were altered, as they can be taken again."""
-        try:
-            with open_regular(self.memo) as file:
-                known = json.loads(file.read().decode("utf-8"))
-            memo = known["files"]
-            sound = known["sha256"] == _memo_sum(memo)
-        except (OSError, ValueError, RecursionError, TypeError, KeyError):
-            return {}
-        return memo if sound and isinstance(memo, dict) else {}
+        return read_sealed(self.memo)
 
     def write_memo(self, memo: Mapping[str, str]) -> None:
         """Remember content hashes for the next call."""
-        write_text(self.memo, json.dumps({"sha256": _memo_sum(memo), "files": dict(memo)}))
+        write_sealed(self.memo, memo)
 
     @property
     def memo(self) -> Path:
         """Content hashes of files by path, size and times."""
         return self.cache / "fingerprints.json"
-
-
-def _memo_sum(memo: Any) -> str:
-    return hashlib.sha256(json.dumps(memo, sort_keys=True).encode()).hexdigest()
 
 
 def read_evaluation_record(path: Path) -> EvaluationRecord | None:
