@@ -167,7 +167,9 @@ class StudyResults:
 
     @cached_property
     def _variants(self) -> Mapping[str, Variation]:
-        return {name: v for name in self.plan.experiments if (v := self.plan.first(name).variation) is not None}
+        known = {each for run in self.plan.runs for each in (run.experiment, whole(run.experiment))}
+        variations = {name: self.plan.first(name).variation for name in self.plan.experiments}
+        return {name: v for name, v in variations.items() if v is not None and v.base in known}  # of a part of the plan
 
     @cached_property
     def _problems(self) -> Mapping[str, tuple[Problem, ...]]:
