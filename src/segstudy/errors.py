@@ -22,7 +22,7 @@ class DataError(SegstudyError):
     """A dataset folder, an image or a mask is missing, unreadable or inconsistent.
 
     ``kind`` is the fault's short code, one of those in ``segstudy.data.quality.faults``. ``lines`` are options of a dataset's
-    entry that would remove the fault, as far as can be told.
+    entry that would remove the fault, where they are known.
     """
 
     def __init__(self, message: str, kind: str = "unusable", lines: Mapping[str, Any] | None = None) -> None:

@@ -375,12 +375,12 @@ def study_by_content(
     These are tables of groups, split files, and networks that are scored without training.
 
     Who says where data lie is taken at their word; who does not, means the file that was ``noted``, if it is there still. A
-    file that cannot be found has the hash that was noted, else it keeps its path: whoever needs it says what is wrong.
+    file that cannot be found has the hash that was noted, else it keeps its path: the code that needs it reports it.
 
     Returns
     -------
     tuple
-        The study so told; and for each path, where the file is and its hash.
+        The study by content; and for each path, where the file is and its hash.
 
     """
     files: dict[str, dict[str, str]] = {}

@@ -131,7 +131,7 @@ def fold(text: str) -> str:
 
 
 def parse_heading(text: str, read_as: str | None = None) -> Heading:
-    """Recognise a heading, or what the reader was told to read in its place.
+    """Recognise a heading, or what the caller declared in its place.
 
     >>> found = parse_heading("Drop mIoU (%)")
     >>> found.kind, found.name, found.percent, found.falls

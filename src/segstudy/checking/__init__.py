@@ -120,13 +120,13 @@ def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:
     try:
         dataset = load_undivided(name, study.entry(name), workshop.data_root, study.folder, workshop.store)
     except SegstudyError:
-        return []  # it cannot even be listed, and that is told already
+        return []  # it cannot even be listed, which is reported already
     faults = _examine(dataset, workshop.progress, lambda look: None)
     return [replace(fault, split="") if dataset.by_fraction else fault for fault in faults]
 
 
 def _examine(dataset: Dataset, progress: Progress, use: Callable[[SampleReport], None]) -> list[Fault]:
-    """Look at every sample once; faults that the reader met before are told once."""
+    """Look at every sample once; faults that the reader met before are listed once."""
     faults: list[Fault] = []
     for look in _looks(dataset, progress):
         use(look)

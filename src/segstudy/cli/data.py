@@ -73,7 +73,7 @@ def check(
 ) -> None:
     """Find everything that is wrong with a study file and its data, at once, by reading every image and mask.
 
-    Errors, which would stop training or make it wrong, exit with 2; warnings are told and exit with 0.
+    Errors, which would stop training or make it wrong, exit with 2; warnings are printed and exit with 0.
     """
     from segstudy.checking.text import card_text, findings_text, verdict
 

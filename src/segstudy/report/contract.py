@@ -1,4 +1,4 @@
-"""What a number rests on, in words: sentences for a caption, a line for whoever points at one number.
+"""What a number rests on, in words: sentences for a caption, a line for the tooltip of one number.
 
 Rows here are of the score frame (:func:`segstudy.report.frames.score_frame`): a run on a split a row.
 """

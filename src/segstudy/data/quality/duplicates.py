@@ -1,6 +1,6 @@
 """Images that occur twice in a dataset, exactly or nearly, within a split and across splits.
 
-Equal pixels are told by a hash. For near duplicates (resized, compressed or brightened anew, cropped or turned a little,
+Equal pixels have equal hashes. For near duplicates (resized, compressed or brightened anew, cropped or turned a little,
 mirrored, the next frame of a video) each of three steps looks closer at the pairs that the one before left over:
 
 1. all pairs, by difference hashes of the image and of its mirror image: 512 bits, each saying which of two places that lie
@@ -39,7 +39,7 @@ MAX_DISTANCE = 120  # bits of 512
 MIN_COARSE, MIN_SIMILARITY = 0.4, 0.6
 MIN_OWN = 0.4  # correlation of the details that are not shared by the set
 SAME_SHARE = 0.1  # an image with less of its own is the picture that the whole set shows
-MIN_SET, MAX_SET = 6, 512  # images from which shared details can be told, and that are used for it
+MIN_SET, MAX_SET = 6, 512  # fewest images that show shared details, and most that are used for it
 MAX_SHIFT_PX = 5  # of COARSE_PX
 DARK = 24  # grey level up to which a pixel shows nothing
 MIN_BRIGHT = 0.15  # share of pixels that are not dark: in a row that is no margin, in an image that is no night scene

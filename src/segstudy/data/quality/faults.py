@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset's files: a record a fault, stable codes, and how many are told in a few lines."""
+"""What can be wrong with a dataset's files: one record per fault, stable codes, and a summary of many in a few lines."""
 
 from __future__ import annotations
 

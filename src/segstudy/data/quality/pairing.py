@@ -1,4 +1,4 @@
-"""Which mask belongs to which image: files are paired by name, and a lone one is told with its likely reason."""
+"""Which mask belongs to which image: files are paired by name, and a lone one is reported with its likely reason."""
 
 from __future__ import annotations
 
