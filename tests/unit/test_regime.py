@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fakes import fake_kvasir
+from interruption import Interruption
 from segstudy.data.cache.batches import drawn_order
 from segstudy.errors import SpecError
 from segstudy.launch.workshop import Workshop
@@ -66,21 +67,6 @@ class Tiny(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.decoder(self.encoder(images))
         return logits
-
-
-class Interruption(Stop):
-    """Asks to stop after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    @property
-    def due(self) -> bool:
-        self.left -= 1
-        if self.left == 0:
-            self.asked = ("received SIGTERM", 143)
-        return self.asked is not None
 
 
 def trained(splits: Any, path: Path, recipe: Recipe, stop: Stop | None = None) -> RunFolder:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fakes import fake_kvasir
+from interruption import Interruption
 from segstudy.data.cache.batches import Shard, divide_order, epoch_order, shards_of
 from segstudy.errors import SpecError
 from segstudy.files import read_arrays
@@ -111,21 +112,6 @@ def trained(root: Path, out: Path, name: str, settings: str, network: nn.Module,
     return folder
 
 
-class Asked(Stop):
-    """Is asked to stop after so many steps; only the leader asks it."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    @property
-    def due(self) -> bool:
-        self.left -= 1
-        if self.left == 0:
-            self.asked = ("received SIGTERM", 143)
-        return self.asked is not None
-
-
 def take_part(root: Path, out: Path) -> None:
     """What each of the processes does."""
     team = team_here(None)
@@ -135,7 +121,9 @@ def take_part(root: Path, out: Path) -> None:
     trained(root, out, "whole", OWN_DRAWS, Random(), team, Stop())
     for steps in (2, 5):
         try:
-            trained(root, out, f"stopped {steps}", OWN_DRAWS, Random(), team, Asked(steps if team.rank == 0 else 99))
+            trained(
+                root, out, f"stopped {steps}", OWN_DRAWS, Random(), team, Interruption(steps if team.rank == 0 else 99)
+            )
         except Stopped:
             trained(root, out, f"stopped {steps}", OWN_DRAWS, Random(), team, Stop())
     study = study_with("sync_batch_norm=true")

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
+from interruption import Interruption
 from segstudy import measures
 from segstudy.archive import export_run, write_archive
 from segstudy.errors import SegstudyError, SpecError, StoreError
@@ -33,7 +34,7 @@ from segstudy.report.long import results_frame
 from segstudy.report.sections.pictures import collect_pictures
 from segstudy.results import read_results
 from segstudy.spec import load_study, parse_study
-from segstudy.stopping import Stop, Stopped
+from segstudy.stopping import Stopped
 from segstudy.store import Store
 from segstudy.train.losses import cross_entropy, make_loss
 from segstudy.train.schedules import rate_factor
@@ -596,21 +597,6 @@ def test_crops_and_augmentation_go_on_alike_after_an_interruption(data, tmp_path
     assert run_part(again) == []
     assert losses(again.store) == losses(whole.store)
     assert len(set(losses(again.store))) == 3
-
-
-class Interruption(Stop):
-    """Asks to stop after so many looks, as a signal would between two steps."""
-
-    def __init__(self, looks):
-        super().__init__()
-        self.looks = looks
-
-    @property
-    def due(self):
-        self.looks -= 1
-        if self.looks == 0:
-            self.asked = ("received SIGTERM", 143)
-        return self.asked is not None
 
 
 @pytest.mark.parametrize("experiment", ["unet", "deep"])  # DeepLabV3 draws dropout at random

@@ -64,8 +64,7 @@ def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, 
     if recipe.adaptation and fabric.world_size > 1:
         raise SpecError("recipe.adaptation: trains on one device only; call again without --devices")
     fit, select, report = training_splits(workshop, run)
-    part = recipe.adaptation
-    target = workshop.cached(part.data, part.split, recipe.resized_px) if part else None
+    target = workshop.target(recipe)
     training.reset_peak_memory()
     progress, stop = workshop.progress, workshop.stop
     with ordered(fabric, stop, "train", run.name, origin):

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segstudy.data.cache.arrays import CachedSplit
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.files import digest, read_json, write_json
 from segstudy.launch.workshop import Workshop
@@ -222,8 +221,7 @@ def _train(workshop: Workshop, config: Config, folder: RunFolder, seed: int) -> 
     classes = workshop.dataset(config.dataset)[0].classes
     network = build_network(config.model, len(classes), seed, workshop.weights_file(config.model), config.folder)
     fit, select = (workshop.cached(config.dataset, split, recipe.resized_px) for split in splits.values())
-    part = recipe.adaptation
-    target: CachedSplit | None = workshop.cached(part.data, part.split, recipe.resized_px) if part else None
+    target = workshop.target(recipe)
     origin = digest({"values": config.values(), "seed": seed, "data": _fingerprints(workshop, config)})
     progress: Progress = workshop.progress
     training.train(

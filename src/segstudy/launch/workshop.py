@@ -22,7 +22,7 @@ from segstudy.networks.build import ENCODER_WEIGHTS
 from segstudy.networks.contestants import classes_of
 from segstudy.plan import Run, read_noted
 from segstudy.progress import Progress
-from segstudy.schema import Model
+from segstudy.schema import Model, Recipe
 from segstudy.sizes import Size
 from segstudy.spec import find_path
 from segstudy.stopping import Stop
@@ -85,6 +85,11 @@ class Workshop:
     def cached(self, name: str, split: str, size: Size | None, native_labels: bool = False) -> CachedSplit:
         """A split of dataset ``name`` at ``size`` pixels, or at the images' own size; see :func:`open_cache`."""
         return open_cache(self.dataset(name)[0], split, size, self.store, self.progress, native_labels)
+
+    def target(self, recipe: Recipe) -> CachedSplit | None:
+        """The images that training adapts to; None if it adapts to none."""
+        part = recipe.adaptation
+        return self.cached(part.data, part.split, recipe.resized_px) if part else None
 
     def fingerprint(self, name: str, split: str) -> str:
         """Hash of a split's files, remembered by their sizes and times."""

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from segstudy.doors import Door
 from segstudy.named import as_choice
+from segstudy.train.losses import IGNORE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORE = 255  # labels that do not count
 Weight = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
