@@ -6,6 +6,7 @@ Array letters: ``n`` image, ``c`` class, ``h`` height, ``w`` width.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +26,7 @@ from segstudy.counts.countset import TRUTH, hash_labels
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import UNSHARDED, Shard, batches, stored
 from segstudy.data.cache.packed import Pieces
-from segstudy.data.core import Dataset
+from segstudy.data.core import IGNORE, Dataset
 from segstudy.errors import SegstudyError, SpecError, listing, nearest
 from segstudy.networks.build import predict_logits, resize_logits
 from segstudy.networks.decision import Decision
@@ -34,6 +35,7 @@ from segstudy.progress import Progress
 from segstudy.schema import ScoringRules
 
 EVALUATION_BATCH = 16
+GPU_BATCH_PIXELS = 64 * 256 * 256  # of one evaluation batch on a GPU: small images go in larger batches
 ARGMAX = Decision()
 
 Resolution = Literal["input", "native"]
@@ -160,7 +162,12 @@ def count_split(
 
 
 def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device, shard: Shard = UNSHARDED) -> Confusion:
-    """Confusion matrices (n, c, c) alone, at the size of the network's input: what chooses the epoch."""
+    """Confusion matrices (n, c, c) alone, at the size of the network's input: what chooses the epoch.
+
+    A GPU counts by itself; next to a processor's network, threads do.
+    """
+    if device.type == "cuda":
+        return _stacked(_counted_there(network, data, device, shard), len(data), shard)["confusion"]
     num_classes = len(data.dataset.classes)
 
     def count(index: int, labels: Labels) -> dict[str, Counts]:
@@ -174,19 +181,53 @@ def count_confusion(network: nn.Module, data: CachedSplit, device: torch.device,
     return _stacked(in_order(jobs()), len(data), shard)["confusion"]
 
 
+@torch.inference_mode()
+def _counted_there(
+    network: nn.Module, data: CachedSplit, device: torch.device, shard: Shard
+) -> Iterator[dict[str, Counts]]:
+    """The confusion matrix of every image that is this process's, counted where the network lies."""
+    network.eval()
+    parts = _parts(data, np.arange(shard.rank, len(data), shard.processes), _batch_for(data, device))
+    for images, labels in batches(stored(data), parts, device):
+        best = predict_logits(network, images).argmax(dim=1)
+        for one in confusions(labels, best, len(data.dataset.classes)).cpu().numpy():
+            yield {"confusion": one}
+
+
+def confusions(truth_nhw: Tensor, predicted_nhw: Tensor, num_classes: int) -> Tensor:
+    """Confusion matrices (n, c, c), rows are true classes, on the device of the labels; the same integers as
+    :func:`~segstudy.counts.counting.confusion_matrix`.
+
+    >>> confusions(torch.tensor([[[0, 1, 255]]]), torch.tensor([[[1, 1, 0]]]), 2).tolist()
+    [[[0, 1], [0, 1]]]
+    """
+    cells = num_classes * num_classes + 1  # the last one takes pixels that do not count
+    cell = torch.where(truth_nhw == IGNORE, cells - 1, truth_nhw * num_classes + predicted_nhw)
+    cell += cells * torch.arange(len(truth_nhw), device=cell.device).view(-1, 1, 1)
+    counts = cell.flatten().bincount(minlength=cells * len(truth_nhw)).view(-1, cells)
+    return counts[:, :-1].reshape(-1, num_classes, num_classes)
+
+
 def _predict_split(
     network: nn.Module, data: CachedSplit, device: torch.device, shard: Shard
 ) -> Iterator[tuple[int, Tensor]]:
     """Index and logits (c, h, w) of every image that is this process's; images of different sizes go one at a time."""
-    parts = _parts(data, np.arange(shard.rank, len(data), shard.processes))
+    parts = _parts(data, np.arange(shard.rank, len(data), shard.processes), _batch_for(data, device))
     network.eval()
     for part, (images, _) in zip(parts, batches(stored(data), parts, device), strict=True):
         yield from zip(map(int, part), predict_logits(network, images), strict=True)
 
 
-def _parts(data: CachedSplit, own: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    at_once = 1 if isinstance(data.images_nhwc, Pieces) else EVALUATION_BATCH
+def _parts(data: CachedSplit, own: NDArray[np.int64], most: int = EVALUATION_BATCH) -> list[NDArray[np.int64]]:
+    at_once = 1 if isinstance(data.images_nhwc, Pieces) else most
     return [own[start : start + at_once] for start in range(0, len(own), at_once)]
+
+
+def _batch_for(data: CachedSplit, device: torch.device) -> int:
+    """Images in a batch that is only predicted; small images fill a GPU in larger ones."""
+    if device.type != "cuda" or isinstance(data.images_nhwc, Pieces):
+        return EVALUATION_BATCH
+    return max(EVALUATION_BATCH, GPU_BATCH_PIXELS // math.prod(data.images_nhwc.shape[1:3]))
 
 
 def images_of(data: CachedSplit, device: torch.device) -> Callable[[], Iterator[Tensor]]:

@@ -23,7 +23,7 @@ class Standing:
     experiment: str
     state: str
     epochs_done: int
-    epochs: int
+    epochs: int | None  # None if unknown before the training images are counted
     best: float
     seconds: float
 
@@ -44,7 +44,7 @@ def standings(plan: Plan, store: Store) -> list[Standing]:
                 run.experiment,
                 state,
                 len(epochs),
-                run.config.epochs or 0,
+                run.config.epochs,
                 max(scores, default=float("nan")),
                 sum(e.seconds or 0.0 for e in epochs),
             )
@@ -52,8 +52,20 @@ def standings(plan: Plan, store: Store) -> list[Standing]:
     return found
 
 
+def epochs_text(done: int, planned: int | None) -> str:
+    """Epochs done of those that are planned.
+
+    >>> [epochs_text(3, 50), epochs_text(3, None), epochs_text(0, 0)]
+    ['3/50', '3', '–']
+    """
+    if planned is None:
+        return str(done)
+    return f"{done}/{planned}" if planned else "–"
+
+
 def seconds_left(runs: Sequence[Standing]) -> float | None:
-    """Seconds of training to the end, at each experiment's own measured speed, else at the mean of all; None before any.
+    """Seconds of training to the end, at each experiment's own measured speed, else at the mean of all; None before any,
+    or where a budget of iterations has not yet shown how many epochs it is.
 
     Runs that go on at the same time share the work. Early stopping can make it less; scoring comes on top.
     """
@@ -66,7 +78,13 @@ def seconds_left(runs: Sequence[Standing]) -> float | None:
         return None
     usual = sum(speeds.values()) / len(speeds)
     waiting = [run for run in runs if run.state not in ("done", "trained", "failed", "stale")]
-    work = sum(max(0, run.epochs - run.epochs_done) * speeds.get(run.experiment, usual) for run in waiting)
+    known = {run.experiment: run.epochs_done for run in runs if run.state == "done"}
+    work = 0.0
+    for run in waiting:
+        planned = known.get(run.experiment) if run.epochs is None else run.epochs
+        if planned is None:
+            return None
+        work += max(0, planned - run.epochs_done) * speeds.get(run.experiment, usual)
     return work / max(1, sum(run.state == "running" for run in runs))
 
 

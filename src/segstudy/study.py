@@ -126,9 +126,11 @@ class Config:
         return "input" if self.protocol == "paper" and self.recipe.resized_px else "native"
 
     @property
-    def epochs(self) -> int:
-        """Epochs of training; none of a network that is only scored."""
-        return 0 if self.evaluate else self.recipe.epochs
+    def epochs(self) -> int | None:
+        """Epochs of training: 0 of a network that is only scored, None if they follow from ``recipe.iterations`` and the images."""
+        if self.evaluate:
+            return 0
+        return self.recipe.epochs if self.recipe.iterations is None else None
 
     @property
     def callables(self) -> list[str]:

@@ -24,6 +24,16 @@ def test_time_to_the_end_is_each_experiments_own_speed() -> None:
     assert seconds_left([*runs, standing("c", "missing", 0, 0.0)]) == pytest.approx(52 + 10 * 3)
 
 
+def test_a_budget_of_iterations_is_as_many_epochs_as_it_was_before() -> None:
+    """Its epochs are known once a run of the experiment has ended: 4 of them, 2 s each, of which 3 are left."""
+
+    def by_steps(state: str, done: int) -> Standing:
+        return Standing(f"a/seed{done}", "a", state, done, None, math.nan, 2.0 * done)
+
+    assert seconds_left([by_steps("running", 1)]) is None
+    assert seconds_left([by_steps("done", 4), by_steps("partial", 1)]) == pytest.approx(3 * 2)
+
+
 def test_runs_at_the_same_time_share_the_work() -> None:
     runs = [standing("a", "running", 5, 10.0), standing("b", "running", 5, 10.0)]
     assert seconds_left(runs) == pytest.approx((10 + 10) / 2)

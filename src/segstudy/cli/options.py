@@ -59,6 +59,9 @@ With = Annotated[list[str] | None, typer.Option("--with", help="key=value, an op
 FitMemory = Annotated[
     bool, typer.Option("--fit-memory", help="First find the smallest recipe.accumulate that fits into memory.")
 ]
+Graphs = Annotated[
+    bool, typer.Option("--graphs", help="On a GPU, record the training step once and replay it (CUDA graphs).")
+]
 Track = Annotated[
     list[str] | None,
     typer.Option("--track", help="Also write epochs and scores to: csv, tensorboard, mlflow, wandb; may be repeated."),
@@ -105,12 +108,13 @@ def workshop_of(
     progress: Progress,
     stop: Stop | None = None,
     team: Team | None = None,
+    graphs: bool = False,
 ) -> Workshop:
     """The context that is needed to carry out ``plan``, by this process or a team."""
     from segstudy.launch.workshop import Workshop
     from segstudy.train.team import ALONE
 
-    return Workshop(plan.study, store, data, progress, stop=stop, team=team or ALONE)
+    return Workshop(plan.study, store, data, progress, stop=stop, team=team or ALONE, graphs=graphs)
 
 
 def stop_of(max_time: str | None, checkpoint_every: str | None) -> Stop:

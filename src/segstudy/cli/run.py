@@ -13,6 +13,7 @@ from segstudy.cli.options import (
     DataDir,
     Devices,
     FitMemory,
+    Graphs,
     MaxTime,
     Nodes,
     On,
@@ -73,6 +74,7 @@ def run(
         bool, typer.Option("--print-sbatch", help="Print the script of --on slurm, to submit it yourself.")
     ] = False,
     track: Track = None,
+    graphs: Graphs = False,
     quiet: Quiet = False,
 ) -> None:
     """Do what is missing of a study, then write its report; call it again after any interruption.
@@ -86,7 +88,7 @@ def run(
         print_plan(part, store, whole, data)
         return
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
-    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track)
+    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
     if print_sbatch:
         _print_sbatch(asked, len(part.runs), workers, with_)
         return
@@ -114,6 +116,7 @@ def work(
     devices: Devices = None,
     nodes: Nodes = 1,
     track: Track = None,
+    graphs: Graphs = False,
     quiet: Quiet = False,
 ) -> None:
     """Take what is free of a study, one run after the other, until all of it is done; any number of processes may.
@@ -124,7 +127,7 @@ def work(
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
-    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track)
+    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
     outcome = _carry_out(asked, whole, store, stop, None, nodes, None, None, join=True, quiet=quiet)
     if outcome is None:
         return
@@ -150,6 +153,7 @@ def _asked(
     checkpoint_every: str | None,
     devices: int | None,
     track: list[str] | None,
+    graphs: bool,
 ) -> Work:
     """What a worker elsewhere is asked for: the same, with paths that do not depend on the current folder."""
     from segstudy.launch.launchers import Work
@@ -166,6 +170,7 @@ def _asked(
         checkpoint_every,
         devices,
         tuple(track or ()),
+        graphs,
     )
 
 
@@ -223,7 +228,7 @@ def _work_here(
     follows = team is not None and team.rank > 0
     tracking = None if follows else open_tracking(asked.track, store.root / "track")
     with showing(quiet or follows, tracking) as progress, stop.listening():
-        workshop = workshop_of(whole, store, asked.data, progress, stop, team)
+        workshop = workshop_of(whole, store, asked.data, progress, stop, team, asked.graphs)
         if follows:
             follow(workshop, whole)
             return None

@@ -86,11 +86,12 @@ def _number(value: float | None) -> float | None:
 def _lines(record: dict[str, Any]) -> list[str]:
     """One run for people."""
     from segstudy.measures import OVERALL
+    from segstudy.overview import epochs_text
     from segstudy.records import NOT_TRAINED
     from segstudy.terminal import chart_lines, table_lines
 
     curve = record["curve"]
-    trained = f"{len(curve)} of {record['epochs']} epochs" if record["epochs"] else NOT_TRAINED
+    trained = NOT_TRAINED if record["epochs"] == 0 else f"{epochs_text(len(curve), record['epochs'])} epochs"
     lines = [f"{record['run']}: {record['state']}, {trained}, identity {record['identity']}"]
     if record["failure"]:
         lines.append(f"failed: {record['failure']}")
@@ -124,13 +125,13 @@ def _short(value: object) -> str:
 
 def views(plan: Plan, store: Store) -> Iterator[list[str]]:
     """What stands where, as lines, each time that it is asked for; ends after the view in which every run has ended."""
-    from segstudy.overview import live_lines, progress_line, standings
+    from segstudy.overview import epochs_text, live_lines, progress_line, standings
     from segstudy.terminal import table_lines
 
     finished, verdicts = -1, list[str]()
     while True:
         runs = standings(plan, store)
-        shares = [f"{r.epochs_done}/{r.epochs}" if r.epochs else "–" for r in runs]
+        shares = [epochs_text(r.epochs_done, r.epochs) for r in runs]
         rows = [[r.run, r.state, share, _digits(_number(r.best))] for r, share in zip(runs, shares, strict=True)]
         if (done := sum(run.state == "done" for run in runs)) != finished:
             finished, verdicts = done, live_lines(plan, store)[1:]

@@ -343,6 +343,7 @@ def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None
     from rich.console import Console
     from rich.table import Table
 
+    from segstudy.overview import epochs_text
     from segstudy.plan import unequal_budgets
 
     table = Table(box=None)
@@ -351,7 +352,7 @@ def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None
     rows = _run_rows(plan, store)
     for row in rows:
         seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
-        epochs = f"{row['epochs_done']}/{row['epochs']}" if row["epochs"] else "–"
+        epochs = epochs_text(row["epochs_done"], row["epochs"])
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     print_changes(rows, data_changes_of(whole, store, data))

@@ -53,6 +53,7 @@ class Work:
     checkpoint_every: str | None = None
     devices: int | None = None
     track: tuple[str, ...] = ()
+    graphs: bool = False
 
     def command(self, python: str = sys.executable) -> list[str]:
         """The same as a command line."""
@@ -66,7 +67,7 @@ class Work:
             words += [] if value is None else [option, str(value)]
         for option, values in (("--only", self.only), ("--set", self.settings), ("--track", self.track)):
             words += [word for value in values for word in (option, value)]
-        return words
+        return [*words, "--graphs"] if self.graphs else words
 
 
 @dataclass
@@ -162,7 +163,7 @@ def do_work(work: Work) -> Outcome:
     every = work.checkpoint_every
     stop = Stop(None, None if every is None else seconds_of(every, "--checkpoint-every"))
     with showing(True, open_tracking(work.track, store.root / "track")) as progress, stop.listening():
-        workshop = Workshop(plan.study, store, work.data, progress, stop=stop)
+        workshop = Workshop(plan.study, store, work.data, progress, stop=stop, graphs=work.graphs)
         return execute_until_decided(workshop, plan, work.only, work.seed, join=True)[0]
 
 

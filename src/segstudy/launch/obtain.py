@@ -20,6 +20,7 @@ from segstudy.plan import Run
 from segstudy.records import RunRecord
 from segstudy.store import HeldError, RunFolder
 from segstudy.train import loop as training
+from segstudy.train.replay import recorder_for
 from segstudy.train.state import safetensors_of
 from segstudy.train.team import ordered
 
@@ -67,9 +68,11 @@ def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, 
     target = workshop.target(recipe)
     training.reset_peak_memory()
     progress, stop = workshop.progress, workshop.stop
+    recorder = recorder_for(recipe, network, fabric, progress) if workshop.graphs else None
+    paths = (origin, study_folder)
     with ordered(fabric, stop, "train", run.name, origin):
         training.train(
-            network, fit, select, report, recipe, run.seed, folder, fabric, progress, stop, origin, study_folder, target
+            network, fit, select, report, recipe, run.seed, folder, fabric, progress, stop, *paths, target, recorder
         )
 
 

@@ -48,7 +48,7 @@ class Workshop:
 
     A dataset with files that had to be left out is refused, unless ``inspecting``: nothing may be trained on it.
     ``stop`` says when to stop, and how often to write checkpoints within an epoch; ``team`` are the processes that train
-    each run together.
+    each run together; ``graphs`` asks for recorded training steps where they can be had.
     """
 
     def __init__(
@@ -61,11 +61,13 @@ class Workshop:
         inspecting: bool = False,
         stop: Stop | None = None,
         team: Team = ALONE,
+        graphs: bool = False,
     ) -> None:
         self.study, self.progress = study, progress or Progress()
         self.store = store if isinstance(store, Store) else Store(Path(store))
         self.data_root = None if data_root is None else Path(data_root)
         self.inspecting, self.stop, self.team = inspecting, stop or Stop(), team
+        self.graphs = graphs
         self._datasets: dict[str, tuple[Dataset, Roles]] = {}
 
     def dataset(self, name: str) -> tuple[Dataset, Roles]:

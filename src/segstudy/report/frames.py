@@ -223,6 +223,7 @@ def _progress(result: RunResult) -> dict[str, Any]:
         "split": record.roles.report if record else "",
         "state": result.state,
         "epochs_done": len(epochs),
+        **({"epochs": len(epochs) or np.nan} if result.run.config.epochs is None else {}),
         "chosen_epoch": best.epoch if best else (imported or {}).get("epoch", np.nan),
         "imported": imported is not None,
         "reason": result.failure,

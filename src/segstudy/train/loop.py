@@ -38,6 +38,7 @@ from segstudy.train.losses import make_loss
 from segstudy.train.optimizers import make_optimizer
 from segstudy.train.parts import check_alone, find_gradient, num_parts
 from segstudy.train.regime import Regime, budget_of, optimizer_of
+from segstudy.train.replay import Recorder, ReplayedStep, Step
 from segstudy.train.schedules import rate_factor
 from segstudy.train.state import (
     TrainingState,
@@ -134,12 +135,14 @@ def train(
     origin: str = "",
     study_folder: str = "",
     target: CachedSplit | None = None,
+    recorder: Recorder | None = None,
 ) -> None:
     """Train ``network`` on ``fit``, choose the epoch with the best mIoU on ``select``, leave its weights in ``folder``.
 
     Losses and the like of the user's own are looked for in ``study_folder``, where the study file lies.
 
-    ``target`` are images that the recipe adapts to; their masks are not used.
+    ``target`` are images that the recipe adapts to; their masks are not used. With a ``recorder``, steps are recorded once
+    and replayed.
 
     ``report`` is the split that is reported. It is scored after every epoch and chooses nothing: its scores show what
     choosing on it would have been worth.
@@ -168,6 +171,9 @@ def train(
     adapting = Target(recipe, target, seed, model, fabric, at, regime.budget.epochs, study_folder)
     loss_of = adapting.add_to(_make_loss(recipe, fit, folder, study_folder, fabric))
     augmenter = adapting.change(make_augmenter(recipe.augment, study_folder))
+    step = _plain_step(model, stepper, loss_of, fabric, regime)
+    if recorder is not None:
+        step = ReplayedStep(step, optimizer, recorder, fabric.device, progress)
     with _determinism(recipe.deterministic), stop.steps():
         while at.epoch < regime.budget.epochs and not regime.ended:
             epoch, steps = at.epoch, regime.budget.steps_in(at.epoch)
@@ -178,7 +184,7 @@ def train(
             change = Augmentation(augmenter, epoch_generator(own_seed, epoch), part) if augmenter else None
             save = functools.partial(_save_part, network, optimizer, folder, at, change, fabric)
             batches = feed.epoch(epoch, change, part.steps, steps)
-            spent = _one_epoch(model, stepper, batches, loss_of, fabric, progress, part, stop, save, regime)
+            spent = _one_epoch(step, batches, fabric, progress, part, stop, save, regime)
             _check_loss(spent["loss"], epoch, folder)
             record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
             record |= _measured(model, select, report, fabric, regime, feed)
@@ -342,10 +348,8 @@ def _miou(model: nn.Module, data: CachedSplit, fabric: Fabric) -> float:
 
 
 def _one_epoch(
-    model: nn.Module,
-    stepper: Optimizable,
+    step: Step,
     feed: Iterator[tuple[Tensor, Tensor]],
-    loss_of: Callable[[Tensor, Tensor], Tensor],
     fabric: Fabric,
     progress: Progress,
     part: Part,
@@ -363,8 +367,9 @@ def _one_epoch(
         part.waited += time.perf_counter() - asked
         if batch is None:
             break
-        images, labels = batch
-        loss, number = _step(model, stepper, images, labels, loss_of, fabric, regime, part.steps)
+        regime.begin_step(regime.at.epoch, part.steps)
+        loss, number = step(*batch)
+        regime.end_step(regime.at.epoch, part.steps)
         part.total += loss * number  # summed on the device, so that no step waits for it
         part.seen += number
         part.steps += 1
@@ -386,26 +391,25 @@ def _one_epoch(
     }
 
 
-def _step(
+def _plain_step(
     model: nn.Module,
     stepper: Optimizable,
-    images: Tensor,
-    labels: Tensor,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     fabric: Fabric,
     regime: Regime,
-    step: int,
-) -> tuple[Tensor, int]:
-    """One step of an epoch: the loss of the whole batch, without a gradient, and the number of its images."""
-    epoch, clip_norm = regime.at.epoch, regime.recipe.clip_norm
-    regime.begin_step(epoch, step)
-    parts = num_parts(len(images), regime.recipe)
-    loss, number = find_gradient(model, regime.network, stepper, images, labels, loss_of, fabric, parts)
-    if clip_norm is not None:  # what is not finite shows in the loss
-        fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
-    stepper.step()
-    regime.end_step(epoch, step)
-    return loss, number
+) -> Step:
+    """What is the same in every step: the gradient of a batch's loss, and the optimiser."""
+    clip_norm = regime.recipe.clip_norm
+
+    def step(images: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+        parts = num_parts(len(images), regime.recipe)
+        done = find_gradient(model, regime.network, stepper, images, labels, loss_of, fabric, parts)
+        if clip_norm is not None:  # what is not finite shows in the loss
+            fabric.clip_gradients(model, regime.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+        stepper.step()
+        return done
+
+    return step
 
 
 @contextlib.contextmanager

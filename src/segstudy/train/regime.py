@@ -129,7 +129,11 @@ class Regime:
         """Set the learning rates of a step; returns the decoder's."""
         rate = learning_rate(self.recipe, self.budget, epoch, step, self.folder)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("share", 1.0)
+            own = rate * group.get("share", 1.0)
+            if isinstance(group["lr"], Tensor):  # read by a recorded step, see segstudy.train.replay
+                group["lr"].fill_(own)
+            else:
+                group["lr"] = own
         return rate
 
     def end_step(self, epoch: int, step: int) -> None:
@@ -138,12 +142,12 @@ class Regime:
             return
         done = epoch * self.budget.epoch_steps + step + 1
         pull = 1 - min(self.recipe.ema, (1 + done) / (10 + done))
+        pairs = [(self.at.averaged[key], value) for key, value in self.network.state_dict().items()]
+        moved = [pair for pair in pairs if pair[1].is_floating_point()]
         with torch.no_grad():
-            for key, value in self.network.state_dict().items():
-                kept = self.at.averaged[key]
-                if value.is_floating_point():
-                    kept.lerp_(value, pull)
-                else:
+            torch._foreach_lerp_([kept for kept, _ in moved], [value for _, value in moved], pull)
+            for kept, value in pairs:
+                if not value.is_floating_point():
                     kept.copy_(value)
 
     def begin(self, device: torch.device) -> None:
