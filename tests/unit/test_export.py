@@ -13,21 +13,25 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
 from fakes import fake_folder
 from segstudy.cli import app
+from segstudy.contestant import Contestant
 from segstudy.errors import SegstudyError, SpecError, StoreError, WeightsError
 from segstudy.exporting import KINDS, PROOF, Exported, export_folder, export_run
 from segstudy.exporting.proof import DiffersError, Stored, Watched
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.networks import foreign
+from segstudy.networks.build import read_state
+from segstudy.networks.contestants import open_contestant
 from segstudy.networks.export import read_weights
 from segstudy.plan import Plan, make_plan
 from segstudy.progress import showing
-from segstudy.spec import load_study
+from segstudy.spec import load_study, parse_study
 from segstudy.store import Store
 
 NETWORKS = '''
@@ -329,6 +333,36 @@ def test_a_hub_folder_has_pictures_and_is_scored_again(
         np.load(each.run("unet", 1).evaluation("spot", "test"))["confusion"] for each in (workshop.store, again.store)
     )
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_hub_folder_is_scored_like_the_run_that_it_holds(
+    workshop: Workshop, hub_folder: tuple[Path, Exported], tmp_path: Path
+) -> None:
+    """All that must be declared of it is with the weights; only a folder from elsewhere must be described."""
+    folder = tmp_path / "hub"
+    shutil.copytree(hub_folder[0], folder)
+    text = "name: hub\ndata: {{spot: {{reader: folder, root: {root}, num_classes: 2}}}}\nrecipe: {{input_size: 32}}\n"
+    text += "experiments: {{theirs: {{data: spot, evaluate: {{hf: {hub}}}}}}}\n"
+    study = parse_study(text.format(root=Path(workshop.study.folder) / "shapes", hub=folder))
+    with showing(quiet=True) as progress:
+        again = Workshop(study, Store(tmp_path / "out"), None, progress)
+        assert execute(again, make_plan(study)).failures == []
+    (theirs,) = (run.seed for run in make_plan(study).runs)
+    counted = [
+        np.load(store.run(name, seed).evaluation("spot", "test"))["confusion"]
+        for store, name, seed in ((workshop.store, "unet", 1), (again.store, "theirs", theirs))
+    ]
+    differing = np.abs(counted[0] - counted[1]).sum() / 2
+    assert differing <= 0.001 * counted[0].sum()  # images come back from their normalised values
+    plain = hub_folder[0] / "model.safetensors"
+    save_file(read_state(plain), folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(SegstudyError, match=r"evaluate.classes: .*hub does not say its classes; set classes"):
+        open_contestant(Contestant.model_validate({"hf": "hub"}), folder)
+    declared = {"hf": "hub", "classes": ["background", "spot"], "normalise": "imagenet", "input_size": 32}
+    assert open_contestant(Contestant.model_validate(declared), folder).size == (32, 32)
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(SegstudyError, match="hub: cannot be loaded as a network of segmentation-models-pytorch"):
+        open_contestant(Contestant.model_validate(declared), folder)
 
 
 def refused(workshop: Workshop, name: str, kind: str, target: Path) -> str:

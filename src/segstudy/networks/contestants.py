@@ -5,6 +5,8 @@ Array letters: ``n`` image, ``c`` colour channel, output channel or class, ``h``
 
 from __future__ import annotations
 
+import importlib
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +23,10 @@ from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.doors import import_object
 from segstudy.errors import SegstudyError, SpecError, WeightsError, listing
 from segstudy.files import network_sha256, read_json
-from segstudy.networks.build import resize_logits
+from segstudy.networks.build import import_smp, predict_logits, resize_logits
 from segstudy.networks.families import import_transformers, semantic_logits
-from segstudy.networks.foreign import load_runtime, reason
+from segstudy.networks.foreign import load_runtime, read_metadata, reason
+from segstudy.sizes import height_width, size_of_text
 
 SMALLEST = 1e-7  # of a probability: keeps logarithms finite
 SURE = 30.0  # logit of a class that a network names without a probability
@@ -175,8 +178,10 @@ def open_contestant(declared: Contestant, path: Path | None, study_folder: str =
     if declared.kind in FILES:
         assert path is not None
         network = _of_file(declared, path)
+    elif declared.kind == "hf" and is_smp_folder(name := str(path or declared.hf)):
+        network = _of_smp(declared, name)
     elif declared.kind == "hf":
-        network = _of_hub(declared, str(path or declared.hf))
+        network = _of_hub(declared, name)
     else:
         network = _of_callable(declared, study_folder)
     height, width = network.size or (64, 64)
@@ -243,7 +248,7 @@ def _of_hub(declared: Contestant, name: str) -> ContestantNetwork:
         raise WeightsError(
             f"{name}: holds no trained values for {listing(map(str, missing), 3)}, so it cannot be scored"
         )
-    given = _preprocessor(name)
+    given = _hub_json(name, "preprocessor_config.json")
     labels = [str(config.id2label[index]) for index in range(config.num_labels)]
     classes = declared.classes or labels
     if len(classes) != len(labels) and not (len(labels) == 1 and len(classes) == 2):
@@ -257,6 +262,65 @@ def _of_hub(declared: Contestant, name: str) -> ContestantNetwork:
     return ContestantNetwork(declared, run, classes, normalise, _size(declared) or _hub_size(given), network)
 
 
+def is_smp_folder(name: str) -> bool:
+    """Whether a folder, or a name on the hub, holds a network as segmentation-models-pytorch and ``segstudy export`` write it."""
+    config = _hub_json(name, "config.json")
+    return "encoder_name" in config and "model_type" not in config
+
+
+def _of_smp(declared: Contestant, name: str) -> ContestantNetwork:
+    """A network of segmentation-models-pytorch; what ``segstudy export`` noted with the weights need not be declared."""
+    smp = import_smp()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = smp.from_pretrained(name).eval()
+    except Exception as error:  # the hub's client, the reader of weights, and each encoder have their own
+        raise WeightsError(
+            f"{name}: cannot be loaded as a network of segmentation-models-pytorch ({reason(error)})"
+        ) from None
+    note = _weights_note(name)
+    classes = declared.classes or json.loads(note.get("classes", "null"))
+    normalise = _normalise(declared)
+    if normalise is None and {"mean", "std"} <= note.keys():
+        normalise = Normalise(mean=json.loads(note["mean"]), std=json.loads(note["std"]))
+    if classes is None or normalise is None:
+        lacking = "classes" if classes is None else "normalise"
+        raise SpecError(f"evaluate.{lacking}: {name} does not say its {lacking}; set {lacking}")
+    sides = size_of_text(note.get("input_size", "").replace(" ", ""))
+    size = _size(declared) or (None if sides is None else height_width(sides))
+
+    def run(images: Tensor) -> Tensor:
+        return predict_logits(network, images)
+
+    return ContestantNetwork(declared, run, classes, normalise, size, network)
+
+
+def _weights_note(name: str) -> dict[str, str]:
+    cached = _hub_file(name, "model.safetensors")
+    return read_metadata(cached) if cached else {}
+
+
+def _hub_file(name: str, file: str) -> Path | None:
+    """A file of a local folder, or of a name on the hub, which is fetched once; None if there is none."""
+    if Path(name).is_dir():
+        return Path(name) / file if (Path(name) / file).is_file() else None
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        return Path(hub.hf_hub_download(name, file))
+    except Exception:  # no such file, no network, no such name: whoever opens the network says which
+        return None
+
+
+def _hub_json(name: str, file: str) -> dict[str, Any]:
+    cached = _hub_file(name, file)
+    try:
+        found = read_json(cached) if cached else {}
+    except SegstudyError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _auto_class(library: Any, config: Any) -> Any:
     universal = ("mask2former", "maskformer")
     return (
@@ -264,15 +328,6 @@ def _auto_class(library: Any, config: Any) -> Any:
         if config.model_type in universal
         else library.AutoModelForSemanticSegmentation
     )
-
-
-def _preprocessor(name: str) -> dict[str, Any]:
-    """``preprocessor_config.json`` of a local folder or of the hub's cache; empty if there is none."""
-    cached = import_transformers().utils.cached_file(
-        name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
-    )
-    found = read_json(Path(cached)) if cached else {}
-    return found if isinstance(found, dict) else {}
 
 
 def _hub_normalise(name: str, given: dict[str, Any]) -> Normalise:
@@ -316,6 +371,10 @@ def classes_of(declared: Contestant, path: Path | None) -> tuple[str, ...]:
     if declared.classes is not None:
         return tuple(declared.classes)
     name = str(path or declared.given)
+    if is_smp_folder(name):
+        if classes := json.loads(_weights_note(name).get("classes", "null")):
+            return tuple(classes)
+        raise SpecError(f"evaluate.classes: {name} does not say its classes; set classes")
     try:
         config = import_transformers().AutoConfig.from_pretrained(name)
     except Exception as error:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from segstudy.errors import SpecError, WeightsError
 from segstudy.networks.build import STRIDE, build_network, load_network, read_state
-from segstudy.networks.foreign import load_runtime, need, reason
+from segstudy.networks.foreign import load_runtime, need, read_metadata, reason
 from segstudy.networks.inference import Ensemble, Passes
 from segstudy.schema import Inference, Model
 from segstudy.sizes import Size, height_width
@@ -213,15 +213,6 @@ def read_weights(path: Path, study_folder: str = "") -> nn.Module:
     network = Ensemble(networks) if members else networks[0]
     load_network(network, read_state(path), str(path))
     return network
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Metadata of a ``.safetensors`` file; empty if it has none."""
-    try:
-        with importlib.import_module("safetensors").safe_open(str(path), framework="pt") as file:
-            return dict(file.metadata() or {})
-    except Exception as error:  # a damaged file
-        raise WeightsError(f"{path}: cannot be read ({reason(error)})") from None
 
 
 def save_pretrained(network: nn.Module, folder: Path, metadata: Metadata, run_name: str) -> None:

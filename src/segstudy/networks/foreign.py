@@ -318,3 +318,12 @@ def layout_of(shape: Size) -> Layout:
     ('nhwc', 'nchw')
     """
     return "nhwc" if shape[3] in (1, 3) and shape[1] not in (1, 3) else "nchw"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Metadata of a ``.safetensors`` file; empty if it has none."""
+    try:
+        with importlib.import_module("safetensors").safe_open(str(path), framework="pt") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:  # a damaged file
+        raise WeightsError(f"{path}: cannot be read ({reason(error)})") from None
