@@ -125,7 +125,7 @@ def data_changes_of(whole: Plan, store: Store, data: Path | None) -> dict[str, l
     """Which runs rest on data that are not what they were; without runs in the store no data are looked at."""
     if not any(store.run(run.experiment, run.seed).begun for run in whole.runs):
         return {}
-    from segstudy.launch.pending import data_changes
+    from segstudy.launch.changes import data_changes
     from segstudy.progress import showing
 
     with showing(quiet=True) as progress:

@@ -18,8 +18,9 @@ from segstudy.data.cache.arrays import discard
 from segstudy.data.cache.packed import DamagedCache
 from segstudy.errors import SegstudyError, StoreError
 from segstudy.files import sweep, write_text
+from segstudy.launch.changes import data_changes
 from segstudy.launch.one import do_run
-from segstudy.launch.pending import Pending, data_changes, find_pending, preflight, stale_message
+from segstudy.launch.pending import Pending, find_pending, preflight, stale_message
 from segstudy.launch.search import search_recipes
 from segstudy.launch.workshop import Workshop
 from segstudy.overview import live_lines
