@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from segstudy.comparison import Comparison
-from segstudy.errors import SegstudyError, StoreError
+from segstudy.errors import SegstudyError
 from segstudy.plan import Plan
-from segstudy.results import read_results
+from segstudy.results import RunResult, read_results, stand
 from segstudy.store import Store
 
 SHOWN = 12  # verdicts below a live view
@@ -28,28 +28,23 @@ class Standing:
     seconds: float
 
 
-def standings(plan: Plan, store: Store) -> list[Standing]:
-    """Every run of a plan, as the store has it; a run whose files cannot be read has failed."""
-    found = []
-    for run in plan.runs:
-        folder = store.run(run.experiment, run.seed)
-        try:
-            state, epochs = str(folder.state(run.identity, run.scored_on)), folder.read_epochs()
-        except StoreError:
-            state, epochs = "failed", []
-        scores = [e.select_miou for e in epochs if e.select_miou == e.select_miou]
-        found.append(
-            Standing(
-                run.name,
-                run.experiment,
-                state,
-                len(epochs),
-                run.config.epochs or 0,
-                max(scores, default=float("nan")),
-                sum(e.seconds or 0.0 for e in epochs),
-            )
-        )
-    return found
+def standings(found: Sequence[RunResult]) -> list[Standing]:
+    """Every run, as the store has it; a run whose files cannot be read has failed."""
+    return [_standing(each) for each in found]
+
+
+def _standing(found: RunResult) -> Standing:
+    epochs = found.epochs or found.folder.read_epochs()
+    scores = [e.select_miou for e in epochs if e.select_miou == e.select_miou]
+    return Standing(
+        found.run.name,
+        found.run.experiment,
+        "failed" if found.damage else found.state,
+        len(epochs),
+        found.run.config.epochs or 0,
+        max(scores, default=float("nan")),
+        sum(e.seconds or 0.0 for e in epochs),
+    )
 
 
 def seconds_left(runs: Sequence[Standing]) -> float | None:
@@ -95,21 +90,23 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def verdicts_so_far(plan: Plan, store: Store) -> tuple[Mapping[str, Comparison], str]:
-    """Every comparison of the study so far; while a result cannot be read, none and the reason."""
+def verdicts_so_far(plan: Plan, store: Store, found: Sequence[RunResult]) -> tuple[Mapping[str, Comparison], str]:
+    """Every comparison of the study, as far as its runs are ``found``; while a result cannot be read, none and the reason."""
+    if not any(run.state == "done" and not run.damage for run in found):
+        return {}, ""
     try:
-        return read_results(store, plan).comparisons, ""
+        return read_results(store, plan, found).comparisons, ""
     except SegstudyError as error:
         return {}, str(error)
 
 
 def live_lines(plan: Plan, store: Store) -> list[str]:
     """What is shown while runs go on: the runs, then the verdicts that there are."""
-    runs = standings(plan, store)
-    found = verdicts_so_far(plan, store)[0] if any(run.state == "done" for run in runs) else {}
+    runs = stand(store, plan)
+    found = verdicts_so_far(plan, store, runs)[0]
     known = verdict_lines({name: one for name, one in found.items() if one.difference is not None})
     more = [f"and {len(known) - SHOWN} more verdicts: segstudy status"] if len(known) > SHOWN else []
-    return [progress_line(runs), *known[:SHOWN], *more]
+    return [progress_line(standings(runs)), *known[:SHOWN], *more]
 
 
 def verdict_lines(comparisons: Mapping[str, Comparison]) -> list[str]:
