@@ -1,22 +1,20 @@
 """How a store grows: 10, 100 and 1,000 finished runs, and 64 workers that claim.
 
-    python bench/scale.py [--runs 10 100 1000] [--workers 64] [--images 20] [--keep DIR]
+    python bench/scale.py [--runs 10 100 1000] [--workers 64] [--images 20]
 
 A store of finished runs is written with files of the true kinds: five seeds an experiment, 50 epochs, all counts of every
 image, over data that lie there. Then ``segstudy status`` and ``segstudy plan`` are timed in a process each, start of Python
 included: seconds by the clock, and of the processor.
 
-The workers are threads, each with claims of its own, that take the runs of a second, empty store as ``segstudy work`` does:
-:func:`segstudy.launch.work.rounds` says which run a worker tries next. A worker holds a run for 20 ms, notes it, and seals
-it. A run that is noted twice was done twice; a look is one at a run's claim, a collision a claim that another worker got first.
+The workers are threads, each with claims of its own, that take the runs of a second, empty store in the order and with the
+pauses of ``segstudy work``. A worker holds a run for 20 ms, notes it, and seals it. A run that is noted twice was done twice;
+a collision is a run that looked free and that another worker claimed first.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -27,20 +25,22 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from filelock import SoftFileLease
 from PIL import Image
 
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, hash_labels, write_counts
-from segstudy.files import CLAIM, write_json, write_sums, write_text, write_yaml
+from segstudy.files import CLAIM, SUMS, write_json, write_sums, write_text, write_yaml
 from segstudy.launch.inputs import run_record
 from segstudy.launch.pending import Pending
-from segstudy.launch.work import rounds
+from segstudy.launch.work import pauses, spread, take_all
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, Run, open_plan
 from segstudy.records import EvaluationRecord
-from segstudy.store import HeldError, RunFolder, Store
+from segstudy.store import HeldError, Store
 
 SEEDS, EPOCHS, SIDE_PX, HOLD_S = 5, 50, 32, 0.02
+COMMANDS = ("status", "plan")
 
 
 def write_study(folder: Path, runs: int, images: int) -> Path:
@@ -58,9 +58,7 @@ def write_study(folder: Path, runs: int, images: int) -> Path:
         experiments[f"variant{number}"] = {"base": "base", "change": {"recipe.optimizer.lr": number / 1e4 + 0.5}}
     study = {
         "name": "scale",
-        "data": {
-            "spot": {"reader": "folder", "root": "spot", "classes": ["background", "spot"], "test_fraction": 0.5}
-        },
+        "data": {"spot": {"reader": "folder", "root": "spot", "classes": ["background", "spot"], "test_fraction": 0.5}},
         "recipe": {"epochs": EPOCHS, "input_size": SIDE_PX},
         "experiments": experiments,
         "seeds": list(range(1, SEEDS + 1)),
@@ -137,30 +135,35 @@ def seconds_of(command: str, study: Path, out: Path) -> tuple[float, float]:
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def claim_all(store: Store, plan: Plan, workers: int) -> tuple[float, Counter[str]]:
-    """Seconds until every run is done, and how often a run was done, looked at, or lost to another worker."""
-    seen: Counter[str] = Counter()
+def claim_all(store: Store, plan: Plan, workers: int) -> tuple[float, Counter[str], Counter[str]]:
+    """Seconds until every run is done; how often each was done; and what that took, by kind."""
+    did: Counter[str] = Counter()
+    took: Counter[str] = Counter()
     pending = list(enumerate((Pending(run, "missing") for run in plan.runs), 1))
 
-    def take(folder: RunFolder, name: str) -> bool:
-        """As ``segstudy work`` does: True if the run is done, here or elsewhere."""
-        with contextlib.suppress(HeldError), folder.lock():
-            if not folder.best.is_file():
-                time.sleep(HOLD_S)
-                seen[f"did {name}"] += 1
-                folder.best.touch()
-            return True
-        seen["collision"] += 1
-        return False
-
-    def held(folder: RunFolder) -> bool:
-        seen["look"] += 1
-        return folder.locked()
-
     def work(number: int) -> None:
-        for each in rounds(pending, f"node{number}/1", lambda run: held(store.run(run.experiment, run.seed))):
-            run = each.item[1].run
-            each.done = take(store.run(run.experiment, run.seed), run.name)
+        claims: dict[str, SoftFileLease] = {}
+
+        def take(item: tuple[int, Pending]) -> bool:
+            run = item[1].run
+            folder = store.run(run.experiment, run.seed)
+            if (folder.path / SUMS).is_file():
+                took["seen done"] += 1
+                return True
+            free = not (folder.path / CLAIM).exists()
+            try:
+                with folder.lock(claims.setdefault(run.name, folder.claim()), 0.0):
+                    took["claims"] += 1
+                    if not (folder.path / SUMS).is_file():
+                        time.sleep(HOLD_S)
+                        did[run.name] += 1
+                        (folder.path / SUMS).touch()
+            except HeldError:
+                took["collisions" if free else "seen held"] += 1
+                return False
+            return True
+
+        take_all(spread(pending, f"node{number}-1"), take, pauses(f"node{number}-1"))
 
     started = time.perf_counter()
     threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
@@ -168,8 +171,42 @@ def claim_all(store: Store, plan: Plan, workers: int) -> tuple[float, Counter[st
         thread.start()
     for thread in threads:
         thread.join()
-    return time.perf_counter() - started, seen
+    return time.perf_counter() - started, did, took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--images", type=int, default=20, help="that are reported; as many again train")
+    parser.add_argument("--repeat", type=int, default=3, help="of status and plan; the fastest counts")
+    arguments = parser.parse_args()
+    print(
+        f"| runs | files | `status` | of it processor | `plan` | of it processor | {arguments.workers} workers: claims a run | "
+        "collisions | looks at held and done runs a worker | done twice |\n" + "|---" * 10 + "|"
+    )
+    for runs in arguments.runs:
+        with tempfile.TemporaryDirectory() as scratch:
+            study = write_study(Path(scratch), runs, arguments.images)
+            plan, store = open_plan(str(study), Path(scratch) / "out")
+            store.prepare(plan.study.model_dump(mode="json", exclude_unset=True))
+            finisher = Finisher(Workshop(plan.study, store, None))
+            for run in plan.runs:
+                finisher.finish(run)
+            files = sum(path.is_file() for path in (store.root / "runs").rglob("*"))
+            times = [
+                min(seconds_of(command, study, store.root) for _ in range(arguments.repeat)) for command in COMMANDS
+            ]
+            _, did, took = claim_all(Store(Path(scratch) / "claims"), plan, arguments.workers)
+        assert set(did) == {run.name for run in plan.runs}
+        looks = (took["seen held"] + took["seen done"]) / arguments.workers
+        shown = " | ".join(f"{wall:.1f} s | {processor:.1f} s" for wall, processor in times)
+        print(
+            f"| {runs:,} | {files:,} | {shown} | {took['claims'] / runs:.2f} | {took['collisions']} | {looks:,.0f} | "
+            f"{sum(did.values()) - runs} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
-    pass
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from segstudy.files import (
     write_sealed,
     write_yaml,
 )
-from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record, RunRecord
+from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record, RunRecord, parse_epochs
 
 Known = TypeVar("Known", bound=Record)
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
@@ -170,12 +169,10 @@ class RunFolder:
         """Epoch records so far; a line cut off by a crash, or that is no record of an epoch, is left out."""
         return [record for record, _ in self._epochs()]
 
-    def _epochs(self) -> Iterator[tuple[dict[str, Any], Epoch]]:
+    def _epochs(self) -> list[tuple[dict[str, Any], Epoch]]:
         with contextlib.suppress(OSError), open_regular(self.metrics) as file:
-            for line in file.read().decode("utf-8", "replace").splitlines():
-                with contextlib.suppress(ValueError):
-                    record = json.loads(line)
-                    yield record, Epoch.parse(record)
+            return parse_epochs(file.read().decode("utf-8", "replace"))
+        return []
 
     def find_counts(self, record: RunRecord, dataset: str, split: str | None, evaluation_hash: str = "") -> Path | None:
         """Counts on ``dataset``, of ``split`` or else of whichever split is reported there; None if there are none.
@@ -307,8 +304,10 @@ class RunFolder:
         return claim_on(self.path / CLAIM, lost)
 
     @contextlib.contextmanager
-    def lock(self, claim: SoftFileLease | None = None) -> Iterator[None]:
+    def lock(self, claim: SoftFileLease | None = None, wait_s: float = HELD_S) -> Iterator[None]:
         """Hold the run for this process; others see at once, or soon, that a dead process holds it no more.
+
+        A claim that others hold is tried for ``wait_s``.
 
         Raises
         ------
@@ -319,7 +318,7 @@ class RunFolder:
         claim = claim or self.claim()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            claim.acquire(timeout=HELD_S)
+            claim.acquire(timeout=wait_s)
         except Timeout:
             owner = getattr(claim, "owner", None)
             where = f" (process {owner.pid} on {owner.hostname})" if owner else ""
@@ -485,6 +484,11 @@ class Store:
     def memo(self) -> Path:
         """Content hashes of files by path, size and times."""
         return self.cache / "fingerprints.json"
+
+    @property
+    def verdicts(self) -> Path:
+        """The verdicts that were last shown, and a hash of what they rest on."""
+        return self.cache / "verdicts.json"
 
 
 def read_evaluation_record(path: Path) -> EvaluationRecord | None:

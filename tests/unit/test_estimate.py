@@ -149,22 +149,30 @@ def test_records_are_read_as_yaml_1_2(tmp_path: Path) -> None:
         "true",
         "0x1f",
         "2026-11-28",
-        "",
         "=",
         "<<",
+        "1_000",
     ]
-    values = {
-        "words": words,
-        "numbers": [1e-05, 1e20, 0.1, -3, 12345678901234567890, float("inf")],
-        "none": None,
-        "b": True,
-    }
+    numbers = [1e-05, 1e20, 0.1, -3, 12345678901234567890, float("inf")]
+    values = {"words": [*words, ""], "numbers": numbers, "none": None, "b": True}
     values |= {"text": "a: b # c\nd\t'\"", "é": "ü", "nested": {"on": [[], {}]}}
     write_yaml(tmp_path / "a.yaml", values)
     assert read_yaml(tmp_path / "a.yaml") == values
-    plain = "a: 1e-05\nb: on\nc: 1:30\nd: 0x1f\ne: 2026-11-28\nf: 1_000\ng: 0o17\nh: .nan_\ni: no\n"
+    plain = "a: 1e-05\nb: on\nc: 1:30\nd: 0x1f\ne: 2026-11-28\nf: 1_000\ng: 0o17\nh: .nan_\ni: no\n5: [6, {7: '8'}]\n"
     (tmp_path / "b.yaml").write_text(plain)
     assert read_yaml(tmp_path / "b.yaml") == YAML(typ="safe", pure=True).load(plain)
-    (tmp_path / "c.yaml").write_text("a: 1\na: 2\n")
-    with pytest.raises(StoreError, match=r"c\.yaml"):
-        read_yaml(tmp_path / "c.yaml")
+    for odd in ("a: &x {b: 1}\nc: *x\n", "a: !!str 1\nb: ! 2\n", "a: {<<: {b: 1}, c: 2}\n"):  # what people may write
+        (tmp_path / "b.yaml").write_text(odd)
+        assert read_yaml(tmp_path / "b.yaml") == YAML(typ="safe", pure=True).load(odd)
+    for bad in (
+        "a: 1\na: 2\n",
+        "a: 1\n---\nb: 2\n",
+        "",
+        "- 1\n",
+        "a: !!python/name:os.system 1\n",
+        "? [1]\n: 2\n",
+        "a: [\n",
+    ):
+        (tmp_path / "c.yaml").write_text(bad)
+        with pytest.raises(StoreError, match=r"c\.yaml"):
+            read_yaml(tmp_path / "c.yaml")

@@ -86,7 +86,7 @@ def status(
 ) -> None:
     """Count a study's runs by where they stand, give the verdicts so far, and say what to do next."""
     from segstudy.cli.show import watch as watch_runs
-    from segstudy.overview import verdict_lines, verdicts_so_far
+    from segstudy.overview import verdicts_so_far
     from segstudy.results import stand
 
     whole, store = plan_of(study, out, set_, data)
@@ -99,7 +99,7 @@ def status(
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
     }
-    changed = data_changes_of(whole, store, data)
+    changed = data_changes_of(whole, store, data, found)
     verdicts, unread = verdicts_so_far(whole, store, found)
     if as_json:
         record = {"study": whole.study.name, "out": str(store.root), "states": states, "data_changed": changed}
@@ -113,7 +113,7 @@ def status(
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
     print_changes(rows, changed)
-    print(*verdict_lines(verdicts), sep="\n", end="\n" if verdicts else "")
+    print(*(each.line for each in verdicts.values()), sep="\n", end="\n" if verdicts else "")
     if unread and "failed" not in states:
         print(f"no verdicts: {unread}")
     if whole.later:
@@ -125,7 +125,9 @@ def status(
         print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
 
 
-def data_changes_of(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:
+def data_changes_of(
+    whole: Plan, store: Store, data: Path | None, seen: Sequence[RunResult] = ()
+) -> dict[str, list[str]]:
     """Which runs rest on data that are not what they were; without runs in the store no data are looked at."""
     if not any(store.run(run.experiment, run.seed).begun for run in whole.runs):
         return {}
@@ -133,7 +135,7 @@ def data_changes_of(whole: Plan, store: Store, data: Path | None) -> dict[str, l
     from segstudy.progress import showing
 
     with showing(quiet=True) as progress:
-        return data_changes(workshop_of(whole, store, data, progress), whole)
+        return data_changes(workshop_of(whole, store, data, progress), whole, seen)
 
 
 def print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> None:
@@ -339,13 +341,14 @@ def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None
     table = Table(box=None)
     for heading in ("run", "differs from its base in", "kind", "state", "epochs", "s/epoch"):
         table.add_column(heading, no_wrap=True)
-    rows = _run_rows(stand(store, plan))
+    found = stand(store, plan)
+    rows = _run_rows(found)
     for row in rows:
         seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
         epochs = f"{row['epochs_done']}/{row['epochs']}" if row["epochs"] else "–"
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print_changes(rows, data_changes_of(whole, store, data))
+    print_changes(rows, data_changes_of(whole, store, data, found))
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
     if plan.later:
         print(f"up to {len(plan.later)} more runs, as long as a comparison is not decided")

@@ -6,7 +6,7 @@ torch, as ``segstudy status`` asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
 from segstudy.data.cache.arrays import reread_fingerprint
@@ -15,6 +15,7 @@ from segstudy.files import file_sha256
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, Run
 from segstudy.records import RunRecord
+from segstudy.results import RunResult
 from segstudy.store import RunFolder, read_evaluation_record
 from segstudy.study import base_chain
 
@@ -22,16 +23,17 @@ ROLES = {"train": "training", "select": "epoch-choosing", "report": "reported"}
 Differs = Callable[[str, str, str], bool]  # whether the files of a dataset's split are not those of a hash
 
 
-def data_changes(workshop: Workshop, plan: Plan) -> dict[str, list[str]]:
+def data_changes(workshop: Workshop, plan: Plan, seen: Sequence[RunResult] = ()) -> dict[str, list[str]]:
     """By run, which of the data that its results rest on are not what they were; data that are not there say nothing.
 
-    Datasets and the files of each split are looked at once for all runs.
+    Datasets and the files of each split are looked at once for all runs; records that were ``seen`` are not read again.
     """
     found: dict[str, list[str]] = {}
+    records = {each.run.name: each.record for each in seen}
     differs, readable = files_differ(workshop), cache(partial(_readable, workshop))
     for run in plan.runs:
         try:
-            record = workshop.store.run(run.experiment, run.seed).read_record()
+            record = records.get(run.name) or workshop.store.run(run.experiment, run.seed).read_record()
             if record is None or not all(map(readable, run.datasets)):
                 continue  # a finished study needs its data no more
             if changed := changed_inputs(workshop, run, record, differs):
