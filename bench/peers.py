@@ -1,4 +1,4 @@
-"""The same network, data and batch through four training loops: images/s, seconds to a given mIoU, peak memory.
+"""The same network, data and batch through four training loops, and the bare step: images/s, seconds to a given mIoU, peak memory.
 
     python bench/peers.py [--images 48] [--size 256] [--batch 16] [--rounds 3] [--encoder resnet50] [--target 0.6]
 
@@ -8,8 +8,9 @@ The ways:
 * torchvision: the loop of its references/segmentation: AMP on a GPU, cross entropy, SGD with a polynomial schedule
   replaced by the same Adam, so that all take the same steps; channels first, pinned memory;
 * lightning: a LightningModule around segmentation-models-pytorch with its Dice loss replaced by cross entropy, as the
-  library's examples show it; skipped, and said so, if the package ``lightning`` or ``pytorch_lightning`` is missing;
-* segstudy: what ``segstudy run`` does.
+  library's examples show it; skipped, and said so, if the package ``lightning`` is missing;
+* segstudy: what ``segstudy run`` does, ``segstudy.train.loop.train`` itself: its records and checkpoints are written too;
+* bare: nothing but the step of segstudy, on one batch in memory over and over: what no loop can be faster than.
 
 Every way runs in a process of its own, on the same images (Kvasir-SEG if SEGSTUDY_DATA names its folder, else synthetic
 endoscopies) with a quarter held out. Rounds go through the ways forwards and backwards in turn. A process trains one epoch
@@ -19,8 +20,7 @@ to warm up, then ``--epochs`` that are timed, scoring the held-out images after 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -39,19 +39,19 @@ from torch.utils.data import DataLoader
 from train import DecodedEachTime, find_samples
 
 from segstudy.data.cache.arrays import open_cache
-from segstudy.data.cache.batches import Feed
 from segstudy.data.core import Dataset
 from segstudy.data.encoding import threshold_labels
-from segstudy.networks.build import build_network, place, predict_logits
+from segstudy.networks.build import build_network, import_smp, place, predict_logits
 from segstudy.progress import showing
 from segstudy.schema import Model, Recipe
+from segstudy.stopping import Stop
 from segstudy.store import Store
-from segstudy.train.loop import keep_freed_memory, peak_memory_mb
+from segstudy.train.loop import keep_freed_memory, peak_memory_mb, train
 from segstudy.train.optimizers import make_optimizer
 from segstudy.train.team import make_fabric
 
-WAYS = ("notebook", "torchvision", "lightning", "segstudy")
-Epochs = Iterator[tuple[float, nn.Module]]  # seconds of an epoch, and the network after it
+WAYS = ("notebook", "torchvision", "lightning", "segstudy", "bare")
+Epochs = Iterator[tuple[float, nn.Module | float]]  # seconds of an epoch; the network after it, or its mIoU
 
 
 def network_of(arguments: argparse.Namespace) -> nn.Module:
@@ -99,10 +99,10 @@ def by_torchvision(samples: Any, arguments: argparse.Namespace, device: torch.de
 
 def by_lightning(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
     """The LightningModule of segmentation-models-pytorch's examples; each epoch goes on with the same Trainer state."""
-    lightning = find_lightning()
-    assert lightning is not None
+    import_smp()  # lets torchvision load, which Lightning imports, beside a torch without CUDA
+    import lightning
 
-    class Polyps(lightning.LightningModule):  # type: ignore[name-defined, misc]
+    class Polyps(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.model, self.loss_fn = network_of(arguments), nn.CrossEntropyLoss(ignore_index=255)
@@ -128,33 +128,53 @@ def by_lightning(samples: Any, arguments: argparse.Namespace, device: torch.devi
     quiet["enable_model_summary"] = False
     while True:
         trainer = lightning.Trainer(max_epochs=1, accelerator=accelerator, devices=1, **quiet)
+        module.train()  # scoring left it in evaluation mode
         trainer.fit(module, loader_of(samples, arguments))
         module.to(device)
         yield module.spent, module.model
 
 
-def find_lightning() -> Any:
-    for name in ("lightning", "pytorch_lightning"):
-        with contextlib.suppress(ImportError):
-            return importlib.import_module(name)
-    return None
-
-
 def by_segstudy(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
+    """Trains all epochs at once, then gives what its records say of each."""
     keep_freed_memory()
-    palette = ((0, 0, 0), (255, 255, 255))
-    dataset = Dataset("bench", ("background", "polyp"), palette, {"train": samples}, threshold_labels)
-    with tempfile.TemporaryDirectory() as scratch:
-        with showing(quiet=True) as progress:
-            data = open_cache(dataset, "train", arguments.size, Store(Path(scratch)), progress)
-        recipe = Recipe(batch_size=arguments.batch, input_size=arguments.size)
+    palette, held_out = ((0, 0, 0), (255, 255, 255)), arguments.held_out
+    dataset = Dataset("bench", ("background", "polyp"), palette, {"train": samples, "test": held_out}, threshold_labels)
+    recipe = Recipe(
+        batch_size=arguments.batch, input_size=arguments.size, epochs=arguments.epochs + 1, schedule="constant"
+    )
+    with tempfile.TemporaryDirectory() as scratch, showing(quiet=True) as progress:
+        fit, select = (
+            open_cache(dataset, split, arguments.size, Store(Path(scratch)), progress) for split in ("train", "test")
+        )
+        folder = Store(Path(scratch)).run("bench", 1)
+        folder.path.mkdir(parents=True)
         fabric = make_fabric(recipe, "gpu" if device.type == "cuda" else "cpu")
-        network = place(network_of(arguments), fabric.device)
-        model, optimizer = fabric.setup(network, make_optimizer(recipe.optimizer, network.parameters()))
-        feed, epoch = Feed(data, arguments.batch, None, 42, fabric.device), 0
-        while True:
-            yield notebook.segstudy_epoch(feed, fabric, model, optimizer, epoch), model
-            epoch += 1
+        train(network_of(arguments), fit, select, select, recipe, 1, folder, fabric, progress, Stop())
+        for epoch in folder.read_epochs():
+            yield float(epoch.seconds or 0), epoch.select_miou
+
+
+def by_bare(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
+    """As many steps as the others take, of batches that are as large as theirs, on average."""
+    keep_freed_memory()
+    recipe = Recipe(batch_size=arguments.batch, input_size=arguments.size)
+    fabric = make_fabric(recipe, "gpu" if device.type == "cuda" else "cpu")
+    network = place(network_of(arguments), fabric.device)
+    model, optimizer = fabric.setup(network, make_optimizer(recipe.optimizer, network.parameters()))
+    images = torch.randn(arguments.batch, 3, arguments.size, arguments.size, device=fabric.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 2, (arguments.batch, arguments.size, arguments.size), device=fabric.device)
+    steps = len(samples) / arguments.batch
+    model.train()
+    while True:
+        started = time.perf_counter()
+        for _ in range(round(steps)):
+            loss = nn.functional.cross_entropy(predict_logits(model, images), labels, ignore_index=255)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            optimizer.step()
+        loss.item()  # waits for the device
+        yield (time.perf_counter() - started) * steps / round(steps), float("nan")
 
 
 TRAINERS: dict[str, Callable[..., Epochs]] = {
@@ -162,15 +182,16 @@ TRAINERS: dict[str, Callable[..., Epochs]] = {
     "torchvision": by_torchvision,
     "lightning": by_lightning,
     "segstudy": by_segstudy,
+    "bare": by_bare,
 }
 
 
-def miou_of(network: nn.Module, samples: Any, arguments: argparse.Namespace, device: torch.device) -> float:
+def miou_of(network: nn.Module, arguments: argparse.Namespace, device: torch.device) -> float:
     """mIoU of both classes over all held-out pixels."""
     counts = torch.zeros(4, dtype=torch.int64)
     network.eval()
     with torch.inference_mode():
-        for images, labels in DataLoader(DecodedEachTime(samples), arguments.batch):
+        for images, labels in DataLoader(DecodedEachTime(arguments.held_out), arguments.batch):
             best = predict_logits(network, images.to(device)).argmax(dim=1).cpu()
             counts += torch.bincount((2 * labels + best).flatten(), minlength=4)
     none, false, missed, hit = counts.tolist()
@@ -181,17 +202,19 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float | None]:
     """One process's work: images/s, seconds of training to the wanted mIoU (None if it is not reached), memory."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     notebook.RECIPE = Recipe(batch_size=arguments.batch, input_size=arguments.size)
+    times, total, reached = list[float](), 0.0, None
     with tempfile.TemporaryDirectory() as scratch:
         found, _ = find_samples(Path(scratch), arguments.images)
         held_out = len(found) // 4
-        samples, scored = found[held_out:], found[:held_out]
-        epochs, times, total, reached = TRAINERS[way](samples, arguments, device), [], 0.0, None
+        samples, arguments.held_out = found[held_out:], found[:held_out]
+        epochs = TRAINERS[way](samples, arguments, device)
         for epoch in range(arguments.epochs + 1):
-            seconds, network = next(epochs)
+            seconds, after = next(epochs)
             total += seconds
             times += [seconds] if epoch else []
-            if reached is None and miou_of(network, scored, arguments, device) >= arguments.target:
-                reached = total
+            if reached is None:
+                miou = miou_of(after, arguments, device) if isinstance(after, nn.Module) else after
+                reached = total if miou >= arguments.target else None
         memory = peak_memory_mb()
         epochs.close()  # type: ignore[attr-defined]
     return {"rate": len(samples) / statistics.median(times), "reached": reached, "memory": memory}
@@ -216,9 +239,9 @@ def main() -> None:
     if arguments.way:
         print(json.dumps(measure(arguments.way, arguments)))
         return
-    ways = [way for way in WAYS if way != "lightning" or find_lightning() is not None]
+    ways = [way for way in WAYS if way != "lightning" or importlib.util.find_spec("lightning")]
     if "lightning" not in ways:
-        print("SKIPPED lightning: the package is not installed (pip install lightning)")
+        print("SKIPPED lightning: it is not installed; pip install 'segstudy[bench]'")
     found: dict[str, list[dict[str, float | None]]] = {way: [] for way in ways}
     for number in range(arguments.rounds):
         for way in ways if number % 2 == 0 else reversed(ways):

@@ -38,6 +38,7 @@ from segstudy.data.scenes.synthetic import write_kvasir
 from segstudy.networks.build import build_network, place, predict_logits
 from segstudy.progress import showing
 from segstudy.schema import Model, Recipe
+from segstudy.sizes import height_width
 from segstudy.store import Store
 from segstudy.train.loop import keep_freed_memory
 from segstudy.train.optimizers import make_optimizer
@@ -57,7 +58,7 @@ class DecodedEachTime(TorchDataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        sample, size = self.samples[index], (RECIPE.input_size, RECIPE.input_size)
+        sample, size = self.samples[index], height_width(RECIPE.input_size)[::-1]
         image = Image.open(sample.image).convert("RGB").resize(size, Image.Resampling.BILINEAR)
         mask = Image.open(sample.mask).convert("L").resize(size, Image.Resampling.NEAREST)
         values = (np.asarray(image, np.float32) / 255 - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)

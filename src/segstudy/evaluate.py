@@ -27,7 +27,7 @@ from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import UNSHARDED, Shard, batches, stored
 from segstudy.data.cache.packed import Pieces
 from segstudy.data.core import IGNORE, Dataset
-from segstudy.errors import SegstudyError, SpecError, listing, nearest
+from segstudy.errors import SegstudyError
 from segstudy.networks.build import predict_logits, resize_logits
 from segstudy.networks.decision import Decision
 from segstudy.probabilities import STEPS, write_probabilities
@@ -40,36 +40,6 @@ ARGMAX = Decision()
 
 Resolution = Literal["input", "native"]
 Result = TypeVar("Result")
-
-
-def class_table(source: tuple[str, ...], target: tuple[str, ...], mapping: Mapping[str, str]) -> NDArray[np.int64]:
-    """Which target class each source class means: by ``mapping``, else by equal name.
-
-    Raises
-    ------
-    SpecError
-        For names that neither dataset has, and for a source class that means nothing there.
-
-    Examples
-    --------
-    >>> class_table(("background", "polyp"), ("background", "person"), {"polyp": "person"}).tolist()
-    [0, 1]
-
-    """
-    for name in mapping:
-        if name not in source:
-            raise SpecError(
-                f"map: the network has no class '{name}'{nearest(name, source)}; it has {listing(source, 20)}"
-            )
-    for name in mapping.values():
-        if name not in target:
-            raise SpecError(
-                f"map: the dataset has no class '{name}'{nearest(name, target)}; it has {listing(target, 20)}"
-            )
-    unmapped = [name for name in source if name not in mapping and name not in target]
-    if unmapped:
-        raise SpecError(f"map: say which class of {listing(target, 20)} is meant by {listing(unmapped, 20)}")
-    return np.array([target.index(mapping.get(name, name)) for name in source])
 
 
 def count_split(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy
 
 from segstudy.comparison import Comparison
+from segstudy.counts.counting import measures_of
 from segstudy.errors import SegstudyError, StoreError
+from segstudy.files import SUMS, digest, file_sha256, read_sealed, write_sealed
 from segstudy.plan import Plan
-from segstudy.results import read_results
+from segstudy.results import RunResult, read_results, stand
 from segstudy.store import Store
 
 SHOWN = 12  # verdicts below a live view
@@ -28,28 +36,23 @@ class Standing:
     seconds: float
 
 
-def standings(plan: Plan, store: Store) -> list[Standing]:
-    """Every run of a plan, as the store has it; a run whose files cannot be read has failed."""
-    found = []
-    for run in plan.runs:
-        folder = store.run(run.experiment, run.seed)
-        try:
-            state, epochs = str(folder.state(run.identity, run.scored_on)), folder.read_epochs()
-        except StoreError:
-            state, epochs = "failed", []
-        scores = [e.select_miou for e in epochs if e.select_miou == e.select_miou]
-        found.append(
-            Standing(
-                run.name,
-                run.experiment,
-                state,
-                len(epochs),
-                run.config.epochs,
-                max(scores, default=float("nan")),
-                sum(e.seconds or 0.0 for e in epochs),
-            )
-        )
-    return found
+def standings(found: Sequence[RunResult]) -> list[Standing]:
+    """Every run, as the store has it; a run whose files cannot be read has failed."""
+    return [_standing(each) for each in found]
+
+
+def _standing(found: RunResult) -> Standing:
+    epochs = found.epochs or found.folder.read_epochs()
+    scores = [e.select_miou for e in epochs if e.select_miou == e.select_miou]
+    return Standing(
+        found.run.name,
+        found.run.experiment,
+        "failed" if found.damage else found.state,
+        len(epochs),
+        found.run.config.epochs,
+        max(scores, default=float("nan")),
+        sum(e.seconds or 0.0 for e in epochs),
+    )
 
 
 def epochs_text(done: int, planned: int | None) -> str:
@@ -113,26 +116,73 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def verdicts_so_far(plan: Plan, store: Store) -> tuple[Mapping[str, Comparison], str]:
-    """Every comparison of the study so far; while a result cannot be read, none and the reason."""
+@dataclass(frozen=True)
+class Said:
+    """What is said of one comparison: its verdict, and a line; ``known`` if both sides have results."""
+
+    verdict: str
+    line: str
+    known: bool
+
+
+def verdicts_so_far(plan: Plan, store: Store, found: Sequence[RunResult]) -> tuple[Mapping[str, Said], str]:
+    """Every comparison of the study, as far as its runs are ``found``; while a result cannot be read, none and the reason.
+
+    What was said before is said again, without reading the counts, if every file that it rests on is what it was.
+    """
+    if not any(run.state == "done" and not run.damage for run in found):
+        return {}, ""
+    key = _basis(plan, store, found)
+    known = read_sealed(store.verdicts)
+    if key and known.get("basis") == key:
+        return {name: Said(**each) for name, each in json.loads(known["said"]).items()}, ""
     try:
-        return read_results(store, plan).comparisons, ""
+        comparisons = read_results(store, plan, found).comparisons
     except SegstudyError as error:
         return {}, str(error)
+    said = {
+        name: Said(one.verdict, _verdict_line(name, one), one.difference is not None)
+        for name, one in comparisons.items()
+    }
+    if key:
+        with contextlib.suppress(StoreError):  # a store that may only be read: they are computed again next time
+            write_sealed(
+                store.verdicts, {"basis": key, "said": json.dumps({n: asdict(one) for n, one in said.items()})}
+            )
+    return said, ""
+
+
+def _basis(plan: Plan, store: Store, found: Sequence[RunResult]) -> str:
+    """Hash of all that the verdicts rest on: the study, records and counts, and the code; empty if that is not known."""
+    measure = next(one for one in measures_of(plan.study.scoring) if one.key == plan.study.primary)
+    own = Path(__file__).parent
+    if any(run.damage for run in found) or not measure.function.__module__.startswith(f"{own.name}."):
+        return ""
+    code = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(own.rglob("*.py"))]
+    runs = []
+    for each in found:
+        # of a finished run, the sums have just been compared with the files
+        files = [each.folder.path / SUMS] if each.state == "done" else [each.folder.config, *each.counts]
+        runs.append(
+            [each.run.name, each.run.identity, each.state, *(file_sha256(path) for path in files if path.is_file())]
+        )
+    study = plan.study.model_dump(mode="json")
+    environment = file_sha256(path) if (path := store.root / "environment.json").is_file() else ""
+    return digest(
+        {"study": study, "runs": runs, "code": code, "with": [np.__version__, scipy.__version__, environment]}
+    )
 
 
 def live_lines(plan: Plan, store: Store) -> list[str]:
     """What is shown while runs go on: the runs, then the verdicts that there are."""
-    runs = standings(plan, store)
-    found = verdicts_so_far(plan, store)[0] if any(run.state == "done" for run in runs) else {}
-    known = verdict_lines({name: one for name, one in found.items() if one.difference is not None})
+    runs = stand(store, plan)
+    known = [each.line for each in verdicts_so_far(plan, store, runs)[0].values() if each.known]
     more = [f"and {len(known) - SHOWN} more verdicts: segstudy status"] if len(known) > SHOWN else []
-    return [progress_line(runs), *known[:SHOWN], *more]
+    return [progress_line(standings(runs)), *known[:SHOWN], *more]
 
 
-def verdict_lines(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """The verdict of each variant so far, a line each."""
-    return [f"verdict  {name} against {found.b.name}: {_verdict_words(found)}" for name, found in comparisons.items()]
+def _verdict_line(name: str, found: Comparison) -> str:
+    return f"verdict  {name} against {found.b.name}: {_verdict_words(found)}"
 
 
 def _verdict_words(found: Comparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,7 +179,7 @@ class Run:
         """Dotted key -> value of all that determines the result but the seed, hashes of the user's own modules included."""
         return {**self.config.values(), **{f"source.{name}": found for name, found in self.sources}}
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Hash of all that the study file says about this run's result; where data lie does not count."""
         return self._digest(self.values)

@@ -6,9 +6,11 @@ mean "unknown", unknown keys are ignored, and invalid values raise a one-line ``
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import Any, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from segstudy.sizes import Size
 
@@ -138,6 +140,23 @@ class Epoch(Record):
     compute_seconds: float | None = None
     images_per_s: float | None = None
     memory_mb: float | None = None
+
+
+_EPOCHS = TypeAdapter(list[Epoch])
+
+
+def parse_epochs(text: str) -> list[tuple[dict[str, Any], Epoch]]:
+    """The records of ``metrics.jsonl``, plain and typed; a line that is none, as one cut off by a crash, is left out."""
+    lines, found = text.splitlines(), []
+    with contextlib.suppress(ValueError):  # all at once, as a store may hold 1,000 files of them
+        records = json.loads(f"[{','.join(lines)}]")
+        if len(records) == len(lines):
+            return list(zip(records, _EPOCHS.validate_python(records), strict=True))
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            found.append((record, Epoch.parse(record)))
+    return found
 
 
 class Cost(Record):

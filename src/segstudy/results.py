@@ -30,7 +30,11 @@ OTHER_SIZES = Problem("scored on masks of different sizes", advice="Score both a
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the store holds of one run; for a run made with other settings, only its state."""
+    """What the store holds of one run; for a run made with other settings, only its state.
+
+    ``sets`` are there once counts were read; ``counts`` are their files. ``damage`` says what of a finished run, or of its
+    record, is not what it was; with ``gaps``, files are only missing.
+    """
 
     run: Run
     folder: RunFolder
@@ -40,6 +44,9 @@ class RunResult:
     cost: Cost | None
     sets: tuple[CountSet, ...]
     failure: str
+    counts: tuple[Path, ...] = ()
+    damage: str = ""
+    gaps: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,8 +189,23 @@ class StudyResults:
         return found
 
 
-def read_results(store: Store, plan: Plan) -> StudyResults:
+def stand(store: Store, plan: Plan) -> tuple[RunResult, ...]:
+    """Where each run of a plan stands, all its files compared with their sums, and its counts not yet read.
+
+    What is damaged is said by the run's ``damage``; nothing is raised.
+    """
+    return tuple(_stand(store.run(run.experiment, run.seed), run) for run in plan.runs)
+
+
+def read_results(store: Store, plan: Plan, found: Sequence[RunResult] | None = None) -> StudyResults:
     """Read what the store holds of the runs of a plan.
+
+    Parameters
+    ----------
+    store, plan
+        What is read.
+    found
+        What :func:`stand` has just said of the same, if it was asked.
 
     Raises
     ------
@@ -191,7 +213,7 @@ def read_results(store: Store, plan: Plan) -> StudyResults:
         If a file is damaged, or the seeds of an experiment rest on different data; the message names it.
 
     """
-    runs = tuple(_read_run(store.run(run.experiment, run.seed), run) for run in plan.runs)
+    runs = tuple(_with_counts(each) for each in (stand(store, plan) if found is None else found))
     _check_seeds(runs)
     if plan.pooled is not plan:
         runs, plan = tuple(_over_folds(runs, run) for run in plan.pooled.runs), plan.pooled
@@ -225,21 +247,33 @@ def due(plan: Plan, store: Store) -> Plan:
     return read_results(store, replace(plan, runs=plan.every_run, later=())).due()
 
 
-def _read_run(folder: RunFolder, run: Run) -> RunResult:
-    at = folder.standing(run.identity, run.scored_on)
-    record = at.record
-    failure = folder.read_failure() if at.state == "failed" else ""
-    if record is None or record.identity != run.identity:
-        return RunResult(run, folder, at.state, None, (), None, (), failure)
-    if at.state == "done":
-        folder.check_results(record, gaps=True)
-    sets = []
-    for path in at.counts:
-        counted = read_counts(path, run.name, record)
-        about = counted.about.model_copy(update={"experiment": run.experiment, "seed": run.seed})
-        sets.append(CountSet(run.name, counted.counts, counted.ids, about, counted.groups, counted.truth, record))
+def _stand(folder: RunFolder, run: Run) -> RunResult:
+    state: State = "failed"
+    try:
+        at = folder.standing(run.identity, run.scored_on)
+        state, record = at.state, at.record
+        failure = folder.read_failure() if state == "failed" else ""
+        if record is None or record.identity != run.identity:
+            return RunResult(run, folder, state, None, (), None, (), failure)
+        damaged = folder.damaged(record) if state == "done" else []
+        gaps = not any((folder.path / name).exists() for name in damaged)
+        damage = folder.damage(damaged) if damaged else ""
+        cost = folder.read_cost() if gaps else None
+    except StoreError as error:
+        return RunResult(run, folder, state, None, (), None, (), "", damage=str(error))
     epochs = tuple(folder.read_epochs())
-    return RunResult(run, folder, at.state, record, epochs, folder.read_cost(), tuple(sets), failure)
+    return RunResult(run, folder, state, record, epochs, cost, (), failure, at.counts, damage, gaps)
+
+
+def _with_counts(result: RunResult) -> RunResult:
+    if result.damage and not result.gaps:
+        raise StoreError(result.damage)
+    sets = []
+    for path in result.counts:
+        counted = read_counts(path, result.run.name, result.record)
+        about = counted.about.model_copy(update={"experiment": result.run.experiment, "seed": result.run.seed})
+        sets.append(replace(counted, about=about))
+    return replace(result, sets=tuple(sets))
 
 
 def _over_folds(runs: Sequence[RunResult], pooled: Run) -> RunResult:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,7 +28,7 @@ from segstudy.files import (
     write_sealed,
     write_yaml,
 )
-from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record, RunRecord
+from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, Record, RunRecord, parse_epochs
 
 Known = TypeVar("Known", bound=Record)
 State = Literal["missing", "partial", "trained", "done", "failed", "stale", "running"]
@@ -164,18 +163,16 @@ class RunFolder:
 
     def read_epochs(self) -> list[Epoch]:
         """Records of the epochs so far; a line cut off by a crash is left out."""
-        return [_parsed(Epoch, self.metrics, record) for record in self.read_metrics()]
+        return [epoch for _, epoch in self._epochs()]
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Epoch records so far; a line cut off by a crash, or that is no record of an epoch, is left out."""
-        records: list[dict[str, Any]] = []
+        return [record for record, _ in self._epochs()]
+
+    def _epochs(self) -> list[tuple[dict[str, Any], Epoch]]:
         with contextlib.suppress(OSError), open_regular(self.metrics) as file:
-            for line in file.read().decode("utf-8", "replace").splitlines():
-                with contextlib.suppress(ValueError):
-                    record = json.loads(line)
-                    Epoch.parse(record)
-                    records.append(record)
-        return records
+            return parse_epochs(file.read().decode("utf-8", "replace"))
+        return []
 
     def find_counts(self, record: RunRecord, dataset: str, split: str | None, evaluation_hash: str = "") -> Path | None:
         """Counts on ``dataset``, of ``split`` or else of whichever split is reported there; None if there are none.
@@ -206,21 +203,17 @@ class RunFolder:
             names += [self.best.name] if record.best_sha256 not in (None, known) or self._best_differs(known) else []
         return names
 
-    def check_results(self, record: RunRecord | None = None, gaps: bool = False) -> None:
-        """Refuse results of a finished run that are not what they were; with ``gaps``, files may be missing.
+    def check_results(self, record: RunRecord | None = None) -> None:
+        """Refuse results of a finished run that are not what they were; the :class:`StoreError` names each of them."""
+        if damaged := self.damaged(record):
+            raise StoreError(self.damage(damaged))
 
-        Raises
-        ------
-        StoreError
-            Naming each of them.
-
-        """
-        damaged = [name for name in self.damaged(record) if not gaps or (self.path / name).exists()]
-        if damaged:
-            raise StoreError(
-                f"{self.path}: {listing(damaged)} changed since the run was finished; bring back a copy, or call segstudy run, "
-                "which makes again what can be made"
-            )
+    def damage(self, names: Sequence[str]) -> str:
+        """What to do about results that :meth:`damaged` named."""
+        return (
+            f"{self.path}: {listing(names)} changed since the run was finished; bring back a copy, or call segstudy run, "
+            "which makes again what can be made"
+        )
 
     def _best_differs(self, known: str) -> bool:
         """Whether the weights are others than those of the SHA-256 ``known``; what was read once is remembered."""
@@ -311,8 +304,10 @@ class RunFolder:
         return claim_on(self.path / CLAIM, lost)
 
     @contextlib.contextmanager
-    def lock(self, claim: SoftFileLease | None = None) -> Iterator[None]:
+    def lock(self, claim: SoftFileLease | None = None, wait_s: float = HELD_S) -> Iterator[None]:
         """Hold the run for this process; others see at once, or soon, that a dead process holds it no more.
+
+        A claim that others hold is tried for ``wait_s``.
 
         Raises
         ------
@@ -323,7 +318,7 @@ class RunFolder:
         claim = claim or self.claim()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            claim.acquire(timeout=HELD_S)
+            claim.acquire(timeout=wait_s)
         except Timeout:
             owner = getattr(claim, "owner", None)
             where = f" (process {owner.pid} on {owner.hostname})" if owner else ""
@@ -489,6 +484,11 @@ class Store:
     def memo(self) -> Path:
         """Content hashes of files by path, size and times."""
         return self.cache / "fingerprints.json"
+
+    @property
+    def verdicts(self) -> Path:
+        """The verdicts that were last shown, and a hash of what they rest on."""
+        return self.cache / "verdicts.json"
 
 
 def read_evaluation_record(path: Path) -> EvaluationRecord | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,7 +117,8 @@ def test_a_run_that_fails_does_not_stop_the_others(root: Path, wanted: dict[str,
     last = said[said.rindex("segstudy: ") :].splitlines()
     assert last[0] == "segstudy: 2 runs failed:" and last[1].startswith("wild/seed1: seed1 of wild: the loss is ")
     assert said.count("report: ") == 1
-    assert {key: each for key, each in numbers(root / "wild").items() if not key.startswith("wild")} == wanted
+    shutil.rmtree(root / "wild/runs/wild")  # it has no epoch
+    assert numbers(root / "wild") == wanted
 
 
 def test_a_team_one_of_it_killed(root: Path, wanted: dict[str, Any]) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from ruamel.yaml import YAML
 
 from fakes import fake_kvasir
-from segstudy.errors import SegstudyError, SpecError
-from segstudy.files import write_yaml
+from segstudy.errors import SegstudyError, SpecError, StoreError
+from segstudy.files import read_yaml, write_yaml
 from segstudy.launch import estimate
 from segstudy.launch.estimate import Estimate, Reading, RunEstimate, Scoring, Training
 from segstudy.launch.pending import find_pending
@@ -130,3 +131,48 @@ def test_workers_begin_at_different_runs(tmp_path: Path) -> None:
     assert spread(pending, "node/1") == orders[1]
     first = [order[0][0] for order in orders]
     assert len(set(first)) >= 32  # of 64 that draw one of 100, about 47 are expected
+
+
+def test_records_are_read_as_yaml_1_2(tmp_path: Path) -> None:
+    """Values that YAML 1.1 reads otherwise: words, sexagesimal numbers, exponents without a point."""
+    words = [
+        "on",
+        "yes",
+        "no",
+        "Off",
+        "y",
+        "1:30",
+        "010",
+        "1e-4",
+        "null",
+        "~",
+        "true",
+        "0x1f",
+        "2026-11-28",
+        "=",
+        "<<",
+        "1_000",
+    ]
+    numbers = [1e-05, 1e20, 0.1, -3, 12345678901234567890, float("inf")]
+    values = {"words": [*words, ""], "numbers": numbers, "none": None, "b": True}
+    values |= {"text": "a: b # c\nd\t'\"", "é": "ü", "nested": {"on": [[], {}]}}
+    write_yaml(tmp_path / "a.yaml", values)
+    assert read_yaml(tmp_path / "a.yaml") == values
+    plain = "a: 1e-05\nb: on\nc: 1:30\nd: 0x1f\ne: 2026-11-28\nf: 1_000\ng: 0o17\nh: .nan_\ni: no\n5: [6, {7: '8'}]\n"
+    (tmp_path / "b.yaml").write_text(plain)
+    assert read_yaml(tmp_path / "b.yaml") == YAML(typ="safe", pure=True).load(plain)
+    for odd in ("a: &x {b: 1}\nc: *x\n", "a: !!str 1\nb: ! 2\n", "a: {<<: {b: 1}, c: 2}\n"):  # what people may write
+        (tmp_path / "b.yaml").write_text(odd)
+        assert read_yaml(tmp_path / "b.yaml") == YAML(typ="safe", pure=True).load(odd)
+    for bad in (
+        "a: 1\na: 2\n",
+        "a: 1\n---\nb: 2\n",
+        "",
+        "- 1\n",
+        "a: !!python/name:os.system 1\n",
+        "? [1]\n: 2\n",
+        "a: [\n",
+    ):
+        (tmp_path / "c.yaml").write_text(bad)
+        with pytest.raises(StoreError, match=r"c\.yaml"):
+            read_yaml(tmp_path / "c.yaml")

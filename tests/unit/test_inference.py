@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from fakes import fake_kvasir, fake_supervisely_csv
 from segstudy.errors import SegstudyError, SpecError
 from segstudy.files import read_arrays
-from segstudy.launch.pending import data_changes, find_pending, preflight
+from segstudy.launch.changes import data_changes
+from segstudy.launch.pending import find_pending, preflight
 from segstudy.launch.rescore import rescore
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop

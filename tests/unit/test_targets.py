@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from fakes import fake_kvasir
 from segstudy.errors import SpecError
-from segstudy.launch.pending import data_changes
+from segstudy.launch.changes import data_changes
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import make_plan

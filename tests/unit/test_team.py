@@ -36,7 +36,8 @@ from segstudy.stopping import Stop, Stopped
 from segstudy.store import RunFolder, Store
 from segstudy.study import Study
 from segstudy.train.loop import train
-from segstudy.train.team import ALONE, Team, TogetherNorm, make_fabric, team_here
+from segstudy.train.processes import ALONE, Team
+from segstudy.train.team import TogetherNorm, make_fabric, team_here
 
 STUDY = """
 name: tiny

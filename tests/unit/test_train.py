@@ -18,11 +18,12 @@ from fakes import fake_folder, fake_kvasir, fake_supervisely_csv
 from interruption import Interruption
 from segstudy import measures
 from segstudy.archive import export_run, write_archive
+from segstudy.data.core import class_table
 from segstudy.errors import SegstudyError, SpecError, StoreError
-from segstudy.evaluate import class_table, count_confusion
+from segstudy.evaluate import count_confusion
 from segstudy.files import read_arrays, read_yaml, verify, write_arrays
+from segstudy.launch.changes import data_changes
 from segstudy.launch.one import import_checkpoint
-from segstudy.launch.pending import data_changes
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network, import_smp, load_network, predict_logits, read_state

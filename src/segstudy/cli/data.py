@@ -99,7 +99,7 @@ def check(
 def _changed_unseen(whole: Plan, store: Store, data: Path | None) -> list[str]:
     """Read the contents of all files anew, and name files and runs that are not what they were."""
     from segstudy.data.cache.arrays import reread_files
-    from segstudy.launch.pending import data_changes
+    from segstudy.launch.changes import data_changes
     from segstudy.launch.workshop import Workshop
     from segstudy.progress import showing
 

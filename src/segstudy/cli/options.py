@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from segstudy.progress import Progress
     from segstudy.stopping import Stop
     from segstudy.store import RunFolder, Store
-    from segstudy.train.team import Team
+    from segstudy.train.processes import Team
 
 HELP = """Run controlled semantic-segmentation studies: from one study file to a report with traceable numbers.
 
@@ -112,7 +112,7 @@ def workshop_of(
 ) -> Workshop:
     """The context that is needed to carry out ``plan``, by this process or a team."""
     from segstudy.launch.workshop import Workshop
-    from segstudy.train.team import ALONE
+    from segstudy.train.processes import ALONE
 
     return Workshop(plan.study, store, data, progress, stop=stop, team=team or ALONE, graphs=graphs)
 

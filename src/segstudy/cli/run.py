@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from segstudy.plan import Plan
     from segstudy.stopping import Stop
     from segstudy.store import Store
-    from segstudy.train.team import Team
+    from segstudy.train.processes import Team
 
 
 @app.command()

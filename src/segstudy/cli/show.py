@@ -126,11 +126,12 @@ def _short(value: object) -> str:
 def views(plan: Plan, store: Store) -> Iterator[list[str]]:
     """What stands where, as lines, each time that it is asked for; ends after the view in which every run has ended."""
     from segstudy.overview import epochs_text, live_lines, progress_line, standings
+    from segstudy.results import stand
     from segstudy.terminal import table_lines
 
     finished, verdicts = -1, list[str]()
     while True:
-        runs = standings(plan, store)
+        runs = standings(stand(store, plan))
         shares = [epochs_text(r.epochs_done, r.epochs) for r in runs]
         rows = [[r.run, r.state, share, _digits(_number(r.best))] for r, share in zip(runs, shares, strict=True)]
         if (done := sum(run.state == "done" for run in runs)) != finished:

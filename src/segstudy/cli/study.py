@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,9 +30,9 @@ from segstudy.cli.options import (
 from segstudy.errors import SegstudyError
 
 if TYPE_CHECKING:
-    from segstudy.plan import Plan, Run
-    from segstudy.records import Cost
-    from segstudy.store import RunFolder, Store
+    from segstudy.plan import Plan
+    from segstudy.results import RunResult
+    from segstudy.store import Store
 
 
 @app.command()
@@ -58,6 +59,7 @@ def plan(
 ) -> None:
     """Show a study's runs: what each changes, where it stands, what it costs; or what it needs to be done."""
     from segstudy.cli.planned import print_requirements
+    from segstudy.results import stand
 
     whole, store = plan_of(study, out, set_, data)
     if estimated:
@@ -68,7 +70,7 @@ def plan(
         print_requirements(whole, store, *wanted, assume_seed_sd, power_curves, as_json)
         return
     if as_json:
-        print(json.dumps(_run_rows(whole, store), indent=2))
+        print(json.dumps(_run_rows(stand(store, whole)), indent=2))
     else:
         print_plan(whole, store, whole, data)
 
@@ -84,19 +86,21 @@ def status(
 ) -> None:
     """Count a study's runs by where they stand, give the verdicts so far, and say what to do next."""
     from segstudy.cli.show import watch as watch_runs
-    from segstudy.overview import verdict_lines, verdicts_so_far
+    from segstudy.overview import verdicts_so_far
+    from segstudy.results import stand
 
     whole, store = plan_of(study, out, set_, data)
     if watch:
         if as_json:
             raise SegstudyError("--watch is for people, --json for programs; give one of them")
         watch_runs(whole, store)
-    rows = _run_rows(whole, store)
+    found = stand(store, whole)
+    rows = _run_rows(found)
     states = {
         state: [r["run"] for r in rows if r["state"] == state] for state in dict.fromkeys(r["state"] for r in rows)
     }
-    changed = data_changes_of(whole, store, data)
-    verdicts, unread = verdicts_so_far(whole, store) if any(row["state"] == "done" for row in rows) else ({}, "")
+    changed = data_changes_of(whole, store, data, found)
+    verdicts, unread = verdicts_so_far(whole, store, found)
     if as_json:
         record = {"study": whole.study.name, "out": str(store.root), "states": states, "data_changed": changed}
         record["verdicts"] = {name: found.verdict for name, found in verdicts.items()}
@@ -109,7 +113,7 @@ def status(
         if row["failure"]:
             print(f"failed: {row['run']}: {row['failure']}")
     print_changes(rows, changed)
-    print(*verdict_lines(verdicts), sep="\n", end="\n" if verdicts else "")
+    print(*(each.line for each in verdicts.values()), sep="\n", end="\n" if verdicts else "")
     if unread and "failed" not in states:
         print(f"no verdicts: {unread}")
     if whole.later:
@@ -121,15 +125,17 @@ def status(
         print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
 
 
-def data_changes_of(whole: Plan, store: Store, data: Path | None) -> dict[str, list[str]]:
+def data_changes_of(
+    whole: Plan, store: Store, data: Path | None, seen: Sequence[RunResult] = ()
+) -> dict[str, list[str]]:
     """Which runs rest on data that are not what they were; without runs in the store no data are looked at."""
     if not any(store.run(run.experiment, run.seed).begun for run in whole.runs):
         return {}
-    from segstudy.launch.pending import data_changes
+    from segstudy.launch.changes import data_changes
     from segstudy.progress import showing
 
     with showing(quiet=True) as progress:
-        return data_changes(workshop_of(whole, store, data, progress), whole)
+        return data_changes(workshop_of(whole, store, data, progress), whole, seen)
 
 
 def print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> None:
@@ -289,43 +295,29 @@ def import_(
     print(f"imported as {chosen.name}\nnext: segstudy run {study} --only {experiment}")
 
 
-def _state_of(each: Run, folder: RunFolder) -> tuple[str, Cost | None, str]:
-    """Where a run stands, what it cost, and what is wrong with it where that cannot be read or is damaged."""
-    from segstudy.errors import StoreError
-
-    try:
-        at = folder.standing(each.identity, each.scored_on)
-        if at.state == "done":
-            folder.check_results(at.record)
-        return at.state, folder.read_cost(), ""
-    except StoreError as error:
-        return "failed", None, str(error)
+def _run_rows(found: Sequence[RunResult]) -> list[dict[str, Any]]:
+    return [_run_row(each) for each in found]
 
 
-def _run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+def _run_row(found: RunResult) -> dict[str, Any]:
     from segstudy.files import read_yaml
     from segstudy.plan import differences
 
-    rows = []
-    for each in plan.runs:
-        folder = store.run(each.experiment, each.seed)
-        state, cost, broken = _state_of(each, folder)
-        rows.append(
-            {
-                "run": each.name,
-                "identity": each.identity,
-                "kind": each.variation.kind if each.variation else "baseline",
-                "base": each.variation.base if each.variation else None,
-                "variant": each.variation.variant if each.variation else "",
-                "state": state,
-                "epochs_done": len(folder.read_metrics()),
-                "epochs": each.config.epochs,
-                "seconds_per_epoch": cost.seconds_per_epoch if cost else None,
-                "failure": (broken or folder.read_failure()) if state == "failed" else None,
-                "differs": differences(each, read_yaml(folder.config)) if state == "stale" else None,
-            }
-        )
-    return rows
+    run, folder, state = found.run, found.folder, "failed" if found.damage else found.state
+    cost = None if found.damage else found.cost
+    return {
+        "run": run.name,
+        "identity": run.identity,
+        "kind": run.variation.kind if run.variation else "baseline",
+        "base": run.variation.base if run.variation else None,
+        "variant": run.variation.variant if run.variation else "",
+        "state": state,
+        "epochs_done": len(found.epochs or folder.read_epochs()),
+        "epochs": run.config.epochs,
+        "seconds_per_epoch": cost.seconds_per_epoch if cost else None,
+        "failure": (found.damage or found.failure) if state == "failed" else None,
+        "differs": differences(run, read_yaml(folder.config)) if state == "stale" else None,
+    }
 
 
 def _print_estimate(plan: Plan, store: Store, data: Path | None, workers: int, as_json: bool) -> None:
@@ -345,17 +337,19 @@ def print_plan(plan: Plan, store: Store, whole: Plan, data: Path | None) -> None
 
     from segstudy.overview import epochs_text
     from segstudy.plan import unequal_budgets
+    from segstudy.results import stand
 
     table = Table(box=None)
     for heading in ("run", "differs from its base in", "kind", "state", "epochs", "s/epoch"):
         table.add_column(heading, no_wrap=True)
-    rows = _run_rows(plan, store)
+    found = stand(store, plan)
+    rows = _run_rows(found)
     for row in rows:
         seconds = f"{row['seconds_per_epoch']:.1f}" if row["seconds_per_epoch"] else ""
         epochs = epochs_text(row["epochs_done"], row["epochs"])
         table.add_row(row["run"], row["variant"], row["kind"], row["state"], epochs, seconds)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print_changes(rows, data_changes_of(whole, store, data))
+    print_changes(rows, data_changes_of(whole, store, data, found))
     print(f"protocol: {plan.study.protocol}; output: {shown(store.root)}")
     if plan.later:
         print(f"up to {len(plan.later)} more runs, as long as a comparison is not decided")

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from segstudy.arrays import Labels
 from segstudy.data.quality.faults import Fault
-from segstudy.errors import DataError, listing
+from segstudy.errors import DataError, SpecError, listing, nearest
 
 IGNORE = 255
 IMAGE_SUFFIXES = (
@@ -361,3 +361,33 @@ def fingerprint(samples: Iterable[Sample], memo: dict[str, str]) -> str:
         for part in (sample.id, file_digest(sample.image, memo), file_digest(sample.mask, memo)):
             total.update(part.encode() + b"\0")
     return total.hexdigest()
+
+
+def class_table(source: tuple[str, ...], target: tuple[str, ...], mapping: Mapping[str, str]) -> NDArray[np.int64]:
+    """Which target class each source class means: by ``mapping``, else by equal name.
+
+    Raises
+    ------
+    SpecError
+        For names that neither dataset has, and for a source class that means nothing there.
+
+    Examples
+    --------
+    >>> class_table(("background", "polyp"), ("background", "person"), {"polyp": "person"}).tolist()
+    [0, 1]
+
+    """
+    for name in mapping:
+        if name not in source:
+            raise SpecError(
+                f"map: the network has no class '{name}'{nearest(name, source)}; it has {listing(source, 20)}"
+            )
+    for name in mapping.values():
+        if name not in target:
+            raise SpecError(
+                f"map: the dataset has no class '{name}'{nearest(name, target)}; it has {listing(target, 20)}"
+            )
+    unmapped = [name for name in source if name not in mapping and name not in target]
+    if unmapped:
+        raise SpecError(f"map: say which class of {listing(target, 20)} is meant by {listing(unmapped, 20)}")
+    return np.array([target.index(mapping.get(name, name)) for name in source])

@@ -10,8 +10,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
+from segstudy.data.core import class_table
 from segstudy.errors import SpecError, StoreError
-from segstudy.evaluate import class_table, images_of, select_pairs
+from segstudy.evaluate import images_of, select_pairs
 from segstudy.files import file_sha256, read_json, write_json
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.contestants import ContestantNetwork

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
-from segstudy.data.cache.arrays import reread_fingerprint
-from segstudy.errors import StoreError, listing
+from segstudy.errors import StoreError
 from segstudy.files import digest, file_sha256, write_yaml
+from segstudy.launch.changes import ROLES, changed_inputs, files_differ
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Run
 from segstudy.records import Environment, RunRecord, SplitRoles
-from segstudy.store import RunFolder, read_evaluation_record
-from segstudy.study import base_chain
+from segstudy.store import RunFolder
 from segstudy.train.team import choose_precision
 
 PACKAGES = (
@@ -35,7 +33,6 @@ PACKAGES = (
     "numpy",
     "pillow",
 )
-ROLES = {"train": "training", "select": "epoch-choosing", "report": "reported"}
 
 
 def environment(processes: int = 1) -> Environment:
@@ -117,12 +114,13 @@ def check_siblings(workshop: Workshop, run: Run) -> None:
         Naming the seed, and what differs.
 
     """
+    differs = files_differ(workshop)
     for seed in workshop.study.all_seeds:
         folder = workshop.store.run(run.experiment, seed)
         if seed == run.seed or not folder.config.is_file():
             continue
         record = folder.record()
-        if record.values == run.values and (changed := changed_inputs(workshop, run, record)):
+        if record.values == run.values and (changed := changed_inputs(workshop, run, record, differs)):
             raise StoreError(
                 f"{folder.path}: the {' and '.join(changed)} changed since seed {seed} of this experiment was made; bring back "
                 "what was, call again with --replace to make all of them anew, or choose another --out"
@@ -136,63 +134,3 @@ def refuse_changes(folder: RunFolder, changed: list[str]) -> None:
             f"{folder.path}: the {' and '.join(changed)} changed since this run began; bring back what was, or call again with "
             "--replace to set this run aside and make it anew"
         )
-
-
-def changed_inputs(workshop: Workshop, run: Run, before: RunRecord) -> list[str]:
-    """Which of the data that ``before`` was made from are not what they were, in words.
-
-    Files that seem changed are read once more before anything is said, whatever is remembered of them.
-    """
-    name = run.config.dataset
-    dataset, roles = workshop.dataset(name)
-    changed = []
-    for role, words in ROLES.items():
-        split, was = getattr(roles, role), (before.data_fingerprints or {}).get(role)
-        if was is not None and _differs(workshop, name, split, was):
-            changed.append(f"{words} data (split '{split}' of '{name}')")
-    part, was = run.config.recipe.adaptation, (before.data_fingerprints or {}).get("target")
-    if part is not None and was is not None and _differs(workshop, part.data, part.split, was):
-        changed.append(f"images that training adapts to (split '{part.split}' of '{part.data}')")
-    if before.classes and before.classes != dataset.classes:
-        changed.append(f"classes of '{name}' (they were {', '.join(before.classes)}, are {', '.join(dataset.classes)})")
-    elif before.readings.get(name, workshop.reading(name)) != workshop.reading(name):
-        changed.append(f"reading of the masks of '{name}'")
-    if before.members is not None:
-        now = weights_of(members_of(workshop, run))
-        members = [member for member, digest in before.members.items() if now.get(member, digest) != digest]
-        changed += [f"weights of {listing(members)}"] if members else []
-    return changed + _changed_targets(workshop, run)
-
-
-def members_of(workshop: Workshop, run: Run) -> dict[str, RunFolder]:
-    """The folders of the runs that an ensemble consists of, by their names."""
-    chain = [run.experiment, *base_chain(workshop.study, run.experiment)]
-    of = next(found for name in chain if (found := workshop.study.experiments[name].ensemble_of))
-    return {f"{of}/seed{seed}": workshop.store.run(of, seed) for seed in run.config.ensemble}
-
-
-def weights_of(members: Mapping[str, RunFolder]) -> dict[str, str]:
-    """Hashes of the members' weights, of those that are trained."""
-    return {name: file_sha256(folder.best) for name, folder in members.items() if folder.trained}
-
-
-def _changed_targets(workshop: Workshop, run: Run) -> list[str]:
-    """The same of cross-evaluations, by what their counts were made from."""
-    folder, changed = workshop.store.run(run.experiment, run.seed), []
-    for evaluation in workshop.evaluations(run)[1:]:
-        path = folder.evaluation(evaluation.dataset, evaluation.split)
-        record = read_evaluation_record(path) if path.is_file() else None
-        if record is None or record.identity != run.identity:
-            continue
-        was = record.data_fingerprint
-        if was is not None and _differs(workshop, evaluation.dataset, evaluation.split, was):
-            changed.append(f"data of the cross-evaluation (split '{evaluation.split}' of '{evaluation.dataset}')")
-        elif record.reading not in (None, workshop.reading(evaluation.dataset)):
-            changed.append(f"classes or reading of '{evaluation.dataset}'")
-    return changed
-
-
-def _differs(workshop: Workshop, name: str, split: str, was: str) -> bool:
-    if workshop.fingerprint(name, split) == was:
-        return False
-    return reread_fingerprint(workshop.dataset(name)[0].samples(split), workshop.store) != was

@@ -11,7 +11,8 @@ from torch import nn
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.errors import SpecError, StoreError, listing
 from segstudy.files import network_sha256, write_bytes, write_yaml
-from segstudy.launch.inputs import begin, members_of, weights_of
+from segstudy.launch.changes import members_of, weights_of
+from segstudy.launch.inputs import begin
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import load_network, read_state
 from segstudy.networks.contestants import ContestantNetwork

@@ -31,8 +31,9 @@ from segstudy.files import (
     write_sums,
     write_yaml,
 )
+from segstudy.launch.changes import changed_inputs
 from segstudy.launch.decide import decide
-from segstudy.launch.inputs import changed_inputs, check_siblings, environment, refuse_changes, run_record
+from segstudy.launch.inputs import check_siblings, environment, refuse_changes, run_record
 from segstudy.launch.obtain import obtain
 from segstudy.launch.workshop import Evaluation, Workshop
 from segstudy.measures import OVERALL, merge

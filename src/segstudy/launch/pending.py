@@ -11,7 +11,6 @@ from torch import nn
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.files import read_yaml
 from segstudy.launch.decide import check_decision
-from segstudy.launch.inputs import changed_inputs
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network, predict_logits
 from segstudy.networks.contestants import open_contestant
@@ -61,20 +60,6 @@ def _pending(store: Store, run: Run) -> Pending:
     if at.state == "done" and (damaged := folder.damaged(at.record)):
         return Pending(run, "trained", f"damaged: {', '.join(damaged)}")
     return Pending(run, at.state, REASONS.get(at.state, ""))
-
-
-def data_changes(workshop: Workshop, plan: Plan) -> dict[str, list[str]]:
-    """By run, which of the data that its results rest on are not what they were; data that are not there say nothing."""
-    found: dict[str, list[str]] = {}
-    for run in plan.runs:
-        folder = workshop.store.run(run.experiment, run.seed)
-        try:
-            changed = changed_inputs(workshop, run, folder.record()) if folder.config.is_file() else []
-        except (SegstudyError, OSError):
-            continue  # a finished study needs its data no more
-        if changed:
-            found[run.name] = changed
-    return found
 
 
 def preflight(workshop: Workshop, runs: Sequence[Run]) -> None:

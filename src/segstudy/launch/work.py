@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
+import random
 import time
 import traceback
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from filelock import LeaseCompromise, SoftFileLease
@@ -17,21 +17,26 @@ from filelock import LeaseCompromise, SoftFileLease
 from segstudy.data.cache.arrays import discard
 from segstudy.data.cache.packed import DamagedCache
 from segstudy.errors import SegstudyError, StoreError
-from segstudy.files import sweep, write_text
+from segstudy.files import HOST, SUMS, sweep, write_text
+from segstudy.launch.changes import data_changes
 from segstudy.launch.one import do_run
-from segstudy.launch.pending import Pending, data_changes, find_pending, preflight, stale_message
+from segstudy.launch.pending import Pending, find_pending, preflight, stale_message
 from segstudy.launch.search import search_recipes
 from segstudy.launch.workshop import Workshop
 from segstudy.overview import live_lines
 from segstudy.plan import Plan, Run, note_files, unequal_budgets
 from segstudy.results import due
 from segstudy.sizes import size_text
-from segstudy.store import HeldError, RunFolder
+from segstudy.store import HELD_S, HeldError, RunFolder
 from segstudy.train import loop as training
 from segstudy.train.team import TeamLost
 
-POLL_S = 2.0  # between two looks at runs that other processes hold
+POLL_S = 2.0  # between the first two looks at runs that other processes hold
+LONGEST_POLL_S = 30.0  # a claim of another machine runs out after 120 s, which at least two looks must see
+SHOWN_SHARE = 20.0
 REBUILDS = 3  # of a damaged cache in one run
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -61,43 +66,79 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
         workshop.progress.say(f"note: training budget differs from the study's: {line}")
     outcome, began = Outcome(), time.time()
     claims: dict[str, SoftFileLease] = {}
-    left = list(enumerate(pending, 1))
+    left, worker, show = list(enumerate(pending, 1)), f"{HOST}-{os.getpid()}", _Shown(workshop, plan)
+
+    def take(item: tuple[int, Pending], wait_s: float = 0.0, skips: bool = False) -> bool:
+        number, each = item
+        title = f"[{number}/{len(pending)}] {each.run.name}"
+        workshop.progress.prefix = f"{workshop.study.name} {title}  "
+        if each.state == "done":
+            workshop.progress.say(f"{title}: done before")
+        elif not _take(workshop, each, title, claims, outcome, began, wait_s, skips):
+            return False
+        else:
+            show()
+        return True
+
     if join:
-        left = spread(left, f"{platform.node()}/{os.getpid()}")
-    first = True
-    while left:
-        held = []
-        for number, each in left:
-            title = f"[{number}/{len(pending)}] {each.run.name}"
-            workshop.progress.prefix = f"{workshop.study.name} {title}  "
-            if each.state == "done":
-                workshop.progress.say(f"{title}: done before")
-            elif join and workshop.store.run(each.run.experiment, each.run.seed).locked():
-                held.append((number, each))  # without waiting for it: others are free
-            elif not _take(workshop, each, title, claims, outcome, began, first and not join):
-                held.append((number, each))
-            else:
-                workshop.progress.stand(live_lines(plan, workshop.store))
-        left, again = held, join or first
-        if not again or (left and not join and not _freed(workshop, left)):
-            break
-        first = False
-        if left:
+        take_all(spread(left, worker), take, pauses(worker))
+        left = []
+    else:
+        left = [item for item in left if not take(item, skips=True)]
+        if left and _freed(workshop, left):
             time.sleep(POLL_S)
+            left = [item for item in left if not take(item, HELD_S)]
+    show(last=True)
     workshop.progress.prefix = ""
     outcome.held = [each.run.name for _, each in left]
     return outcome
 
 
 def spread(pending: Sequence[tuple[int, Pending]], worker: str) -> list[tuple[int, Pending]]:
-    """The order in which ``worker`` tries runs: from a place of its own on, so that workers do not all want the same run.
+    """The order in which ``worker`` tries runs: drawn for each worker, so that few want the same run at the same time.
 
     Runs that need the network of another one, ensembles among them, stay at the end.
     """
     alone = [each for each in pending if not (each[1].run.shares or each[1].run.config.ensemble)]
     after = [each for each in pending if each[1].run.shares or each[1].run.config.ensemble]
-    start = zlib.crc32(worker.encode()) % max(1, len(alone))
-    return alone[start:] + alone[:start] + after
+    random.Random(worker).shuffle(alone)
+    return alone + after
+
+
+def take_all(items: Sequence[Item], take: Callable[[Item], bool], waits: Iterator[float]) -> None:
+    """Try ``items`` in turn until ``take`` has got each; those that others hold are tried again after a wait."""
+    left = list(items)
+    while left := [each for each in left if not take(each)]:
+        time.sleep(next(waits))
+
+
+def pauses(worker: str) -> Iterator[float]:
+    """Seconds between the rounds of a worker that waits for others: longer each time, and drawn, so that workers differ.
+
+    A wait adds a third to the time waited so far, so that a run that another worker leaves is taken over soon, and hundreds of
+    workers that wait for the last runs of a study leave the file system alone.
+    """
+    drawn, pause = random.Random(worker), POLL_S
+    while True:
+        yield pause * drawn.uniform(0.5, 1.5)
+        pause = min(pause * 4 / 3, LONGEST_POLL_S)
+
+
+class _Shown:
+    """Shows where the study stands after a run, as that reads all results: for a twentieth of the time at most."""
+
+    def __init__(self, workshop: Workshop, plan: Plan) -> None:
+        self.workshop, self.plan, self.due, self.waits = workshop, plan, 0.0, False
+
+    def __call__(self, last: bool = False) -> None:
+        if self.workshop.progress.console.quiet or (last and not self.waits):
+            return
+        began = time.monotonic()
+        self.waits = not last and began < self.due
+        if self.waits:
+            return
+        self.workshop.progress.stand(live_lines(self.plan, self.workshop.store))
+        self.due = time.monotonic() + SHOWN_SHARE * (time.monotonic() - began)
 
 
 def execute_until_decided(
@@ -167,15 +208,19 @@ def _take(
     claims: dict[str, SoftFileLease],
     outcome: Outcome,
     began: float,
+    wait_s: float,
     skips: bool,
 ) -> bool:
-    """Do a run unless another process holds it; False if that is so, which is said if it ``skips`` the run."""
+    """Do a run unless another process holds it for ``wait_s``; False if that is so, which is said if it ``skips`` the run."""
     run, say = each.run, workshop.progress.say
     folder = workshop.store.run(run.experiment, run.seed)
+    if (folder.path / SUMS).is_file() and _done(run, folder):
+        say(f"{title}: done by another process")  # seen without a claim
+        return True
     claim = claims.setdefault(run.name, folder.claim(lambda lost: _lose(workshop, lost)))
     workshop.stop.claim_lost = False
     try:
-        with folder.lock(claim):
+        with folder.lock(claim, wait_s):
             if failed := failed_meanwhile(folder, began):
                 outcome.failures.append(f"{run.name}: {failed}")
                 return True

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 
 from segstudy.contestant import Contestant
 from segstudy.data.cache.arrays import CachedSplit, open_cache, remembered_fingerprint
-from segstudy.data.core import Dataset, Roles
+from segstudy.data.core import Dataset, Roles, class_table
 from segstudy.data.load import load_dataset
 from segstudy.data.quality.faults import refuse
 from segstudy.errors import DataError, SpecError, listing
-from segstudy.evaluate import class_table
 from segstudy.files import digest
 from segstudy.folds import whole
-from segstudy.networks.build import ENCODER_WEIGHTS
-from segstudy.networks.contestants import classes_of
 from segstudy.plan import Run, read_noted
 from segstudy.progress import Progress
 from segstudy.schema import Model, Recipe
@@ -28,7 +25,7 @@ from segstudy.spec import find_path
 from segstudy.stopping import Stop
 from segstudy.store import Store
 from segstudy.study import Config, Study, base_chain, trained_on
-from segstudy.train.team import ALONE, Team
+from segstudy.train.processes import ALONE, Team
 
 PathLike = str | os.PathLike[str]
 
@@ -104,6 +101,10 @@ class Workshop:
 
     def weights_file(self, model: Model) -> Path | None:
         """Where the model's weights lie, when the study names a file."""
+        from segstudy.networks.build import (
+            ENCODER_WEIGHTS,
+        )  # loads torch, which a workshop that only looks does without
+
         if model.weights in (names := ENCODER_WEIGHTS.names()):
             return None
         if not model.weights.endswith((".pth", ".pt", ".safetensors")):
@@ -145,6 +146,8 @@ class Workshop:
         own, roles = self.dataset(run.config.dataset)
         classes, table = own.classes, None
         if run.config.evaluate is not None:
+            from segstudy.networks.contestants import classes_of  # loads torch
+
             declared, path = self.contestant(run)
             classes = classes_of(declared, path)
             table = class_table(classes, own.classes, declared.target_of(classes, own.classes))

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -29,25 +29,10 @@ from segstudy.errors import SegstudyError, SpecError
 from segstudy.schema import Recipe
 from segstudy.stopping import Stop, Stopped
 from segstudy.store import HeldError
+from segstudy.train.processes import ALONE, Team
 
 Precision = Literal["bf16-mixed", "32-true"]
 PATIENCE = timedelta(days=2)  # followers wait for the leader while it scores, or waits for runs that others hold
-
-
-class Team(NamedTuple):
-    """The processes that train a run together: this one's ``rank`` (0 leads), and how many devices on how many nodes."""
-
-    rank: int = 0
-    devices: int = 1
-    nodes: int = 1
-
-    @property
-    def size(self) -> int:
-        """Number of processes."""
-        return self.devices * self.nodes
-
-
-ALONE = Team()
 
 
 class TeamLost(SegstudyError):
