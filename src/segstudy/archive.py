@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from segstudy.errors import SpecError, StoreError
+from segstudy.errors import SpecError, StoreError, WeightsError
 from segstudy.files import SUMS, kept_files, replacing, verify
 from segstudy.networks.export import save_pretrained
 from segstudy.networks.inference import scored_network
@@ -70,7 +70,7 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
     Returns
     -------
     tuple
-        The archive's path, and the names of runs that are not in it because they are not done.
+        The archive's path, and a line for each run that is not in it, or without a network in the library's format.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
 
     """
     done = _done(store, plan)
-    left_out = [run.name for run in plan.runs if run not in done]
+    notes = [f"not in it, because not done: {run.name}" for run in plan.runs if run not in done]
     if not done:
         raise StoreError(f"{store.root}: no run of '{plan.study.name}' is done, so there is nothing to archive")
     check_runs(store, plan)
@@ -94,21 +94,33 @@ def write_archive(store: Store, plan: Plan) -> tuple[Path, list[str]]:
         for file in sorted(store.root.glob("search/*/found.json")):
             _add(archive, sums, file, file.relative_to(store.root).as_posix())
         for run in done:
-            _add_run(archive, sums, run, store.run(run.experiment, run.seed))
+            notes += _add_run(archive, sums, run, store.run(run.experiment, run.seed))
         archive.writestr(SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-    return path, left_out
+    return path, notes
 
 
-def _add_run(archive: zipfile.ZipFile, sums: dict[str, str], run: Run, folder: RunFolder) -> None:
+def _add_run(archive: zipfile.ZipFile, sums: dict[str, str], run: Run, folder: RunFolder) -> list[str]:
+    """Add a run's files and its network; say so where that is not in the library's format."""
     base = f"runs/{run.experiment}/seed{run.seed}"
     for file in kept_files(folder.path):
         if file != folder.best or file == folder.foreign:
             _add(archive, sums, file, f"{base}/{file.relative_to(folder.path).as_posix()}")
     if run.config.evaluate is not None:
-        return  # somebody else's network; the note says which
+        return [
+            f"{run.name}: was not trained here, so its network is not in the archive; {folder.foreign.name} names it"
+        ]
     with tempfile.TemporaryDirectory() as scratch:
-        for file in sorted(export_run(run, folder, Path(scratch)).iterdir()):
+        try:
+            files = sorted(export_run(run, folder, Path(scratch)).iterdir())
+        except (
+            SpecError,
+            WeightsError,
+        ) as error:  # a network of another library, or one whose library is not installed here
+            _add(archive, sums, folder.best, f"{base}/{folder.best.name}")
+            return [f"{run.name}: its weights are packed as {folder.best.name}, which segstudy loads ({error})"]
+        for file in files:
             _add(archive, sums, file, f"{base}/model/{file.name}")
+    return []
 
 
 def _add(archive: zipfile.ZipFile, sums: dict[str, str], file: Path, name: str) -> None:

@@ -27,7 +27,7 @@ from segstudy.guard import UNKNOWN_TRAINING, differing, recorded_changes
 from segstudy.measures import OVERALL, Measure
 from segstudy.records import NOT_TRAINED
 from segstudy.sizes import size_text
-from segstudy.stats.comparison import Difference, holm, verdict, without_interval
+from segstudy.stats.comparison import Difference, holm, of_fixed_network, verdict, without_interval
 from segstudy.stats.comparison import compare as difference_of
 from segstudy.stats.comparison import compare_each as differences_of
 from segstudy.stats.equivalence import Equivalence, equivalence, probability_better, simultaneous
@@ -348,6 +348,8 @@ def compare(
         folds=a.first.folds or b.first.folds,
     )
     found = without_interval(found, measure.difference_withheld)
+    if any(len(side.sets) == 1 and side.about("selected_on") in (NOT_TRAINED, None) for side in (a, b)):
+        found = of_fixed_network(found)
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,6 +54,15 @@ def listing(items: Iterable[object], limit: int = 8) -> str:
     texts = [str(item) for item in items]
     more = len(texts) - limit
     return ", ".join(texts[:limit]) + (f" {and_more(more)}" if more > 0 else "")
+
+
+def repeated(items: Iterable[str]) -> list[str]:
+    """Items that occur more than once, each once, sorted.
+
+    >>> repeated(["b", "a", "b"])
+    ['b']
+    """
+    return sorted(item for item, count in Counter(items).items() if count > 1)
 
 
 def and_more(number: int) -> str:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from segstudy.counts.counting import measures_of
 from segstudy.document import Keys, Problems
-from segstudy.errors import SpecError, listing, nearest
+from segstudy.errors import SpecError, listing, nearest, repeated
 from segstudy.explanations import explain
 from segstudy.folds import ALL_FOLDS, fold_problems
 from segstudy.study import Experiment, Study, base_chain, can_change, changeable, changes, resolve, trained_on
@@ -24,6 +24,7 @@ def check_references(study: Study, problems: Problems) -> None:
             ("primary",), f"no measure of the whole set is named '{study.primary}'{hint}; known: {listing(known, 40)}"
         )
     check_folds(study, problems)
+    check_classes(study, problems)
     if len(set(study.all_seeds)) < len(study.all_seeds):
         problems.add(("seeds",), f"a seed is repeated: {study.seeds}")
     check_search(study, problems)
@@ -40,6 +41,15 @@ def check_references(study: Study, problems: Problems) -> None:
         seen.add(key)
         if cross.experiment in study.experiments and cross.on == trained_on(study, cross.experiment):
             problems.add((*at, "on"), f"'{cross.experiment}' is trained on '{cross.on}'; name another dataset")
+
+
+def check_classes(study: Study, problems: Problems) -> None:
+    """Report two classes of one name, which no table and no map could tell apart."""
+    for name, data in study.data.items():
+        classes = getattr(data, "classes", None)
+        if isinstance(classes, list) and (twice := repeated(classes)):
+            text = f"{len(classes)} given, {listing(twice)} more than once; give each class a name of its own"
+            problems.add(("data", name, "classes"), text)
 
 
 def check_folds(study: Study, problems: Problems) -> None:

@@ -6,7 +6,6 @@ Array letters: ``n`` image, ``c`` class.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from segstudy.data.readers.files import MASK_FILES, masks_in, read_mask_file
 from segstudy.data.splitting.groups import find_groups
 from segstudy.data.stored import MaskFacts, StoredMask, facts_of
 from segstudy.data.threads import over_threads
-from segstudy.errors import DataError, SpecError, and_more, listing
+from segstudy.errors import DataError, SpecError, and_more, listing, repeated
 from segstudy.progress import Progress
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
@@ -193,7 +192,7 @@ def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> in
     given = f"names of the classes (--classes): {len(classes)} given"
     if empty := [number for number, name in enumerate(classes, 1) if not name.strip()]:
         raise SpecError(f"{given}, of which number {listing(empty)} is empty; write every class's name, commas between")
-    if twice := [name for name, times in Counter(classes).items() if times > 1]:
+    if twice := repeated(classes):
         raise SpecError(f"{given}, {listing(twice)} more than once; give each class a name of its own")
     if num_classes not in (None, len(classes)):
         raise SpecError(

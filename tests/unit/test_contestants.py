@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +18,17 @@ from torch import Tensor, nn
 
 from fakes import fake_kvasir
 from segstudy import cli
+from segstudy.archive import write_archive
 from segstudy.contestant import Contestant
 from segstudy.errors import SegstudyError
-from segstudy.files import network_sha256, read_arrays
+from segstudy.files import network_sha256, read_arrays, verify
 from segstudy.launch.pending import find_problems
 from segstudy.launch.rescore import rescore
 from segstudy.launch.work import execute
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.contestants import ContestantNetwork, open_contestant
 from segstudy.networks.foreign import load_runtime
+from segstudy.networks.inference import scored_network
 from segstudy.plan import make_plan
 from segstudy.probabilities import read_probabilities
 from segstudy.report.contract import contract
@@ -345,6 +349,8 @@ def test_against_a_recipe_of_several_seeds_there_is_no_verdict(contest: Workshop
         found.difference is not None
         and found.verdict == ""
         and "one side has a single network" in found.difference.assumption
+        and "compare it with one seed of the other side" in found.difference.assumption
+        and "Train it" not in found.difference.assumption
     )
     assert any("bright: not trained here" in flag and "may have seen the scored images" in flag for flag in found.flags)
     assert found.changes == {"model.evaluate": ("python mine:bright", "trained here")}
@@ -352,6 +358,28 @@ def test_against_a_recipe_of_several_seeds_there_is_no_verdict(contest: Workshop
         f"{folder_of(contest)}/s.yaml:bright", f"{folder_of(contest)}/s.yaml:file", out=contest.store.root
     )
     assert direct.verdict in ("better", "worse", "not distinguishable")  # two networks, on images like these
+
+
+def test_an_archive_holds_what_it_can_of_networks_from_elsewhere(contest: Workshop, tmp_path: Path) -> None:
+    store, plan = Store(tmp_path / "copy"), make_plan(contest.study)
+    shutil.copytree(contest.store.root, store.root)
+    with pytest.MonkeyPatch.context() as patch:  # one seed of unet is a network of another library
+        odd = store.run("unet", 2)
+        patch.setattr(
+            "segstudy.archive.scored_network",
+            lambda config, folder, n: (
+                nn.Conv2d(3, n, 1) if folder.path == odd.path else scored_network(config, folder, n)
+            ),
+        )
+        path, notes = write_archive(store, plan)
+    assert verify(path)[1] == []
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        assert archive.read("runs/unet/seed2/best.safetensors") == odd.best.read_bytes()
+    assert "runs/unet/seed1/model/model.safetensors" in names and "runs/unet/seed1/best.safetensors" not in names
+    assert {f"runs/{name}/seed1/evaluations/d-test.npz" for name in ("bright", "file", "tuned")} <= set(names)
+    assert sorted(note.split(":")[0] for note in notes) == ["bright/seed1", "file/seed1", "tuned/seed1", "unet/seed2"]
+    assert "was not trained here" in notes[1] and "its weights are packed as best.safetensors" in " ".join(notes)
 
 
 def test_the_report_says_what_was_not_trained_here(contest: Workshop) -> None:

@@ -72,6 +72,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "4: data.road.root: is required",
         "4: data.road.rot: unknown key (did you mean 'root'?) ... reader, root, num_classes",
     ),
+    "classes of one name": (
+        "{reader: kvasir, root: Polyps}",
+        "{reader: folder, root: Polyps, classes: [a, b, a, c, b, b]}",
+        "5: data.polyps.classes: 6 given, a, b more than once; give each class a name of its own",
+    ),
     "synthetic": (
         "root: Roads",
         "root: R, synthetic: {size: [8, 8], sed: 1}",

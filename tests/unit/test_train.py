@@ -368,8 +368,8 @@ def test_archive_holds_what_is_done_and_verifies(trained, tmp_path):
     plan = make_plan(workshop.study)
     with pytest.raises(StoreError, match="no run of 'tiny' is done"):
         write_archive(Store(tmp_path / "nothing"), plan)
-    path, left_out = write_archive(workshop.store, plan)
-    assert left_out == ["deep/seed42", "deep16/seed42"]
+    path, notes = write_archive(workshop.store, plan)
+    assert notes == [f"not in it, because not done: {name}/seed42" for name in ("deep", "deep16")]
     good, problems = verify(path)
     assert good > 10
     assert problems == []

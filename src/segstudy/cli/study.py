@@ -224,10 +224,10 @@ def archive(study: StudyArg, out: Out = None, set_: Set = None) -> None:
     whole, store = plan_of(study, out, set_)
     check_runs(store, whole)
     build_report(store, whole)
-    path, left_out = write_archive(store, whole)
+    path, notes = write_archive(store, whole)
     print(f"wrote {shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
-    for name in left_out:
-        print(f"not in it, because not done: {name}")
+    for note in notes:
+        print(note)
 
 
 @app.command()

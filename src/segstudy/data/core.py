@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from segstudy.arrays import Labels
 from segstudy.data.quality.faults import Fault
-from segstudy.errors import DataError, SpecError, listing, nearest
+from segstudy.errors import DataError, SpecError, listing, nearest, repeated
 
 IGNORE = 255
 IMAGE_SUFFIXES = (
@@ -100,6 +100,11 @@ class Dataset:
     by_fraction: bool = False
     faults: tuple[Fault, ...] = ()
     image_of: Callable[[Sample], Image.Image] = lambda sample: open_image(sample.image)
+
+    def __post_init__(self) -> None:
+        """Refuse two classes of one name, which no table and no map could tell apart."""
+        if twice := repeated(self.classes):
+            raise DataError(f"dataset '{self.name}': classes named more than once: {listing(twice)}")
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         """Samples of ``split``; ``"all"`` gives every split's, in the order of the splits."""

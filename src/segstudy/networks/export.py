@@ -222,8 +222,8 @@ def save_pretrained(network: nn.Module, folder: Path, metadata: Metadata, run_na
     """
     if not hasattr(network, "save_pretrained"):
         raise SpecError(
-            f"{run_name}: only networks of segmentation-models-pytorch can be written so; export it to onnx, torch-export, "
-            "openvino or safetensors instead"
+            f"{run_name}: only networks of segmentation-models-pytorch can be written in its format; export it to onnx, "
+            "torch-export, openvino or safetensors instead"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

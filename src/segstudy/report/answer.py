@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from segstudy.comparison import NOT_COMPARABLE, problems_between
+from segstudy.comparison import NOT_COMPARABLE
 from segstudy.errors import listing
 from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
-from segstudy.report.figure import MUTED, PAPER, STYLE, Drawing, across, shortened
+from segstudy.report.figure import MUTED, STYLE, Drawing, across, shortened
 from segstudy.report.frames import ReportData
-from segstudy.report.sections.cost import cost_frame, label_points, pareto_front
+from segstudy.report.sections.cost import cost_frame, draw_points, hollow_words, label_points
 from segstudy.report.sections.transfer import cross_frame
 from segstudy.report.table import ARCHITECTURES, interval_text, number_text
 from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
@@ -141,10 +141,7 @@ def best_frame(data: ReportData) -> pd.DataFrame:
         ranked = group.sort_values("score", ascending=not measure.higher_is_better, kind="stable")[
             "experiment"
         ].tolist()
-        reference = data.results.side(str(group["experiment"].iloc[0]))
-        alike = [
-            n for n in ranked if n == reference.name or not problems_between(data.results.side(n), reference, measure)
-        ]
+        alike = [name for name in ranked if name not in data.apart]
         row: dict[str, Any] = {
             "dataset": dataset,
             "experiment": alike[0],
@@ -286,21 +283,13 @@ def draw_front(data: ReportData) -> Drawing | None:
     datasets = list(dict.fromkeys(points["dataset"]))[:3]
     if not datasets:
         return None
-    apart = {name for names in best_frame(data)["left_out"] for name in names}
     tall = {1: 3.1, 2: 1.95, 3: 1.5}[len(datasets)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, tall * len(datasets)), layout="constrained")
         panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
         for axes, dataset in zip(panels, datasets, strict=True):
             part = points[points["dataset"] == dataset]
-            front = pareto_front(part[~part["experiment"].isin(apart)])
-            axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
-            for row in part.itertuples():
-                colour, hollow = data.colours[row.experiment], row.experiment in apart
-                edge = (
-                    {"mfc": PAPER, "mec": colour, "mew": 1.6} if hollow else {"color": colour, "mec": PAPER, "mew": 1}
-                )
-                axes.plot([row.gflops], [row.miou], "o", ms=7, **edge)
+            draw_points(axes, data, part, 7)
             axes.margins(x=0.15, y=0.25)
             axes.set_title(dataset, fontsize=9)
             axes.grid()
@@ -311,7 +300,7 @@ def draw_front(data: ReportData) -> Drawing | None:
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
     caption = "Up and left is better. Dashed: the front, beyond which nothing scores higher at no more operations."
-    caption += " Hollow: scored otherwise, so not comparable with the others." if apart else ""
+    caption += hollow_words(data, points)
     return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
 
 

@@ -67,6 +67,12 @@ widgets.browser = (place, data) => {
     return -(data.disagreement[k] || 0);
   };
 
+  const round = (low, high) => {  // up to six round numbers with their texts
+    const least = (high - low) / 5 || 1, ten = 10 ** Math.floor(Math.log10(least));
+    const step = ten * [1, 2, 5, 10].find(k => k * ten > least * 0.999), places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const first = Math.ceil(low / step - 1e-6), count = Math.floor(high / step + 1e-6) - first + 1;
+    return Array.from({length: count}, (_, k) => [(first + k) * step, ((first + k) * step).toFixed(places)]);
+  };
   let limit = 24;
   function update() {
     selectA.value = state.a; selectB.value = state.b;
@@ -82,10 +88,10 @@ widgets.browser = (place, data) => {
     const least = Math.floor(20 * Math.min(1, ...scores)) / 20, most = Math.max(least + 0.05, Math.ceil(20 * Math.max(0, ...scores)) / 20);
     const low = fixed ? least : Math.min(0, ...values), high = fixed ? most : Math.max(...values, 1e-9);
     const left = h => 54 + 354 * (h - low) / (high - low || 1), top = v => 300 - 288 * (v - least) / (most - least);
-    const lines = [0, 0.25, 0.5, 0.75, 1].map(part => least + part * (most - least)).flatMap(v => [svg("line", {x1: 54, x2: 408, y1: top(v), y2: top(v)}),
-      svg("text", {x: 50, y: top(v) + 4, "text-anchor": "end"}, String(Number(v.toFixed(3))))]);
-    const ticks = [low, (low + high) / 2, high].map(h => svg("text", {x: left(h), y: 316, "text-anchor": "middle"},
-      across.value === "group" ? "" : String(Math.abs(h) >= 100 ? Math.round(h) : Number(h.toFixed(2)))));
+    const lines = round(least, most).flatMap(([v, text]) => [svg("line", {x1: 54, x2: 408, y1: top(v), y2: top(v)}),
+      svg("text", {x: 50, y: top(v) + 4, "text-anchor": "end"}, text)]);
+    const ticks = across.value === "group" ? [] : round(low, high).map(([h, text]) =>
+      svg("text", {x: left(h), y: 316, "text-anchor": "middle"}, text));
     const words = across.value === "b" ? names[state.b] : across.selectedOptions[0].textContent;
     const circles = points.map(([k, h, v]) => {
       const circle = svg("circle", {cx: left(h), cy: top(v), r: 4.5}, svg("title", {}, `${data.ids[k]}: ${number(v)}`));

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from segstudy.errors import SegstudyError
-from segstudy.files import write_bytes, write_text
+from segstudy.files import write_text
 from segstudy.plan import Plan
 from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
@@ -47,15 +47,14 @@ def _build_report(data: ReportData, single_file: int | None, pdf: bool) -> Path:
     if not data.sets:
         raise SegstudyError(_nothing(store, data))
     parts = every_part(data)
-    clear_old(store)
+    clear_old(store, {item.name for part in parts for item in part.items if isinstance(item, Table | Drawing)})
     write_text(store.results, data.form.text())
     for item in (item for part in parts for item in part.items):
         if isinstance(item, Table):
             for suffix, text in (("csv", csv_text(item)), ("md", markdown_text(item)), ("tex", latex_text(item))):
                 write_text(store.report / "tables" / f"{item.name}.{suffix}", text)
         elif isinstance(item, Drawing):
-            write_text(store.report / "figures" / f"{item.name}.svg", item.svg)
-            write_bytes(store.report / "figures" / f"{item.name}.png", item.png())
+            item.write(store.report / "figures")
         elif isinstance(item, Widget):
             item.write(store.report)
     clear_pictures(store.report, {str(item.data["folder"]) for item in _widgets(parts) if "folder" in item.data})
@@ -88,11 +87,11 @@ def every_part(data: ReportData) -> list[Part]:
     ]
 
 
-def clear_old(store: Store) -> None:
-    """Remove the tables and figures of a former report, so that none with other numbers stays next to the new ones."""
+def clear_old(store: Store, kept: set[str]) -> None:
+    """Remove the tables and figures that only a former report has, so that none with other numbers stays here."""
     for folder, suffixes in (("tables", ("csv", "md", "tex")), ("figures", ("svg", "png"))):
         for path in (store.report / folder).glob("*"):
-            if re.fullmatch(rf"(\d+|figure\d+)-.*\.({'|'.join(suffixes)})", path.name):
+            if path.stem not in kept and re.fullmatch(rf"(\d+|figure\d+)-.*\.({'|'.join(suffixes)})", path.name):
                 path.unlink(missing_ok=True)
 
 

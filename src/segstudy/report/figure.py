@@ -15,12 +15,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from segstudy.files import write_bytes, write_text
 
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
@@ -98,6 +101,15 @@ class Drawing:
             buffer = io.StringIO()
             self.laid_out.savefig(buffer, format="svg", dpi=200, metadata={"Date": None})
         return buffer.getvalue().translate(VISIBLE)  # XML holds no control characters
+
+    def write(self, folder: Path) -> None:
+        """Write SVG and PNG; a PNG is kept if it was drawn from the same SVG."""
+        svg, png = folder / f"{self.name}.svg", folder / f"{self.name}.png"
+        if png.is_file() and svg.is_file() and svg.read_bytes() == self.svg.encode():
+            return
+        png.unlink(missing_ok=True)  # after a crash between the two files, no PNG stands next to an SVG of other data
+        write_text(svg, self.svg)
+        write_bytes(png, self.png())
 
     def png(self, dpi: int = 200) -> bytes:
         """Pixels, without loss."""

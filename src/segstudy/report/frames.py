@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from segstudy import measures
-from segstudy.comparison import Comparison, Side
+from segstudy.comparison import Comparison, Side, problems_between
 from segstudy.counts.countset import CountSet
 from segstudy.measures import OVERALL, PER_CLASS, Measure
 from segstudy.plan import Plan, Run, Variation
@@ -114,6 +114,19 @@ class ReportData:
     def class_scores(self) -> pd.DataFrame:
         """IoU and Dice of every class with intervals; see :func:`class_scores_frame`."""
         return class_scores_frame(self.results)
+
+    @cached_property
+    def apart(self) -> frozenset[str]:
+        """Experiments scored otherwise than the first of their dataset, with whose scores theirs do not compare."""
+        first: dict[str, Side] = {}
+        found = []
+        for name in self.plan.experiments:
+            side = self.results.side(name)
+            if side.sets and not np.isnan(side.mean(self.results.primary)[0]):
+                reference = first.setdefault(self.plan.first(name).config.dataset, side)
+                if side is not reference and problems_between(side, reference, self.results.primary):
+                    found.append(name)
+        return frozenset(found)
 
     @cached_property
     def colours(self) -> dict[str, str]:

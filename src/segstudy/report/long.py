@@ -10,7 +10,7 @@ import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,7 @@ class LongForm:
         return "\n".join([*lines, ""])
 
 
+@lru_cache(maxsize=100_000)  # an image's name stands in every block of its measures
 def _quoted(text: str) -> str:
     return _csv_line([text]) if set(text) & set(',"\r\n') else text
 

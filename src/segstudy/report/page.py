@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from segstudy.counts.countset import CountSet
 from segstudy.measures import name_of
@@ -89,8 +89,9 @@ def render_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: visible(value).replace(" %", "\N{NO-BREAK SPACE}%") if type(value) is str else value,
     )
+    jinja.filters["breakable"] = breakable
     environment = data.results.environment
     widgets = [item for part in parts for item in part.items if isinstance(item, Widget)]
     return jinja.get_template("page.html.j2").render(
@@ -120,6 +121,11 @@ def render_page(
         environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
     )
+
+
+def breakable(text: str) -> Markup:
+    """A name that may break after a slash or an underscore, and elsewhere only if it must."""
+    return Markup(re.sub(r"([/_])", r"\1<wbr>", str(escape(visible(text)))))
 
 
 def first_screen(data: ReportData) -> dict[str, Any]:

@@ -213,6 +213,7 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 \fi
 \usepackage{booktabs}
 \usepackage{graphicx}
+\extrafloats{500}
 %% A table that is larger than the page is set smaller.
 \newsavebox{\tablebox}
 \newcommand{\fitted}{%%

@@ -67,9 +67,12 @@ class Section:
     content: Callable[[ReportData], Iterable[Item]]
 
 
-def not_drawn(data: ReportData, names: Iterable[str], drawn: Iterable[str]) -> str:
-    """Experiments that a figure should show and cannot, with their states; for the end of its caption."""
-    missing = _missing(data.experiments, list(names), set(drawn))
+def not_drawn(data: ReportData, names: Iterable[str], drawn: Iterable[str], done: str = "done") -> str:
+    """Experiments that a figure should show and cannot, with their states; for the end of its caption.
+
+    ``done`` is said of those that have a result.
+    """
+    missing = [text.replace(" (done)", f" ({done})") for text in _missing(data.experiments, list(names), set(drawn))]
     return f" Not drawn: {', '.join(missing)}." if missing else ""
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -313,13 +314,104 @@ def escape_tex(text: str) -> str:
     return escaped.translate(str.maketrans(TEX))
 
 
+PAGE_WIDTH, PAGE_ROWS = 125, 46  # characters across a page at \small, set a little smaller, and lines of one float
+GAP_WIDTH = 1.8  # between two columns, in characters
+CELL_WIDTH, HEADING_WIDTH = 36, 11  # characters after which text in a cell or a heading wraps
+
+
 def latex_text(table: Table) -> str:
-    r"""A ``table`` float for the ``booktabs`` package; ``\label`` is ``tab:<name>``."""
-    rows = [[cell.text for cell in row] for row in table.rows()]
-    body = _aligned(table, rows, "latex_booktabs").translate(str.maketrans(TEX))
-    return (
-        "% \\usepackage{booktabs}\n"
+    r"""``table`` floats for the ``booktabs`` package; ``\label`` of the first is ``tab:<name>``.
+
+    A table that is wider than a page is set in parts below one another, each with the columns that name its rows; one
+    that is taller goes on in further floats.
+    """
+    rows = [[cell.text for cell in row] for row in table.rows()] or [[GAP] * len(table.formats)]
+    widths = [_column_width(table, rows, k) for k in range(len(table.formats))]
+    floats: list[list[str]] = []
+    used = PAGE_ROWS
+    for first, last in _row_groups(rows, widths):
+        for columns in _column_groups(table, widths):
+            lines = 4 + sum(_row_lines(row, widths, columns) for row in rows[first:last])
+            if used + lines > PAGE_ROWS:
+                floats.append([])
+                used = 0
+            floats[-1].append(_tabular(table, rows[first:last], columns, widths))
+            used += lines
+    captions = [f"\\caption{{{escape_tex(table.heading)}. {escape_tex(table.caption)}}}\n  \\label{{tab:{table.name}}}"]
+    again = f"\\addtocounter{{table}}{{-1}}\\caption{{{escape_tex(table.heading)} (continued).}}"
+    captions += [again] * (len(floats) - 1)
+    return "% \\usepackage{booktabs}\n" + "".join(
         "\\begin{table}\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n"
-        f"  \\caption{{{escape_tex(table.heading)}. {escape_tex(table.caption)}}}\n  \\label{{tab:{table.name}}}\n"
-        f"{body}\n\\end{{table}}\n"
+        f"  {caption}\n" + "\n\\par\\medskip\n".join(bodies) + "\n\\end{table}\n"
+        for caption, bodies in zip(captions, floats, strict=True)
     )
+
+
+def _column_width(table: Table, rows: Sequence[Sequence[str]], k: int) -> int:
+    """Characters of column ``k``: of its widest cell, where text may wrap between words."""
+    cells, column = [row[k] for row in rows], table.formats[k]
+    words = [word for text in cells for word in _words(text)]
+    widest = max(map(len, cells))
+    if column.places is None:
+        widest = min(widest, max(CELL_WIDTH, *map(len, words)))
+    return max(widest, *(len(line) for line in textwrap.wrap(column.label, HEADING_WIDTH, break_long_words=False)), 1)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^ -]+-?", text) or [""]
+
+
+def _column_groups(table: Table, widths: Sequence[int]) -> list[list[int]]:
+    """Columns that fit a page together, about equally wide; each group begins with those that name a row.
+
+    These are the columns up to the first text.
+    """
+    first = next((k for k, column in enumerate(table.formats) if column.places is None), 0) + 1
+    names, rest = list(range(first)), list(range(first, len(widths)))
+    room = max(PAGE_WIDTH - sum(widths[k] + GAP_WIDTH for k in names), PAGE_WIDTH / 4)
+    needed = sum(widths[k] + GAP_WIDTH for k in rest)
+    share = needed / max(1, math.ceil(needed / room))
+    groups, used = [list[int]()], 0.0
+    for k in rest:
+        width = widths[k] + GAP_WIDTH
+        if groups[-1] and used + width / 2 > share:
+            groups.append([])
+            used = 0.0
+        groups[-1].append(k)
+        used += width
+    return [[*names, *group] for group in groups]
+
+
+def _row_groups(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[tuple[int, int]]:
+    """First row and the one after the last of each float."""
+    groups, used = [(0, 0)], 0
+    for at, row in enumerate(rows):
+        lines = _row_lines(row, widths, range(len(widths)))
+        if used and used + lines > PAGE_ROWS - 4:
+            groups.append((at, at))
+            used = 0
+        groups[-1], used = (groups[-1][0], at + 1), used + lines
+    return groups
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int], columns: Iterable[int]) -> int:
+    return max(-(-len(row[k]) // widths[k]) for k in columns)
+
+
+def _tabular(table: Table, rows: Sequence[Sequence[str]], columns: Sequence[int], widths: Sequence[int]) -> str:
+    """Rows and headings of some columns; headings and long texts in several lines."""
+    sides = ["l" if table.formats[k].places is None else "r" for k in columns]
+    headings = []
+    for k, side in zip(columns, sides, strict=True):
+        label = table.formats[k].label.replace(" %", "\N{NO-BREAK SPACE}%")
+        lines = textwrap.wrap(label, max(HEADING_WIDTH, widths[k]), break_long_words=False) or [""]
+        text = r" \\ ".join(map(escape_tex, lines))
+        headings.append(text if len(lines) == 1 else f"\\shortstack[{side}]{{{text}}}")
+
+    def cell(text: str, width: int) -> str:
+        wraps = len(text) > width
+        return f"\\parbox[t]{{{1.15 * width:.0f}ex}}{{\\raggedright {escape_tex(text)}}}" if wraps else escape_tex(text)
+
+    body = [" & ".join(cell(row[k], widths[k]) for k in columns) + r" \\" for row in rows]
+    head = [f"\\begin{{tabular}}{{{''.join(sides)}}}", "\\toprule", " & ".join(headings) + r" \\", "\\midrule"]
+    return "\n".join([*head, *body, "\\bottomrule", "\\end{tabular}"])

@@ -19,9 +19,14 @@ from segstudy.stats.variance import Arm, Spread, spread_of, spread_of_folds
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
 THIS_NETWORK = "this network"
-ONE_AGAINST_SEVERAL = (
+_ONE = (
     "one side has a single network, which does not show how much its recipe differs between seeds: the interval is about "
-    "that network, and there is no verdict about the recipe. Train it with as many seeds as the other side (`seeds: [...]`)"
+    "that network, and there is no verdict about the recipe."
+)
+ONE_AGAINST_SEVERAL = f"{_ONE} Train it with as many seeds as the other side (`seeds: [...]`)"
+FIXED_AGAINST_SEVERAL = (
+    f"{_ONE} It was trained elsewhere and has no further seeds here. For a verdict about two networks, compare it with one "
+    "seed of the other side (`segstudy compare` with `STUDY:EXPERIMENT/seedN`)"
 )
 
 OVER_FOLDS = (
@@ -232,6 +237,11 @@ def without_interval(found: Found, reason: str) -> Found:
     changed: dict[str, Any] = dict.fromkeys(gone, math.nan)
     changed |= {"components": None} if isinstance(found, Difference) else {}
     return replace(found, **changed, method="", reason=reason)
+
+
+def of_fixed_network(found: Difference) -> Difference:
+    """The same difference with the advice for a single network that cannot be trained with more seeds."""
+    return replace(found, assumption=FIXED_AGAINST_SEVERAL) if found.assumption == ONE_AGAINST_SEVERAL else found
 
 
 def _detectable(spread: Spread, level: float, questions: int, power: float, limit: float) -> Values:

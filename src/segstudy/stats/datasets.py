@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from segstudy.arrays import Values
 from segstudy.errors import DataError
@@ -60,6 +59,8 @@ def friedman(scores: Values, *, error: float = 0.05, higher_is_better: bool = Tr
 
     Source: Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 2006.
     """
+    from scipy import stats  # takes 0.3 s, which only a study of several recipes and datasets needs
+
     given = np.asarray(scores, np.float64)
     if given.ndim != 2 or given.shape[0] < 2 or given.shape[1] < 3 or np.isnan(given).any():
         raise DataError(

@@ -245,8 +245,6 @@ def _distance(grid: NDArray[np.int64], colour: tuple[int, int, int]) -> NDArray[
 def _check_names(name: str, classes: Sequence[str], num_classes: int | None) -> None:
     if num_classes is not None and num_classes != len(classes):
         raise DataError(f"dataset '{name}': num_classes is {num_classes}, but {len(classes)} classes are named")
-    if repeated := sorted({title for title in classes if list(classes).count(title) > 1}):
-        raise DataError(f"dataset '{name}': classes named more than once: {listing(repeated)}")
 
 
 def _default_names(num_classes: int) -> tuple[str, ...]:

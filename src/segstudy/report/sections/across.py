@@ -23,8 +23,12 @@ FEW = 6  # datasets; below it a test of signs cannot reach 5 %
 
 def recipe_names(found: Across) -> list[str]:
     """A short name of each recipe, by the settings in which they differ."""
-    names = [short_words({key: (None, value) for key, value in each.items()}) for each in found.settings]
-    return [name if names.count(name) == 1 else row[0] for name, row in zip(names, found.experiments, strict=True)]
+    names = [
+        short_words({key: (None, value) for key, value in each.items() if value is not None}) for each in found.settings
+    ]
+    return [
+        name if name and names.count(name) == 1 else row[0] for name, row in zip(names, found.experiments, strict=True)
+    ]
 
 
 def across_frame(found: Across) -> pd.DataFrame:

@@ -214,7 +214,7 @@ def draw_effects(data: ReportData) -> Drawing:
     caption = (
         "Variant minus base on the same images, with 95 % interval; grey: differences too small for this study to detect "
         "four times in five, corrected for its number of comparisons."
-        f"{not_drawn(data, data.effects['experiment'], effects['experiment'])} "
+        f"{not_drawn(data, data.effects['experiment'], effects['experiment'], done='not compared')} "
         f"{contract(data.scores_of([*effects['experiment'], *effects['base']]))}"
     )
     alt = f"Differences in {data.results.primary.label} with intervals. {told}."

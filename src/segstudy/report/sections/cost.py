@@ -77,12 +77,8 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
                 axes.xaxis.set_minor_formatter(NullFormatter())
-            front = pareto_front(part)
-            axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
-            ends = {}
-            for row in part.itertuples():
-                axes.plot([row.gflops], [row.miou], "o", ms=8, color=data.colours[row.experiment], mec=PAPER, mew=1)
-                ends[row.experiment] = (row.gflops, row.miou)
+            draw_points(axes, data, part, 8)
+            ends = {str(row.experiment): (float(row.gflops), float(row.miou)) for row in part.itertuples()}
             axes.margins(x=0.12, y=0.2)
             axes.set(title=dataset, xlabel="GFLOPs for one image", ylabel="mIoU")
             axes.grid()
@@ -93,11 +89,32 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
     caption = (
         "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
         "unlike latency, the same on every machine). Up and left is better; the dashed "
-        "line is the front, beyond which no experiment scores higher at no more operations. Panels do not compare with each other. "
-        f"{contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
+        "line is the front, beyond which no experiment scores higher at no more operations. Panels do not compare with each other."
+        f"{hollow_words(data, points)} {contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
     )
     alt = f"mIoU against operations: {told}."
     return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
+
+
+def draw_points(axes: Axes, data: ReportData, points: pd.DataFrame, size: float) -> None:
+    """A point of ``size`` for each experiment of one dataset, hollow where scored otherwise, and the front of the others."""
+    front = pareto_front(points[~points["experiment"].isin(data.apart)])
+    axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
+    for row in points.itertuples():
+        colour, hollow = data.colours[row.experiment], row.experiment in data.apart
+        edge: dict[str, Any] = (
+            {"mfc": PAPER, "mec": colour, "mew": 1.6} if hollow else {"color": colour, "mec": PAPER, "mew": 1}
+        )
+        axes.plot([row.gflops], [row.miou], "o", ms=size, **edge)
+
+
+def hollow_words(data: ReportData, points: pd.DataFrame) -> str:
+    """What hollow points are, for the end of a caption."""
+    return (
+        " Hollow: scored otherwise, so not comparable with the others."
+        if set(points["experiment"]) & data.apart
+        else ""
+    )
 
 
 def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: float = 190) -> None:
@@ -113,8 +130,9 @@ def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: flo
         shift = height * (place - point[1]) / (top - bottom)
         align = "left" if side > 0 else "right"
         axes.annotate(
-            experiment, point, (8 * side, shift), textcoords="offset points", ha=align, va="center", fontsize=8.5
-        )
+            experiment, point, (8 * side, shift), textcoords="offset points", ha=align, va="center", fontsize=8.5,
+            bbox={"boxstyle": "square,pad=0.05", "fc": PAPER, "ec": "none"},  # no line strikes a name through
+        )  # fmt: skip
 
 
 def content(data: ReportData) -> Iterator[Item]:
