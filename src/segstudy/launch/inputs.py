@@ -10,10 +10,9 @@ import contextlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from segstudy.data.cache.arrays import reread_fingerprint
 from segstudy.errors import StoreError, listing
@@ -24,6 +23,9 @@ from segstudy.records import Environment, RunRecord, SplitRoles
 from segstudy.store import RunFolder, read_evaluation_record
 from segstudy.study import base_chain
 from segstudy.train.team import choose_precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PACKAGES = (
     "segstudy",

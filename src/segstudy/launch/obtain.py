@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-from lightning_fabric import Fabric
 from torch import nn
 
 from segstudy.data.cache.arrays import CachedSplit
@@ -22,6 +22,9 @@ from segstudy.store import HeldError, RunFolder
 from segstudy.train import loop as training
 from segstudy.train.state import safetensors_of
 from segstudy.train.team import ordered
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def obtain(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:
