@@ -5,16 +5,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segstudy.networks.build import predict_logits
 from segstudy.records import Cost, Epoch
 from segstudy.sizes import Size, height_width
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 WARM_UP, REPEATS = 3, 15
 

@@ -20,6 +20,7 @@ from segstudy.launch.pending import find_problems
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Run
 from segstudy.progress import Progress
+from segstudy.train.loop import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _looks(dataset: Dataset, progress: Progress) -> Iterator[SampleReport]:
     """Look at every sample, in the order of the splits; Pillow decodes outside the interpreter lock."""
     placed = [(split, sample) for split, part in dataset.splits.items() for sample in part]
     progress.task(f"checking {dataset.name}", len(placed))
+    keep_freed_memory()  # each image takes what the one before has freed
 
     def one(place: tuple[str, Sample]) -> SampleReport:
         look = inspect_sample(dataset, *place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ def check(
 
     Errors, which would stop training or make it wrong, exit with 2; warnings are printed and exit with 0.
     """
+    gc.set_threshold(20_000)  # what is loaded stays: looking for garbage among it would take a second
     from segstudy.checking.text import card_text, findings_text, verdict
 
     whole, store = _plan_or_problems(study, out, set_, as_json)
@@ -143,6 +145,8 @@ def _write(
     checked: Checked, whole: Plan, card: Path | None, write_split: Path | None, show_augment: bool
 ) -> list[Path]:
     """Write what was asked for, and return where it lies."""
+    if card is None and write_split is None and not show_augment:
+        return []
     from segstudy.checking.files import write_augment_sheets, write_cards, write_split_of
 
     written = write_cards(checked, card) if card is not None else []

@@ -195,10 +195,11 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
         raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
     alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
     picture = image.convert("RGBA").convert("RGB") if alpha is not None else image.convert("RGB")
+    red, green, blue = (np.asarray(band) for band in picture.split())
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return StoredMask(path, "grey", red, 1, jpeg, np.broadcast_to(red[..., None], (*red.shape, 3)), alpha)
     rgb = np.asarray(picture)
     spread = colour_spread(rgb)
-    if spread == 0:
-        return StoredMask(path, "grey", np.ascontiguousarray(rgb[..., 0]), 1, jpeg, rgb, alpha)
     traces = jpeg and spread <= COLOUR_TRACES
     return StoredMask(path, "grey" if traces else "colour", np.asarray(picture.convert("L")), 1, jpeg, rgb, alpha)
 

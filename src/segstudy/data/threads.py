@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import cv2
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -14,10 +16,13 @@ Result = TypeVar("Result")
 def over_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Results in the order of ``items``, each as soon as it is there; an interruption does not wait for the rest."""
     pool = ThreadPoolExecutor(os.cpu_count())
+    own = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # further threads for each picture would wait for one another
     try:
         yield from pool.map(function, items)
     finally:
         pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(own)
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

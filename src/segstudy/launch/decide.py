@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
@@ -21,6 +21,9 @@ from segstudy.networks.inference import prepare
 from segstudy.plan import Run
 from segstudy.store import RunFolder
 from segstudy.study import Config
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def decide(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> Decision:

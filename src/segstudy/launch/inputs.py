@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import platform
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from segstudy.errors import StoreError
 from segstudy.files import digest, file_sha256, write_yaml
@@ -22,6 +21,9 @@ from segstudy.plan import Run
 from segstudy.records import Environment, RunRecord, SplitRoles
 from segstudy.store import RunFolder
 from segstudy.train.team import choose_precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PACKAGES = (
     "segstudy",

@@ -13,10 +13,10 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from segstudy.data.cache.batches import resident_budget
@@ -34,6 +34,9 @@ from segstudy.train.parts import find_gradient, num_parts
 from segstudy.train.regime import Regime, budget_of, optimizer_of
 from segstudy.train.state import TrainingState
 from segstudy.train.team import make_fabric
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 USABLE = 0.8  # of what is available, as other programs need memory too and what is freed is not all given back
 COUNTED = 2  # images

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-from lightning_fabric import Fabric
 from torch import nn
 
 from segstudy.data.cache.arrays import CachedSplit
@@ -24,6 +24,9 @@ from segstudy.train import loop as training
 from segstudy.train.replay import recorder_for
 from segstudy.train.state import safetensors_of
 from segstudy.train.team import ordered
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def obtain(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:

@@ -7,10 +7,9 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning_fabric import Fabric
 from torch import nn
 
 from segstudy.cost import measure_cost
@@ -46,6 +45,9 @@ from segstudy.store import HeldError, RunFolder, read_evaluation_record
 from segstudy.tracking import Tracked
 from segstudy.train.state import safetensors_of
 from segstudy.train.team import make_fabric, ordered
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from segstudy.arrays import Labels
@@ -80,6 +79,8 @@ def fit_temperature(pairs: Pairs, classes: NDArray[np.int64]) -> float:
         likelihood = np.exp(scaled)
         true = (likelihood * right_mc).sum(axis=1) / likelihood.sum(axis=1)
         return float(-np.log(np.maximum(true, 1e-300)).mean())
+
+    from scipy.optimize import minimize_scalar
 
     found: Any = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +22,9 @@ from segstudy.networks.contestants import ContestantNetwork, reopen_contestant
 from segstudy.schema import Inference
 from segstudy.store import RunFolder
 from segstudy.study import Config
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TINY = 1e-12  # below every softmax probability in float32 that can matter: keeps logarithms finite
 WINDOWS_AT_ONCE = 4

@@ -14,12 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.types import Optimizable
 from torch import Tensor, nn
 
 from segstudy import measures
@@ -58,6 +56,10 @@ from segstudy.train.team import (
     same_statistics,
     synchronised,
 )
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.utilities.types import Optimizable
 
 
 def keep_freed_memory() -> None:

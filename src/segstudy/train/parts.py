@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.types import Optimizable
 from torch import Tensor, nn
 
 from segstudy.errors import SpecError
 from segstudy.networks.build import predict_logits
 from segstudy.schema import Recipe
 from segstudy.train.team import whole_loss_inputs
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.utilities.types import Optimizable
 
 
 def num_parts(num_images: int, recipe: Recipe) -> int:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -24,6 +23,9 @@ from segstudy.schema import Recipe
 from segstudy.train.methods import METHODS, fourier
 from segstudy.train.regime import copied
 from segstudy.train.state import TrainingState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 EPOCHS_APART = 100_000  # the target's order number r in training epoch e is that of epoch e * EPOCHS_APART + r
 

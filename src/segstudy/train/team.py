@@ -13,15 +13,10 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -30,6 +25,10 @@ from segstudy.schema import Recipe
 from segstudy.stopping import Stop, Stopped
 from segstudy.store import HeldError
 from segstudy.train.processes import ALONE, Team
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
 Precision = Literal["bf16-mixed", "32-true"]
 PATIENCE = timedelta(days=2)  # followers wait for the leader while it scores, or waits for runs that others hold
@@ -109,6 +108,8 @@ def choose_precision(precision: str, device: torch.device) -> Precision:
 
 def make_fabric(recipe: Recipe, accelerator: str = "auto", team: Team = ALONE) -> Fabric:
     """One device, a GPU if there is one, at the recipe's precision; of a team, the one of this process."""
+    from lightning_fabric import Fabric  # takes seconds, which commands that train nothing need not wait for
+
     if recipe.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first use
     for name in ("lightning_fabric", "lightning_fabric.utilities.distributed"):
@@ -117,19 +118,29 @@ def make_fabric(recipe: Recipe, accelerator: str = "auto", team: Team = ALONE) -
     precision = choose_precision(recipe.precision, device)
     if team.size == 1:
         return Fabric(accelerator=accelerator, devices=1, precision=precision)
-    started_by: ClusterEnvironment = (
-        TorchElasticEnvironment() if "TORCHELASTIC_RUN_ID" in os.environ else SLURMEnvironment(auto_requeue=False)
-    )
-    strategy = DDPStrategy(
-        cluster_environment=started_by,
-        process_group_backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        timeout=PATIENCE,
-    )
     fabric = Fabric(
-        accelerator=accelerator, devices=team.devices, num_nodes=team.nodes, precision=precision, strategy=strategy
+        accelerator=accelerator,
+        devices=team.devices,
+        num_nodes=team.nodes,
+        precision=precision,
+        strategy=_strategy(device),
     )
     fabric.launch()
     return fabric
+
+
+def _strategy(device: torch.device) -> DDPStrategy:
+    """How the processes of a team find each other and exchange gradients."""
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    return DDPStrategy(
+        cluster_environment=TorchElasticEnvironment() if by_torchrun else SLURMEnvironment(auto_requeue=False),
+        process_group_backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        timeout=PATIENCE,
+    )
 
 
 def same_statistics(network: nn.Module, fabric: Fabric) -> None:

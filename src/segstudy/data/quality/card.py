@@ -42,7 +42,7 @@ class Tally:
         self._pixels: dict[str, Counter[int]] = {split: Counter() for split in dataset.splits}
         self._images: dict[str, Counter[int]] = {split: Counter() for split in dataset.splits}
         self._parts: dict[int, Counter[int]] = {}
-        self._channels: dict[str, NDArray[np.int64]] = {}
+        self._channels: dict[str, tuple[int, NDArray[np.int64]]] = {}
 
     def add(self, look: SampleReport) -> None:
         """Count one sample in; one with errors is left out."""
@@ -56,8 +56,8 @@ class Tally:
         self._images[look.split].update(look.pixels.keys())
         for label, areas in look.parts.items():
             self._parts.setdefault(label, Counter()).update(areas)
-        zero = np.zeros((3, 256), np.int64)
-        self._channels[look.split] = self._channels.get(look.split, zero) + look.channels
+        number, sums = self._channels.get(look.split, (0, np.zeros((3, 2), np.int64)))
+        self._channels[look.split] = (number + look.size[0] * look.size[1], sums + look.channels)
 
     def card(self, pairs: Sequence[DuplicatePair], num_divided: int) -> dict[str, Any]:
         """The dataset in numbers, as plain data for JSON, given its pairs of like images and how many groups are divided.
@@ -79,7 +79,7 @@ class Tally:
             "modes": dict(self._modes.most_common()),
             "frequencies": [self._frequencies(label) for label in range(len(self.dataset.classes))],
             "ignored": self._share(IGNORE, *self.dataset.splits),
-            "channels": {split: _moments(counts) for split, counts in self._channels.items()}
+            "channels": {split: _moments(*sums) for split, sums in self._channels.items()}
             | {"imagenet": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}},
             "repeats": {kind: _repeats(pair for pair in pairs if pair.kind == kind) for kind in ("same", "near")},
             "groups": {
@@ -178,14 +178,10 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> dict[str, Any] | None:
     }
 
 
-def _moments(channels: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Mean and standard deviation of each channel, from 0 to 1, of 256 counts each; exact but for the last rounding."""
-    values = [int(value) for value in range(256)]
+def _moments(number: int, sums: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel, from 0 to 1, of sums and sums of squares; exact but for the last rounding."""
     mean, std = [], []
-    for counts in channels.tolist():
-        number = sum(counts)
-        total = sum(value * count for value, count in zip(values, counts, strict=True))
-        squares = sum(value**2 * count for value, count in zip(values, counts, strict=True))
+    for total, squares in sums.tolist():
         mean.append(total / number / 255)
         std.append(math.sqrt(number * squares - total**2) / number / 255)
     return {"mean": mean, "std": std}

@@ -21,6 +21,7 @@ Array letters: ``h`` height, ``w`` width, ``p`` pair.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -34,7 +35,7 @@ from segstudy.data.core import Dataset, Sample
 from segstudy.data.threads import in_threads
 
 HASH_SIDE, STEP = 16, 2
-THUMBNAIL_PX, COARSE_PX = 64, 32
+PRINTED_PX, THUMBNAIL_PX, COARSE_PX = 256, 64, 32
 MAX_DISTANCE = 120  # bits of 512
 MIN_COARSE, MIN_SIMILARITY = 0.4, 0.6
 MIN_OWN = 0.4  # correlation of the details that are not shared by the set
@@ -53,8 +54,8 @@ Pixels = NDArray[np.uint8]
 class ImagePrint:
     """What is kept of an image to find its duplicates: some 4 kB, whatever its size.
 
-    ``content`` is a hash of the decoded pixels and the image's size, so that equal files have it equal, and different files of
-    the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 8).
+    ``content`` is a hash of the checksum of the decoded pixels, the thumbnail and the image's size, so that equal files have it
+    equal, and different files of the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 8).
     ``thumbnail`` is grey, ``uint8`` (64, 64), without dark margins.
     """
 
@@ -85,10 +86,18 @@ class DuplicatePair:
         return self.splits[0] != self.splits[1]
 
 
-def shrunk(rgb: Pixels) -> Pixels:
-    """An image (h, w, 3) at 256 x 256, as prints are taken from it."""
-    side = 4 * THUMBNAIL_PX
-    return np.asarray(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def shrunk(rgb: Pixels, side_px: int = 384) -> Pixels:
+    """An image (h, w, 3) by means over whole blocks of pixels, each side at least ``side_px`` and less than twice as long.
+
+    Smaller sides stay as they are. OpenCV takes means over parts of pixels many times as long, so these are left to what is
+    small already. Less than a block at the lower and right edge is left out.
+    """
+    down, across = (max(length // side_px, 1) for length in rgb.shape[:2])
+    if down == across == 1:
+        return rgb
+    return _resized(
+        rgb[: len(rgb) // down * down, : rgb.shape[1] // across * across], rgb.shape[1] // across, len(rgb) // down
+    )
 
 
 def fingerprint_image(rgb: Pixels, small: Pixels | None = None) -> ImagePrint:
@@ -107,14 +116,25 @@ def fingerprint_image(rgb: Pixels, small: Pixels | None = None) -> ImagePrint:
     crops and turns change less.
 
     """
-    content = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
-    content.update(np.ascontiguousarray(rgb).data)
     small = shrunk(rgb) if small is None else small
-    grey = _without_margins(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
-    across, down = _resized(grey, HASH_SIDE + STEP, HASH_SIDE), _resized(grey, HASH_SIDE, HASH_SIDE + STEP)
+    grey = _without_margins(_squared(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))))
+    thumbnail = _resized(grey, THUMBNAIL_PX, THUMBNAIL_PX)
+    across, down = (
+        _resized(thumbnail, *size) for size in ((HASH_SIDE + STEP, HASH_SIDE), (HASH_SIDE, HASH_SIDE + STEP))
+    )
     rises = [_rises(across, down), _rises(across[:, ::-1], down[:, ::-1])]
     bits = np.packbits(rises, axis=1).view(np.uint64)
-    return ImagePrint(content.hexdigest(), bits, _resized(grey, THUMBNAIL_PX, THUMBNAIL_PX))
+    content = hashlib.blake2b(
+        thumbnail.data, digest_size=16
+    )  # with the checksum of all pixels, three times as fast as alone
+    content.update(f"{rgb.shape} {zlib.crc32(np.ascontiguousarray(rgb).data)}".encode())
+    return ImagePrint(content.hexdigest(), bits, thumbnail)
+
+
+def _squared(grey: Pixels) -> Pixels:
+    """A picture at 256 x 256: bilinearly at twice that, then means of four pixels, a fifth of the time of area means."""
+    twice = cv2.resize(grey, (2 * PRINTED_PX, 2 * PRINTED_PX), interpolation=cv2.INTER_LINEAR)
+    return _resized(np.asarray(twice), PRINTED_PX, PRINTED_PX)
 
 
 def _rises(across: Pixels, down: Pixels) -> NDArray[np.bool_]:
@@ -333,5 +353,5 @@ def _without_margins(grey: Pixels) -> Pixels:
     return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _resized(grey: Pixels, width: int, height: int) -> Pixels:
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def _resized(picture: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
