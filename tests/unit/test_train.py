@@ -664,6 +664,18 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(interruption, tmp_path, sp
     assert not list((tmp_path / "broken").rglob("*.ckpt"))
 
 
+def test_checkpoints_left_by_a_process_killed_at_the_end_of_training_are_removed(trained, tmp_path):
+    """The weights have their final name, and then the process dies: its checkpoints are of no use to anyone."""
+    workshop = workshop_at(trained, tmp_path / "out", epochs=1)
+    folder = workshop.store.run("unet", 42)
+    left = [folder.last, folder.former, folder.best_of_epoch(1)]
+    for path in (*left, folder.path / "SHA256SUMS"):
+        path.write_bytes(b"left over") if path in left else path.unlink()
+    assert run_part(workshop) == []
+    assert not any(path.exists() for path in left)
+    assert (folder.path / "SHA256SUMS").is_file()
+
+
 def test_a_checkpoint_of_other_settings_is_not_gone_on_with(data, tmp_path):
     folder = interrupted_at(data, tmp_path / "broken", epochs=2)
     last = folder.last.read_bytes()

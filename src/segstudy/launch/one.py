@@ -43,7 +43,7 @@ from segstudy.plan import IMPORTED, Run
 from segstudy.records import NOT_TRAINED, EvaluationRecord
 from segstudy.store import HeldError, RunFolder, read_evaluation_record
 from segstudy.tracking import Tracked
-from segstudy.train.state import safetensors_of
+from segstudy.train.state import drop_checkpoints, safetensors_of
 from segstudy.train.team import make_fabric, ordered
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     if (tracking := workshop.progress.tracking) is not None:
         tracking.begin(Tracked(workshop.study.name, run.experiment, run.seed, run.identity, run.config.values()))
     if folder.trained:
+        drop_checkpoints(folder)
         check_siblings(workshop, run)
         refuse_changes(folder, changed_inputs(workshop, run, folder.record()))
     else:

@@ -165,5 +165,10 @@ def finish(folder: RunFolder, at: TrainingState) -> None:
         record = folder.record().model_copy(update={"best_sha256": file_sha256(best)})
         write_yaml(folder.config, record.plain())
     best.replace(folder.best)
+    drop_checkpoints(folder)
+
+
+def drop_checkpoints(folder: RunFolder) -> None:
+    """Remove what training needs to go on; a finished run may have some if it was killed at this very point."""
     for path in (folder.last, folder.former, *folder.path.glob("best-epoch*.safetensors")):
         path.unlink(missing_ok=True)
