@@ -65,13 +65,14 @@ class Sample:
 
     ``id`` is unique within a dataset and never changes with the place where the dataset lies. ``group`` names what the
     image shares with others that must stay together (a patient, a video, a city); either every sample of a dataset has
-    one or none has, and then it is empty.
+    one or none has, and then it is empty. ``parts`` are further files of the mask, where it has several.
     """
 
     id: str
     image: Path
     mask: Path
     group: str = ""
+    parts: tuple[Path, ...] = ()
 
 
 Parts = tuple[tuple[Sample, ...], tuple[Sample, ...]]  # what is kept, and what is held out
@@ -358,6 +359,7 @@ def fingerprint(samples: Iterable[Sample], memo: dict[str, str]) -> str:
     """Hash of the samples' ids and file contents, in order: equal exactly when the data are."""
     total = hashlib.blake2b(digest_size=8)
     for sample in samples:
-        for part in (sample.id, file_digest(sample.image, memo), file_digest(sample.mask, memo)):
+        files = (sample.image, sample.mask, *sample.parts)
+        for part in (sample.id, *(file_digest(file, memo) for file in files)):
             total.update(part.encode() + b"\0")
     return total.hexdigest()

@@ -41,6 +41,7 @@ from segstudy.data.undeclared import (
 )
 from segstudy.errors import DataError, listing
 
+UNDIM = 64  # values that stay below it are numbers, not brightness
 LEFT_OUT, OUTSIDE = -1, -2  # what a value means when it is no class
 
 Table = NDArray[np.int64]
@@ -298,6 +299,39 @@ def threshold_labels(sample: Sample) -> Labels:
     """
     advice = "this reader expects 0 for background and 255 for foreground (for masks of class indices use the reader 'folder')"
     return above(read_grey(sample.mask, indices=False), MIDDLE, sample.mask, advice)
+
+
+def shown_in(stored: StoredMask, threshold: float | None = None) -> NDArray[np.bool_]:
+    """Where the mask of one class or one object shows it: what is not black, in a file of black and one other value.
+
+    With ``threshold``, what is brighter. JPEG files may have traces round black and white.
+
+    Raises
+    ------
+    DataError
+        For files of more than two values, and of two values without black.
+
+    """
+    if threshold is not None:
+        return above(stored.brightness, threshold, stored.path).astype(bool)
+    if stored.alpha_varies:
+        refuse_unindexed([facts_of(stored)], Declared())
+    if stored.jpeg and stored.kind == "grey" and proposals.is_black_and_white(stored.counts):
+        return np.asarray(stored.values > MIDDLE)
+    by_colour = stored.kind in ("colour", "palette")
+    colours = stored.colours() if by_colour else {}
+    black = (0, 0, 0) in colours if by_colour else 0 in stored.counts
+    number = len(colours) if by_colour else len(stored.counts)
+    if number <= 1 + black:
+        return np.asarray(stored.as_rgb().any(axis=2) if by_colour else stored.values != 0)
+    held = listing(map(proposals.hexadecimal, colours), 5) if by_colour else listing(f"{v:g}" for v in stored.counts)
+    top = max(stored.counts) if stored.counts and not by_colour else 255
+    line = proposals.option("threshold", 0 if top < UNDIM else MIDDLE, flags=False)
+    raise DataError(
+        f"{stored.path}: holds {held}; the mask of one class or object holds two values, one of which is black. Write "
+        f"{line} if what is brighter is meant",
+        "encoding",
+    )
 
 
 def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:

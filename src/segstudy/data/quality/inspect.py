@@ -146,7 +146,8 @@ def channel_sums(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
     """
     mean, deviation = (np.asarray(each).ravel() for each in cv2.meanStdDev(rgb))  # of whole sums, in 64 bits
     number = rgb.shape[0] * rgb.shape[1]
-    return np.rint(np.stack([mean, deviation**2 + mean**2], axis=1) * number).astype(np.int64)
+    sums = np.rint(np.stack([mean, deviation**2 + mean**2], axis=1) * number)
+    return np.asarray(sums, np.int64)
 
 
 def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:

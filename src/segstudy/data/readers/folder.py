@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide
 from segstudy.data.quality.faults import Fault, refuse
@@ -40,6 +40,8 @@ from segstudy.data.readers.patterns import (
     propose,
 )
 from segstudy.data.readers.pictures import picture_file, propose_picture
+from segstudy.data.readers.several import dataset_of_several, find_several
+from segstudy.data.readers.several_proposed import propose_several
 from segstudy.data.readers.values import Found, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
@@ -47,9 +49,26 @@ from segstudy.files import read_text
 
 
 class Options(ArrayOptions):
-    """``page``: which page of files that have several, counted from 0, images and masks alike; see also :class:`ArrayOptions`."""
+    """``page``: which page of files that have several, counted from 0, images and masks alike; see also :class:`ArrayOptions`.
+
+    ``masks`` may name a pattern for each class, where an image has several mask files; see
+    :mod:`segstudy.data.readers.several`.
+    """
 
     page: int | None = Field(None, ge=0)
+    masks: str | dict[str, str] | None = Field(None, min_length=1)  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _of_several(self) -> Options:
+        if isinstance(self.masks, dict):
+            keys = ("classes", "num_classes", "ignore_values", "values", "colours")
+            if given := [key for key in keys if getattr(self, key)]:
+                raise ValueError(
+                    f"{listing(given)} cannot be given where masks names the files of each class; keep one"
+                )
+            if self.images is None:
+                raise ValueError("images must be given, where masks names the files of each class")
+        return self
 
 
 DEFAULTS = Options()
@@ -74,9 +93,25 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         If no layout fits, no image has a mask, or the classes cannot be determined. Lone files, wrong lines of lists and masks
         that cannot be read are the dataset's ``faults``.
     """
+    if isinstance(options.masks, dict):
+        return _read_several(name, root, options, options.masks)
     stored_of = partial(_stored, channel=options.channel, page=options.page)
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     return value_dataset(name, _find_splits(root, options), options, stored_of, image_of)
+
+
+def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]) -> Dataset:
+    """Read images that have several mask files each."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    assert options.images is not None
+    several = find_several(root, options.images, masks)
+    found = _divided(root, several.samples, several.faults, options)
+    found.notes += several.notes
+    stored_of = partial(read_mask, channel=options.channel, page=options.page)
+    image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
+    resized = options.resize_masks is not None
+    return dataset_of_several(name, found, several.files, masks, stored_of, image_of, options.threshold, resized)
 
 
 def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None, page: int | None) -> Image.Image:
@@ -135,7 +170,13 @@ def _by_pattern(root: Path, options: Options) -> Found:
     if options.images is None or options.masks is None:
         missing = "images" if options.images is None else "masks"
         raise DataError(f"{root}: a pattern needs images and masks both; {missing} is not given{_advice(root)}")
-    pairs, faults = pairs_by_pattern(root, options.images, options.masks)
+    assert isinstance(options.masks, str)
+    return _divided(root, *pairs_by_pattern(root, options.images, options.masks), options)
+
+
+def _divided(root: Path, pairs: list[tuple[Sample, str]], faults: list[Fault], options: Options) -> Found:
+    """Samples found by patterns in the splits that their paths or lists name, or divided by fraction."""
+    assert options.images is not None
     if "{split}" not in options.images:
         samples = tuple(sample for sample, _ in pairs)
         if lists := _find_lists(root):
@@ -183,7 +224,8 @@ def _folder_names(root: Path, options: Options) -> tuple[str, str] | None:
     """Names of the folders of images and masks: from the options, else the only usual names present."""
     there = [path.name for path in root.iterdir() if path.is_dir()]
     there += [path.name for split in root.iterdir() if split.name.lower() in SPLIT_OF for path in _folders(split)]
-    chosen = []
+    assert not isinstance(options.masks, dict)
+    chosen: list[str] = []
     for key, given, usual in (("images", options.images, IMAGE_NAMES), ("masks", options.masks, MASK_NAMES)):
         found = sorted({name for name in there if name.lower() in usual}) if given is None else [given.strip("/")]
         if usual[0] in found:
@@ -322,10 +364,14 @@ def _recognise(root: Path) -> str:
 
 
 def _propose(root: Path) -> dict[str, Any]:
-    lines: dict[str, Any] = {} if _recognise(root) else dict(propose(root))
+    lines: dict[str, Any] = {} if _recognise(root) else propose_several(root) or dict(propose(root))
     with contextlib.suppress(DataError):
-        found = _find_splits(root, Options(**lines))
-        lines |= propose_picture(next(sample.image for part in found.splits.values() for sample in part))
+        if isinstance(lines.get("masks"), dict):
+            first = find_several(root, **lines).samples[0][0]
+        else:
+            found = _find_splits(root, Options(**lines))
+            first = next(sample for part in found.splits.values() for sample in part)
+        lines |= propose_picture(first.image)
     return lines
 
 
