@@ -235,7 +235,8 @@ def _tally(pair: Sample, declared: Declared, rules: ScoringRules) -> _Tally:
     if "deep" not in (truth.kind, predicted.kind):
         every = confusion_matrix(truth.values, predicted.values, 256, ignore=-1)
         pixels = every[np.ix_(every.any(axis=1), every.any(axis=0))]
-    tally = _Tally(pair, facts_of(truth), facts_of(predicted), pixels)
+    objects = declared.number is None and declared.means is None
+    tally = _Tally(pair, facts_of(truth, objects), facts_of(predicted), pixels)
     try:
         guess = decide_pair([tally.true], [tally.predicted], declared, (pair.mask, pair.image))
         _check(tally, guess)

@@ -237,13 +237,22 @@ def _seek(image: Image.Image, path: Path, pages: int, page: int | None) -> None:
     if page is None:
         raise DataError(
             f"{path}: holds {pages} pages or frames; say which is meant, the first being 0 (page: 0 in an entry with the "
-            "reader 'folder', --page 0 on the command line)",
+            "reader 'folder', --page 0 on the command line), or page: all in an entry, if each page of an image has a mask",
             "pages",
             {"page": 0},
         )
     if page >= pages:
         raise DataError(f"{path}: has no page {page}; it holds {pages}, counted from 0", "pages")
     image.seek(page)
+
+
+def num_pages(path: Path) -> int:
+    """Pages or frames of a file; 1 for one that cannot be read, which is said where it is decoded."""
+    try:
+        with Image.open(path) as image:
+            return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    except (*DAMAGED, Image.DecompressionBombError):
+        return 1
 
 
 def _bits(image: Image.Image) -> int:

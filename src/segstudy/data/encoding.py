@@ -36,6 +36,7 @@ from segstudy.data.undeclared import (
     joint_palette,
     palette_colours,
     refuse_levels,
+    refuse_objects,
     refuse_palettes,
     refuse_unindexed,
 )
@@ -193,11 +194,16 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     palette = joint_palette(masks)
     two = declared.number in (None, 2) and not declared.ignore_values
     if two and two_valued and 255 in grey and grey <= {0, 255}:
+        if marked := [mask for mask in masks if mask.nodata]:
+            text = "holds 0 and its nodata value alone, which may as well be what is drawn"
+            raise DataError(f"{marked[0].path}: {text}; {proposals.nodata(declared.flags)}", "encoding")
         return Encoding("two-valued", 2, declared=declared, palette=palette)
     if two and two_valued and is_mixed([mask.values for mask in masks]):
         text = "some masks hold 0 and 1, others 0 and 255, and none holds both 1 and 255"
         raise DataError(f"{where}: {text}; {proposals.two_encodings(declared.flags)}", "encoding")
     number = declared.number
+    if number is None and not declared.ignore_values:
+        refuse_objects(masks, declared, where)
     if number is None:
         number = guess_number(values, masks, declared, where)
     else:
@@ -232,6 +238,8 @@ def decide_pair(
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
+    if declared.number is None and not declared.ignore_values:
+        refuse_objects(true, declared, where[0])
     if declared.number is None:
         declared = replace(declared, num_classes=_number_of_both(true, predicted, declared, where))
     truth = decide(true, declared, where[0])

@@ -11,6 +11,7 @@ from segstudy.data.stored import Colour, MaskFacts
 from segstudy.errors import DataError, listing
 
 FEW_MASKS = 2
+MIN_NUMBERED = 3  # objects in a mask, where values may be their numbers
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -44,6 +45,20 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
                 f"{proposals.option('channel', 'grey', declared.flags)} if transparency means nothing",
                 "encoding",
             )
+
+
+def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse masks that number their objects: 1 to n, each in one piece, and n differs between files."""
+    numbers = sorted({max(mask.values) for mask in masks if mask.values - {0}})
+    if len(numbers) < 2 or numbers[-1] < MIN_NUMBERED or not all(mask.numbered or mask.values <= {0} for mask in masks):
+        return
+    classes = proposals.option("num_classes", numbers[-1] + 1, declared.flags)
+    raise DataError(
+        f"{where}: the masks hold 1 to {numbers[-1]} at most and 1 to {numbers[0]} at least, each value in one piece, as where "
+        f"objects are numbered; write {proposals.option('threshold', 0, declared.flags)} if all objects are one class, or "
+        f"{classes} if values are classes",
+        "encoding",
+    )
 
 
 def guess_number(values: set[int], masks: Sequence[MaskFacts], declared: Declared, where: object) -> int:

@@ -18,17 +18,19 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from PIL import Image
 from pydantic import Field, model_validator
 
-from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide, num_pages
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.data.readers import Reader
+from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.numbers import ArrayOptions
 from segstudy.data.readers.patterns import (
     IMAGE_NAMES,
@@ -47,15 +49,18 @@ from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
 from segstudy.files import read_text
 
+ALL_PAGES = "all"
+
 
 class Options(ArrayOptions):
-    """``page``: which page of files that have several, counted from 0, images and masks alike; see also :class:`ArrayOptions`.
+    """``page``: which page of files that have several, counted from 0, images and masks alike; with ``all``, each page is an image
+    with the mask of that page, and named ``<file>#<page>``. See also :class:`ArrayOptions`.
 
     ``masks`` may name a pattern for each class, where an image has several mask files; see
     :mod:`segstudy.data.readers.several`.
     """
 
-    page: int | None = Field(None, ge=0)
+    page: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
     masks: str | dict[str, str] | None = Field(None, min_length=1)  # type: ignore[assignment]
 
     @model_validator(mode="after")
@@ -66,6 +71,8 @@ class Options(ArrayOptions):
                 raise ValueError(
                     f"{listing(given)} cannot be given where masks names the files of each class; keep one"
                 )
+            if self.page == ALL_PAGES:
+                raise ValueError("page: all cannot be given where masks names the files of each class")
             if self.images is None:
                 raise ValueError("images must be given, where masks names the files of each class")
         return self
@@ -97,7 +104,10 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         return _read_several(name, root, options, options.masks)
     stored_of = partial(_stored, channel=options.channel, page=options.page)
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
-    return value_dataset(name, _find_splits(root, options), options, stored_of, image_of)
+    found = _find_splits(root, options)
+    if options.page == ALL_PAGES and not found.by_fraction:
+        found.splits = {split: tuple(_of_each_page(part, found.faults)) for split, part in found.splits.items()}
+    return value_dataset(name, found, options, stored_of, image_of)
 
 
 def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]) -> Dataset:
@@ -108,18 +118,24 @@ def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]
     several = find_several(root, options.images, masks)
     found = _divided(root, several.samples, several.faults, options)
     found.notes += several.notes
-    stored_of = partial(read_mask, channel=options.channel, page=options.page)
+    stored_of = partial(read_mask, channel=options.channel, page=_page(options.page))
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     resized = options.resize_masks is not None
     return dataset_of_several(name, found, several.files, masks, stored_of, image_of, options.threshold, resized)
 
 
-def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None, page: int | None) -> Image.Image:
-    return picture_file(sample.image, scale, bands, page)
+def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None, page: int | str | None) -> Image.Image:
+    return picture_file(sample.image, scale, bands, _page_of(sample, page))
 
 
-def _stored(sample: Sample, channel: str | None, page: int | None) -> StoredMask:
-    return read_mask(sample.mask, channel, page=page)
+def _stored(sample: Sample, channel: str | None, page: int | str | None) -> StoredMask:
+    return read_mask(sample.mask, channel, page=_page_of(sample, page))
+
+
+def _page_of(sample: Sample, page: int | str | None) -> int | None:
+    """The page that a sample is of."""
+    number = sample.id.rpartition("#")[2]
+    return int(number) if page == ALL_PAGES and "#" in sample.id and number.isdecimal() else _page(page)
 
 
 def _find_splits(root: Path, options: Options) -> Found:
@@ -161,7 +177,8 @@ def _named_or_drawn(found: Found, options: Options) -> Found:
 
 def _drawn(samples: Iterable[Sample], faults: list[Fault], options: Options) -> Found:
     """A division by fraction."""
-    train, test = divide(tuple(samples), options.test_fraction, options.split_seed)
+    one_by_one = _of_each_page(samples, faults) if options.page == ALL_PAGES else tuple(samples)
+    train, test = divide(one_by_one, options.test_fraction, options.split_seed)
     return Found({"train": train, "test": test}, faults=faults, by_fraction=True)
 
 
@@ -371,12 +388,52 @@ def _propose(root: Path) -> dict[str, Any]:
         else:
             found = _find_splits(root, Options(**lines))
             first = next(sample for part in found.splits.values() for sample in part)
+            lines |= _colours_of(root, first)
         lines |= propose_picture(first.image)
+        if "page" in lines and num_pages(first.image) == num_pages(first.mask):
+            lines["page"] = ALL_PAGES
     return lines
 
 
+def _colours_of(root: Path, first: Sample) -> dict[str, Any]:
+    """``colours`` where masks are coloured and a table beside them names the classes."""
+    colours, _ = colours_beside(root)
+    with contextlib.suppress(DataError):
+        if colours and read_mask(first.mask).kind == "colour":
+            return {"colours": colours}
+    return {}
+
+
 def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
-    return {"": partial(picture_file, path, options.scale, options.bands, options.page)}
+    pages = num_pages(path) if options.page == ALL_PAGES else 1
+    if pages == 1:
+        return {"": partial(picture_file, path, options.scale, options.bands, _page(options.page))}
+    return {f"#{k}": partial(picture_file, path, options.scale, options.bands, k) for k in range(pages)}
+
+
+def _page(page: int | str | None) -> int | None:
+    """The page of a file of one picture."""
+    return page if isinstance(page, int) else None
+
+
+def _of_each_page(samples: Iterable[Sample], faults: list[Fault]) -> list[Sample]:
+    """A sample for each page of image and mask, ``<id>#<page>``; pages of one file are a group, where there are several files."""
+    files = list(samples)
+    found = []
+    for sample in files:
+        pages, mask_pages = num_pages(sample.image), num_pages(sample.mask)
+        if pages != mask_pages:
+            text = (
+                f"has {pages} pages, and its mask {sample.mask.name} {mask_pages}; give each page of the image its mask"
+            )
+            faults.append(Fault("pages", text, sample.image, sample=sample.id))
+        elif pages == 1:
+            found.append(sample)
+        else:
+            found += [replace(sample, id=f"{sample.id}#{k}") for k in range(pages)]
+    if len(files) < 2:
+        return found
+    return [replace(sample, group=sample.id.rpartition("#")[0] or sample.id) for sample in found]
 
 
 READER = Reader(Options, read, _recognise, _propose, IMAGE_SUFFIXES, _pictures)
