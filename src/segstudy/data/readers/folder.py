@@ -382,26 +382,20 @@ def _recognise(root: Path) -> str:
 
 def _propose(root: Path) -> dict[str, Any]:
     lines: dict[str, Any] = {} if _recognise(root) else propose_several(root) or dict(propose(root))
+    coloured = False
     with contextlib.suppress(DataError):
         if isinstance(lines.get("masks"), dict):
             first = find_several(root, **lines).samples[0][0]
         else:
             found = _find_splits(root, Options(**lines))
             first = next(sample for part in found.splits.values() for sample in part)
-            lines |= _colours_of(root, first)
         lines |= propose_picture(first.image)
         if "page" in lines and num_pages(first.image) == num_pages(first.mask):
             lines["page"] = ALL_PAGES
+        coloured = read_mask(first.mask, page=0 if "page" in lines else None).kind == "colour"
+    if coloured and not isinstance(lines.get("masks"), dict) and (colours := colours_beside(root)[0]):
+        lines["colours"] = colours
     return lines
-
-
-def _colours_of(root: Path, first: Sample) -> dict[str, Any]:
-    """``colours`` where masks are coloured and a table beside them names the classes."""
-    colours, _ = colours_beside(root)
-    with contextlib.suppress(DataError):
-        if colours and read_mask(first.mask).kind == "colour":
-            return {"colours": colours}
-    return {}
 
 
 def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
