@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,8 +113,7 @@ class Encoding:
 
     def _looked_up(self, stored: StoredMask) -> Labels:
         table = self.value_table(stored.kind)
-        labels: Labels = np.where(table < 0, IGNORE, table).astype(np.uint8)[stored.values]
-        return labels
+        return np.asarray(cv2.LUT(stored.values, np.where(table < 0, IGNORE, table).astype(np.uint8)), np.uint8)
 
     def value_table(self, kind: str) -> Table:
         """What each value 0-255 of a mask of ``kind`` means: a class, ``LEFT_OUT`` or ``OUTSIDE``."""
