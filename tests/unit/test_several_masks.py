@@ -361,3 +361,49 @@ def test_nodata_that_may_be_drawn_is_asked_about(tmp_path: Path, values: list[in
         geotiff(tmp_path / "masks" / f"{k}.tif", values, nodata)
     with pytest.raises(DataError, match=message):
         folder.read("d", tmp_path)
+
+
+def faces_study(tmp_path: Path) -> Path:
+    """A study of the faces, skin and hair alone, and predictions of the third image's truth for all four."""
+    faces(tmp_path / "set")
+    masks = {name: f"CelebAMask-HQ-mask-{pattern}" for name, pattern in PATTERNS.items()}
+    entry = {"reader": "folder", "root": str(tmp_path / "set"), "images": "CelebA-HQ-img/{id}.jpg", "masks": masks}
+    study = {"name": "s", "data": {"d": entry}, "experiments": {"u": {"data": "d", "model": {"arch": "unet"}}}}
+    (tmp_path / "s.yaml").write_text(json.dumps(study))
+    for k in range(4):
+        save(tmp_path / "pred" / f"{k}.png", np.where(SKIN > 0, np.uint8(1), np.uint8(0)))
+    return tmp_path / "s.yaml"
+
+
+def test_score_takes_true_masks_of_a_study_s_dataset(tmp_path: Path) -> None:
+    """Of three heads, 6 pixels of hair are predicted as skin and 6 as background; the fourth has none."""
+    study = faces_study(tmp_path)
+    found = score_masks(tmp_path / "pred", f"{study}:d")
+    skin, hair, outside = 28, 12, HEIGHT * WIDTH - 28 - 6
+    assert found.confusion.sum(axis=0).tolist() == [
+        [3 * outside + 96 - 28, 0, 0],
+        [0, 3 * (skin - 6) + 28, 0],
+        [18, 18, 0],
+    ]
+    assert hair == 12 and found.about.classes == ("background", "skin", "hair")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (":e", {}, "the study has no dataset 'e'"),
+        (":d", {"num_classes": 3}, "says which classes there are"),
+        (":d:test", {}, r"'[0-3]' is no image of d:test"),
+    ],
+)
+def test_score_against_what_a_study_has_not(tmp_path: Path, name: str, options: dict[str, Any], message: str) -> None:
+    study = faces_study(tmp_path)
+    with pytest.raises(SegstudyError, match=message):
+        score_masks(tmp_path / "pred", f"{study}{name}", **options)
+
+
+def test_score_against_a_dataset_needs_every_prediction(tmp_path: Path) -> None:
+    study = faces_study(tmp_path)
+    (tmp_path / "pred" / "2.png").unlink()
+    with pytest.raises(DataError, match="1 images of d have no prediction: CelebA-HQ-img/2"):
+        score_masks(tmp_path / "pred", f"{study}:d")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segstudy.cli.options import Json, Out, Page, Quiet, Set, app
+from segstudy.cli.options import DataDir, Json, Out, Page, Quiet, Set, app
 from segstudy.errors import SpecError
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ CountsFlag = Annotated[Path | None, typer.Option("--counts", help="Write counts 
 @app.command()
 def score(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks.")],
-    truth: Annotated[Path, typer.Argument(help="Folder of true masks of the same names.")],
+    truth: Annotated[
+        str,
+        typer.Argument(help="Folder of true masks of the same names, or a study's dataset: study.yaml:NAME[:SPLIT]."),
+    ],
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
     ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
@@ -54,6 +57,7 @@ def score(
     threshold: ThresholdFlag = None,
     channel: ChannelFlag = None,
     page: Page = None,
+    data: DataDir = None,
     as_: AsFlag = None,
     boundary_px: BoundaryFlag = None,
     groups: GroupsFlag = None,
@@ -80,7 +84,7 @@ def score(
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
         scored = score_masks(
-            predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared, outlines
+            predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared, outlines, data
         )
     if counts is not None:
         write_counts(counts, scored)
