@@ -141,9 +141,8 @@ def score_masks(
         progress.task("scoring", len(pairs))
     masks = partial(_masks, declared=declared, true_of=true_of)
     tallies = _for_each(lambda pair: _tally(pair, masks, declared, rules), pairs, progress)
-    means = decide_pair(
-        [tally.true for tally in tallies], [tally.predicted for tally in tallies], declared, (truth, predictions)
-    )
+    true, predicted = [tally.true for tally in tallies], [tally.predicted for tally in tallies]
+    means = decide_pair(true, predicted, declared, (truth, predictions))
     refuse_train_ids((tally.table for tally in tallies), declared)
     _for_each(lambda tally: _check(tally, means), tallies)
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, masks, rules), tallies))
