@@ -407,3 +407,47 @@ def test_score_against_a_dataset_needs_every_prediction(tmp_path: Path) -> None:
     (tmp_path / "pred" / "2.png").unlink()
     with pytest.raises(DataError, match="1 images of d have no prediction: CelebA-HQ-img/2"):
         score_masks(tmp_path / "pred", f"{study}:d")
+
+
+@pytest.mark.parametrize("kind", ["folders", "names"])
+def test_two_classes_in_folders_or_names_of_their_own(tmp_path: Path, kind: str) -> None:
+    """The cup lies in the disc, and over it."""
+    for k in range(4):
+        picture(tmp_path / "set" / "images" / f"{k}.png", k)
+        for name, mask in (("cup", patch(slice(3, 5), slice(4, 6))), ("disc", patch(slice(2, 6), slice(2, 9)))):
+            place = f"masks/{name}/{k}.png" if kind == "folders" else f"gt/{k}_{name}.png"
+            save(tmp_path / "set" / place, mask)
+    _, dataset = read_as_init_writes(tmp_path / "set", tmp_path)
+    assert dataset.classes == ("background", "disc", "cup")
+    expected = patch(slice(2, 6), slice(2, 9), 1) + patch(slice(3, 5), slice(4, 6), 1)
+    assert [each.tolist() for each in labels(dataset).values()] == [expected.tolist()] * 4
+
+
+def test_masks_of_a_second_person_are_no_class_and_are_said(tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / "set" / "images" / f"{k}.png", k)
+        save(tmp_path / "set" / "1st_manual" / f"{k}.png", SKIN)
+        save(tmp_path / "set" / "2nd_manual" / f"{k}.png", HAIR)
+    text, dataset = read_as_init_writes(tmp_path / "set", tmp_path)
+    assert [each.tolist() for each in labels(dataset).values()] == [(SKIN // 255).tolist()] * 4
+    assert "4 pictures in other folders are left out: 2nd_manual (4)" in text
+
+
+def test_numbers_with_gaps_and_divided_objects_are_no_classes_either(tmp_path: Path) -> None:
+    for k, number in enumerate((5, 7, 8, 9)):
+        picture(tmp_path / "images" / f"{k}.png", k)
+        mask = numbered(number)
+        mask[mask == 2] = 0  # taken out
+        if k == 1:
+            mask[7, 11] = 1  # an object that another hides in part
+        save(tmp_path / "masks" / f"{k}.png", mask)
+    with pytest.raises(DataError, match="hold 1 to 9 at most and 1 to 5 at least"):
+        folder.read("d", tmp_path)
+
+
+def test_organs_that_are_each_in_one_piece_are_classes(tmp_path: Path) -> None:
+    """Most images show all of them."""
+    for k, number in enumerate((4, 4, 4, 4, 4, 3)):
+        picture(tmp_path / "images" / f"{k}.png", k)
+        save(tmp_path / "masks" / f"{k}.png", numbered(number))
+    assert len(folder.read("d", tmp_path).classes) == 5

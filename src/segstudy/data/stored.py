@@ -22,6 +22,7 @@ from segstudy.errors import DataError
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
 CHANNELS = ("grey", "red", "green", "blue", "alpha")
 JPEG_FORMATS = ("JPEG", "MPO")
+NEARLY = 0.75  # of the values in a mask
 GDAL_NODATA = 42113  # tag of TIFF
 
 Kind = Literal["bilevel", "grey", "palette", "colour", "deep"]
@@ -130,20 +131,17 @@ class StoredMask:
         return np.equal(self._packed_rgb, colour[0] << 16 | colour[1] << 8 | colour[2])
 
     def numbers_objects(self) -> bool:
-        """Whether values are 0 and 1, 2 ... n, each of these in one piece, as where objects are numbered."""
+        """Whether values are 0 and nearly all of 1, 2 ... n, and nearly each in one piece, as where objects are numbered."""
         found = sorted(int(value) for value in self.counts if value)
-        if (
-            self.kind not in ("grey", "palette")
-            or not found
-            or found != list(range(1, len(found) + 1))
-            or found[-1] == 255
-        ):
+        if self.kind not in ("grey", "palette") or not found or found[-1] == 255 or len(found) < NEARLY * found[-1]:
             return False
+        divided = 0
         for value in found:
             here = (self.values == value).view(np.uint8)
             left, top, width, height = cv2.boundingRect(here)
             box = here[top : top + height, left : left + width]
-            if cv2.connectedComponentsWithAlgorithm(box, 8, cv2.CV_32S, cv2.CCL_DEFAULT)[0] > 2:
+            divided += cv2.connectedComponentsWithAlgorithm(box, 8, cv2.CV_32S, cv2.CCL_DEFAULT)[0] > 2
+            if divided > (1 - NEARLY) * len(found):
                 return False
         return True
 

@@ -37,6 +37,7 @@ from segstudy.data.readers.patterns import (
     MASK_NAMES,
     SPLIT_NAMES,
     SPLIT_OF,
+    files_below,
     pairs_by_pattern,
     pattern_regex,
     propose,
@@ -50,6 +51,7 @@ from segstudy.errors import DataError, listing
 from segstudy.files import read_text
 
 ALL_PAGES = "all"
+PATTERN = re.compile(r"[*?{]")
 
 
 class Options(ArrayOptions):
@@ -105,9 +107,31 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     stored_of = partial(_stored, channel=options.channel, page=options.page)
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     found = _find_splits(root, options)
+    if not PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
+        found.faults += _other_folders(root, found)
     if options.page == ALL_PAGES and not found.by_fraction:
         found.splits = {split: tuple(_of_each_page(part, found.faults)) for split, part in found.splits.items()}
     return value_dataset(name, found, options, stored_of, image_of)
+
+
+def _other_folders(root: Path, found: Found) -> list[Fault]:
+    """A warning of folders of pictures that are neither the images' nor the masks', such as a second person's masks."""
+    samples = [sample for part in found.splits.values() for sample in part]
+    used = {path.parent for sample in samples for path in (sample.image, sample.mask)}
+    used |= {
+        fault.file if fault.file.is_dir() else fault.file.parent for fault in found.faults if fault.file is not None
+    }
+    other: dict[str, int] = {}
+    for path in files_below(root):
+        folder = (root / path).parent
+        apart = "/" in path and not used & {folder, *folder.parents}
+        if apart and path.lower().endswith(IMAGE_SUFFIXES) and not any(str(folder) in note for note in found.notes):
+            other[path.rpartition("/")[0]] = other.get(path.rpartition("/")[0], 0) + 1
+    if not other:
+        return []
+    named = listing((f"{folder} ({number})" for folder, number in other.items()), 5)
+    text = f"{sum(other.values())} pictures in other folders are left out: {named}; move them away if that is right"
+    return [Fault("left-out", text, root, severity="warning")]
 
 
 def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]) -> Dataset:
@@ -142,7 +166,7 @@ def _find_splits(root: Path, options: Options) -> Found:
     """Samples by split in the first layout that fits."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    if re.search(r"[*?{]", f"{options.images or ''}{options.masks or ''}"):
+    if PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
         return _by_pattern(root, options)
     names = _folder_names(root, options)
     for image_folder, mask_folder in _layouts(names):

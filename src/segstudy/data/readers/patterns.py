@@ -213,7 +213,7 @@ class _Lookup:
         if len(fit) > 1:
             raise DataError(
                 f"masks: '{template}' fits several files for one image: {listing(fit, 3)}; say which is meant, "
-                "or merge them into one mask that holds the class of each pixel"
+                'or name the files of each class, such as masks: {foreground: "gt/{stem}_*.png"}'
             )
         return f"{folder}/{fit[0]}".lstrip("/") if fit else ""
 

@@ -23,19 +23,13 @@ from segstudy.data.readers.patterns import (
 from segstudy.errors import DataError
 
 FOREGROUND = "foreground"
-FEWEST_CLASSES, MOST_CLASSES = 3, 60  # of two kinds of files, one may as well be another person's mask
+FEWEST_CLASSES, MOST_CLASSES = 2, 60
 NO_CLASSES = {
-    "labelids",
-    "labeltrainids",
-    "trainids",
-    "polygons",
-    "mask",
-    "label",
-    "gt",
-    "image",
-    "edge",
-    "depth",
-    "rgb",
+    *("labelids", "labeltrainids", "trainids", "polygons", "edge", "depth", "overlay", "ids", "train_id", "id"),
+    *("manual", "observer", "expert", "annotator", "reader", "rater", "original", "fov"),  # masks by several people
+    *MASK_NAMES,
+    *IMAGE_NAMES,
+    *SPLIT_OF,
 }
 NUM_MEASURED = 20  # images, whose masks' areas say which classes are small
 CUT = re.compile(r"[ _.\-]+")
@@ -46,7 +40,7 @@ Tails = Mapping[str, Mapping[str, str]]  # by image: file of each tail of a name
 def propose_several(root: Path) -> dict[str, Any]:
     """``images`` and ``masks`` for folders with several mask files for an image; empty for all others."""
     files = [path for path in files_below(root)[:MAX_FILES] if path.lower().endswith(IMAGE_SUFFIXES)]
-    return _folder_of_each(files) or _by_tails(root, files)
+    return _folder_of_each(files) or _folder_of_class(root, files) or _by_tails(root, files)
 
 
 def _folder_of_each(files: Sequence[str]) -> dict[str, Any]:
@@ -77,6 +71,48 @@ def _folder_of_each(files: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
+def _folder_of_class(root: Path, files: Sequence[str]) -> dict[str, Any]:
+    """A folder for each class below one of masks, with files of the images' names."""
+    by_folder: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in files:
+        by_folder[path.rpartition("/")[0]][PurePosixPath(path).stem] = path
+    above: dict[str, list[str]] = defaultdict(list)
+    for folder in by_folder:
+        parent = folder.rpartition("/")[0]
+        if looks_like_masks(parent.rpartition("/")[2]):
+            above[parent].append(folder)
+    for parent, folders in sorted(above.items()):
+        names = [folder.rpartition("/")[2] for folder in folders]
+        if not FEWEST_CLASSES <= len(folders) <= MOST_CLASSES or not all(map(_is_class, names)):
+            continue
+        of = {
+            stem: sum(stem in by_folder[folder] for folder in folders)
+            for folder in folders
+            for stem in by_folder[folder]
+        }
+        images = [f for f in by_folder if not f.startswith(f"{parent}/") and set(of) <= set(by_folder[f])]
+        if len(images) == 1 and sum(number > 1 for number in of.values()) > 1:
+            tails = {
+                path: {n: by_folder[f][stem] for n, f in zip(names, folders, strict=True) if stem in by_folder[f]}
+                for stem, path in by_folder[images[0]].items()
+            }
+            ordered = _largest_first(root, tails, Counter(names))
+            suffix = _suffix([path for folder in folders for path in by_folder[folder].values()])
+            start = f"{images[0]}/" if images[0] else ""
+            return {
+                "images": f"{start}*{_suffix(list(by_folder[images[0]].values()))}",
+                "masks": {name: f"{parent}/{name}/{{stem}}{suffix}" for name in ordered},
+            }
+    return {}
+
+
+def _is_class(name: str) -> bool:
+    """Whether a part of a name may be that of a class: it has letters, and says nothing of who or what made the mask."""
+    words = {word.lower() for word in (*CUT.split(name), name)}
+    numbered = any(re.match(r"\d+(st|nd|rd|th)|.*\d", word) for word in words)
+    return not words & (NO_CLASSES | UNLIKELY) and not numbered and any(letter.isalpha() for letter in name)
+
+
 def _by_tails(root: Path, files: Sequence[str]) -> dict[str, Any]:
     """Masks whose names are their image's and something more: a class, or a number for each object."""
     tails, padded = _tails(files)
@@ -97,8 +133,9 @@ def _by_tails(root: Path, files: Sequence[str]) -> dict[str, Any]:
         cut = "" if mark else _only_cut(tails)
         folder = _joined([path.rpartition("/")[0] for path in masks])
         return {"images": images, "masks": {FOREGROUND: f"{folder}{stem}{mark or cut}*{_suffix(masks)}"}}
-    words = {word.lower() for tail in names for word in CUT.split(tail) if word}
-    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES or words & (NO_CLASSES | UNLIKELY) or min(names.values()) < 2:
+    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES or min(names.values()) < 2:
+        return {}
+    if not all(_is_class(tail.strip(" _.-")) for tail in names):
         return {}
     patterns = {}
     for tail in _largest_first(root, tails, names):
