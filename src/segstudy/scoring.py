@@ -273,7 +273,7 @@ def _tally(pair: Sample, masks: Masks, declared: Declared, rules: ScoringRules) 
         every = confusion_matrix(truth.values, predicted.values, 256, ignore=-1)
         pixels = every[np.ix_(every.any(axis=1), every.any(axis=0))]
     objects = declared.number is None and declared.means is None
-    tally = _Tally(pair, facts_of(truth, objects), facts_of(predicted), pixels)
+    tally = _Tally(pair, facts_of(truth, objects), facts_of(predicted, objects), pixels)
     try:
         guess = decide_pair([tally.true], [tally.predicted], declared, (pair.mask, pair.image))
         _check(tally, guess)

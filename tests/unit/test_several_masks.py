@@ -451,3 +451,20 @@ def test_organs_that_are_each_in_one_piece_are_classes(tmp_path: Path) -> None:
         picture(tmp_path / "images" / f"{k}.png", k)
         save(tmp_path / "masks" / f"{k}.png", numbered(number))
     assert len(folder.read("d", tmp_path).classes) == 5
+
+
+def test_score_does_not_take_numbered_predictions_for_classes(tmp_path: Path) -> None:
+    for k, number in enumerate((3, 7, 4)):
+        save(tmp_path / "pred" / f"{k}.png", numbered(number))
+        save(tmp_path / "true" / f"{k}.png", np.minimum(numbered(number), 1))
+    with pytest.raises(DataError, match=r"pred: the masks hold 1 to 7 at most .*`--threshold 0`"):
+        score_masks(tmp_path / "pred", tmp_path / "true")
+    found = score_masks(tmp_path / "pred", tmp_path / "true", declared=Declared(threshold=0, flags=True))
+    assert found.confusion.sum(axis=0).tolist() == [[3 * 96 - 14, 0], [0, 14]]
+
+
+def test_predict_reads_every_page_of_a_stack(tmp_path: Path) -> None:
+    stack(tmp_path / "v.tif", [np.full((2, 2), k, np.uint8) for k in range(3)])
+    found = folder.READER.pictures(tmp_path / "v.tif", folder.Options(page="all"))
+    assert {name: np.asarray(read()).max() for name, read in found.items()} == {"#0": 0, "#1": 1, "#2": 2}
+    assert list(folder.READER.pictures(tmp_path / "v.tif", folder.Options(page=2))) == [""]

@@ -238,8 +238,8 @@ def decide_pair(
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
-    if declared.number is None and not declared.ignore_values:
-        refuse_objects(true, declared, where[0])
+        if declared.number is None and not declared.ignore_values:
+            refuse_objects(masks, declared, place)
     if declared.number is None:
         declared = replace(declared, num_classes=_number_of_both(true, predicted, declared, where))
     truth = decide(true, declared, where[0])
