@@ -468,3 +468,11 @@ def test_predict_reads_every_page_of_a_stack(tmp_path: Path) -> None:
     found = folder.READER.pictures(tmp_path / "v.tif", folder.Options(page="all"))
     assert {name: np.asarray(read()).max() for name, read in found.items()} == {"#0": 0, "#1": 1, "#2": 2}
     assert list(folder.READER.pictures(tmp_path / "v.tif", folder.Options(page=2))) == [""]
+
+
+def test_names_in_capitals(tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / "set" / f"IMG_{k}.JPG", k)
+        save(tmp_path / "set" / f"IMG_{k}_Mask.PNG", SKIN)
+    _, dataset = read_as_init_writes(tmp_path / "set", tmp_path)
+    assert [each.tolist() for each in labels(dataset).values()] == [(SKIN // 255).tolist()] * 4

@@ -270,8 +270,7 @@ def of_numbers(path: Path, values: NDArray[Any], nodata: float | None = None) ->
         For values that are no numbers, and where 255 is a value beside ``nodata``.
 
     """
-    gone = np.isnan(values) if nodata is not None and np.isnan(nodata) else values == nodata
-    if nodata not in (None, 0) and gone.any():
+    if nodata and (gone := np.isnan(values) if np.isnan(nodata) else values == nodata).any():
         if nodata != 255 and (values == 255).any():
             text = f"holds 255 and its nodata value {nodata:g}, which is left out as 255 is"
             raise DataError(f"{path}: {text}; take the nodata value away, or write another value for 255", "encoding")

@@ -312,7 +312,7 @@ def _side_by_side(
     stems = {_bare(path, image_suffixes): path for path in images}
     best: dict[str, str] = {}
     most = 1
-    for mark in MARKS:
+    for mark in dict.fromkeys((*MARKS, *(mark.title() for mark in MARKS), *(mark.upper() for mark in MARKS))):
         bare = [(_bare(path, mask_suffixes), path) for path in masks]
         pairs = [
             (stems[stem.removesuffix(mark)], path)
