@@ -118,13 +118,14 @@ def _other_folders(root: Path, found: Found) -> list[Fault]:
     """A warning of folders of pictures that are neither the images' nor the masks', such as a second person's masks."""
     samples = [sample for part in found.splits.values() for sample in part]
     used = {path.parent for sample in samples for path in (sample.image, sample.mask)}
+    said = {name for fault in found.faults for name in re.findall(r"images of '(.+?)' are left out", fault.message)}
     used |= {
         fault.file if fault.file.is_dir() else fault.file.parent for fault in found.faults if fault.file is not None
     }
     other: dict[str, int] = {}
     for path in files_below(root):
         folder = (root / path).parent
-        apart = "/" in path and not used & {folder, *folder.parents}
+        apart = "/" in path and not used & {folder, *folder.parents} and not said & set(path.split("/"))
         if apart and path.lower().endswith(IMAGE_SUFFIXES) and not any(str(folder) in note for note in found.notes):
             other[path.rpartition("/")[0]] = other.get(path.rpartition("/")[0], 0) + 1
     if not other:
