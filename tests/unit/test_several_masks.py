@@ -476,3 +476,24 @@ def test_names_in_capitals(tmp_path: Path) -> None:
         save(tmp_path / "set" / f"IMG_{k}_Mask.PNG", SKIN)
     _, dataset = read_as_init_writes(tmp_path / "set", tmp_path)
     assert [each.tolist() for each in labels(dataset).values()] == [(SKIN // 255).tolist()] * 4
+
+
+def test_masks_of_each_class_may_be_folders(tmp_path: Path) -> None:
+    for name in ("a", "b/c"):
+        picture(tmp_path / "i" / f"{name}.png")
+        save(tmp_path / "m" / "one" / f"{name}.png", SKIN)
+        save(tmp_path / "m" / "two" / f"{name}.tif", HAIR)
+    dataset = folder.read("d", tmp_path, folder.Options(images="i", masks={"one": "m/one", "two": "m/two/"}))
+    assert {key: each.tolist() for key, each in labels(dataset).items()} == dict.fromkeys(
+        ("i/a", "i/b/c"), FACE.tolist()
+    )
+
+
+@pytest.mark.parametrize("table", ["name,r,g,b\nCar,1,2,3\n", "name,r,g,b\n", "\xff\xfe", "r,g,b\n1,2,3\n", ""])
+def test_tables_that_say_nothing_leave_the_choice_to_people(tmp_path: Path, table: str) -> None:
+    for k in range(3):
+        picture(tmp_path / "set" / "images" / f"{k}.png", k)
+        save(tmp_path / "set" / "masks" / f"{k}.png", np.uint8(SKIN[..., None] > 0) * np.uint8([9, 8, 7]))
+    (tmp_path / "set" / "class_dict.csv").write_text(table, "latin-1")
+    with pytest.raises(DataError, match=r"`colours: \{'#000000': background, '#090807': foreground\}`"):
+        write_study_file(tmp_path / "set", tmp_path / "s.yaml")

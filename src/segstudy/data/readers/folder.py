@@ -418,7 +418,7 @@ def _propose(root: Path) -> dict[str, Any]:
         if "page" in lines and num_pages(first.image) == num_pages(first.mask):
             lines["page"] = ALL_PAGES
         coloured = read_mask(first.mask, page=0 if "page" in lines else None).kind == "colour"
-    if coloured and not isinstance(lines.get("masks"), dict) and (colours := colours_beside(root)[0]):
+    if coloured and not isinstance(lines.get("masks"), dict) and len(colours := colours_beside(root)[0]) > 1:
         lines["colours"] = colours
     return lines
 

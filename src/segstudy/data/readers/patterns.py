@@ -119,16 +119,16 @@ def pairs_by_pattern(
         For patterns that lead out of the folder or cannot be filled, and where no image or no pair is found.
 
     """
+    images, masks = as_patterns(images, masks)
+    return _paired(root, images, masks, image_suffixes, mask_suffixes)
+
+
+def as_patterns(images: str, masks: str) -> tuple[str, str]:
+    """Patterns for what may be folders too; refuses what leads out of the root, and placeholders that images do not fill."""
     if not re.search(r"[*?{]", images):
         images = f"{images.rstrip('/')}/**/*"
     if not PLACEHOLDER.search(masks):
         masks = f"{masks.rstrip('/')}/{{below}}{{stem}}.*"
-    check_patterns(images, masks)
-    return _paired(root, images, masks, image_suffixes, mask_suffixes)
-
-
-def check_patterns(images: str, masks: str) -> None:
-    """Refuse patterns that lead out of the folder, and placeholders of masks that images do not fill."""
     for key, pattern in (("images", images), ("masks", masks)):
         parts = PurePosixPath(pattern)
         if parts.is_absolute() or ".." in parts.parts or "\\" in pattern:
@@ -139,6 +139,7 @@ def check_patterns(images: str, masks: str) -> None:
             f"masks: '{masks}' has the placeholder {{{unknown[0]}}}, which images does not fill; images has "
             f"{listing(sorted('{' + name + '}' for name in names - {'below'}))}"
         )
+    return images, masks
 
 
 def _paired(

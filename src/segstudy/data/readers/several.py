@@ -24,7 +24,7 @@ from segstudy.data.encoding import shown_in
 from segstudy.data.quality.faults import Fault
 from segstudy.data.quality.pairing import bare_name
 from segstudy.data.readers.patterns import (
-    check_patterns,
+    as_patterns,
     files_below,
     filled,
     fixed_folder,
@@ -59,8 +59,8 @@ def find_several(root: Path, images: str, masks: Mapping[str, str]) -> Several:
         For patterns that cannot be filled, and where no image has a file.
 
     """
-    for pattern in masks.values():
-        check_patterns(images, pattern)
+    both = {name: as_patterns(images, pattern) for name, pattern in masks.items()}
+    images, masks = next(iter(both.values()))[0], {name: pattern for name, (_, pattern) in both.items()}
     files = files_below(root)
     pictures = _Index([path for path in files if path.lower().endswith(IMAGE_SUFFIXES)])
     regex, fixed = pattern_regex(images), fixed_folder(images)
