@@ -1,6 +1,6 @@
 """How long `segstudy check` takes, beside another version of it, turn by turn.
 
-    SEGSTUDY_DATA=DIR python bench/check.py [--former WORKTREE/src] [--rounds 3] [--streets 500]
+    SEGSTUDY_DATA=DIR python bench/check.py [--former WORKTREE/src] [--rounds 3] [--streets 500] [--keep DIR]
 
 Two sets: the 1,000 pairs of Kvasir-SEG, and synthetic streets of 2048 x 1024 pixels in Cityscapes' layout (48 scenes are
 drawn, and each is copied under further names with a changed line of pixels until there are as many as asked for, so that no
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--former", type=Path, help="the src folder of another version")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--streets", type=int, default=500, help="pairs of 2048 x 1024 pixels")
+    parser.add_argument("--keep", type=Path, help="a folder to write the streets to, and to find them in the next time")
     given = parser.parse_args()
     versions = {"this version": OWN} | ({"the other": given.former.resolve()} if given.former else {})
     with tempfile.TemporaryDirectory() as folder:
@@ -77,8 +78,10 @@ def main() -> None:
         sets = []
         if data := os.environ.get("SEGSTUDY_DATA"):
             sets.append(("Kvasir-SEG, 1,000 pairs", "kvasir", Path(data) / "kvasir-seg" / "Kvasir-SEG"))
-        write_streets(scratch / "streets", given.streets)
-        sets.append((f"streets of 2048 x 1024, {given.streets} pairs", "cityscapes", scratch / "streets"))
+        streets = (given.keep or scratch / "streets").resolve()
+        if not streets.exists():
+            write_streets(streets, given.streets)
+        sets.append((f"streets of 2048 x 1024, {given.streets} pairs", "cityscapes", streets))
         for title, reader, root in sets:
             study = scratch / f"{reader}.yaml"
             study.write_text(STUDY.format(reader=reader, root=root))
@@ -88,13 +91,13 @@ def main() -> None:
                     times[name].append(
                         seconds(source, study, scratch / f"out-{reader}-{number}-{len(times[name])}-{name[:4]}")
                     )
-            print(title)
+            print(title, flush=True)
             for name, measured in times.items():
                 processor, clock = (statistics.median(column) for column in zip(*measured, strict=True))
                 print(f"  {name:14}{processor:8.1f} s of the processor{clock:8.1f} s on the clock")
             if given.former:
                 ratios = [own[0] / other[0] for own, other in zip(*times.values(), strict=True)]
-                print(f"  ratio         {statistics.median(ratios):8.2f} of the processor's time")
+                print(f"  ratio         {statistics.median(ratios):8.2f} of the processor's time", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from segstudy.data.quality.card import Tally
 from segstudy.data.quality.faults import Fault, grouped, refuse
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
 from segstudy.data.readers import READERS
+from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.values import ValueOptions
 from segstudy.data.threads import in_threads
 from segstudy.errors import DataError, SegstudyError, StoreError, listing
@@ -106,7 +107,7 @@ def write_study_file(root: Path, file: Path) -> Written:
     splits = ", ".join(f"{len(samples):,} {split}" for split, samples in dataset.splits.items())
     said = [*dataset.notes, *obstacles, f"looked at: {len(looks)} of {len(dataset.samples('all')):,} pairs"]
     what = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
-    _write(root, file, found, what, said, _option_lines(found, dataset, looks))
+    _write(root, file, found, what, said, _option_lines(root, found, dataset, looks))
     return Written(_draw_sheet(dataset, looks, file), obstacles)
 
 
@@ -129,7 +130,7 @@ def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataErr
     assert found.refusal is not None
     message = str(found.refusal)
     lines = [
-        *_given_lines(found),
+        *_given_lines(root, found),
         "# What mask values mean is not certain. Take the # away from the lines that are right:",
     ]
     lines += [f"# {line}" for line in PROPOSED.findall(message)]
@@ -138,15 +139,21 @@ def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataErr
     return DataError(f"{message}\nwrote {file}\n{advice}", found.refusal.kind)
 
 
-def _given_lines(found: _Understood) -> list[str]:
+def _given_lines(root: Path, found: _Understood) -> list[str]:
     """Options that the reader proposed, and which of them rest on a single file."""
     why = dict.fromkeys(("scale", "bands", "page"), "  # a guess from the first image")
+    if isinstance(found.options.get("masks"), dict):
+        why["masks"] = (
+            "  # a guess from names; later classes lie over earlier ones, and one without a file has no pixel"
+        )
+    if "colours" in found.options:
+        why["colours"] = f"  # from {colours_beside(root)[1]}"
     return [f"{key}: {_flow(value)}{why.get(key, '')}" for key, value in found.options.items()]
 
 
-def _option_lines(found: _Understood, dataset: Dataset, looks: Sequence[SampleReport]) -> list[str]:
+def _option_lines(root: Path, found: _Understood, dataset: Dataset, looks: Sequence[SampleReport]) -> list[str]:
     """Lines of the entry, each with what was measured and what is a guess."""
-    lines = _given_lines(found)
+    lines = _given_lines(root, found)
     guess = next((note for note in dataset.notes if ", guessed from " in note), "")
     if guess:
         guess = guess.replace(" classes, guessed", " classes: guessed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from segstudy.counts.countset import TRUTH, CountSet, hash_labels
 from segstudy.data.core import IGNORE, Sample
 from segstudy.data.declared import MAX_CLASSES, Declared
 from segstudy.data.encoding import LEFT_OUT, OUTSIDE, Encoding, decide_pair
+from segstudy.data.quality.faults import refuse
 from segstudy.data.quality.pairing import Listing, list_images
 from segstudy.data.readers.cityscapes import refuse_train_ids
 from segstudy.data.readers.files import MASK_FILES, masks_in, read_mask_file
@@ -30,7 +32,9 @@ from segstudy.errors import DataError, SpecError, and_more, listing, repeated
 from segstudy.progress import Progress
 from segstudy.records import EvaluationRecord
 from segstudy.schema import ScoringRules
+from segstudy.true_masks import TrueMasks, true_masks_of
 
+Masks = Callable[[Sample], tuple[StoredMask, StoredMask]]  # the true and the predicted one, as stored
 Encodings = tuple[Encoding, Encoding]  # of true and of predicted masks
 Made = TypeVar("Made")
 ELSEWHERE = "unknown (masks from elsewhere)"  # of which split the masks are, and what chose the epoch of their network
@@ -71,6 +75,7 @@ def score_masks(
     progress: Progress | None = None,
     declared: Declared | None = None,
     outlines: Sequence[str] = (),
+    data_root: Path | None = None,
 ) -> CountSet:
     """Count every mask in ``predictions`` against the mask of the same name in ``truth``.
 
@@ -82,7 +87,8 @@ def score_masks(
     Parameters
     ----------
     predictions, truth
-        Folders; files are paired by name without suffix.
+        Folders; files are paired by name without suffix. ``study.yaml:NAME`` or ``study.yaml:NAME:SPLIT`` as truth are the
+        masks of a study's dataset, whatever its layout.
     num_classes
         Number of classes; found from the masks' largest value when neither it nor ``classes`` is given.
     classes
@@ -101,6 +107,8 @@ def score_masks(
         indices are read as these, others as the truth is.
     outlines
         Names of other libraries' rules for distances between outlines, which are counted too; masks are read once more.
+    data_root
+        Where datasets of a study lie.
 
     Raises
     ------
@@ -110,11 +118,16 @@ def score_masks(
         Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group.
 
     """
-    predictions, truth = Path(predictions), Path(truth)
+    predictions, of_study = Path(predictions), true_masks_of(os.fspath(truth), data_root)
+    if of_study is not None:
+        _leave_to_dataset(of_study, num_classes, classes, ignore_values, declared)
+        classes, ignore_values = of_study.classes, of_study.left_out
+    truth = Path(truth if of_study is None else of_study.name)
     given = _given_classes(num_classes, classes)
     if wrong := [value for value in ignore_values if not 0 <= value <= 255]:
         raise SpecError(f"values to ignore (--ignore): {listing(wrong)}: must be 0 to 255, as masks hold no others")
-    pairs, rules = _pairs(predictions, truth), rules or ScoringRules()
+    rules = rules or ScoringRules()
+    pairs, true_of = _pairs_of_study(predictions, of_study) if of_study else (_pairs(predictions, truth), None)
     ids = tuple(pair.id for pair in pairs)
     grouped = find_groups(ids, groups, "--groups") if groups is not None else None
     declared = replace(
@@ -125,15 +138,15 @@ def score_masks(
     )
     if progress is not None:
         progress.task("scoring", len(pairs))
-    tallies = _for_each(lambda pair: _tally(pair, declared, rules), pairs, progress)
-    means = decide_pair(
-        [tally.true for tally in tallies], [tally.predicted for tally in tallies], declared, (truth, predictions)
-    )
+    masks = partial(_masks, declared=declared, true_of=true_of)
+    tallies = _for_each(lambda pair: _tally(pair, masks, declared, rules), pairs, progress)
+    true, predicted = [tally.true for tally in tallies], [tally.predicted for tally in tallies]
+    means = decide_pair(true, predicted, declared, (truth, predictions))
     refuse_train_ids((tally.table for tally in tallies), declared)
     _for_each(lambda tally: _check(tally, means), tallies)
-    counts = stack_counts(_for_each(lambda tally: _settled(tally, means, declared, rules), tallies))
+    counts = stack_counts(_for_each(lambda tally: _settled(tally, means, masks, rules), tallies))
     if outlines:
-        counts |= stack_counts(_for_each(lambda tally: _outlines(tally, means, declared, outlines, rules), tallies))
+        counts |= stack_counts(_for_each(lambda tally: _outlines(tally, means, masks, outlines, rules), tallies))
     hashes = counts.pop(TRUTH)
     about = _described(predictions, truth, tuple(classes or ()), rules, means[0])
     return CountSet(predictions.name, counts, ids, about, grouped, hashes)
@@ -175,6 +188,30 @@ def _pairs(predictions: Path, truth: Path) -> tuple[Sample, ...]:
     if problems:
         raise DataError("\n".join([*problems, "Add the missing files or move the lone ones away."]))
     return tuple(Sample(stem, path, true.images[stem]) for stem, path in found.images.items())
+
+
+def _pairs_of_study(predictions: Path, truth: TrueMasks) -> tuple[tuple[Sample, ...], Callable[[Sample], StoredMask]]:
+    """Predictions with the masks of a dataset's samples, and how the true ones are read."""
+    found = _each(list_images(predictions, suffixes=MASK_FILES))
+    refuse(str(predictions), [replace(fault, severity="error") for fault in found.faults if fault.kind != "case"])
+    samples = truth.named(found.images)
+    pairs = tuple(Sample(key, path, samples[key].mask) for key, path in found.images.items())
+    return pairs, lambda pair: truth.read(samples[pair.id])
+
+
+def _leave_to_dataset(
+    truth: TrueMasks,
+    num_classes: int | None,
+    classes: Sequence[str] | None,
+    ignore_values: Sequence[int],
+    declared: Declared | None,
+) -> None:
+    """Refuse a declaration of true masks of which a study's dataset says what they mean."""
+    if num_classes is not None or classes is not None or ignore_values or (declared and declared.means is not None):
+        raise SpecError(
+            f"the dataset '{truth.name}' of the study says which classes there are ({listing(truth.classes, 5)}) and what true "
+            "masks mean; leave out --num-classes, --classes, --ignore, --values, --colours and --threshold"
+        )
 
 
 def _each(found: Listing) -> Listing:
@@ -227,14 +264,15 @@ def _for_each(function: Callable[[Any], Made], items: Sequence[Any], progress: P
     return found
 
 
-def _tally(pair: Sample, declared: Declared, rules: ScoringRules) -> _Tally:
+def _tally(pair: Sample, masks: Masks, declared: Declared, rules: ScoringRules) -> _Tally:
     """Read the two masks, and count what can be counted before all masks are known."""
-    truth, predicted = _masks(pair, declared)
+    truth, predicted = masks(pair)
     pixels = np.empty((0, 0), np.int64)
     if "deep" not in (truth.kind, predicted.kind):
         every = confusion_matrix(truth.values, predicted.values, 256, ignore=-1)
         pixels = every[np.ix_(every.any(axis=1), every.any(axis=0))]
-    tally = _Tally(pair, facts_of(truth), facts_of(predicted), pixels)
+    objects = declared.number is None and declared.means is None
+    tally = _Tally(pair, facts_of(truth, objects), facts_of(predicted, objects), pixels)
     try:
         guess = decide_pair([tally.true], [tally.predicted], declared, (pair.mask, pair.image))
         _check(tally, guess)
@@ -243,11 +281,11 @@ def _tally(pair: Sample, declared: Declared, rules: ScoringRules) -> _Tally:
         return tally
 
 
-def _settled(tally: _Tally, means: Encodings, declared: Declared, rules: ScoringRules) -> dict[str, Counts]:
+def _settled(tally: _Tally, means: Encodings, masks: Masks, rules: ScoringRules) -> dict[str, Counts]:
     """Counts of a pair under what the values turned out to mean; it is read again only where the guess was wrong."""
     pairs = zip(means, (tally.true, tally.predicted), tally.guess or means, strict=True)
     if not tally.counts or not all(one.reads_alike(other, mask) for one, mask, other in pairs):
-        return _count(*_masks(tally.pair, declared), means, rules)
+        return _count(*masks(tally.pair), means, rules)
     nothing = np.full((1, 1), IGNORE, np.uint8)
     widened = _counted(nothing, nothing, means[0].num_classes, rules)  # as many classes as there are, no pixel
     for name, counts in tally.counts.items():
@@ -265,17 +303,19 @@ def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringR
 
 
 def _outlines(
-    tally: _Tally, means: Encodings, declared: Declared, names: Sequence[str], rules: ScoringRules
+    tally: _Tally, means: Encodings, masks: Masks, names: Sequence[str], rules: ScoringRules
 ) -> dict[str, Counts]:
     """What other libraries' rules for outlines make of one pair, which are not among the counts that are kept."""
-    truth, predicted = (one.lenient(mask) for one, mask in zip(means, _masks(tally.pair, declared), strict=True))
+    truth, predicted = (one.lenient(mask) for one, mask in zip(means, masks(tally.pair), strict=True))
     predicted = np.where(truth == IGNORE, IGNORE, predicted)
     return count_outlines(truth, predicted, means[0].num_classes, names, rules.tolerances_px[0])
 
 
-def _masks(pair: Sample, declared: Declared) -> tuple[StoredMask, StoredMask]:
+def _masks(
+    pair: Sample, declared: Declared, true_of: Callable[[Sample], StoredMask] | None
+) -> tuple[StoredMask, StoredMask]:
     """True and predicted mask as stored, of one size."""
-    truth = read_mask_file(pair.mask, pair.id, declared)
+    truth = read_mask_file(pair.mask, pair.id, declared) if true_of is None else true_of(pair)
     predicted = read_mask_file(pair.image, pair.id, declared, lenient=True)
     if truth.values.shape != predicted.values.shape:
         (height, width), (true_height, true_width) = predicted.values.shape, truth.values.shape

@@ -50,6 +50,7 @@ LAYERS = [
     ["segstudy.report"],
     [
         "segstudy.scoring",
+        "segstudy.true_masks",
         "segstudy.scorecard",
         "segstudy.archive",
         "segstudy.predict",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -231,16 +233,26 @@ def test_grey_of_few_bits_by_each_tool(tmp_path: Path, bits: int) -> None:
     assert found.tolist() == (4 * np.eye(4, dtype=int)).tolist()
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_black_and_white_jpeg_by_each_tool(tmp_path: Path, suffix: str) -> None:
+JPEGS: dict[str, tuple[str, str, dict[str, Any]]] = {  # suffix, mode and options
+    "JPEG": (".jpg", "L", {}),
+    "named PNG": (".png", "L", {}),
+    "progressive": (".jpg", "RGB", {"progressive": True}),
+    "CMYK": (".jpg", "CMYK", {}),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_black_and_white_jpeg_by_each_tool(tmp_path: Path, name: str) -> None:
     """Known by its bytes, whatever its suffix: two classes, above 127."""
+    suffix, mode, options = JPEGS[name]
     mask = np.zeros((16, 16), np.uint8)
     mask[:, 8:] = 255
     for k in range(4):
         save(tmp_path / "set" / "images" / f"{k}.png", np.full((16, 16, 3), k, np.uint8))
         save(tmp_path / "pred" / f"{k}.png", mask // 255)
         (tmp_path / "set" / "masks").mkdir(exist_ok=True)
-        Image.fromarray(mask).save(tmp_path / "set" / "masks" / f"{k}{suffix}", "JPEG", quality=60)
+        path = tmp_path / "set" / "masks" / f"{k}{suffix}"
+        Image.fromarray(mask).convert("RGB").convert(mode).save(path, "JPEG", quality=60, **options)
     dataset = folder.read("d", tmp_path / "set")
     assert dataset.labels_of(dataset.samples("all")[0]).tolist() == (mask // 255).tolist()
     assert [row["pixels"] for row in checked(tmp_path / "set", {}).inspected[0].card["frequencies"]] == [512, 512]
@@ -248,3 +260,37 @@ def test_black_and_white_jpeg_by_each_tool(tmp_path: Path, suffix: str) -> None:
     assert "num_classes: 2" in (tmp_path / "s.yaml").read_text()
     found = score_masks(tmp_path / "pred", tmp_path / "set" / "masks").confusion.sum(axis=0)
     assert found.tolist() == [[512, 0], [0, 512]]
+
+
+def write_interlaced_png(path: Path, rows: list[list[int]]) -> None:
+    """Grey of 8 bits in the seven passes of Adam7: first column and row of each, and their steps."""
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    lines = [bytes([0, *row[x::dx]]) for x, y, dx, dy in passes for row in rows[y::dy] if row[x::dx]]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 0, 0, 0, 1))
+    parts = head + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+def test_interlaced_png_by_each_tool(tmp_path: Path) -> None:
+    """Rows and columns stand where they belong."""
+    rows = [[(x + 2 * y) % 4 for x in range(9)] for y in range(5)]  # 45 pixels, 11 or 12 of each class
+    counts = [sum(row.count(value) for row in rows) for value in range(4)]
+    for k in range(4):
+        save(tmp_path / "set" / "images" / f"{k}.png", np.full((5, 9, 3), k, np.uint8))
+        save(tmp_path / "pred" / f"{k}.png", np.array(rows, np.uint8))
+        (tmp_path / "set" / "masks").mkdir(exist_ok=True)
+        write_interlaced_png(tmp_path / "set" / "masks" / f"{k}.png", rows)
+    with Image.open(tmp_path / "set" / "masks" / "0.png") as written:
+        assert written.info["interlace"] == 1
+    dataset = folder.read("d", tmp_path / "set")
+    assert dataset.labels_of(dataset.samples("all")[0]).tolist() == rows
+    pixels = [row["pixels"] for row in checked(tmp_path / "set", {}).inspected[0].card["frequencies"]]
+    assert pixels == [4 * count for count in counts]
+    write_study_file(tmp_path / "set", tmp_path / "s.yaml")
+    assert load_study(tmp_path / "s.yaml").data["set"].own_options() == {"num_classes": 4}
+    found = score_masks(tmp_path / "pred", tmp_path / "set" / "masks").confusion.sum(axis=0)
+    assert found.tolist() == np.diag([4 * count for count in counts]).tolist()

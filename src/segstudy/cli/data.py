@@ -76,7 +76,7 @@ def check(
 
     Errors, which would stop training or make it wrong, exit with 2; warnings are printed and exit with 0.
     """
-    gc.set_threshold(20_000)  # what is loaded stays: looking for garbage among it would take a second
+    gc.set_threshold(1_000_000)  # what is loaded stays: looking for garbage among it would take a second
     from segstudy.checking.text import card_text, findings_text, verdict
 
     whole, store = _plan_or_problems(study, out, set_, as_json)

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segstudy.cli.options import Json, Out, Page, Quiet, Set, app
+from segstudy.cli.options import DataDir, Json, Out, Page, Quiet, Set, app
 from segstudy.errors import SpecError
 
 if TYPE_CHECKING:
     from segstudy.schema import ScoringRules
 
 
+TruthArg = Annotated[
+    str, typer.Argument(help="Folder of true masks of the same names, or a study's dataset: study.yaml:NAME[:SPLIT].")
+]
 ValuesFlag = Annotated[
     str | None,
     typer.Option(help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' leaves out)."),
@@ -44,7 +47,7 @@ CountsFlag = Annotated[Path | None, typer.Option("--counts", help="Write counts 
 @app.command()
 def score(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks.")],
-    truth: Annotated[Path, typer.Argument(help="Folder of true masks of the same names.")],
+    truth: TruthArg,
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
     ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
@@ -54,6 +57,7 @@ def score(
     threshold: ThresholdFlag = None,
     channel: ChannelFlag = None,
     page: Page = None,
+    data: DataDir = None,
     as_: AsFlag = None,
     boundary_px: BoundaryFlag = None,
     groups: GroupsFlag = None,
@@ -72,21 +76,26 @@ def score(
     from segstudy.scoring import score_masks
 
     outlines = outlines_among(as_ or ())  # report an unknown name before masks are read
-    for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
-        if path is not None and path.suffix != suffix:  # a typo could name a mask, which would be overwritten
-            raise SpecError(f"{option} {path}: must end in {suffix}")
+    _check_suffixes(out, counts)
     rules = _rules(boundary_px)
     declared = declared_by_flags(values, nearest, colours, threshold, channel, page)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     with showing(quiet) as progress:
         scored = score_masks(
-            predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared, outlines
+            predictions, truth, num_classes, names, ignore or (), rules, groups, progress, declared, outlines, data
         )
     if counts is not None:
         write_counts(counts, scored)
     if out is not None:
         write_text(out, image_csv(scored))
     print(json.dumps(as_record(scored, as_ or ()), indent=2) if as_json else as_text(scored, as_ or ()))
+
+
+def _check_suffixes(out: Path | None, counts: Path | None) -> None:
+    """Refuse files to write that may be masks, which a typo would overwrite."""
+    for option, path, suffix in (("--out", out, ".csv"), ("--counts", counts, ".npz")):
+        if path is not None and path.suffix != suffix:
+            raise SpecError(f"{option} {path}: must end in {suffix}")
 
 
 def _rules(boundary_px: list[int] | None) -> ScoringRules:

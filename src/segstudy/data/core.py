@@ -65,13 +65,14 @@ class Sample:
 
     ``id`` is unique within a dataset and never changes with the place where the dataset lies. ``group`` names what the
     image shares with others that must stay together (a patient, a video, a city); either every sample of a dataset has
-    one or none has, and then it is empty.
+    one or none has, and then it is empty. ``parts`` are further files of the mask, where it has several.
     """
 
     id: str
     image: Path
     mask: Path
     group: str = ""
+    parts: tuple[Path, ...] = ()
 
 
 Parts = tuple[tuple[Sample, ...], tuple[Sample, ...]]  # what is kept, and what is held out
@@ -241,13 +242,22 @@ def _seek(image: Image.Image, path: Path, pages: int, page: int | None) -> None:
     if page is None:
         raise DataError(
             f"{path}: holds {pages} pages or frames; say which is meant, the first being 0 (page: 0 in an entry with the "
-            "reader 'folder', --page 0 on the command line)",
+            "reader 'folder', --page 0 on the command line), or page: all in an entry, if each page of an image has a mask",
             "pages",
             {"page": 0},
         )
     if page >= pages:
         raise DataError(f"{path}: has no page {page}; it holds {pages}, counted from 0", "pages")
     image.seek(page)
+
+
+def num_pages(path: Path) -> int:
+    """Pages or frames of a file; 1 for one that cannot be read, which is said where it is decoded."""
+    try:
+        with Image.open(path) as image:
+            return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    except (*DAMAGED, Image.DecompressionBombError):
+        return 1
 
 
 def _bits(image: Image.Image) -> int:
@@ -363,7 +373,8 @@ def fingerprint(samples: Iterable[Sample], memo: dict[str, str]) -> str:
     """Hash of the samples' ids and file contents, in order: equal exactly when the data are."""
     total = hashlib.blake2b(digest_size=8)
     for sample in samples:
-        for part in (sample.id, file_digest(sample.image, memo), file_digest(sample.mask, memo)):
+        files = (sample.image, sample.mask, *sample.parts)
+        for part in (sample.id, *(file_digest(file, memo) for file in files)):
             total.update(part.encode() + b"\0")
     return total.hexdigest()
 

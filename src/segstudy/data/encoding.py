@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,11 +37,13 @@ from segstudy.data.undeclared import (
     joint_palette,
     palette_colours,
     refuse_levels,
+    refuse_objects,
     refuse_palettes,
     refuse_unindexed,
 )
 from segstudy.errors import DataError, listing
 
+UNDIM = 64  # values that stay below it are numbers, not brightness
 LEFT_OUT, OUTSIDE = -1, -2  # what a value means when it is no class
 
 Table = NDArray[np.int64]
@@ -110,8 +113,7 @@ class Encoding:
 
     def _looked_up(self, stored: StoredMask) -> Labels:
         table = self.value_table(stored.kind)
-        labels: Labels = np.where(table < 0, IGNORE, table).astype(np.uint8)[stored.values]
-        return labels
+        return np.asarray(cv2.LUT(stored.values, np.where(table < 0, IGNORE, table).astype(np.uint8)), np.uint8)
 
     def value_table(self, kind: str) -> Table:
         """What each value 0-255 of a mask of ``kind`` means: a class, ``LEFT_OUT`` or ``OUTSIDE``."""
@@ -192,11 +194,16 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     palette = joint_palette(masks)
     two = declared.number in (None, 2) and not declared.ignore_values
     if two and two_valued and 255 in grey and grey <= {0, 255}:
+        if marked := [mask for mask in masks if mask.nodata]:
+            text = "holds 0 and its nodata value alone, which may as well be what is drawn"
+            raise DataError(f"{marked[0].path}: {text}; {proposals.nodata(declared.flags)}", "encoding")
         return Encoding("two-valued", 2, declared=declared, palette=palette)
     if two and two_valued and is_mixed([mask.values for mask in masks]):
         text = "some masks hold 0 and 1, others 0 and 255, and none holds both 1 and 255"
         raise DataError(f"{where}: {text}; {proposals.two_encodings(declared.flags)}", "encoding")
     number = declared.number
+    if number is None and not declared.ignore_values:
+        refuse_objects(masks, declared, where)
     if number is None:
         number = guess_number(values, masks, declared, where)
     else:
@@ -231,6 +238,8 @@ def decide_pair(
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
+        if declared.number is None and not declared.ignore_values:
+            refuse_objects(masks, declared, place)
     if declared.number is None:
         declared = replace(declared, num_classes=_number_of_both(true, predicted, declared, where))
     truth = decide(true, declared, where[0])
@@ -298,6 +307,39 @@ def threshold_labels(sample: Sample) -> Labels:
     """
     advice = "this reader expects 0 for background and 255 for foreground (for masks of class indices use the reader 'folder')"
     return above(read_grey(sample.mask, indices=False), MIDDLE, sample.mask, advice)
+
+
+def shown_in(stored: StoredMask, threshold: float | None = None) -> NDArray[np.bool_]:
+    """Where the mask of one class or one object shows it: what is not black, in a file of black and one other value.
+
+    With ``threshold``, what is brighter. JPEG files may have traces round black and white.
+
+    Raises
+    ------
+    DataError
+        For files of more than two values, and of two values without black.
+
+    """
+    if threshold is not None:
+        return above(stored.brightness, threshold, stored.path).astype(bool)
+    if stored.alpha_varies:
+        refuse_unindexed([facts_of(stored)], Declared())
+    if stored.jpeg and stored.kind == "grey" and proposals.is_black_and_white(stored.counts):
+        return np.asarray(stored.values > MIDDLE)
+    by_colour = stored.kind in ("colour", "palette")
+    colours = stored.colours() if by_colour else {}
+    black = (0, 0, 0) in colours if by_colour else 0 in stored.counts
+    number = len(colours) if by_colour else len(stored.counts)
+    if number <= 1 + black:
+        return np.asarray(stored.as_rgb().any(axis=2) if by_colour else stored.values != 0)
+    held = listing(map(proposals.hexadecimal, colours), 5) if by_colour else listing(f"{v:g}" for v in stored.counts)
+    top = max(stored.counts) if stored.counts and not by_colour else 255
+    line = proposals.option("threshold", 0 if top < UNDIM else MIDDLE, flags=False)
+    raise DataError(
+        f"{stored.path}: holds {held}; the mask of one class or object holds two values, one of which is black. Write "
+        f"{line} if what is brighter is meant",
+        "encoding",
+    )
 
 
 def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:

@@ -110,6 +110,13 @@ def two_encodings(flags: bool) -> str:
     return f"write {same} if 255 is foreground too, or {ignored} if it is to be left out"
 
 
+def nodata(flags: bool) -> str:
+    """What to write where 255 is nodata, and there is nothing else beside 0."""
+    drawn = option("values", {"0": "background", "255": "foreground"}, flags)
+    classes = option("num_classes", 2, flags)
+    return f"write {drawn} if it is, or {classes} and {'`--ignore 255`' if flags else '`ignore_values: [255]`'} if it is left out"
+
+
 def colours(found: Mapping[Colour, int], flags: bool, jpeg: bool = False) -> str:
     """What to write for coloured masks."""
     wanted = "convert it to one channel of class indices, or"
@@ -147,4 +154,7 @@ def deep(counts: Mapping[float, int], flags: bool) -> str:
     if len(found) <= MAX_LEVELS:
         return f"Write {values_option(found, flags)} with the names that are right"
     middle = 0.5 if found[0] >= 0 and found[-1] <= 1 else round((found[0] + found[-1]) / 2)
+    if found[0] == 0 and all(float(value).is_integer() for value in found):
+        own = option("threshold", 0, flags)
+        return f"If they are numbers of objects, write {own}; if probabilities, {option('threshold', middle, flags)}"
     return f"If they are probabilities, write {option('threshold', middle, flags)}"

@@ -22,6 +22,8 @@ from segstudy.errors import DataError
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
 CHANNELS = ("grey", "red", "green", "blue", "alpha")
 JPEG_FORMATS = ("JPEG", "MPO")
+NEARLY = 0.75  # of the values in a mask
+GDAL_NODATA = 42113  # tag of TIFF
 
 Kind = Literal["bilevel", "grey", "palette", "colour", "deep"]
 Colour = tuple[int, int, int]
@@ -50,6 +52,8 @@ class StoredMask:
         (h, w, 3) and (h, w), where the file has them.
     palette
         (n, 3), where the file has one.
+    nodata
+        Whether pixels of 255 are those of a GeoTIFF's nodata value.
 
     """
 
@@ -61,6 +65,7 @@ class StoredMask:
     rgb: Bytes | None = None
     alpha: Bytes | None = None
     palette: Bytes | None = None
+    nodata: bool = False
 
     @cached_property
     def counts(self) -> Mapping[float, int]:
@@ -125,6 +130,21 @@ class StoredMask:
         """Pixels of one colour."""
         return np.equal(self._packed_rgb, colour[0] << 16 | colour[1] << 8 | colour[2])
 
+    def numbers_objects(self) -> bool:
+        """Whether values are 0 and nearly all of 1, 2 ... n, and nearly each in one piece, as where objects are numbered."""
+        found = sorted(int(value) for value in self.counts if value)
+        if self.kind not in ("grey", "palette") or not found or found[-1] == 255 or len(found) < NEARLY * found[-1]:
+            return False
+        divided = 0
+        for value in found:
+            here = (self.values == value).view(np.uint8)
+            left, top, width, height = cv2.boundingRect(here)
+            box = here[top : top + height, left : left + width]
+            divided += cv2.connectedComponentsWithAlgorithm(box, 8, cv2.CV_32S, cv2.CCL_DEFAULT)[0] > 2
+            if divided > (1 - NEARLY) * len(found):
+                return False
+        return True
+
     @cached_property
     def _packed_rgb(self) -> NDArray[np.uint32]:
         return _packed(self.as_rgb())
@@ -132,7 +152,10 @@ class StoredMask:
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is kept of one mask to decide what the values of a set mean."""
+    """What is kept of one mask to decide what the values of a set mean.
+
+    ``nodata`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that was looked at.
+    """
 
     path: Path
     kind: str
@@ -141,6 +164,8 @@ class MaskFacts:
     palette: Mapping[int, Colour] = field(default_factory=dict)
     colours: Mapping[Colour, int] | None = None
     alpha_varies: bool = False
+    nodata: bool = False
+    numbered: bool = False
 
     @property
     def values(self) -> set[int]:
@@ -156,11 +181,19 @@ def read_mask(path: Path, channel: str | None = None, *, lenient: bool = False, 
     return stored.only(channel)
 
 
-def facts_of(stored: StoredMask) -> MaskFacts:
-    """What is kept of a mask; small, whatever its size."""
+def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
+    """What is kept of a mask; small, whatever its size. ``objects`` asks whether values may be numbers of objects."""
     colours = stored.colours() if stored.kind == "colour" else None
     return MaskFacts(
-        stored.path, stored.kind, stored.counts, stored.jpeg, stored.used_palette, colours, stored.alpha_varies
+        stored.path,
+        stored.kind,
+        stored.counts,
+        stored.jpeg,
+        stored.used_palette,
+        colours,
+        stored.alpha_varies,
+        stored.nodata,
+        objects and stored.numbers_objects(),
     )
 
 
@@ -181,10 +214,12 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     if image.mode == "1":
         return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
     if image.mode.startswith(("I", "F")):
-        return of_numbers(path, np.asarray(image))
+        return of_numbers(path, np.asarray(image), nodata_of(image))
     if image.mode == "L":
         values, bits = np.asarray(image, np.uint8), image.info.get("bits", 8)
         step = 255 // (2**bits - 1) if bits in (2, 4) else 1
+        if (nodata := nodata_of(image)) is not None:
+            return of_numbers(path, values // step, nodata)
         return StoredMask(path, "grey", values // step if step > 1 else values, step, jpeg)
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -215,8 +250,31 @@ def colour_spread(rgb: Bytes) -> int:
     return int(np.asarray(spread).max(initial=0))
 
 
-def of_numbers(path: Path, values: NDArray[Any]) -> StoredMask:
-    """A mask of numbers (h, w) of any type: grey where they fit 8 bits, as many programs write class indices so."""
+def nodata_of(image: Image.Image) -> float | None:
+    """The nodata value that GDAL has written into a TIFF."""
+    tag = getattr(image, "tag_v2", {}).get(GDAL_NODATA)
+    try:
+        return None if tag is None else float(str(tag).strip(" \0"))
+    except ValueError:
+        return None
+
+
+def of_numbers(path: Path, values: NDArray[Any], nodata: float | None = None) -> StoredMask:
+    """A mask of numbers (h, w) of any type: grey where they fit 8 bits, as many programs write class indices so.
+
+    Pixels of the value ``nodata`` become 255, which is left out; a nodata value of 0 is a class.
+
+    Raises
+    ------
+    DataError
+        For values that are no numbers, and where 255 is a value beside ``nodata``.
+
+    """
+    if nodata and (gone := np.isnan(values) if np.isnan(nodata) else values == nodata).any():
+        if nodata != 255 and (values == 255).any():
+            text = f"holds 255 and its nodata value {nodata:g}, which is left out as 255 is"
+            raise DataError(f"{path}: {text}; take the nodata value away, or write another value for 255", "encoding")
+        return replace(of_numbers(path, np.where(gone, 255, values)), nodata=True)
     numbers = values.astype(np.float64, copy=False)
     if not np.isfinite(numbers).all():
         raise DataError(

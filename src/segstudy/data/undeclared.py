@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from segstudy.data import proposals
@@ -11,6 +12,8 @@ from segstudy.data.stored import Colour, MaskFacts
 from segstudy.errors import DataError, listing
 
 FEW_MASKS = 2
+MIN_NUMBERED = 3  # objects in a mask, where values may be their numbers
+MOST_NUMBERED, MOST_ALIKE = 3 / 4, 2 / 3  # shares of the masks that show anything
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -44,6 +47,27 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
                 f"{proposals.option('channel', 'grey', declared.flags)} if transparency means nothing",
                 "encoding",
             )
+
+
+def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse masks that number their objects: 1 to n, each in one piece, and n differs between files.
+
+    Classes that are each in one piece, such as organs, have mostly the same n.
+    """
+    shown = [mask for mask in masks if mask.values - {0}]
+    highest = Counter(max(mask.values) for mask in shown)
+    numbers = sorted(highest)
+    if len(numbers) < 2 or numbers[-1] < MIN_NUMBERED or max(highest.values()) > MOST_ALIKE * len(shown):
+        return
+    if sum(mask.numbered for mask in shown) < MOST_NUMBERED * len(shown):
+        return
+    classes = proposals.option("num_classes", numbers[-1] + 1, declared.flags)
+    raise DataError(
+        f"{where}: the masks hold 1 to {numbers[-1]} at most and 1 to {numbers[0]} at least, each value in one piece, as where "
+        f"objects are numbered; write {proposals.option('threshold', 0, declared.flags)} if all objects are one class, or "
+        f"{classes} if values are classes",
+        "encoding",
+    )
 
 
 def guess_number(values: set[int], masks: Sequence[MaskFacts], declared: Declared, where: object) -> int:

@@ -54,8 +54,9 @@ Pixels = NDArray[np.uint8]
 class ImagePrint:
     """What is kept of an image to find its duplicates: some 4 kB, whatever its size.
 
-    ``content`` is a hash of the checksum of the decoded pixels, the thumbnail and the image's size, so that equal files have it
-    equal, and different files of the same pixels too. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64`` (2, 8).
+    ``content`` is a hash of the checksum of the decoded pixels, the thumbnail and the image's size: equal for equal files, and
+    for different files of the same pixels. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64``
+    (2, 8).
     ``thumbnail`` is grey, ``uint8`` (64, 64), without dark margins.
     """
 

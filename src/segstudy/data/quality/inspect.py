@@ -34,6 +34,7 @@ TURNS = {
     8: "turn it by 270 degrees",
 }
 QUARTER_TURNS = (5, 6, 7, 8)
+FEW_LABELS = 24  # up to which counting each takes less time than a histogram
 BACKGROUNDS = ("background", "bg")  # names of a first class that stands for nothing in particular
 
 
@@ -127,14 +128,12 @@ def count_labels(labels: Labels) -> dict[int, int]:
     {0: 2, 255: 1}
     """
     found, left = {}, labels.size
-    for label in (
-        0,
-        IGNORE,
-        *range(1, IGNORE),
-    ):  # a histogram takes as long as 20 labels do, as many pixels in turn are alike
+    for label in (0, IGNORE, *range(1, FEW_LABELS)):
         if left and (count := int(np.count_nonzero(labels == label))):
             found[label] = count
             left -= count
+    if left:
+        return {label: count for label, count in enumerate(Image.fromarray(labels).histogram()) if count}
     return dict(sorted(found.items()))
 
 
@@ -146,7 +145,8 @@ def channel_sums(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
     """
     mean, deviation = (np.asarray(each).ravel() for each in cv2.meanStdDev(rgb))  # of whole sums, in 64 bits
     number = rgb.shape[0] * rgb.shape[1]
-    return np.rint(np.stack([mean, deviation**2 + mean**2], axis=1) * number).astype(np.int64)
+    sums = np.rint(np.stack([mean, deviation**2 + mean**2], axis=1) * number)
+    return np.asarray(sums, np.int64)
 
 
 def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
@@ -163,7 +163,7 @@ def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
     number, parts = cv2.connectedComponentsWithAlgorithm(box, 8, kind, cv2.CCL_DEFAULT)
     if number == 2:  # the frequent case of one part
         return {cv2.countNonZero(box): 1}
-    areas, numbers = np.unique(np.bincount(parts.ravel(), minlength=number)[1:], return_counts=True)
+    areas, numbers = np.unique(np.bincount(parts[parts > 0], minlength=number)[1:], return_counts=True)
     return dict(zip(areas.tolist(), numbers.tolist(), strict=True))
 
 

@@ -67,7 +67,8 @@ def _ignored(seen: Sequence[Seen]) -> list[Fault]:
 def _shared_masks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
     """One mask file for several images, and masks of the same content beyond what chance or copies explain."""
     faults = []
-    for mask, number in Counter(sample.mask for sample in dataset.samples("all")).items():
+    pairs = {(sample.image, sample.mask) for sample in dataset.samples("all")}  # of tiles and pages there are several
+    for mask, number in sorted(Counter(mask for _, mask in pairs).items()):
         if number > 1 and mask.suffix.lower() in IMAGE_SUFFIXES:  # a table or an archive holds the masks of many
             text = f"is the mask of {number} images; give each image its own"
             faults.append(Fault("shared-mask", text, mask))

@@ -147,7 +147,7 @@ def stored_array(sample: Sample, variable: str | None = None) -> StoredMask:
     return labels_of_array(values, sample.mask)
 
 
-def labels_of_array(values: Numbers, path: Path) -> StoredMask:
+def labels_of_array(values: Numbers, path: Path, nodata: float | None = None) -> StoredMask:
     """A mask of numbers (h, w); any other shape, such as one channel per class, is refused."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
         raise DataError(
@@ -155,7 +155,7 @@ def labels_of_array(values: Numbers, path: Path) -> StoredMask:
             "class of each pixel",
             "unreadable",
         )
-    return of_numbers(path, np.ascontiguousarray(values))
+    return of_numbers(path, np.ascontiguousarray(values), nodata)
 
 
 def _load_npy(path: Path) -> Numbers:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -116,8 +117,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
 def labels_from_ids(sample: Sample) -> Labels:
     """Train ids (0-18, 255 ignored) from an official labelIds mask."""
     values = read_grey(sample.mask)
-    wrong = [int(v) for v in np.unique(values) if NUM_LABEL_IDS <= v != IGNORE]
-    if wrong:
+    if wrong := _beyond(values, NUM_LABEL_IDS):
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} are no Cityscapes label ids, which are 0-{NUM_LABEL_IDS - 1} "
             "(and 255 for -1); copy the mask anew from the official gtFine package",
@@ -126,14 +126,19 @@ def labels_from_ids(sample: Sample) -> Labels:
     table = np.full(256, IGNORE, np.uint8)
     for train_id, (_, _, label_id) in enumerate(TABLE):
         table[label_id] = train_id
-    return table[values]
+    return np.asarray(cv2.LUT(values, table), np.uint8)
+
+
+def _beyond(values: NDArray[np.uint8], number: int) -> list[int]:
+    """Values past the first ``number`` that occur, 255 left out."""
+    beyond = (values >= number) & (values != IGNORE)
+    return [int(value) for value in np.unique(values[beyond])] if beyond.any() else []
 
 
 def labels_from_train_ids(sample: Sample) -> Labels:
     """Train ids from a labelTrainIds mask; many copies of the dataset have wrong ones."""
     values = read_grey(sample.mask)
-    wrong = [int(v) for v in np.unique(values) if len(TABLE) <= v != IGNORE]
-    if wrong:
+    if wrong := _beyond(values, len(TABLE)):
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} are no train ids, which are 0-{len(TABLE) - 1} and 255. The file "
             "was made by a faulty script (19 for all other classes, ids shifted by one, or label ids under this "

@@ -18,38 +18,66 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide, num_pages
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import list_images, match_by_stem
 from segstudy.data.readers import Reader
+from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.numbers import ArrayOptions
 from segstudy.data.readers.patterns import (
     IMAGE_NAMES,
     MASK_NAMES,
     SPLIT_NAMES,
     SPLIT_OF,
+    files_below,
     pairs_by_pattern,
     pattern_regex,
     propose,
 )
 from segstudy.data.readers.pictures import picture_file, propose_picture
+from segstudy.data.readers.several import dataset_of_several, find_several
+from segstudy.data.readers.several_proposed import propose_several
 from segstudy.data.readers.values import Found, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
 from segstudy.files import read_text
 
+ALL_PAGES = "all"
+PATTERN = re.compile(r"[*?{]")
+
 
 class Options(ArrayOptions):
-    """``page``: which page of files that have several, counted from 0, images and masks alike; see also :class:`ArrayOptions`."""
+    """``page``: which page of files that have several, counted from 0, images and masks alike; with ``all``, each page is an image
+    with the mask of that page, and named ``<file>#<page>``. See also :class:`ArrayOptions`.
 
-    page: int | None = Field(None, ge=0)
+    ``masks`` may name a pattern for each class, where an image has several mask files; see
+    :mod:`segstudy.data.readers.several`.
+    """
+
+    page: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
+    masks: str | dict[str, str] | None = Field(None, min_length=1)  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _of_several(self) -> Options:
+        if isinstance(self.masks, dict):
+            keys = ("classes", "num_classes", "ignore_values", "values", "colours")
+            if given := [key for key in keys if getattr(self, key)]:
+                raise ValueError(
+                    f"{listing(given)} cannot be given where masks names the files of each class; keep one"
+                )
+            if self.page == ALL_PAGES:
+                raise ValueError("page: all cannot be given where masks names the files of each class")
+            if self.images is None:
+                raise ValueError("images must be given, where masks names the files of each class")
+        return self
 
 
 DEFAULTS = Options()
@@ -74,24 +102,72 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         If no layout fits, no image has a mask, or the classes cannot be determined. Lone files, wrong lines of lists and masks
         that cannot be read are the dataset's ``faults``.
     """
+    if isinstance(options.masks, dict):
+        return _read_several(name, root, options, options.masks)
     stored_of = partial(_stored, channel=options.channel, page=options.page)
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
-    return value_dataset(name, _find_splits(root, options), options, stored_of, image_of)
+    found = _find_splits(root, options)
+    if not PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
+        found.faults += _other_folders(root, found)
+    if options.page == ALL_PAGES and not found.by_fraction:
+        found.splits = {split: tuple(_of_each_page(part, found.faults)) for split, part in found.splits.items()}
+    return value_dataset(name, found, options, stored_of, image_of)
 
 
-def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None, page: int | None) -> Image.Image:
-    return picture_file(sample.image, scale, bands, page)
+def _other_folders(root: Path, found: Found) -> list[Fault]:
+    """A warning of folders of pictures that are neither the images' nor the masks', such as a second person's masks."""
+    samples = [sample for part in found.splits.values() for sample in part]
+    used = {path.parent for sample in samples for path in (sample.image, sample.mask)}
+    said = {name for fault in found.faults for name in re.findall(r"images of '(.+?)' are left out", fault.message)}
+    used |= {
+        fault.file if fault.file.is_dir() else fault.file.parent for fault in found.faults if fault.file is not None
+    }
+    other: dict[str, int] = {}
+    for path in files_below(root):
+        folder = (root / path).parent
+        apart = "/" in path and not used & {folder, *folder.parents} and not said & set(path.split("/"))
+        if apart and path.lower().endswith(IMAGE_SUFFIXES) and not any(str(folder) in note for note in found.notes):
+            other[path.rpartition("/")[0]] = other.get(path.rpartition("/")[0], 0) + 1
+    if not other:
+        return []
+    named = listing((f"{folder} ({number})" for folder, number in other.items()), 5)
+    text = f"{sum(other.values())} pictures in other folders are left out: {named}; move them away if that is right"
+    return [Fault("left-out", text, root, severity="warning")]
 
 
-def _stored(sample: Sample, channel: str | None, page: int | None) -> StoredMask:
-    return read_mask(sample.mask, channel, page=page)
+def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]) -> Dataset:
+    """Read images that have several mask files each."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    assert options.images is not None
+    several = find_several(root, options.images, masks)
+    found = _divided(root, several.samples, several.faults, options)
+    found.notes += several.notes
+    stored_of = partial(read_mask, channel=options.channel, page=_page(options.page))
+    image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
+    resized = options.resize_masks is not None
+    return dataset_of_several(name, found, several.files, masks, stored_of, image_of, options.threshold, resized)
+
+
+def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None, page: int | str | None) -> Image.Image:
+    return picture_file(sample.image, scale, bands, _page_of(sample, page))
+
+
+def _stored(sample: Sample, channel: str | None, page: int | str | None) -> StoredMask:
+    return read_mask(sample.mask, channel, page=_page_of(sample, page))
+
+
+def _page_of(sample: Sample, page: int | str | None) -> int | None:
+    """The page that a sample is of."""
+    number = sample.id.rpartition("#")[2]
+    return int(number) if page == ALL_PAGES and "#" in sample.id and number.isdecimal() else _page(page)
 
 
 def _find_splits(root: Path, options: Options) -> Found:
     """Samples by split in the first layout that fits."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    if re.search(r"[*?{]", f"{options.images or ''}{options.masks or ''}"):
+    if PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
         return _by_pattern(root, options)
     names = _folder_names(root, options)
     for image_folder, mask_folder in _layouts(names):
@@ -126,7 +202,8 @@ def _named_or_drawn(found: Found, options: Options) -> Found:
 
 def _drawn(samples: Iterable[Sample], faults: list[Fault], options: Options) -> Found:
     """A division by fraction."""
-    train, test = divide(tuple(samples), options.test_fraction, options.split_seed)
+    one_by_one = _of_each_page(samples, faults) if options.page == ALL_PAGES else tuple(samples)
+    train, test = divide(one_by_one, options.test_fraction, options.split_seed)
     return Found({"train": train, "test": test}, faults=faults, by_fraction=True)
 
 
@@ -135,7 +212,13 @@ def _by_pattern(root: Path, options: Options) -> Found:
     if options.images is None or options.masks is None:
         missing = "images" if options.images is None else "masks"
         raise DataError(f"{root}: a pattern needs images and masks both; {missing} is not given{_advice(root)}")
-    pairs, faults = pairs_by_pattern(root, options.images, options.masks)
+    assert isinstance(options.masks, str)
+    return _divided(root, *pairs_by_pattern(root, options.images, options.masks), options)
+
+
+def _divided(root: Path, pairs: list[tuple[Sample, str]], faults: list[Fault], options: Options) -> Found:
+    """Samples found by patterns in the splits that their paths or lists name, or divided by fraction."""
+    assert options.images is not None
     if "{split}" not in options.images:
         samples = tuple(sample for sample, _ in pairs)
         if lists := _find_lists(root):
@@ -183,7 +266,8 @@ def _folder_names(root: Path, options: Options) -> tuple[str, str] | None:
     """Names of the folders of images and masks: from the options, else the only usual names present."""
     there = [path.name for path in root.iterdir() if path.is_dir()]
     there += [path.name for split in root.iterdir() if split.name.lower() in SPLIT_OF for path in _folders(split)]
-    chosen = []
+    assert not isinstance(options.masks, dict)
+    chosen: list[str] = []
     for key, given, usual in (("images", options.images, IMAGE_NAMES), ("masks", options.masks, MASK_NAMES)):
         found = sorted({name for name in there if name.lower() in usual}) if given is None else [given.strip("/")]
         if usual[0] in found:
@@ -322,15 +406,53 @@ def _recognise(root: Path) -> str:
 
 
 def _propose(root: Path) -> dict[str, Any]:
-    lines: dict[str, Any] = {} if _recognise(root) else dict(propose(root))
+    lines: dict[str, Any] = {} if _recognise(root) else propose_several(root) or dict(propose(root))
+    coloured = False
     with contextlib.suppress(DataError):
-        found = _find_splits(root, Options(**lines))
-        lines |= propose_picture(next(sample.image for part in found.splits.values() for sample in part))
+        if isinstance(lines.get("masks"), dict):
+            first = find_several(root, **lines).samples[0][0]
+        else:
+            found = _find_splits(root, Options(**lines))
+            first = next(sample for part in found.splits.values() for sample in part)
+        lines |= propose_picture(first.image)
+        if "page" in lines and num_pages(first.image) == num_pages(first.mask):
+            lines["page"] = ALL_PAGES
+        coloured = read_mask(first.mask, page=0 if "page" in lines else None).kind == "colour"
+    if coloured and not isinstance(lines.get("masks"), dict) and len(colours := colours_beside(root)[0]) > 1:
+        lines["colours"] = colours
     return lines
 
 
 def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
-    return {"": partial(picture_file, path, options.scale, options.bands, options.page)}
+    pages = num_pages(path) if options.page == ALL_PAGES else 1
+    if pages == 1:
+        return {"": partial(picture_file, path, options.scale, options.bands, _page(options.page))}
+    return {f"#{k}": partial(picture_file, path, options.scale, options.bands, k) for k in range(pages)}
+
+
+def _page(page: int | str | None) -> int | None:
+    """The page of a file of one picture."""
+    return page if isinstance(page, int) else None
+
+
+def _of_each_page(samples: Iterable[Sample], faults: list[Fault]) -> list[Sample]:
+    """A sample for each page of image and mask, ``<id>#<page>``; pages of one file are a group, where there are several files."""
+    files = list(samples)
+    found = []
+    for sample in files:
+        pages, mask_pages = num_pages(sample.image), num_pages(sample.mask)
+        if pages != mask_pages:
+            text = (
+                f"has {pages} pages, and its mask {sample.mask.name} {mask_pages}; give each page of the image its mask"
+            )
+            faults.append(Fault("pages", text, sample.image, sample=sample.id))
+        elif pages == 1:
+            found.append(sample)
+        else:
+            found += [replace(sample, id=f"{sample.id}#{k}") for k in range(pages)]
+    if len(files) < 2:
+        return found
+    return [replace(sample, group=sample.id.rpartition("#")[0] or sample.id) for sample in found]
 
 
 READER = Reader(Options, read, _recognise, _propose, IMAGE_SUFFIXES, _pictures)

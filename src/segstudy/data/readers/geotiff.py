@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from segstudy.data.core import IGNORE, Dataset, Sample
+from segstudy.data.core import Dataset, Sample
 from segstudy.data.quality.faults import fault_of, refuse
 from segstudy.data.readers import Reader
 from segstudy.data.readers.arrays import labels_of_array
@@ -137,13 +137,7 @@ def _stored(sample: Sample, tile: int | None) -> StoredMask:
     if len(values) != 1:
         text = f"{sample.mask}: a mask has one band, and this has {len(values)}; save the class of each pixel"
         raise DataError(text, "coloured-mask")
-    mask = values[0]
-    if nodata is not None and not 0 <= nodata <= IGNORE:
-        gone = np.isnan(mask) if np.isnan(nodata) else mask == nodata
-        mask = np.where(gone, IGNORE, mask)
-    elif nodata not in (None, 0):
-        mask = np.where(mask == nodata, IGNORE, mask)
-    return labels_of_array(mask, sample.mask)
+    return labels_of_array(values[0], sample.mask, nodata)
 
 
 def _first(path: Path) -> Numbers:

@@ -85,7 +85,7 @@ UNLIKELY = {
 }
 MAX_FILES = 200_000  # looked through to propose patterns
 MAX_FOLDERS = 60  # compared with each other to propose patterns
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)(?::0(\d+))?\}")  # in masks, {id:05} is filled up with zeros to five letters
 TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\{\w+\}|[^*?{]+|\{")
 
 
@@ -119,21 +119,27 @@ def pairs_by_pattern(
         For patterns that lead out of the folder or cannot be filled, and where no image or no pair is found.
 
     """
-    for key, pattern in (("images", images), ("masks", masks)):
-        parts = PurePosixPath(pattern)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in pattern:
-            raise DataError(f"{key}: '{pattern}' must be a path below root, with forward slashes")
+    images, masks = as_patterns(images, masks)
+    return _paired(root, images, masks, image_suffixes, mask_suffixes)
+
+
+def as_patterns(images: str, masks: str) -> tuple[str, str]:
+    """Patterns for what may be folders too; refuses what leads out of the root, and placeholders that images do not fill."""
     if not re.search(r"[*?{]", images):
         images = f"{images.rstrip('/')}/**/*"
     if not PLACEHOLDER.search(masks):
         masks = f"{masks.rstrip('/')}/{{below}}{{stem}}.*"
-    names = set(PLACEHOLDER.findall(images)) | {"stem", "folder", "below"}
-    if unknown := sorted(set(PLACEHOLDER.findall(masks)) - names):
+    for key, pattern in (("images", images), ("masks", masks)):
+        parts = PurePosixPath(pattern)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in pattern:
+            raise DataError(f"{key}: '{pattern}' must be a path below root, with forward slashes")
+    names = {name for name, _ in PLACEHOLDER.findall(images)} | {"stem", "folder", "below"}
+    if unknown := sorted({name for name, _ in PLACEHOLDER.findall(masks)} - names):
         raise DataError(
             f"masks: '{masks}' has the placeholder {{{unknown[0]}}}, which images does not fill; images has "
             f"{listing(sorted('{' + name + '}' for name in names - {'below'}))}"
         )
-    return _paired(root, images, masks, image_suffixes, mask_suffixes)
+    return images, masks
 
 
 def _paired(
@@ -141,7 +147,7 @@ def _paired(
 ) -> tuple[list[tuple[Sample, str]], list[Fault]]:
     files = files_below(root)
     regex = pattern_regex(images)
-    fixed = images[: min(images.find(mark) % (len(images) + 1) for mark in "*?{")].rpartition("/")[0]
+    fixed = fixed_folder(images)
     found = [(path, match) for path in files if (match := regex.fullmatch(path))]
     unread = [path for path, _ in found if not _ends(path, (*image_suffixes, *mask_suffixes))]
     lookup = _Lookup(files, mask_suffixes)
@@ -149,7 +155,7 @@ def _paired(
     values_of: dict[str, dict[str, str]] = {}
     for path, match in found:
         if _ends(path, image_suffixes):
-            values_of[path] = _values(path, match.groupdict(), fixed, image_suffixes)
+            values_of[path] = placeholder_values(path, match.groupdict(), fixed, image_suffixes)
             mask_of[path] = lookup.one(masks, values_of[path])
     are_masks = {mask for path, mask in mask_of.items() if mask and mask != path}
     lone = [path for path in mask_of if not mask_of[path] and path not in are_masks]
@@ -166,10 +172,10 @@ def _paired(
         else:
             samples[key] = (Sample(key, root / path, root / mask), split)
     for path in lone:
-        wanted = _fill(masks, values_of[path])
+        wanted = filled(masks, values_of[path])
         text = f"no mask '{wanted}'; add the mask or move the image away"
         faults.append(Fault("image-without-mask", text, root / path, sample=_bare(path, image_suffixes)))
-    faults += _strange_images(root, files, set(mask_of) | are_masks, image_suffixes)
+    faults += strange_images(root, files, set(mask_of) | are_masks, image_suffixes)
     faults += _lone_masks(root, files, masks, are_masks | set(mask_of), mask_suffixes)
     if not samples:
         held = f"; it holds {listing(files, 4)}" if files else ""
@@ -191,7 +197,7 @@ class _Lookup:
 
     def one(self, template: str, values: Mapping[str, str]) -> str:
         """The only file that fits, or an empty string; several are a :class:`DataError`."""
-        path = _fill(template, values)
+        path = filled(template, values)
         if not re.search(r"[*?]", path):
             return path if path in self.files else ""
         folder, _, pattern = path.rpartition("/")
@@ -208,12 +214,17 @@ class _Lookup:
         if len(fit) > 1:
             raise DataError(
                 f"masks: '{template}' fits several files for one image: {listing(fit, 3)}; say which is meant, "
-                "or merge them into one mask that holds the class of each pixel"
+                'or name the files of each class, such as masks: {foreground: "gt/{stem}_*.png"}'
             )
         return f"{folder}/{fit[0]}".lstrip("/") if fit else ""
 
 
-def _values(path: str, captured: Mapping[str, str], fixed: str, suffixes: Suffixes) -> dict[str, str]:
+def fixed_folder(images: str) -> str:
+    """The folder in which all images lie, whatever a pattern's placeholders stand for."""
+    return images[: min(images.find(mark) % (len(images) + 1) for mark in "*?{")].rpartition("/")[0]
+
+
+def placeholder_values(path: str, captured: Mapping[str, str], fixed: str, suffixes: Suffixes) -> dict[str, str]:
     """Values of a mask's placeholders for one image."""
     place = PurePosixPath(path)
     folder = "" if str(place.parent) == "." else str(place.parent)
@@ -221,9 +232,10 @@ def _values(path: str, captured: Mapping[str, str], fixed: str, suffixes: Suffix
     return {**captured, "stem": _bare(place.name, suffixes), "folder": folder, "below": below + "/" if below else ""}
 
 
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    filled = PLACEHOLDER.sub(lambda match: values[match[1]], template)
-    return filled.replace("//", "/").removeprefix("/")
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """A mask's pattern for one image."""
+    text = PLACEHOLDER.sub(lambda match: values[match[1]].zfill(int(match[2] or 0)), template)
+    return text.replace("//", "/").removeprefix("/")
 
 
 def pattern_regex(pattern: str) -> re.Pattern[str]:
@@ -265,7 +277,7 @@ def _fault(root: Path, kind: str, paths: Sequence[str], why: str) -> Fault:
     return Fault(kind, text, root, severity="warning")
 
 
-def _strange_images(root: Path, files: Iterable[str], known: set[str], suffixes: Suffixes) -> list[Fault]:
+def strange_images(root: Path, files: Iterable[str], known: set[str], suffixes: Suffixes) -> list[Fault]:
     """A fault for images that fit neither pattern."""
     left = [path for path in files if path not in known and _ends(path, suffixes)]
     if not left:
@@ -301,7 +313,7 @@ def _side_by_side(
     stems = {_bare(path, image_suffixes): path for path in images}
     best: dict[str, str] = {}
     most = 1
-    for mark in MARKS:
+    for mark in dict.fromkeys((*MARKS, *(mark.title() for mark in MARKS), *(mark.upper() for mark in MARKS))):
         bare = [(_bare(path, mask_suffixes), path) for path in masks]
         pairs = [
             (stems[stem.removesuffix(mark)], path)
@@ -363,7 +375,7 @@ def _two_folders(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     for one in of_images:
         for other in of_masks:
             own = [set(a.split("/")) - set(b.split("/")) for a, b in ((one, other), (other, one))]
-            if _looks_like_masks("/".join(sorted(own[1]))) and not _looks_like_masks("/".join(sorted(own[0]))):
+            if looks_like_masks("/".join(sorted(own[1]))) and not looks_like_masks("/".join(sorted(own[0]))):
                 pattern = _pattern_of(of_images[one], of_masks[other])
                 if pattern and _share_a_place(one, other):
                     ways = (_with_split, _with_split_above)
@@ -422,7 +434,8 @@ def _by_folder(files: Sequence[str]) -> dict[str, list[str]]:
     return {folder: found[folder] for folder in sorted(found, key=lambda folder: -len(found[folder]))[:MAX_FOLDERS]}
 
 
-def _looks_like_masks(folder: str) -> bool:
+def looks_like_masks(folder: str) -> bool:
+    """Whether the words of a path say that masks lie there."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", folder).lower()
     words = {
         word for part in (*folder.lower().split("/"), *apart.split("/")) for word in (part, *re.split(r"[_\-. ]", part))

@@ -174,7 +174,7 @@ def _decide(samples: Sequence[Sample], declared: Declared, stored_of: StoredOf) 
     where = samples[0].mask.parent
     if declared.means is not None:
         return decide([], declared, where), 0, []
-    facts, faults = _look(samples, stored_of)
+    facts, faults = _look(samples, stored_of, declared.number is None)
     fit = []
     for mask in facts:
         try:
@@ -185,7 +185,7 @@ def _decide(samples: Sequence[Sample], declared: Declared, stored_of: StoredOf) 
     return decide(fit or facts, declared, where), min(len(samples), MAX_LOOKED_AT), faults
 
 
-def _look(samples: Sequence[Sample], stored_of: StoredOf) -> tuple[list[MaskFacts], list[Fault]]:
+def _look(samples: Sequence[Sample], stored_of: StoredOf, objects: bool) -> tuple[list[MaskFacts], list[Fault]]:
     """Facts of an even sample of masks; if all of these are black, also of further masks until one is not.
 
     Of masks that cannot be read, the faults; if that is so of all of them, an error.
@@ -194,7 +194,7 @@ def _look(samples: Sequence[Sample], stored_of: StoredOf) -> tuple[list[MaskFact
 
     def one(index: int) -> MaskFacts | Fault:
         try:
-            return facts_of(stored_of(samples[index]))
+            return facts_of(stored_of(samples[index]), objects)
         except DataError as error:
             return fault_of(error, samples[index].mask)
 

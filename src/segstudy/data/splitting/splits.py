@@ -252,8 +252,9 @@ def label_counts(dataset: Dataset, samples: Sequence[Sample], memo: dict[str, st
 
     def count(sample: Sample) -> str:
         try:
-            stat = sample.mask.stat()
-            key = f"labels|{reading}|{sample.id}|{sample.mask}|{stat.st_size}|{stat.st_mtime_ns}"
+            stats = [path.stat() for path in (sample.mask, *sample.parts)]
+            times = "|".join(f"{stat.st_size}|{stat.st_mtime_ns}" for stat in stats)
+            key = f"labels|{reading}|{sample.id}|{sample.mask}|{times}"
             if key not in memo:
                 counts = np.bincount(dataset.labels_of(sample).ravel(), minlength=256)[: len(dataset.classes)]
                 memo[key] = " ".join(map(str, counts.tolist()))

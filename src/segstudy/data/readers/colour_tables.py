@@ -1,0 +1,61 @@
+"""Tables of colours beside masks: ``class_dict.csv`` with the columns name, r, g and b, as sets of Kaggle have."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from segstudy.data.declared import IGNORE_NAME
+from segstudy.data.proposals import hexadecimal
+from segstudy.data.readers.annotated import IGNORED_TITLES
+from segstudy.data.readers.patterns import files_below
+from segstudy.errors import DataError
+from segstudy.files import read_text
+
+COLUMNS = ("name", "r", "g", "b")
+
+
+def colours_beside(root: Path) -> tuple[dict[str, str], str]:
+    """The class of each colour, as ``colours`` has it, and the table that says so; nothing where there is no table.
+
+    Raises
+    ------
+    DataError
+        For a table of which a line is no name with three numbers from 0 to 255, or that names a colour or a class twice.
+
+    """
+    for path in files_below(root):
+        if path.lower().endswith(".csv") and path.count("/") <= 1:
+            rows = _rows(root / path)
+            header = [cell.strip().lower() for cell in rows[0]] if rows else []
+            if set(COLUMNS) <= set(header):
+                return _colours(root / path, rows[1:], [header.index(column) for column in COLUMNS]), path
+    return {}, ""
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        return list(csv.reader(read_text(path).lstrip("\ufeff").splitlines()))
+    except (OSError, ValueError, csv.Error):
+        return []  # no table of colours
+
+
+def _colours(path: Path, rows: list[list[str]], places: list[int]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, row in enumerate(rows, 2):
+        if not any(cell.strip() for cell in row):
+            continue
+        try:
+            name, *levels = (row[place].strip() for place in places)
+            red, green, blue = (int(level) for level in levels)
+        except (IndexError, ValueError):
+            raise DataError(f"{path}, line {number}: {row} is no name with three numbers", "table") from None
+        if not name or not all(0 <= level <= 255 for level in (red, green, blue)):
+            raise DataError(f"{path}, line {number}: {row} is no name with three numbers from 0 to 255", "table")
+        code = hexadecimal((red, green, blue))
+        if code in found:
+            raise DataError(
+                f"{path}, line {number}: {code} is '{found[code]}' already; correct one of the two", "table"
+            )
+        found[code] = IGNORE_NAME if name.lower() in IGNORED_TITLES else name
+    return found
