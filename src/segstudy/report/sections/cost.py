@@ -101,11 +101,16 @@ def draw_points(axes: Axes, data: ReportData, points: pd.DataFrame, size: float)
     front = pareto_front(points[~points["experiment"].isin(data.apart)])
     axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
     for row in points.itertuples():
-        colour, hollow = data.colours[row.experiment], row.experiment in data.apart
-        edge: dict[str, Any] = (
-            {"mfc": PAPER, "mec": colour, "mew": 1.6} if hollow else {"color": colour, "mec": PAPER, "mew": 1}
+        x, y, colour, hollow = (
+            float(row.gflops),
+            float(row.miou),
+            data.colours[row.experiment],
+            row.experiment in data.apart,
         )
-        axes.plot([row.gflops], [row.miou], "o", ms=size, **edge)
+        if hollow:
+            axes.plot([x], [y], "o", ms=size, mfc=PAPER, mec=colour, mew=1.6)
+        else:
+            axes.plot([x], [y], "o", ms=size, color=colour, mec=PAPER, mew=1)
 
 
 def hollow_words(data: ReportData, points: pd.DataFrame) -> str:
