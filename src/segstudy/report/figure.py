@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -126,11 +127,10 @@ class Drawing:
         return buffer.getvalue()
 
 
-def new_figure(height: float, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of the page's width with a row of panels."""
+def new_figure(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with rows of panels."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False, **options)
-    return figure, list(axes[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
 def assign_colours(experiments: pd.DataFrame) -> dict[str, str]:
@@ -176,11 +176,15 @@ def add_legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], **o
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.2, **options)
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
+def spread(values: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
     """Places for labels at ``values``, moved apart until neighbours are ``gap`` away; order and centre are kept.
+
+    Places beyond ``low`` and ``high`` are pushed back, and their neighbours with them.
 
     >>> spread([0.0, 0.0], 1.0)
     [-0.5, 0.5]
+    >>> spread([0.0, 0.0, 5.0], 1.0, low=0.0)
+    [0.0, 1.0, 5.0]
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
     clusters: list[tuple[float, list[int]]] = []  # centre, members from the lowest
@@ -195,4 +199,10 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     for centre, members in clusters:
         for rank, index in enumerate(members):
             places[index] = centre + gap * (rank - (len(members) - 1) / 2)
+    for index in reversed(order):
+        places[index] = min(places[index], high)
+        high = places[index] - gap
+    for index in order:
+        places[index] = max(places[index], low)
+        low = places[index] + gap
     return places
