@@ -95,6 +95,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(store, plan)
     add_pictures(store, run_of(plan, "deep-city"), "city", 2)
     write_json(store.root / "environment.json", {"python": "3.11.7", "gpu": None, "packages": {"torch": "2.13.0"}})
+    write_text(store.pdf, "of other numbers")
     page = build_report(store, plan)
     assert page == store.page
     return store.report
@@ -362,6 +363,7 @@ def test_results_csv_is_exact(report: Path) -> None:
 
 
 def test_every_file_is_written(report: Path) -> None:
+    assert not (report / "report.pdf").exists()  # a former paper held other numbers
     tables = {path.name for path in (report / "tables").iterdir()}
     assert (
         len(tables) == 3 * 20

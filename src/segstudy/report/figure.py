@@ -29,6 +29,7 @@ from segstudy.files import write_bytes, write_text
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
 WIDTH = 10.0  # inches; 100 pixels each at the page's width
+PNG_DPI = 200
 CHARACTER = 0.6  # mean width of a character over its height
 LONGEST = 40  # characters of a name next to a figure of the page's width
 STYLE: Any = {
@@ -91,7 +92,8 @@ class Drawing:
     def laid_out(self) -> Figure:
         """The figure with its layout fixed; savefig would compute the layout again for every format."""
         with _drawing():
-            self.figure.draw_without_rendering()
+            if (engine := self.figure.get_layout_engine()) is not None:
+                engine.execute(self.figure)
             self.figure.set_layout_engine(None)
         return self.figure
 
@@ -112,11 +114,11 @@ class Drawing:
         write_text(svg, self.svg)
         write_bytes(png, self.png())
 
-    def png(self, dpi: int = 200) -> bytes:
+    def png(self) -> bytes:
         """Pixels, without loss."""
         with _drawing():
             buffer = io.BytesIO()
-            self.laid_out.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 3})
+            self.laid_out.savefig(buffer, format="png", dpi=PNG_DPI, pil_kwargs={"compress_level": 3})
         return buffer.getvalue()
 
     def jpeg(self, dpi: int = 150) -> bytes:
