@@ -10,11 +10,14 @@ from PIL import Image
 from segstudy.files import write_arrays, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, Run, make_plan
 from segstudy.records import EvaluationRecord
+from segstudy.report import figure
 from segstudy.report.build import every_part
 from segstudy.report.frames import ReportData
 from segstudy.report.table import Table
 from segstudy.spec import parse_study
 from segstudy.store import Store
+
+figure.PNG_DPI = 60  # what is in the pixels is tested on the figures themselves
 
 STUDY = """
 name: tiny

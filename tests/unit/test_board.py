@@ -91,6 +91,8 @@ def test_the_command_writes_page_and_tables(tmp_path: Path) -> None:
     assert set(frame["name"]) == {"one: deep-city", "one: flat-city", "two: flat-city"}
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "two: flat-city" in page
+    assert '<div class="layout alone">' in page and "<nav" not in page  # no empty column where contents would be
+    assert ".layout.alone { grid-template-columns: minmax(0, 1fr); }" in page
     assert "two: flat-city" in (folder / "board.md").read_text(encoding="utf-8")
     again = CliRunner().invoke(app, ["report", *names, "--board", str(store.root)])
     assert "holds something else" in str(again.exception)

@@ -137,6 +137,7 @@ def test_pictures_are_written_once_and_hold_class_indices(store: Store) -> None:
         with Image.open(folder / "deep-city-seed42" / f"{name}.png") as mask:
             assert mask.mode == "L" and mask.size == (64, 64) and not np.asarray(mask).any()
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    figures = {path: path.stat().st_mtime_ns for path in (store.report / "figures").iterdir()}
     (store.report / "images" / "former-01234567").mkdir()
     source = store.run("deep-city", 42).predictions("city", "val") / "city" / "0.png"
     Image.fromarray(np.ones((64, 64), np.uint8)).save(source)
@@ -145,6 +146,8 @@ def test_pictures_are_written_once_and_hold_class_indices(store: Store) -> None:
     assert [path.name for path in changed] == [f"{gallery.files[0]}.png"] and changed[
         0
     ].parent.name == "deep-city-seed42"
+    drawn = {path.name for path, stamp in figures.items() if path.stat().st_mtime_ns != stamp}
+    assert drawn == {"figure2-pictures-city.svg", "figure2-pictures-city.png"}
     with Image.open(changed[0]) as mask:
         assert (np.asarray(mask) == 1).all()
     assert not (store.report / "images" / "former-01234567").exists()

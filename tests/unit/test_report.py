@@ -18,6 +18,7 @@ import segstudy.data.cache.arrays
 from report_stores import (
     CITY,
     DEEP,
+    FLAT,
     SPOT,
     STUDY,
     WIDE,
@@ -33,9 +34,12 @@ from segstudy.data.cache.packed import PiecesWriter
 from segstudy.errors import SegstudyError
 from segstudy.files import read_json, write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
+from segstudy.report import figure
+from segstudy.report.answer import draw_front
 from segstudy.report.build import build_report
-from segstudy.report.figure import spread
+from segstudy.report.figure import PAPER, spread
 from segstudy.report.frames import ReportData
+from segstudy.report.sections import cost
 from segstudy.report.sections.images import quartiles
 from segstudy.report.sections.pictures import choose_images, open_cached
 from segstudy.report.sections.training import curves_frame, selection_frame, selection_table
@@ -95,7 +99,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(store, plan)
     add_pictures(store, run_of(plan, "deep-city"), "city", 2)
     write_json(store.root / "environment.json", {"python": "3.11.7", "gpu": None, "packages": {"torch": "2.13.0"}})
-    page = build_report(store, plan)
+    write_text(store.pdf, "of other numbers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure, "PNG_DPI", 200)
+        page = build_report(store, plan)
     assert page == store.page
     return store.report
 
@@ -362,6 +369,7 @@ def test_results_csv_is_exact(report: Path) -> None:
 
 
 def test_every_file_is_written(report: Path) -> None:
+    assert not (report / "report.pdf").exists()  # a former paper held other numbers
     tables = {path.name for path in (report / "tables").iterdir()}
     assert (
         len(tables) == 3 * 20
@@ -457,6 +465,53 @@ def test_latex_is_escaped(tables: dict[str, Table]) -> None:
         " +", " ", latex_text(table)
     )
     assert r"\caption{T. 5 \% of a\_b}" in latex_text(table)
+
+
+def test_latex_tables_wider_and_taller_than_a_page_are_set_in_parts() -> None:
+    frame = pd.DataFrame({f"k{k}": [f"r{r}c{k}" for r in range(100)] for k in range(20)})
+    frame["k0"], frame["k7"] = [f"a-name-of-{r:03d}" for r in range(100)], "several words " * 9
+    formats = tuple(Format(key, f"A heading of {key}") for key in frame)
+    text = latex_text(Table("t", "T", "All.", frame, formats, (1,), 3))
+    floats = text.split("\\begin{table}")[1:]
+    assert len(floats) > 1 and text.count("\\label{tab:3-t}") == 1
+    assert text.count("\\addtocounter{table}{-1}\\caption{T (continued).}") == len(floats) - 1
+    for part in re.findall(r"\\begin\{tabular\}.*?\\end\{tabular\}", text, re.DOTALL):
+        rows = [line.split(" & ") for line in part.split("\\midrule\n")[1].split("\n")[:-2]]
+        assert all(re.fullmatch(r"a-name-of-\d{3}", row[0]) for row in rows)  # each part names its rows
+        widths = [
+            max(36 if "parbox" in row[k] else len(row[k].removesuffix(r" \\")) for row in rows)
+            for k in range(len(rows[0]))
+        ]
+        assert sum(widths) <= 125
+    assert max(each.count(" \\\\\n") for each in floats) <= 46  # rows and headings
+    for r, k in [(0, 1), (50, 10), (99, 19)]:
+        assert f"r{r}c{k}" in text.replace(r" \\", "").split(" & ") or re.search(rf"\br{r}c{k}\b", text)
+    assert text.count("several words") == 900
+
+
+def test_what_was_scored_otherwise_is_hollow_wherever_accuracy_stands_against_cost(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    add_counts(store, run_of(plan, "flat-city"), "city", CITY, 2 * FLAT)  # twice the true pixels: not the same masks
+    data = data_of(store, plan)
+    assert data.apart == {"flat-city"}
+    front, (figure5,) = draw_front(data), [item for item in cost.content(data) if not isinstance(item, Table)]
+    for drawing in (front, figure5):
+        points = [line for axes in drawing.figure.axes for line in axes.lines if line.get_marker() == "o"]
+        hollow = [line for line in points if line.get_markerfacecolor() == PAPER]
+        assert len(points) == 5 and [line.get_ydata()[0] for line in hollow] == [
+            pytest.approx((6 / 12 + 4 / 10 + 1) / 3)
+        ]
+        assert "Hollow: scored otherwise" in drawing.caption
+
+
+def test_names_of_many_points_stay_within_their_panel() -> None:
+    _, (axes,) = figure.new_figure(3.0)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    cost.label_points(axes, {f"n{k}": (0.4, 0.95 + 0.001 * k) for k in range(40)}, 150)
+    named = {text.get_text(): text.get_position()[1] / 150 + text.xy[1] for text in axes.texts}
+    assert set(named) == {f"n{k}" for k in range(28, 40)}  # the 12 highest: 150 points hold 12 names
+    assert min(named.values()) >= 0 and max(named.values()) <= 1 + 1e-9
 
 
 def test_markdown_keeps_pipes_and_digits() -> None:

@@ -17,7 +17,7 @@ from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
 from segstudy.report.figure import MUTED, STYLE, Drawing, across, shortened
 from segstudy.report.frames import ReportData
-from segstudy.report.sections.cost import cost_frame, draw_points, hollow_words, label_points
+from segstudy.report.sections.cost import NAME_POINTS, cost_frame, draw_points, label_points, point_words
 from segstudy.report.sections.transfer import cross_frame
 from segstudy.report.table import ARCHITECTURES, interval_text, number_text
 from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
@@ -38,6 +38,7 @@ PHRASES = {
 }
 WEIGHTS = {"none": "random", "imagenet": "ImageNet", "packaged": "ImageNet"}
 SIZES = ("recipe.input_size", "recipe.crop_px")
+MOST = 3  # datasets whose best network is named in a sentence
 FEW = 2  # effects that get a sentence of their own; the others stand in the figure
 
 
@@ -230,7 +231,7 @@ def _equivalence_words(rest: pd.DataFrame) -> str:
 
 def _best_sentence(data: ReportData) -> Iterator[str]:
     several = len(best := best_frame(data)) > 1
-    for row in best.to_dict("records"):
+    for row in best.head(MOST).to_dict("records"):
         words = full_words(data, row["experiment"])
         measure, best_word = data.results.primary, "Highest" if data.results.primary.higher_is_better else "Lowest"
         text = f"{best_word} on {row['dataset']}" if several else f"{best_word} score"
@@ -241,6 +242,8 @@ def _best_sentence(data: ReportData) -> Iterator[str]:
         if row["left_out"]:
             text += f"; scored otherwise, so not ranked: {listing(row['left_out'], 3)}"
         yield f"{text}."
+    if len(best) > MOST:
+        yield f"The tables show the other {len(best) - MOST} datasets."
 
 
 def _cross_sentences(data: ReportData) -> list[str]:
@@ -300,7 +303,7 @@ def draw_front(data: ReportData) -> Drawing | None:
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
     caption = "Up and left is better. Dashed: the front, beyond which nothing scores higher at no more operations."
-    caption += hollow_words(data, points)
+    caption += point_words(data, points, int((72 * tall - 50) / NAME_POINTS))
     return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
 
 
@@ -310,7 +313,9 @@ def _labelled(data: ReportData, part: pd.DataFrame) -> dict[str, tuple[float, fl
     for name in part["experiment"]:
         run = data.plan.first(str(name))
         arch = ARCHITECTURES.get(run.config.model.arch.lower(), run.config.model.arch)
-        labels.append(arch if run.variation is None else f"{arch}, {short_words(run.variation.changes)}")
+        changes = run.variation.changes if run.variation else {}
+        words = short_words({key: values for key, values in changes.items() if key != "model.arch"})
+        labels.append(f"{arch}, {words}" if words else arch)
     twice = {label for label in labels if labels.count(label) > 1}
     rows = zip(part["experiment"], labels, part["gflops"], part["miou"], strict=True)
     return {str(name) if label in twice else label: (float(x), float(y)) for name, label, x, y in rows}

@@ -108,8 +108,8 @@ widgets.browser = (place, data) => {
     status.textContent = `${data.ids.length} images, ${Math.min(limit, available.length)} shown` +
       (data.inline ? `; pictures of ${available.length} are in this file` : "");
     const buttons = available.slice(0, limit).map(k => make("button", {type: "button", onclick: () => open(state.order.indexOf(k))},
-      pictures ? make("img", {src: files(k).image, alt: "", loading: "lazy"}) : "", make("span", {}, `${data.ids[k]}: ${number(score(state.a, k))}`)));
-    if (limit < available.length) buttons.push(make("button", {type: "button", onclick() { limit += 24; list(); }}, "Show more"));
+      pictures ? make("img", {src: files(k).image, alt: "", loading: "lazy"}) : "", make("span", {}, `${data.ids[k].replace(/[/_]/g, "$&\u200b")}: ${number(score(state.a, k))}`)));
+    if (limit < available.length) buttons.push(make("button", {type: "button", class: "more", onclick() { limit += 24; list(); }}, "Show more"));
     strip.replaceChildren(...buttons);
   }
 

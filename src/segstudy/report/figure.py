@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from segstudy.files import write_bytes, write_text
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
 WIDTH = 10.0  # inches; 100 pixels each at the page's width
+PNG_DPI = 200
 CHARACTER = 0.6  # mean width of a character over its height
 LONGEST = 40  # characters of a name next to a figure of the page's width
 STYLE: Any = {
@@ -90,7 +92,8 @@ class Drawing:
     def laid_out(self) -> Figure:
         """The figure with its layout fixed; savefig would compute the layout again for every format."""
         with _drawing():
-            self.figure.draw_without_rendering()
+            if (engine := self.figure.get_layout_engine()) is not None:
+                engine.execute(self.figure)
             self.figure.set_layout_engine(None)
         return self.figure
 
@@ -111,11 +114,11 @@ class Drawing:
         write_text(svg, self.svg)
         write_bytes(png, self.png())
 
-    def png(self, dpi: int = 200) -> bytes:
+    def png(self) -> bytes:
         """Pixels, without loss."""
         with _drawing():
             buffer = io.BytesIO()
-            self.laid_out.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 3})
+            self.laid_out.savefig(buffer, format="png", dpi=PNG_DPI, pil_kwargs={"compress_level": 3})
         return buffer.getvalue()
 
     def jpeg(self, dpi: int = 150) -> bytes:
@@ -126,11 +129,10 @@ class Drawing:
         return buffer.getvalue()
 
 
-def new_figure(height: float, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of the page's width with a row of panels."""
+def new_figure(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with rows of panels."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False, **options)
-    return figure, list(axes[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
 def assign_colours(experiments: pd.DataFrame) -> dict[str, str]:
@@ -176,11 +178,15 @@ def add_legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], **o
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.2, **options)
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
+def spread(values: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
     """Places for labels at ``values``, moved apart until neighbours are ``gap`` away; order and centre are kept.
+
+    Places beyond ``low`` and ``high`` are pushed back, and their neighbours with them.
 
     >>> spread([0.0, 0.0], 1.0)
     [-0.5, 0.5]
+    >>> spread([0.0, 0.0, 5.0], 1.0, low=0.0)
+    [0.0, 1.0, 5.0]
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
     clusters: list[tuple[float, list[int]]] = []  # centre, members from the lowest
@@ -195,4 +201,10 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     for centre, members in clusters:
         for rank, index in enumerate(members):
             places[index] = centre + gap * (rank - (len(members) - 1) / 2)
+    for index in reversed(order):
+        places[index] = min(places[index], high)
+        high = places[index] - gap
+    for index in order:
+        places[index] = max(places[index], low)
+        low = places[index] + gap
     return places

@@ -170,7 +170,14 @@ class ReportData:
         known = self.results.comparisons.get(first)
         if known is not None and known.b.name == second:
             return known
-        return self.results.compare(self.results.side(first), self.results.side(second))
+        if (first, second) not in self._pairs:
+            self._pairs[first, second] = self.results.compare(self.results.side(first), self.results.side(second))
+        return self._pairs[first, second]
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, str], Comparison]:
+        """Comparisons of baselines that were made."""
+        return {}
 
 
 def runs_frame(results: StudyResults) -> pd.DataFrame:

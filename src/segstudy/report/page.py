@@ -89,7 +89,7 @@ def render_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value).replace(" %", "\N{NO-BREAK SPACE}%") if type(value) is str else value,
+        finalize=lambda value: unbroken(visible(value)) if type(value) is str else value,
     )
     jinja.filters["breakable"] = breakable
     environment = data.results.environment
@@ -121,6 +121,15 @@ def render_page(
         environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
     )
+
+
+def unbroken(text: str) -> str:
+    """Text whose numbers stay with their unit and sign.
+
+    >>> unbroken("95 %, 0.5 ± 0.1")
+    '95\xa0%, 0.5 ±\xa00.1'
+    """
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("± ", "±\N{NO-BREAK SPACE}")
 
 
 def breakable(text: str) -> Markup:

@@ -16,6 +16,9 @@ from segstudy.report.frames import ReportData, configurations, over_seeds
 from segstudy.report.section import Item, Section, not_drawn
 from segstudy.report.table import Format, Table, scored_columns, state_column
 
+IN_A_ROW = 3  # datasets, a panel each
+NAME_POINTS, MOST_NAMES = 12.4, 60  # height of a name, in points, and names in one panel
+
 
 def cost_frame(data: ReportData) -> pd.DataFrame:
     """Cost of each experiment over its seeds, with its state; NaN where nothing was measured."""
@@ -69,8 +72,12 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
     """Figure 5: mIoU against operations, a panel per dataset, a labelled point per experiment."""
     with matplotlib.rc_context(STYLE):
         datasets = list(dict.fromkeys(points["dataset"]))
-        figure, panels = new_figure(3.6, len(datasets))
-        for axes, dataset in zip(panels, datasets, strict=True):
+        columns, most = min(len(datasets), IN_A_ROW), min(points["dataset"].value_counts().max(), MOST_NAMES)
+        rows, tall = -(-len(datasets) // columns), max(3.6, 0.9 + NAME_POINTS / 72 * most)
+        figure, panels = new_figure(tall * rows, columns, rows)
+        for axes in panels[len(datasets) :]:
+            axes.set_axis_off()
+        for axes, dataset in zip(panels, datasets, strict=False):
             part = points[points["dataset"] == dataset]
             if part["gflops"].max() > 8 * part["gflops"].min():
                 axes.set_xscale("log")
@@ -82,15 +89,15 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
             axes.margins(x=0.12, y=0.2)
             axes.set(title=dataset, xlabel="GFLOPs for one image", ylabel="mIoU")
             axes.grid()
-            short = shortened(ends, across(WIDTH / len(datasets) / 2.3))
-            label_points(axes, {short[name]: point for name, point in ends.items()})
+            short = shortened(ends, across(WIDTH / columns / 2.3))
+            label_points(axes, {short[name]: point for name, point in ends.items()}, 72 * tall - 65)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
     names = points["experiment"].tolist()
     caption = (
         "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
         "unlike latency, the same on every machine). Up and left is better; the dashed "
         "line is the front, beyond which no experiment scores higher at no more operations. Panels do not compare with each other."
-        f"{hollow_words(data, points)} {contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
+        f"{point_words(data, points)} {contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
     )
     alt = f"mIoU against operations: {told}."
     return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
@@ -100,30 +107,33 @@ def draw_points(axes: Axes, data: ReportData, points: pd.DataFrame, size: float)
     """A point of ``size`` for each experiment of one dataset, hollow where scored otherwise, and the front of the others."""
     front = pareto_front(points[~points["experiment"].isin(data.apart)])
     axes.plot(front["gflops"], front["miou"], color=MUTED, lw=1.2, ls=(0, (4, 3)), drawstyle="steps-post")
-    for row in points.itertuples():
-        colour, hollow = data.colours[row.experiment], row.experiment in data.apart
-        edge: dict[str, Any] = (
-            {"mfc": PAPER, "mec": colour, "mew": 1.6} if hollow else {"color": colour, "mec": PAPER, "mew": 1}
-        )
-        axes.plot([row.gflops], [row.miou], "o", ms=size, **edge)
+    for name, x, y in points[["experiment", "gflops", "miou"]].to_numpy().tolist():
+        colour = data.colours[name]
+        if name in data.apart:
+            axes.plot([x], [y], "o", ms=size, mfc=PAPER, mec=colour, mew=1.6)
+        else:
+            axes.plot([x], [y], "o", ms=size, color=colour, mec=PAPER, mew=1)
 
 
-def hollow_words(data: ReportData, points: pd.DataFrame) -> str:
-    """What hollow points are, for the end of a caption."""
-    return (
-        " Hollow: scored otherwise, so not comparable with the others."
-        if set(points["experiment"]) & data.apart
-        else ""
-    )
+def point_words(data: ReportData, points: pd.DataFrame, named: int = MOST_NAMES) -> str:
+    """What hollow points and points without a name are, for the end of a caption; ``named`` fit into a panel."""
+    said = ""
+    if points["dataset"].value_counts().max() > named:
+        said += " Only the highest are named."
+    if set(points["experiment"]) & data.apart:
+        said += " Hollow: scored otherwise, so not comparable with the others."
+    return said
 
 
-def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: float = 190) -> None:
+def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: float) -> None:
     """Name each point on the side where there is room, names one above the other where points are close.
 
-    ``height`` is the panel's, in points.
+    ``height`` is the panel's, in points. Where it does not hold all names, the highest points get one.
     """
     bottom, top = axes.get_ylim()
-    places = spread([y for _, y in points.values()], 12.4 / height * (top - bottom))
+    highest = sorted(points, key=lambda name: -points[name][1])[: int(height / NAME_POINTS)]
+    points = {name: point for name, point in points.items() if name in highest}
+    places = spread([y for _, y in points.values()], NAME_POINTS / height * (top - bottom), bottom, top)
     for (experiment, point), place in zip(points.items(), places, strict=True):
         across = axes.transAxes.inverted().transform(axes.transData.transform(point))[0]
         side = 1 if across < 0.5 else -1
