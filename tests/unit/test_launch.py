@@ -365,7 +365,8 @@ def test_the_printed_script_queues_again_what_has_saved(tmp_path: Path, code: in
     variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
     done = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (ends, "")
-    assert (tmp_path / "srun.log").read_text() == f"{sys.executable} -m segstudy work my study.yaml --out /out/x\n"
+    called = (tmp_path / "srun.log").read_text()
+    assert called == f"--cpus-per-task=4 {sys.executable} -m segstudy work my study.yaml --out /out/x\n"
     said = tmp_path / "scontrol.log"
     assert (said.read_text() if said.is_file() else "") == ("requeue 7_2\n" if requeued else "")
 
