@@ -246,6 +246,7 @@ def main() -> None:
     for number in range(arguments.rounds):
         for way in ways if number % 2 == 0 else reversed(ways):
             found[way].append(in_own_process(way))
+            print(f"round {number + 1}, {way}: {found[way][-1]['rate']:.2f} images/s", file=sys.stderr)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"{where}; U-Net {arguments.encoder}, {arguments.size} px, batch {arguments.batch}, {arguments.rounds} rounds"
