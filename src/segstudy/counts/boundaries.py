@@ -20,7 +20,6 @@ from functools import partial
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from segstudy.arrays import Counts, Values
 from segstudy.measures import Measure, measure_and_mean, ratio
@@ -164,6 +163,8 @@ def _nearest(points: NDArray[np.intp], others: NDArray[np.intp]) -> Values:
 
     A tree over the few boundary pixels takes a tenth of the time of OpenCV's exact distance transform of all pixels.
     """
+    from scipy.spatial import KDTree  # loads for a fifth of a second, and only counting needs it
+
     distances: Values = KDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False).query(points)[0]
     return distances
 

@@ -23,8 +23,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from segstudy.arrays import Counts, Labels, Values
 from segstudy.counts.boundaries import VOID, band_px, differs_within, square
@@ -185,6 +183,9 @@ def _find_neighbours(first: Integers, after: Integers, width: int) -> tuple[Inte
 
 def _components(pairs: Integers, number: int) -> Integers:
     """Connected component of each of ``number`` nodes."""
+    from scipy.sparse import coo_array  # only counting needs it
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(pairs.shape[1], np.bool_), (pairs[0], pairs[1])), shape=(number, number))
     components: Integers = connected_components(graph, directed=False)[1].astype(np.int64)
     return components
