@@ -12,7 +12,10 @@ The ways:
 * segstudy: what ``segstudy run`` does, ``segstudy.train.loop.train`` itself: its records and checkpoints are written too;
 * bare: nothing but the step of segstudy, on one batch in memory over and over: what no loop can be faster than.
 
-Every way runs in a process of its own, on the same images (Kvasir-SEG if SEGSTUDY_DATA names its folder, else synthetic
+``--processor`` is for a machine that does other work meanwhile: all ways take an epoch in turn, in one process with one
+thread and without workers of the DataLoader, and seconds of the processor are compared.
+
+Without it, every way runs in a process of its own, on the same images (Kvasir-SEG if SEGSTUDY_DATA names its folder, else synthetic
 endoscopies) with a quarter held out. Rounds go through the ways forwards and backwards in turn. A process trains one epoch
 to warm up, then ``--epochs`` that are timed, scoring the held-out images after each without counting that time.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -46,6 +50,7 @@ from segstudy.progress import showing
 from segstudy.schema import Model, Recipe
 from segstudy.stopping import Stop
 from segstudy.store import Store
+from segstudy.train import loop
 from segstudy.train.loop import keep_freed_memory, peak_memory_mb, train
 from segstudy.train.optimizers import make_optimizer
 from segstudy.train.team import make_fabric
@@ -101,6 +106,8 @@ def by_lightning(samples: Any, arguments: argparse.Namespace, device: torch.devi
     """The LightningModule of segmentation-models-pytorch's examples; each epoch goes on with the same Trainer state."""
     import_smp()  # lets torchvision load, which Lightning imports, beside a torch without CUDA
     import lightning
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
     class Polyps(lightning.LightningModule):
         def __init__(self) -> None:
@@ -220,6 +227,45 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float | None]:
     return {"rate": len(samples) / statistics.median(times), "reached": reached, "memory": memory}
 
 
+def by_processor(arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of the processor of every way's epochs, which follow one another; the first epoch warms up."""
+    torch.set_num_threads(1)
+    notebook.RECIPE = Recipe(batch_size=arguments.batch, input_size=arguments.size)
+    arguments.workers, device, one_epoch = 0, torch.device("cpu"), loop._one_epoch
+    spent: dict[str, list[float]] = {way: [] for way in WAYS}
+
+    def timed(way: str, work: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        result = work()
+        spent[way].append(time.process_time() - started)
+        return result
+
+    with tempfile.TemporaryDirectory() as scratch:
+        found, _ = find_samples(Path(scratch), arguments.images)
+        samples, arguments.held_out = found[len(found) // 4 :], found[: len(found) // 4]
+        others = {way: TRAINERS[way](samples, arguments, device) for way in WAYS if way != "segstudy"}
+
+        def in_turn(*given: Any) -> Any:
+            result = timed("segstudy", lambda: one_epoch(*given))
+            for way, epochs in others.items():
+                timed(way, lambda epochs=epochs: next(epochs))
+            return result
+
+        loop._one_epoch = in_turn  # the part of segstudy's epoch that is training
+        list(by_segstudy(samples, arguments, device))
+    return {way: [len(samples) / each for each in seconds[1:]] for way, seconds in spent.items()}
+
+
+def print_by_processor(arguments: argparse.Namespace) -> None:
+    rates = by_processor(arguments)
+    print(f"one thread; U-Net {arguments.encoder}, {arguments.size} px, batch {arguments.batch}")
+    print("| way | images per second of the processor | segstudy is faster by (rounds) |\n|---|---|---|")
+    for way, each in rates.items():
+        ratios = [own / other for own, other in zip(rates["segstudy"], each, strict=True)]
+        by_round = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"| {way} | {statistics.median(each):.2f} | {statistics.median(ratios):.2f} ({by_round}) |")
+
+
 def in_own_process(way: str) -> dict[str, float | None]:
     command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -235,7 +281,11 @@ def main() -> None:
     parser.add_argument("--encoder", default="resnet50")
     parser.add_argument("--target", type=float, default=0.6, help="mIoU that the time is taken to")
     parser.add_argument("--way", choices=WAYS, help="measure this way alone and print JSON")
+    parser.add_argument("--processor", action="store_true", help="compare seconds of the processor, in one process")
     arguments = parser.parse_args()
+    if arguments.processor:
+        print_by_processor(arguments)
+        return
     if arguments.way:
         print(json.dumps(measure(arguments.way, arguments)))
         return
@@ -246,6 +296,7 @@ def main() -> None:
     for number in range(arguments.rounds):
         for way in ways if number % 2 == 0 else reversed(ways):
             found[way].append(in_own_process(way))
+            print(f"round {number + 1}, {way}: {found[way][-1]['rate']:.2f} images/s", file=sys.stderr)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"{where}; U-Net {arguments.encoder}, {arguments.size} px, batch {arguments.batch}, {arguments.rounds} rounds"

@@ -141,8 +141,8 @@ def verdicts_so_far(plan: Plan, store: Store, found: Sequence[RunResult]) -> tup
     except SegstudyError as error:
         return {}, str(error)
     said = {
-        name: Said(one.verdict, _verdict_line(name, one), one.difference is not None)
-        for name, one in comparisons.items()
+        name: Said(one.verdict, line, one.difference is not None)
+        for (name, one), line in zip(comparisons.items(), verdict_lines(comparisons), strict=True)
     }
     if key:
         with contextlib.suppress(StoreError):  # a store that may only be read: they are computed again next time
@@ -181,8 +181,9 @@ def live_lines(plan: Plan, store: Store) -> list[str]:
     return [progress_line(standings(runs)), *known[:SHOWN], *more]
 
 
-def _verdict_line(name: str, found: Comparison) -> str:
-    return f"verdict  {name} against {found.b.name}: {_verdict_words(found)}"
+def verdict_lines(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """The verdict of each variant so far, a line each."""
+    return [f"verdict  {name} against {found.b.name}: {_verdict_words(found)}" for name, found in comparisons.items()]
 
 
 def _verdict_words(found: Comparison) -> str:

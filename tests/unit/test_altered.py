@@ -296,3 +296,30 @@ def test_a_run_that_may_not_be_read_is_a_failed_run_among_others(segstudy, folde
     said = segstudy("status", "study.yaml")[1]
     assert "failed     1  deep/seed42" in said and "cannot be read (Permission denied)" in said
     assert segstudy("report", "study.yaml")[0] == 2
+
+
+def test_verdicts_that_were_said_before_follow_whatever_changes(folder, segstudy, monkeypatch):
+    memo = folder.path.parents[2] / "cache" / "verdicts.json"
+
+    def status():
+        return segstudy("status", "study.yaml")[1]
+
+    def anew():
+        memo.unlink()
+        return status()
+
+    first = status()
+    assert "verdict  wide against deep" in first
+    with monkeypatch.context() as never:
+        never.setattr("segstudy.overview.read_results", None)
+        assert status() == first
+    memo.write_text(memo.read_text().replace("wide against deep", "deep against wide"))
+    assert status() == first
+    arrays(confusion=read_arrays(folder.evaluation("city", "val"))[0]["confusion"][:, :, ::-1])(folder)
+    assert "changed since the run was finished" in status()
+    write_sums(folder.path)
+    other = status()
+    assert other != first and other == anew()
+    study = folder.path.parents[3] / "study.yaml"
+    study.write_text(study.read_text() + "primary: mdice\n")
+    assert "mDice" in status() and status() == anew()

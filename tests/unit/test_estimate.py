@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 from fakes import fake_kvasir
+from segstudy.cli import app
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.files import read_yaml, write_yaml
 from segstudy.launch import estimate
 from segstudy.launch.estimate import Estimate, Reading, RunEstimate, Scoring, Training
 from segstudy.launch.pending import find_pending
-from segstudy.launch.work import execute, spread
+from segstudy.launch.work import execute, pauses, spread, take_all
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Plan, make_plan
 from segstudy.progress import Progress
@@ -106,6 +110,19 @@ def test_missing_data_are_a_message(tmp_path: Path) -> None:
         estimate.estimate(workshop, make_plan(study), workers=0)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "2"], "--workers: is for --estimate; add it, or leave --workers out"),
+        (["--estimate", "--workers", "-1"], "--workers -1: must be 1 or more"),
+        (["--estimate", "--power", "0.8"], "--estimate measures what runs need, --power how many seeds"),
+    ],
+)
+def test_options_of_the_plan_that_say_nothing_are_refused(words: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["plan", "review", *words])
+    assert isinstance(done.exception, SegstudyError) and message in str(done.exception)
+
+
 def test_disk_is_that_of_the_finished_study(tmp_path: Path) -> None:
     text = STUDY.replace("epochs: 5", "epochs: 1").replace("seeds: [1, 2]", "seeds: [1]")
     workshop, plan = tiny(tmp_path, text)
@@ -123,14 +140,49 @@ def test_disk_is_that_of_the_finished_study(tmp_path: Path) -> None:
     assert (after.runs, after.total_s, after.cache_bytes) == ((), 0.0, 0.0)
 
 
-def test_workers_begin_at_different_runs(tmp_path: Path) -> None:
+def test_workers_try_runs_in_orders_of_their_own(tmp_path: Path) -> None:
     workshop, plan = tiny(tmp_path, STUDY.replace("[1, 2]", f"{list(range(50))}"))
     pending = list(enumerate(find_pending(workshop.store, plan), 1))
-    orders = [spread(pending, f"node/{process}") for process in range(64)]
-    assert all(sorted(number for number, _ in order) == list(range(1, 101)) for order in orders)
-    assert spread(pending, "node/1") == orders[1]
-    first = [order[0][0] for order in orders]
-    assert len(set(first)) >= 32  # of 64 that draw one of 100, about 47 are expected
+    orders = [[number for number, _ in spread(pending, f"node/{process}")] for process in range(64)]
+    assert all(sorted(order) == list(range(1, 101)) for order in orders)
+    assert [number for number, _ in spread(pending, "node/1")] == orders[1]
+    for place in (0, 50, 99):  # of 64 that draw one of 100, about 47 differ
+        assert len({order[place] for order in orders}) >= 32
+
+
+def test_what_others_hold_is_tried_again_after_longer_and_longer_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, slept = list[int](), list[float]()
+    monkeypatch.setattr("segstudy.launch.work.time.sleep", slept.append)
+
+    def take(item: int) -> bool:
+        tried.append(item)
+        return item != 2 or len(slept) == 12  # 2 is held until then
+
+    take_all([1, 2, 3], take, pauses("node/1"))
+    assert tried == [1, 2, 3, *[2] * 12]
+    assert 1 <= slept[0] <= 3 and 15 <= slept[-1] <= 45
+    assert slept != [pause for pause, _ in zip(pauses("node/2"), slept, strict=False)]
+
+
+def test_a_worker_takes_over_what_a_dead_machine_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another machine it cannot know that it is dead before the claim was not refreshed for 120 s."""
+    workshop, plan = tiny(tmp_path)
+    clock, did = [0.0], list[tuple[str, float]]()
+    own = SimpleNamespace(monotonic=lambda: clock[0], time=time.time, sleep=time.sleep)
+    monkeypatch.setattr("filelock._soft.time", own)
+    monkeypatch.setattr("segstudy.launch.work.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr("segstudy.launch.work.attempt", lambda _, run, folder: did.append((run.name, clock[0])) or "")
+    folder = workshop.store.run(plan.runs[0].experiment, plan.runs[0].seed)
+    folder.path.mkdir(parents=True)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("filelock._marker.host_name", lambda: "other-machine")
+        lease = folder.claim()
+        lease.acquire()
+    lease._stop_heartbeat()  # as if the machine were switched off
+    assert execute(workshop, plan, join=True).failures == []
+    assert {name for name, _ in did} == {run.name for run in plan.runs} and len(did) == len(plan.runs)
+    assert did[-1][0] == plan.runs[0].name and 120 <= did[-1][1] <= 200
+    assert all(at == 0 for _, at in did[:-1])  # the others were not waited for
 
 
 def test_records_are_read_as_yaml_1_2(tmp_path: Path) -> None:

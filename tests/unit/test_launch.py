@@ -233,7 +233,9 @@ def test_a_worker_is_asked_for_the_same() -> None:
         ("slurm", ["gpus=0"], "--on slurm --with gpus=0: input should be greater than 0"),
         ("slurm", ["time=3"], "--with time '3': give a length of time with units"),
         ("slurm", ["time"], "--with 'time': write key=value"),
-        ("slurm://x", [], "--on slurm --with address: no such option"),
+        ("slurm://", [], "--on slurm://: slurm takes no address; write --on slurm"),
+        ("slurm", ["address=x"], "--on slurm --with address: no such option"),
+        ("", [], "--on is '', must be 'local', 'slurm' or 'ray'"),
         ("local", ["x=1"], "--on local --with x: no such option; local has no options"),
         ("nowhere:launch", [], "'nowhere:launch': the module nowhere cannot be imported"),
     ],
@@ -258,6 +260,14 @@ def test_options_are_read_by_their_types() -> None:
         (["--devices", "4096"], "--devices 4096: this machine has "),
         (["--nodes", "2", "--devices", "2"], "--nodes 2: start one process a device with srun or torchrun"),
         (["--with", "time=4h"], "--with: is for the options of --on; name a launcher"),
+        (["--workers", "2", "--with", "time=4h"], "--on local --with time: no such option"),
+        (["--on", ""], "--on is '', must be 'local'"),
+        (["--dry-run", "--on", "slurmm"], "--on is 'slurmm'"),
+        (["--dry-run", "--workers", "-1"], "--workers -1: must be a number from 1, or auto"),
+        (["--print-sbatch", "--on", "ray"], "--print-sbatch prints the script of --on slurm, without --on ray;"),
+        (["--print-sbatch", "--dry-run"], "--print-sbatch prints the script of --on slurm, without --dry-run;"),
+        (["--print-sbatch", "--max-time", "1h"], "without --max-time; leave one of the two out"),
+        (["--print-sbatch", "--nodes", "2"], "without --nodes 2; leave one of the two out"),
         (["--on", "slurm"], "--on slurm: there is no sbatch here; call this on a machine that submits to Slurm"),
         (["--on", "ray://127.0.0.1:9"], "--on ray: nothing answers at ray://127.0.0.1:9"),
     ],
@@ -355,7 +365,8 @@ def test_the_printed_script_queues_again_what_has_saved(tmp_path: Path, code: in
     variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
     done = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (ends, "")
-    assert (tmp_path / "srun.log").read_text() == f"{sys.executable} -m segstudy work my study.yaml --out /out/x\n"
+    called = (tmp_path / "srun.log").read_text()
+    assert called == f"--cpus-per-task=4 {sys.executable} -m segstudy work my study.yaml --out /out/x\n"
     said = tmp_path / "scontrol.log"
     assert (said.read_text() if said.is_file() else "") == ("requeue 7_2\n" if requeued else "")
 

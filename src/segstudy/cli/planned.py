@@ -115,6 +115,7 @@ def estimate_lines(found: Estimate) -> list[str]:
         f"memory  {found.memory_mb:,.0f} MB; {found.free_memory_mb:,.0f} MB free: "
         f"{'fits' if found.memory_fits else 'DOES NOT FIT'}",
         *(f"measured: {line}" for line in found.measured),
+        f"extrapolated: {found.extrapolated}",
         *(f"note: {line}" for line in found.notes),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +39,7 @@ from segstudy.errors import SegstudyError, SpecError
 if TYPE_CHECKING:
     from segstudy.launch.launchers import Work
     from segstudy.launch.work import Outcome
+    from segstudy.named import Choice
     from segstudy.plan import Plan
     from segstudy.stopping import Stop
     from segstudy.store import Store
@@ -84,19 +85,21 @@ def run(
     stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
+    number = _check_launcher(whole, workers, on, with_, print_sbatch)
+    if print_sbatch:
+        _refuse_with_sbatch(on, nodes, dry_run=dry_run, max_time=max_time, replace=replace, fit_memory=fit_memory)
     if dry_run:
         print_plan(part, store, whole, data)
         return
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
     asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
     if print_sbatch:
-        _print_sbatch(asked, len(part.runs), workers, with_)
+        _print_sbatch(asked, min(number or len(part.runs), len(part.runs)), with_)
         return
     outcome = _carry_out(asked, whole, store, stop, workers, nodes, on, with_, replace=replace, quiet=quiet)
     if outcome is None:
         return
-    for name in outcome.held:
-        print(f"left to another process: {name}")
+    print(*(f"left to another process: {name}\n" for name in outcome.held), sep="", end="")
     if not no_report and len(outcome.failures) < len(part.runs):
         _report_of(*plan_of(study, out, set_, data), data, outcome)
     _raise_failures(outcome)
@@ -202,9 +205,7 @@ def _carry_out(
     if team is not None and (on is not None or workers is not None):
         raise SpecError("--workers and --on start processes of their own; call them without srun and torchrun")
     if team is None and elsewhere:
-        return _launch(asked, whole, store, stop, number, on or "local", options, replace, join, quiet)
-    if options:
-        raise SpecError("--with: is for the options of --on; name a launcher")
+        return _launch(asked, whole, store, stop, number, on, options, replace, join, quiet)
     return _work_here(asked, whole, store, stop, team, replace, join, quiet)
 
 
@@ -242,18 +243,18 @@ def _launch(
     store: Store,
     stop: Stop,
     workers: int | None,
-    on: str,
+    on: str | None,
     options: list[str] | None,
     replace: bool,
     join: bool,
     quiet: bool,
 ) -> Outcome | None:
     """Let a launcher start workers."""
-    from segstudy.launch.launchers import Job, find_launcher, launch
+    from segstudy.launch.launchers import Job, launch
     from segstudy.launch.work import prepare
     from segstudy.progress import showing
 
-    launcher = find_launcher(on, options or (), whole.study.folder)
+    launcher = _launcher_of("local" if on is None else on, options, whole)
     with showing(quiet) as progress, stop.listening():
         workshop = workshop_of(whole, store, asked.data, progress, stop)
         pending = prepare(workshop, whole.select(asked.only, asked.seed), replace)
@@ -261,12 +262,43 @@ def _launch(
         return launch(Job(asked, whole, left, workshop, workers), *launcher)
 
 
-def _print_sbatch(asked: Work, num_runs: int, workers: str | None, options: list[str] | None) -> None:
+def _check_launcher(
+    whole: Plan, workers: str | None, on: str | None, options: list[str] | None, print_sbatch: bool
+) -> int | None:
+    """Refuse a number of workers, a launcher or options that there are not; gives the number."""
+    number = number_of(workers)
+    if on is not None or options:
+        usual = "slurm" if print_sbatch else "local" if workers else None
+        _launcher_of(usual if on is None else on, options, whole)
+    return number
+
+
+def _launcher_of(on: str | None, options: list[str] | None, whole: Plan) -> tuple[Choice, dict[str, Any]]:
+    """The launcher that is named, with its options."""
+    from segstudy.launch.launchers import find_launcher
+
+    if on is None:
+        raise SpecError("--with: is for the options of --on; name a launcher")
+    return find_launcher(on, options or (), whole.study.folder)
+
+
+def _refuse_with_sbatch(on: str | None, nodes: int, **given: object) -> None:
+    """Refuse what the printed script would silently lack."""
+    others = [f"--{option.replace('_', '-')}" for option, value in given.items() if value]
+    others += [f"--on {on}"] if on not in (None, "slurm") else []
+    others += [f"--nodes {nodes}"] if nodes > 1 else []
+    if others:
+        raise SpecError(
+            f"--print-sbatch prints the script of --on slurm, without {others[0]}; leave one of the two out"
+        )
+
+
+def _print_sbatch(asked: Work, jobs: int, options: list[str] | None) -> None:
     from segstudy.launch.launchers import find_launcher
     from segstudy.launch.on_slurm import sbatch_script
 
     _, found = find_launcher("slurm", options or ())
-    print(sbatch_script(asked, min(number_of(workers) or num_runs, num_runs), **found), end="")
+    print(sbatch_script(asked, jobs, **found), end="")
 
 
 def _report_of(whole: Plan, store: Store, data: Path | None, outcome: Outcome) -> None:

@@ -27,7 +27,7 @@ from segstudy.cli.options import (
     shown,
     workshop_of,
 )
-from segstudy.errors import SegstudyError
+from segstudy.errors import SegstudyError, SpecError
 
 if TYPE_CHECKING:
     from segstudy.plan import Plan
@@ -54,18 +54,25 @@ def plan(
     estimated: Annotated[
         bool, typer.Option("--estimate", help="Measure a few steps: hours, memory and disk of what is left.")
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", help="With --estimate: processes that share this machine.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="With --estimate: processes that share this machine; by default 1.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a study's runs: what each changes, where it stands, what it costs; or what it needs to be done."""
     from segstudy.cli.planned import print_requirements
     from segstudy.results import stand
 
+    asks = power_curves or any(given is not None for given in (power, difference, assume_seed_sd))
+    if workers is not None and not estimated:
+        raise SpecError("--workers: is for --estimate; add it, or leave --workers out")
+    if estimated and asks:
+        raise SpecError("--estimate measures what runs need, --power how many seeds; call them one after the other")
     whole, store = plan_of(study, out, set_, data)
     if estimated:
-        _print_estimate(whole, store, data, workers, as_json)
+        _print_estimate(whole, store, data, 1 if workers is None else workers, as_json)
         return
-    if power_curves or any(given is not None for given in (power, difference, assume_seed_sd)):
+    if asks:
         wanted = 0.8 if power is None else power, 0.01 if difference is None else difference
         print_requirements(whole, store, *wanted, assume_seed_sd, power_curves, as_json)
         return
@@ -118,11 +125,9 @@ def status(
         print(f"no verdicts: {unread}")
     if whole.later:
         print(f"up to {len(whole.later)} more runs, as long as a comparison is not decided")
-    unfinished = len(rows) - len(states.get("done", []))
-    if unfinished:
-        print(f"next: segstudy run {study}")
-    else:
-        print(f"next: open {shown(store.page)}" if store.page.is_file() else f"next: segstudy report {study}")
+    done = all(row["state"] == "done" for row in rows)
+    there = done and store.page.is_file()
+    print(f"next: open {shown(store.page)}" if there else f"next: segstudy {'report' if done else 'run'} {study}")
 
 
 def data_changes_of(

@@ -40,18 +40,27 @@ STEPS = 2  # of an epoch of the measurement
 EPOCHS = 4  # the first warms up and is not counted
 IMAGES = 4  # of a split, evaluated and decoded
 REPEATS = 3  # of an evaluation, after one that warms up
+UNSTEADY = 1.5  # pairs of steps that differ by more than this factor say that the machine does other work
+EXTRAPOLATED = (
+    "hours and bytes are these numbers times images, epochs and runs, if the machine stays as it was; imports and "
+    "writing the report are not counted"
+)
 # What a recipe may change without changing what a step costs.
 TIMELESS = ("epochs", "iterations", "patience", "schedule", "schedule_by", "warmup_epochs")
 
 
 class Training(NamedTuple):
-    """Measured of one configuration: seconds per image, seconds to save an epoch, peak memory, bytes that it leaves."""
+    """Measured of one configuration: seconds per image, seconds to save an epoch, peak memory, bytes that it leaves.
+
+    ``unsteady`` is the slowest pair of steps over the fastest.
+    """
 
     image_s: float
     save_s: float
     memory_mb: float
     weights_bytes: int
     checkpoint_bytes: int
+    unsteady: float = 1.0
 
 
 class Scoring(NamedTuple):
@@ -84,7 +93,7 @@ class RunEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the runs that are left need; ``measured`` says what the numbers come from."""
+    """What the runs that are left need; ``measured`` says what the numbers come from, ``extrapolated`` what is made of them."""
 
     device: str
     workers: int
@@ -96,6 +105,7 @@ class Estimate:
     free_memory_mb: float
     measured: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    extrapolated: str = ""
 
     @property
     def training_s(self) -> float:
@@ -208,17 +218,20 @@ class _Estimator:
         notes = [f"{len(stale)} runs made with other settings are not counted: {', '.join(stale)}"] if stale else []
         if any(run.config.recipe.patience is not None for run in runs):
             notes.append("recipe.patience may end runs earlier")
+        if (unsteady := max((each.unsteady for each in self.trained.values()), default=1.0)) > UNSTEADY:
+            notes.append(
+                f"times are rough: equal training steps took up to {unsteady:.1f} times as long as others, so other work "
+                "runs on this machine"
+            )
         notes.append(f"the report's size is that of {'the present one' if written else 'its pictures alone'}")
         measured = (
             f"{len(self.trained)} configurations: {(EPOCHS - 1) * STEPS} training steps after {STEPS} to warm up, the "
             f"median of {EPOCHS - 1} pairs",
             f"{len(self.scored)} evaluations: {IMAGES} images, the median of {REPEATS}, after one to warm up",
             f"{len(self.read)} splits decoded: {IMAGES} images each",
-            "extrapolated: everything else is these numbers times images and epochs; imports and the report's time "
-            "are not counted",
         )
         return Estimate(
-            torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads a worker",
+            torch.cuda.get_device_name() if on_gpu else f"CPU, {_threads_text(workers)}",
             workers,
             found,
             caching_s,
@@ -228,6 +241,7 @@ class _Estimator:
             free / 1e6,
             measured if runs else (),
             tuple(notes) if runs else (),
+            EXTRAPOLATED if runs else "",
         )
 
     def _run(self, run: Run, planned: set[str]) -> RunEstimate:
@@ -321,6 +335,11 @@ class _Estimator:
         return total
 
 
+def _threads_text(workers: int) -> str:
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'' if threads == 1 else 's'}{' a worker' if workers > 1 else ''}"
+
+
 def _key(run: Run) -> dict[str, Any]:
     """What the cost of a step follows from: network, size, batch, precision, and the rest of the recipe but its length."""
     recipe, config = run.config.recipe, run.config
@@ -380,7 +399,8 @@ def measure_training(workshop: Workshop, run: Run, scratch: Path) -> Training:
     saving = statistics.median(max(0.0, end - own - scored) for end, own in zip(ends, spent, strict=True))
     state = {"adam": 3, "adamw": 3}.get(recipe.optimizer.name, 2)
     memory = max(float(r.memory_mb or 0) for r in records)
-    return Training(statistics.median(spent) / len(fit), saving, memory, weights, weights * state)
+    steadiness = max(spent) / max(min(spent), 1e-9)
+    return Training(statistics.median(spent) / len(fit), saving, memory, weights, weights * state, steadiness)
 
 
 def measure_scoring(workshop: Workshop, run: Run, evaluation: Evaluation, scratch: Path) -> Scoring:

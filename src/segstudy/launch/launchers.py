@@ -126,6 +126,8 @@ def find_launcher(name: str, options: Sequence[str], folder: str = "") -> tuple[
         raise SpecError(f"--on {LAUNCHERS.unknown(plain)}")
     choice: Choice = LAUNCHERS.find(plain, folder)
     known = choice.options.model_fields
+    if name != plain and "address" not in known:
+        raise SpecError(f"--on {name}: {plain} takes no address; write --on {plain}")
     given: dict[str, Any] = {"address": name} if name != plain else {}
     for option in options:
         key, equals, value = option.partition("=")

@@ -79,7 +79,7 @@ def run_on_slurm(
         **further,
         "setup": [setup] if setup else None,
     }
-    slurm |= {"array_parallelism": at_once, "signal_delay_s": SAVING_S}
+    slurm |= {"array_parallelism": at_once, "signal_delay_s": SAVING_S, "srun_args": [_srun_cpus(cpus)]}
     generic: dict[str, Any] = {"name": f"segstudy-{job.plan.study.name}", "timeout_min": time, "cpus_per_task": cpus}
     generic |= {"gpus_per_node": gpus} if gpus else {}
     executor.update_parameters(**generic, **{f"slurm_{key}": value for key, value in slurm.items() if value})
@@ -95,6 +95,11 @@ def run_on_slurm(
         _wait(job, jobs, number, cluster)
     else:
         job.goes_on = f"job {number} goes on; segstudy status shows how far it is, scancel {number} ends it"
+
+
+def _srun_cpus(cpus: int) -> str:
+    """For srun itself, which since Slurm 22.05 no longer takes this from sbatch and would give one processor."""
+    return f"--cpus-per-task={cpus}"
 
 
 def _executor(job: Job, cluster: str) -> submitit.AutoExecutor:
@@ -172,7 +177,7 @@ def sbatch_script(
         [
             *("#!/bin/bash", *lines, "#SBATCH --requeue"),
             *([setup] if setup else []),
-            f"srun {shlex.join(work.command())}",
+            f"srun {_srun_cpus(cpus)} {shlex.join(work.command())}",
             "code=$?",
             f"if [ $code -eq {SAVED} ]; then  # it has saved, as the time was nearly up: queue it again, and it goes on",
             '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" && exit 0',
