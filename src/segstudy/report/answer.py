@@ -176,7 +176,7 @@ def sentences(data: ReportData) -> list[str]:
     if len(decided) > 1:
         first = said[0].split(" ", 1)[0]  # "Random", but not "ResNet-101"
         plain = first[1:].isalpha() and first[1:].islower()
-        said[0] = f"Largest effect: {first.lower() if plain else first}{said[0][len(first) :]}"
+        said[0] = f"Largest effect of one change: {first.lower() if plain else first}{said[0][len(first) :]}"
     if len(decided) > FEW:
         said[-1] += f" {len(decided) - FEW} more changes are decided; the figure shows each."
     said += [*_undecided_sentence(frame, data.results.primary), " ".join(_best_sentence(data)), *_cross_sentences(data)]
@@ -195,11 +195,23 @@ def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
     else:
         text = f"{change} {'lowers' if gain else 'raises'} {name_of(measure)} of {row['against']} by {size} {interval}"
     if row["cost"] == row["cost"]:
-        alike = abs(row["cost"] - 1) < 0.005
-        text += " at the same operations" if alike else f" at {row['cost']:.2f} times the operations"
+        text += _cost_words(float(row["cost"]))
     if row["confounded"]:
         text += ", but more than one thing changes"
     return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
+
+
+def _cost_words(cost: float) -> str:
+    """What the operations of a variant are to those of its base, at the end of a sentence.
+
+    >>> _cost_words(1.0), _cost_words(0.27), _cost_words(4.0)
+    (' with the same operations', ' and saves 73 % of the operations', ' at 4.00 times the operations')
+    """
+    if abs(cost - 1) < 0.005:
+        return " with the same operations"
+    return (
+        f" and saves {100 * (1 - cost):.0f} % of the operations" if cost < 1 else f" at {cost:.2f} times the operations"
+    )
 
 
 def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
@@ -208,7 +220,7 @@ def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
     if len(rest := frame[frame["verdict"] == UNDECIDED]):
         names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
         seen = rest["detectable"].dropna()
-        power = f"; differences below {seen.max():.3f} {name_of(measure)} can be missed here" if len(seen) else ""
+        power = f"; this study can miss differences below {seen.max():.3f} {name_of(measure)}" if len(seen) else ""
         said.append(f"Not distinguishable from chance: {names}{power}{_equivalence_words(rest)}.")
     if len(rest := frame[frame["verdict"] == NOT_COMPARABLE]):
         said.append(
@@ -237,10 +249,11 @@ def _best_sentence(data: ReportData) -> Iterator[str]:
         text = f"{best_word} on {row['dataset']}" if several else f"{best_word} score"
         text += f": {words.replace(' on ' + str(row['dataset']), '', 1)}, {name_of(measure)} {row['score']:.3f}"
         if isinstance(row["next"], str) and row["value"] == row["value"]:
-            text += f" ({row['verdict'] or 'no test'} against the next, {number_text(row['value'], 3, True)}"
-            text += f" {interval_text(row['low'], row['high'], 3, True)})"
+            second = full_words(data, row["next"]).replace(f" on {row['dataset']}", "", 1)
+            text += f" ({number_text(row['value'], 3, True)} {interval_text(row['low'], row['high'], 3, True)}"
+            text += f" over {second}: {row['verdict'] or 'no test'})"
         if row["left_out"]:
-            text += f"; scored otherwise, so not ranked: {listing(row['left_out'], 3)}"
+            text += f"; not scored alike, so not ranked: {listing(row['left_out'], 3)}"
         yield f"{text}."
     if len(best) > MOST:
         yield f"The tables show the other {len(best) - MOST} datasets."
@@ -253,8 +266,8 @@ def _cross_sentences(data: ReportData) -> list[str]:
         inside, target, nothing = cross_frame(data, cross).to_dict("records")
         if target["miou_drop"] == target["miou_drop"]:
             said.append(
-                f"{network_words(data, cross.experiment)} goes from {inside['miou']:.3f} to {target['miou']:.3f} on {cross.on} "
-                f"(no skill: {nothing['miou']:.3f})"
+                f"{network_words(data, cross.experiment)} goes from {inside['miou']:.3f} on {data.plan.first(cross.experiment).config.dataset} to "
+                f"{target['miou']:.3f} on {cross.on} (one class everywhere: {nothing['miou']:.3f})"
             )
     return [f"{'; '.join(said[:2])}."] if said else []
 
@@ -264,17 +277,19 @@ def warnings(data: ReportData) -> list[str]:
     study, runs, found = data.plan.study, data.runs, []
     if study.protocol == "paper":
         found.append(
-            "Protocol “paper”: each epoch was chosen on the split that is reported, which flatters every score; masks are "
+            "Protocol “paper”: the epoch was chosen on the split that is reported, so every score is optimistic; masks are "
             "scored at the network's input size."
         )
     if len(set(data.scores["seed"])) == 1 and not data.scores["split"].map(is_pooled).all():
-        found.append("One seed: every verdict is about these networks only; another training could turn it.")
+        found.append(
+            "One seed: every verdict is about these networks only; training with another seed could reverse it."
+        )
     if len(waiting := runs[runs["state"] != "done"]):
         states = ", ".join(f"{n} {state}" for state, n in waiting["state"].value_counts(sort=False).items())
         found.append(f"{len(waiting)} of {len(runs)} runs are not done ({states}).")
     flagged = data.effects[data.effects["flags"].fillna("") != ""]
     if len(flagged):
-        found.append(f"Something else differs, or may not be compared, in: {listing(flagged['experiment'], 4)}.")
+        found.append(f"Not a clean comparison: {listing(flagged['experiment'], 4)}; the table of comparisons says why.")
     found += [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(data.effects["cautions"]) if words]
     return found
 
@@ -302,7 +317,7 @@ def draw_front(data: ReportData) -> Drawing | None:
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
     told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
-    caption = "Up and left is better. Dashed: the front, beyond which nothing scores higher at no more operations."
+    caption = "Up and left is better. Dashed: the Pareto front; nothing scores higher with as few operations."
     caption += point_words(data, points, int((72 * tall - 50) / NAME_POINTS))
     return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
 

@@ -122,4 +122,4 @@ def content(data: ReportData) -> Iterator[Item]:
         yield drawing
 
 
-SECTION = Section("across", "Over datasets", 14, content)
+SECTION = Section("across", "Across datasets", 14, content)
