@@ -265,8 +265,9 @@ def _cross_sentences(data: ReportData) -> list[str]:
     for cross in data.crosses:
         inside, target, nothing = cross_frame(data, cross).to_dict("records")
         if target["miou_drop"] == target["miou_drop"]:
+            own = data.plan.first(cross.experiment).config.dataset
             said.append(
-                f"{network_words(data, cross.experiment)} goes from {inside['miou']:.3f} on {data.plan.first(cross.experiment).config.dataset} to "
+                f"{network_words(data, cross.experiment).removesuffix(f' on {own}')} goes from {inside['miou']:.3f} on {own} to "
                 f"{target['miou']:.3f} on {cross.on} (one class everywhere: {nothing['miou']:.3f})"
             )
     return [f"{'; '.join(said[:2])}."] if said else []
