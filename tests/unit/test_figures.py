@@ -199,6 +199,7 @@ def _within(tick: Tick) -> bool:
 def outside(figure: Figure) -> list[str]:
     """Texts that reach over the figure's edge."""
     renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()  # places legends
     width, height = figure.bbox.width, figure.bbox.height
     texts = [
         text for text in figure.findobj(lambda one: hasattr(one, "get_text")) if text.get_visible() and text.get_text()

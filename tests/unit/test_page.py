@@ -71,7 +71,8 @@ def test_every_change_is_drawn_at_its_place(store: Store) -> None:
     assert frame["base_score"].tolist() == pytest.approx([13 / 18] * 2)
     said = sentences(data)
     assert said[0] == (
-        "Largest effect of one change: ResNet-101 instead of ResNet-50 as encoder and output stride 16 instead of 8 costs DeepLabV3 on city "
+        "Largest effect of one change: ResNet-101 instead of ResNet-50 as encoder and output stride 16 instead of 8 "
+        "costs DeepLabV3 on city "
         "0.200 mIoU [0.100,\xa00.400] with the same operations, but more than one thing changes."
     ).replace(
         "ResNet-50",

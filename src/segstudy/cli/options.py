@@ -59,6 +59,9 @@ With = Annotated[list[str] | None, typer.Option("--with", help="key=value, an op
 FitMemory = Annotated[
     bool, typer.Option("--fit-memory", help="First find the smallest recipe.accumulate that fits into memory.")
 ]
+PrintSbatch = Annotated[
+    bool, typer.Option("--print-sbatch", help="Print the script of --on slurm, to submit it yourself.")
+]
 Graphs = Annotated[
     bool, typer.Option("--graphs", help="On a GPU, record the training step once and replay it (CUDA graphs).")
 ]

@@ -19,6 +19,7 @@ from segstudy.cli.options import (
     On,
     Only,
     Out,
+    PrintSbatch,
     Quiet,
     Replace,
     Seed,
@@ -71,9 +72,7 @@ def run(
     nodes: Nodes = 1,
     on: On = None,
     with_: With = None,
-    print_sbatch: Annotated[
-        bool, typer.Option("--print-sbatch", help="Print the script of --on slurm, to submit it yourself.")
-    ] = False,
+    print_sbatch: PrintSbatch = False,
     track: Track = None,
     graphs: Graphs = False,
     quiet: Quiet = False,

@@ -173,14 +173,11 @@ def train(
     adapting = Target(recipe, target, seed, model, fabric, at, regime.budget.epochs, study_folder)
     loss_of = adapting.add_to(_make_loss(recipe, fit, folder, study_folder, fabric))
     augmenter = adapting.change(make_augmenter(recipe.augment, study_folder))
-    step = _plain_step(model, stepper, loss_of, fabric, regime)
-    if recorder is not None:
-        step = ReplayedStep(step, optimizer, recorder, fabric.device, progress)
+    step = _recorded(_plain_step(model, stepper, loss_of, fabric, regime), optimizer, recorder, fabric, progress)
     with _determinism(recipe.deterministic), stop.steps():
         while at.epoch < regime.budget.epochs and not regime.ended:
             epoch, steps = at.epoch, regime.budget.steps_in(at.epoch)
-            torch.manual_seed(1_000_003 * seed + epoch + (shard.rank << 40))  # dropout
-            part = _begin_part(at, fabric)
+            part = _begin_part(at, fabric, seed)
             adapting.begin_epoch(epoch, part.steps)
             progress.task(f"epoch {epoch + 1}/{regime.budget.epochs}", len(fit)).advance(part.seen)
             change = Augmentation(augmenter, epoch_generator(own_seed, epoch), part) if augmenter else None
@@ -188,8 +185,7 @@ def train(
             batches = feed.epoch(epoch, change, part.steps, steps)
             spent = _one_epoch(step, batches, fabric, progress, part, stop, save, regime)
             _check_loss(spent["loss"], epoch, folder)
-            record = {"epoch": epoch + 1, **spent, "lr": regime.begin_step(epoch, steps - 1)}
-            record |= _measured(model, select, report, fabric, regime, feed)
+            record = {"epoch": epoch + 1, **spent, **_measured(model, select, report, fabric, regime, feed)}
             _end_epoch(regime, folder, record, fabric)
             progress.epoch(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}", record)
             _stop_if_asked(agree(stop, fabric))
@@ -278,9 +274,10 @@ class Augmentation:
         return changed
 
 
-def _begin_part(at: TrainingState, fabric: Fabric) -> Part:
-    """An epoch from its beginning, or from the step that a checkpoint was written after."""
+def _begin_part(at: TrainingState, fabric: Fabric, seed: int) -> Part:
+    """An epoch from its beginning, or from the step that a checkpoint was written after, with its generators."""
     rank, device = fabric.global_rank, fabric.device
+    torch.manual_seed(1_000_003 * seed + at.epoch + (rank << 40))  # dropout
     if not at.part:
         return Part(torch.zeros((), device=device))
     part = Part(**at.part)
@@ -359,7 +356,7 @@ def _one_epoch(
     save: Callable[[Part], None],
     regime: Regime,
 ) -> dict[str, float]:
-    """One step for each batch: mean loss, seconds waiting for data, seconds in all, images/s."""
+    """One step for each batch: mean loss, seconds waiting for data, seconds in all, images/s, last learning rate."""
     regime.begin_epoch()
     saved = time.perf_counter()
     started = saved - part.seconds
@@ -390,6 +387,7 @@ def _one_epoch(
         "data_seconds": part.waited,
         "compute_seconds": seconds - part.waited,
         "images_per_s": part.seen / seconds,
+        "lr": regime.begin_step(regime.at.epoch, part.steps - 1),
     }
 
 
@@ -412,6 +410,12 @@ def _plain_step(
         return done
 
     return step
+
+
+def _recorded(
+    step: Step, optimizer: torch.optim.Optimizer, recorder: Recorder | None, fabric: Fabric, progress: Progress
+) -> Step:
+    return step if recorder is None else ReplayedStep(step, optimizer, recorder, fabric.device, progress)
 
 
 @contextlib.contextmanager
