@@ -242,7 +242,8 @@ def test_the_worst_image_of_the_best_network_is_one_click_away(open_page: Any, r
             if all(row[key] == value for key, value in wanted.items())
         ]
     assert len(scores) == NUM_IMAGES
-    assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500)"
+    assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500), {best} {min(scores)[0]:.3f}"
+    assert viewer.locator(".cards > div").nth(2).inner_text().startswith(f"{best}: ")  # after input and truth
     assert viewer.get_by_label("Left", exact=True).locator("option:checked").inner_text() == best
 
 

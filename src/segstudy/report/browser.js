@@ -163,7 +163,7 @@ widgets.browser = (place, data) => {
     stage.querySelector(".cut").style.left = `${state.cut}%`;
   }
   function card(words, k, ...layers) { return make("div", {}, make("div", {class: "stage"}, sheet(k, ...layers)), words); }
-  const networks = () => names.map((_, n) => n).sort((p, q) => (q === state.a) - (p === state.a));  // A first
+  const inOrder = () => names.map((_, n) => n).sort((p, q) => (q === state.a) - (p === state.a));  // A first
   function view() {
     const k = state.order[state.at];
     heading.textContent = `${data.ids[k]} (${state.at + 1} of ${state.order.length}), ${names[state.a]} ${number(score(state.a, k))}`;
@@ -171,7 +171,7 @@ widgets.browser = (place, data) => {
     if (!files(k).image) { stage.replaceChildren("The picture of this image is not in this file."); cards.replaceChildren(); return; }
     halves = [labels(Number(leftSide.value), k, state.errors), labels(Number(rightSide.value), k, state.errors)];
     stage.replaceChildren(make("div", {class: "sheet"}, ...sheet(k, ...halves).children, make("div", {class: "cut"})));
-    cards.replaceChildren(card("input", k), card("truth", k, labels(-1, k, false)), ...networks().flatMap(n => mask(n, k)
+    cards.replaceChildren(card("input", k), card("truth", k, labels(-1, k, false)), ...inOrder().flatMap(n => mask(n, k)
       ? [card(`${names[n]}: ${number(data.scores[n][k])}`, k, labels(n, k, false)), card(`errors of ${names[n]}`, k, labels(n, k, true))]
       : [make("div", {}, `${names[n]}: no prediction kept`)]));
     paint();
