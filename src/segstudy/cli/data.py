@@ -78,9 +78,9 @@ def check(
 
     Errors, which would stop training or make it wrong, exit with 2; warnings are printed and exit with 0.
     """
-    from segstudy.checking.text import card_text, findings_text, verdict
-
     with _collecting_rarely():
+        from segstudy.checking.text import card_text, findings_text, verdict
+
         whole, store = _plan_or_problems(study, out, set_, as_json)
         changed = _changed_unseen(whole, store, data) if thorough else []
         checked = _check(whole, store, data, dataset, quiet)
