@@ -48,7 +48,19 @@ def init(
     print(f"next: segstudy check {file}")
 
 
+@contextlib.contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Let the interpreter look for garbage rarely: what is loaded stays, and looking through it takes a second or two."""
+    before = gc.get_threshold()
+    gc.set_threshold(1_000_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @app.command()
+@_collecting_rarely()
 def check(
     study: StudyArg,
     out: Out = None,
@@ -78,12 +90,11 @@ def check(
 
     Errors, which would stop training or make it wrong, exit with 2; warnings are printed and exit with 0.
     """
-    with _collecting_rarely():
-        from segstudy.checking.text import card_text, findings_text, verdict
+    from segstudy.checking.text import card_text, findings_text, verdict
 
-        whole, store = _plan_or_problems(study, out, set_, as_json)
-        changed = _changed_unseen(whole, store, data) if thorough else []
-        checked = _check(whole, store, data, dataset, quiet)
+    whole, store = _plan_or_problems(study, out, set_, as_json)
+    changed = _changed_unseen(whole, store, data) if thorough else []
+    checked = _check(whole, store, data, dataset, quiet)
     if as_json:
         print(json.dumps(checked.record(whole.study.name), indent=2))
     else:
@@ -98,17 +109,6 @@ def check(
     if checked.number("error"):
         raise SpecError(verdict(checked))
     print(f"{verdict(checked)}; next: segstudy run {study}", file=said)
-
-
-@contextlib.contextmanager
-def _collecting_rarely() -> Iterator[None]:
-    """Let the interpreter look for garbage rarely: what is loaded stays, and looking through it takes a second or two."""
-    before = gc.get_threshold()
-    gc.set_threshold(1_000_000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _changed_unseen(whole: Plan, store: Store, data: Path | None) -> list[str]:
