@@ -101,9 +101,8 @@ class Workshop:
 
     def weights_file(self, model: Model) -> Path | None:
         """Where the model's weights lie, when the study names a file."""
-        from segstudy.networks.build import (
-            ENCODER_WEIGHTS,
-        )  # loads torch, which a workshop that only looks does without
+        # loads torch, which a workshop that only looks does without
+        from segstudy.networks.build import ENCODER_WEIGHTS
 
         if model.weights in (names := ENCODER_WEIGHTS.names()):
             return None
