@@ -1,8 +1,10 @@
 """No test asks a model hub: what needs one is tested against a server on loopback, in a process of its own."""
 
+import contextlib
 import functools
 import gc
 import os
+import sys
 
 import pytest
 import typer.main
@@ -12,6 +14,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Every call of the command line would build its tree of commands anew, which takes longer than most commands do.
 typer.main.get_command = functools.cache(typer.main.get_command)
+# absl, which TensorBoard loads, closes the stream that it found when it was imported, once another library (submitit)
+# configures logging. In a test, that stream would be pytest's own capture, and every later test would fail.
+with contextlib.suppress(ImportError):
+    import absl.logging
+
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 # Files are given to the two processes in this order, so that none is left alone with a long one at the end.
 LONGEST = (
