@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--former", type=Path, help="the src folder of another version")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--streets", type=int, default=500, help="pairs of 2048 x 1024 pixels")
+    parser.add_argument("--streets", type=int, default=500, help="pairs of 2048 x 1024 pixels; 0 leaves them out")
     parser.add_argument("--keep", type=Path, help="a folder to write the streets to, and to find them in the next time")
     given = parser.parse_args()
     versions = {"this version": OWN} | ({"the other": given.former.resolve()} if given.former else {})
@@ -78,10 +78,11 @@ def main() -> None:
         sets = []
         if data := os.environ.get("SEGSTUDY_DATA"):
             sets.append(("Kvasir-SEG, 1,000 pairs", "kvasir", Path(data) / "kvasir-seg" / "Kvasir-SEG"))
-        streets = (given.keep or scratch / "streets").resolve()
-        if not streets.exists():
-            write_streets(streets, given.streets)
-        sets.append((f"streets of 2048 x 1024, {given.streets} pairs", "cityscapes", streets))
+        if given.streets:
+            streets = (given.keep or scratch / "streets").resolve()
+            if not streets.exists():
+                write_streets(streets, given.streets)
+            sets.append((f"streets of 2048 x 1024, {given.streets} pairs", "cityscapes", streets))
         for title, reader, root in sets:
             study = scratch / f"{reader}.yaml"
             study.write_text(STUDY.format(reader=reader, root=root))

@@ -1,6 +1,6 @@
 """The same network, data and batch through four training loops, and the bare step: images/s, seconds to a given mIoU, peak memory.
 
-    python bench/peers.py [--images 48] [--size 256] [--batch 16] [--rounds 3] [--encoder resnet50] [--target 0.6]
+    python bench/peers.py [--images 64] [--size 256] [--batch 16] [--rounds 3] [--encoder resnet50] [--target 0.6]
 
 The ways:
 
@@ -275,7 +275,7 @@ def in_own_process(way: str) -> dict[str, float | None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("images", 48), ("size", 256), ("batch", 16), ("rounds", 3), ("epochs", 3)):
+    for name, default in (("images", 64), ("size", 256), ("batch", 16), ("rounds", 3), ("epochs", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the DataLoader")
     parser.add_argument("--encoder", default="resnet50")

@@ -6,7 +6,8 @@ The notebook trains in float32, NCHW, with unfused Adam; Pillow decodes the imag
 every epoch. segstudy does what ``segstudy run`` does. Both use the same images and masks. Each round times one pass of
 each, the notebook's first, and the table gives the median and the ratio. Images are the real Kvasir-SEG if the
 environment variable SEGSTUDY_DATA names its folder, otherwise synthetic scenes of about that size. ``--accelerator cuda``
-runs both on the GPU.
+runs both on the GPU. ``--precisions`` times a step in float32 and in bf16 instead, in seconds of the processor, which says
+whether ``recipe.precision: auto`` chooses well on this machine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,12 @@ from segstudy.train.team import make_fabric
 
 MODEL = Model(arch="unet", encoder="resnet50", weights="none")
 RECIPE = Recipe()
+STEPS = (
+    (Model(arch="unet", encoder="resnet18", weights="none"), 128, 16),
+    (Model(arch="unet", encoder="tu-tf_efficientnet_lite0", weights="none"), 128, 8),
+    (Model(arch="deeplabv3", encoder="resnet50", weights="none"), 128, 8),
+    (Model(arch="unet", encoder="resnet50", weights="none"), 256, 8),
+)
 
 
 class DecodedEachTime(TorchDataset):
@@ -136,6 +144,46 @@ def time_in_own_process(way: str, arguments: argparse.Namespace) -> float:
     return float(done.stdout.split()[-1])
 
 
+def print_precisions(rounds: int) -> None:
+    """Seconds of the processor for a step of several networks in float32 and in bf16, turn by turn, on one thread."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    print(f"auto is {make_fabric(Recipe(), 'cpu')._precision.precision} here")
+    print("| network | px | batch | float32, s | bf16, s | bf16 is faster by (rounds) |\n|---|---|---|---|---|---|")
+    for model, size, batch in STEPS:
+        steps = {precision: _step_of(model, size, batch, precision) for precision in ("float32", "bf16")}
+        spent: dict[str, list[float]] = {precision: [] for precision in steps}
+        for number in range(rounds + 1):  # the first warms up
+            for precision, step in steps.items():
+                started = time.process_time()
+                step()
+                spent[precision] += [time.process_time() - started] if number else []
+        plain, short = (statistics.median(each) for each in spent.values())
+        by_round = ", ".join(f"{a / b:.2f}" for a, b in zip(*spent.values(), strict=True))
+        name = f"{model.arch}, {model.encoder}"
+        print(
+            f"| {name} | {size} | {batch} | {plain:.2f} | {short:.2f} | {plain / short:.2f} ({by_round}) |", flush=True
+        )
+
+
+def _step_of(model: Model, size: int, batch: int, precision: str) -> Callable[[], None]:
+    recipe = Recipe(batch_size=batch, input_size=size, precision=precision)
+    fabric = make_fabric(recipe, "cpu")
+    network = place(build_network(model, 2, seed=0), fabric.device)
+    trained, optimizer = fabric.setup(network, make_optimizer(recipe.optimizer, network.parameters()))
+    trained.train()
+    images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 2, (batch, size, size))
+
+    def step() -> None:
+        loss = nn.functional.cross_entropy(predict_logits(trained, images), labels)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+
+    return step
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=48)
@@ -146,7 +194,11 @@ def main() -> None:
     parser.add_argument(
         "--way", choices=("notebook", "segstudy", "malloc"), help="measure this way alone and print its seconds"
     )
+    parser.add_argument("--precisions", action="store_true", help="time steps in float32 and in bf16 instead")
     arguments = parser.parse_args()
+    if arguments.precisions:
+        print_precisions(arguments.rounds)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         samples, name = find_samples(Path(scratch), arguments.images)
         if arguments.way == "notebook":

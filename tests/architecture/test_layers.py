@@ -230,6 +230,11 @@ def test_what_is_light_loads_no_torch() -> None:
     assert loaded & {"torch", "torchvision", "timm", "lightning_fabric", "segmentation_models_pytorch"} == set()
 
 
+def test_what_checks_a_study_loads_no_fabric() -> None:
+    loaded = loaded_after("import segstudy.checking")
+    assert "torch" in loaded and "lightning_fabric" not in loaded
+
+
 def test_help_loads_nothing_heavy() -> None:
     call = "from segstudy.cli import app\ntry: app(['--help'])\nexcept SystemExit as end: assert end.code == 0"
     loaded = loaded_after(call)

@@ -37,7 +37,7 @@ from segstudy.store import RunFolder, Store
 from segstudy.study import Study
 from segstudy.train.loop import train
 from segstudy.train.processes import ALONE, Team
-from segstudy.train.team import TogetherNorm, make_fabric, team_here
+from segstudy.train.team import TogetherNorm, choose_precision, make_fabric, team_here
 
 STUDY = """
 name: tiny
@@ -327,3 +327,13 @@ def test_small_batches_are_for_synchronised_processes() -> None:
     with pytest.raises(SpecError, match=r"use fewer processes, or set recipe\.sync_batch_norm: true"):
         shards_of(parts, Shard(0, 3))
     assert [len(part) for part in shards_of(parts, Shard(2, 3, synchronised=True))] == [1, 0]
+
+
+@pytest.mark.parametrize(("asked", "amx", "chosen"), [("auto", True, "bf16-mixed"), ("auto", False, "32-true")])
+def test_auto_precision_of_a_processor_is_bf16_only_with_amx(
+    monkeypatch: pytest.MonkeyPatch, asked: str, amx: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)  # alone, it makes steps slower
+    assert choose_precision(asked, torch.device("cpu")) == chosen
+    assert choose_precision("bf16", torch.device("cpu")) == "bf16-mixed"

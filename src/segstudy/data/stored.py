@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segstudy.data.core import has_more_channels, is_deep, open_image
+from segstudy.data.core import as_rgb, has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
 
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
@@ -229,11 +229,11 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     if is_deep(image):
         raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
     alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
-    picture = image.convert("RGBA").convert("RGB") if alpha is not None else image.convert("RGB")
-    red, green, blue = (np.asarray(band) for band in picture.split())
-    if np.array_equal(red, green) and np.array_equal(green, blue):
-        return StoredMask(path, "grey", red, 1, jpeg, np.broadcast_to(red[..., None], (*red.shape, 3)), alpha)
+    picture = as_rgb(path, image)
     rgb = np.asarray(picture)
+    red, green, blue = map(np.asarray, cv2.split(rgb))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return StoredMask(path, "grey", red, 1, jpeg, rgb, alpha)
     spread = colour_spread(rgb)
     traces = jpeg and spread <= COLOUR_TRACES
     return StoredMask(path, "grey" if traces else "colour", np.asarray(picture.convert("L")), 1, jpeg, rgb, alpha)

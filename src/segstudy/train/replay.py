@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from segstudy.progress import Progress
 from segstudy.schema import Recipe, loss_terms
 from segstudy.train.losses import LOSSES
 from segstudy.train.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 WARM_UP = 3  # plain steps before the recording: libraries choose their kernels, the optimiser makes its state
 # Packages whose networks do the same in every step; one of the user's own may do something in Python each time.
@@ -146,6 +148,7 @@ def recorder_for(recipe: Recipe, network: nn.Module, fabric: Fabric, progress: P
 def why_not(recipe: Recipe, network: nn.Module, fabric: Fabric) -> str:
     """Why a training's steps cannot be recorded; empty if they can.
 
+    >>> from lightning_fabric import Fabric
     >>> why_not(Recipe(), nn.Conv2d(3, 2, 1), Fabric(accelerator="cpu"))
     'there is no CUDA device'
     """

@@ -98,10 +98,14 @@ def team_here(devices: int | None, nodes: int = 1) -> Team | None:
 
 
 def choose_precision(precision: str, device: torch.device) -> Precision:
-    """``auto`` takes bf16 where the processor or GPU computes in it, float32 elsewhere."""
+    """``auto`` takes bf16 where the processor or GPU multiplies matrices in it, float32 elsewhere.
+
+    A processor does so with AMX. AVX-512's instructions for bf16 alone make a step take half as long again as float32's
+    (``bench/train.py --precisions``).
+    """
     if precision == "auto":
         on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        on_cpu = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        on_cpu = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
         return "bf16-mixed" if on_gpu or on_cpu else "32-true"
     return "bf16-mixed" if precision == "bf16" else "32-true"
 

@@ -6,7 +6,6 @@ Array letters: ``h`` height, ``w`` width, ``c`` colour channel.
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from xxhash import xxh3_64_intdigest
 
 from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep, size_advice
@@ -116,7 +116,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         {label: part_areas(labels == label) for label in sorted(objects)},
         channel_sums(pixels_rgb),
         fingerprint_image(pixels_rgb, small),
-        zlib.crc32(np.ascontiguousarray(labels).data, labels.shape[1]),
+        xxh3_64_intdigest(np.ascontiguousarray(labels).data, labels.shape[1]),
         outlines_of(small, labels),
     )
 

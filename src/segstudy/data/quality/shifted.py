@@ -54,7 +54,10 @@ def outlines_of(small_rgb: Pixels, labels: Labels) -> Outlines:
     small = cv2.resize(shrunk(small_rgb, SIDE_PX), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR)
     smooth = cv2.GaussianBlur(small, (0, 0), 0.7).astype(np.float32)
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    change = cv2.magnitude(across, down).max(axis=2).ravel()  # up to 1,443
+    red, green, blue = cv2.split(cv2.magnitude(across, down))
+    change = cv2.max(
+        cv2.max(red, green), blue
+    ).ravel()  # up to 1,443; NumPy takes ten times as long over an axis of three
     ranks = np.empty(change.size, np.uint8)
     ranks[np.argsort((32 * change).astype(np.uint16), kind="stable")] = np.arange(change.size) * 256 // change.size
     return Outlines(ranks.reshape(SIDE_PX, SIDE_PX), np.packbits(_outline(labels)))

@@ -6,7 +6,7 @@
 4. ``images/`` with ``masks/``, and lists ``train.txt``, ``val.txt``, ``test.txt`` here or in ``splits/``,
    each line the name of an image, with or without its suffix
 5. ``images/`` with ``masks/``: divided into ``train`` and ``test`` by fraction over the sorted names
-6. ``images`` and ``masks`` as patterns, see :mod:`segstudy.data.readers.patterns`
+6. ``images`` and ``masks`` as patterns, see :mod:`segstudy.data.readers.patterns`, or as two files of many pages
 
 The folders may have other usual names, such as ``image`` and ``label``, or those that the options say. Without patterns an
 image and its mask have the same name but for the suffix. ``valid`` and ``validation`` are read as ``val``.
@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from PIL import Image
@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide, num_pages
 from segstudy.data.quality.faults import Fault, refuse
-from segstudy.data.quality.pairing import list_images, match_by_stem
+from segstudy.data.quality.pairing import common_start, list_images, match_by_stem
 from segstudy.data.readers import Reader
 from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.numbers import ArrayOptions
@@ -38,9 +38,11 @@ from segstudy.data.readers.patterns import (
     SPLIT_NAMES,
     SPLIT_OF,
     files_below,
+    looks_like_masks,
     pairs_by_pattern,
     pattern_regex,
     propose,
+    strange_images,
 )
 from segstudy.data.readers.pictures import picture_file, propose_picture
 from segstudy.data.readers.several import dataset_of_several, find_several
@@ -51,6 +53,7 @@ from segstudy.errors import DataError, listing
 from segstudy.files import read_text
 
 ALL_PAGES = "all"
+MAX_STACKS = 20  # files looked into for a pair of stacks
 PATTERN = re.compile(r"[*?{]")
 
 
@@ -169,6 +172,9 @@ def _find_splits(root: Path, options: Options) -> Found:
         raise DataError(f"{root}: no such folder")
     if PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
         return _by_pattern(root, options)
+    if (pair := _one_pair(root, options)) is not None:
+        others = strange_images(root, files_below(root), {str(options.images), str(options.masks)}, IMAGE_SUFFIXES)
+        return _drawn([pair], others, options)
     names = _folder_names(root, options)
     for image_folder, mask_folder in _layouts(names):
         folders = _named_splits(root, image_folder, mask_folder)
@@ -189,6 +195,14 @@ def _find_splits(root: Path, options: Options) -> Found:
             refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
         return Found(found.splits, found.notes, [*faults, *found.faults])
     return _drawn(samples, list(faults), options)
+
+
+def _one_pair(root: Path, options: Options) -> Sample | None:
+    """The one pair of files, each of many pages, that ``images`` and ``masks`` name."""
+    if options.images is None or not isinstance(options.masks, str):
+        return None
+    image, mask = root / options.images, root / options.masks
+    return Sample(image.stem, image, mask) if image.is_file() and mask.is_file() else None
 
 
 def _named_or_drawn(found: Found, options: Options) -> Found:
@@ -406,7 +420,7 @@ def _recognise(root: Path) -> str:
 
 
 def _propose(root: Path) -> dict[str, Any]:
-    lines: dict[str, Any] = {} if _recognise(root) else propose_several(root) or dict(propose(root))
+    lines: dict[str, Any] = {} if _recognise(root) else propose_several(root) or propose(root) or _propose_stacks(root)
     coloured = False
     with contextlib.suppress(DataError):
         if isinstance(lines.get("masks"), dict):
@@ -421,6 +435,19 @@ def _propose(root: Path) -> dict[str, Any]:
     if coloured and not isinstance(lines.get("masks"), dict) and len(colours := colours_beside(root)[0]) > 1:
         lines["colours"] = colours
     return lines
+
+
+def _propose_stacks(root: Path) -> dict[str, Any]:
+    """The one stack of images that has a stack of masks with as many pages, as ``train-volume.tif`` and ``train-labels.tif``."""
+    names = [name for name in files_below(root) if name.lower().endswith((".tif", ".tiff"))][:MAX_STACKS]
+    pages = {name: number for name in names if (number := num_pages(root / name)) > 1}
+    masks = [name for name in pages if looks_like_masks(PurePosixPath(name).stem)]
+    pairs = []
+    for mask in masks:
+        alike = [name for name in pages if name not in masks and pages[name] == pages[mask]]
+        if alike:
+            pairs.append((max(alike, key=lambda name: common_start([name, mask])), mask))
+    return {"images": pairs[0][0], "masks": pairs[0][1], "page": ALL_PAGES} if len(pairs) == 1 else {}
 
 
 def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
