@@ -23,7 +23,7 @@ from segstudy.launch import crew as crews
 from segstudy.launch import local, on_slurm
 from segstudy.launch.crew import Crew, last_words
 from segstudy.launch.launchers import Job, Work, find_launcher
-from segstudy.launch.local import best_workers, choose_workers
+from segstudy.launch.local import best_workers, choose_workers, runs_that_fill
 from segstudy.launch.on_ray import _packed, run_on_ray, take_in
 from segstudy.launch.on_slurm import run_on_slurm, sbatch_script
 from segstudy.launch.workshop import Workshop
@@ -204,6 +204,38 @@ def test_a_step_is_timed_on_the_runs_own_network(tmp_path: Path, monkeypatch: py
     torch.set_num_threads(before)
 
 
+def test_runs_that_share_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [runs_that_fill(0.1, busy, room=4) for busy in (0.03, 0.06, 0.1, 0.2, 0.0)] == [3, 1, 1, 1, 4]
+    assert runs_that_fill(0.1, 0.03, room=0) == 1
+    monkeypatch.setattr(local, "_threads", lambda: 1)
+    assert best_workers(job_at(tmp_path), runs_per_gpu=2) == 1  # no GPU
+    monkeypatch.setattr(local, "_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(local, "_measured_runs", lambda job, num_gpus: 3)
+    assert best_workers(job_at(tmp_path), runs_per_gpu=2) == 4
+    assert best_workers(job_at(tmp_path), runs_per_gpu="auto") == 6
+
+
+@pytest.mark.parametrize(
+    ("runs_per_gpu", "workers", "message"),
+    [
+        (0, None, "--runs-per-gpu 0: must be a number from 1, or auto"),
+        ("auto", 2, "--runs-per-gpu auto: --workers says already what shares a GPU; leave one of the two out"),
+    ],
+)
+def test_runs_that_cannot_share_a_gpu(
+    tmp_path: Path, runs_per_gpu: int | str, workers: int | None, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        local.run_here(job_at(tmp_path, workers), runs_per_gpu)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_runs_of_a_gpu_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_at(tmp_path)
+    monkeypatch.setattr(job.workshop, "dataset", lambda name: (SimpleNamespace(classes=("a", "b")), None))
+    assert local._measured_runs(job, 1) >= 1
+
+
 # --- the command line --------------------------------------------------------------------------------------------
 
 
@@ -236,7 +268,7 @@ def test_a_worker_is_asked_for_the_same() -> None:
         ("slurm://", [], "--on slurm://: slurm takes no address; write --on slurm"),
         ("slurm", ["address=x"], "--on slurm --with address: no such option"),
         ("", [], "--on is '', must be 'local', 'slurm' or 'ray'"),
-        ("local", ["x=1"], "--on local --with x: no such option; local has no options"),
+        ("local", ["x=1"], "--on local --with x: no such option; local knows runs_per_gpu"),
         ("nowhere:launch", [], "'nowhere:launch': the module nowhere cannot be imported"),
     ],
 )
@@ -256,6 +288,9 @@ def test_options_are_read_by_their_types() -> None:
     ("words", "message"),
     [
         (["--workers", "0"], "--workers 0: must be a number from 1, or auto"),
+        (["--runs-per-gpu", "some"], "--runs-per-gpu some: must be a number from 1, or auto"),
+        (["--workers", "2", "--runs-per-gpu", "2"], "--runs-per-gpu 2: --workers says already"),
+        (["--on", "slurm", "--runs-per-gpu", "2"], "--on slurm --with runs_per_gpu: no such option"),
         (["--workers", "some"], "--workers some: must be a number from 1, or auto"),
         (["--devices", "4096"], "--devices 4096: this machine has "),
         (["--nodes", "2", "--devices", "2"], "--nodes 2: start one process a device with srun or torchrun"),

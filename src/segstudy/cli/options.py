@@ -51,6 +51,10 @@ Nodes = Annotated[
 Workers = Annotated[
     str | None, typer.Option("--workers", help="Work in so many processes, or 'auto' to measure how many are best.")
 ]
+RunsPerGpu = Annotated[
+    str | None,
+    typer.Option("--runs-per-gpu", help="Share each GPU among so many runs, or 'auto' to measure how many fill it."),
+]
 On = Annotated[
     str | None,
     typer.Option("--on", help="Where to work: local, slurm, ray, ray://HOST:PORT, or a launcher of your own."),

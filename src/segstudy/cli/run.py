@@ -22,6 +22,7 @@ from segstudy.cli.options import (
     PrintSbatch,
     Quiet,
     Replace,
+    RunsPerGpu,
     Seed,
     Set,
     StudyArg,
@@ -68,6 +69,7 @@ def run(
     checkpoint_every: CheckpointEvery = None,
     fit_memory: FitMemory = False,
     workers: Workers = None,
+    runs_per_gpu: RunsPerGpu = None,
     devices: Devices = None,
     nodes: Nodes = 1,
     on: On = None,
@@ -84,6 +86,9 @@ def run(
     stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
+    if runs_per_gpu is not None:
+        number_of(runs_per_gpu, "--runs-per-gpu")
+        workers, with_ = workers or "auto", [*(with_ or ()), f"runs_per_gpu={runs_per_gpu}"]
     number = _check_launcher(whole, workers, on, with_, print_sbatch)
     if print_sbatch:
         _refuse_with_sbatch(on, nodes, dry_run=dry_run, max_time=max_time, replace=replace, fit_memory=fit_memory)
@@ -208,13 +213,13 @@ def _carry_out(
     return _work_here(asked, whole, store, stop, team, replace, join, quiet)
 
 
-def number_of(workers: str | None) -> int | None:
-    """The number of ``--workers``; None where it is to be found out."""
-    if workers is None or workers == "auto":
+def number_of(given: str | None, option: str = "--workers") -> int | None:
+    """The number that an option gives; None where it is to be found out."""
+    if given is None or given == "auto":
         return None
-    if not workers.isdecimal() or not int(workers):
-        raise SpecError(f"--workers {workers}: must be a number from 1, or auto")
-    return int(workers)
+    if not given.isdecimal() or not int(given):
+        raise SpecError(f"{option} {given}: must be a number from 1, or auto")
+    return int(given)
 
 
 def _work_here(

@@ -6,7 +6,9 @@ import os
 import socket
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import psutil
 import torch
@@ -26,11 +28,21 @@ GAIN = 1.1  # more workers must promise so much: they share caches and memory, w
 MEMORY_SHARE = 0.7  # of what is free, for all workers together
 
 
-def run_here(job: Job) -> None:
-    """Start the workers of a job, or the processes of one training, and wait for their end."""
+def run_here(job: Job, runs_per_gpu: int | Literal["auto"] = 1) -> None:
+    """Start the workers of a job, or the processes of one training, and wait for their end.
+
+    ``runs_per_gpu`` is how many workers share a GPU; ``auto`` measures how many fill it.
+    """
     devices = job.work.devices or 1
     check_devices(devices)
-    workers = job.num_workers(1 if devices > 1 else best_workers(job))
+    if runs_per_gpu != "auto" and runs_per_gpu < 1:
+        raise SpecError(f"--runs-per-gpu {runs_per_gpu}: must be a number from 1, or auto")
+    if runs_per_gpu != 1 and (job.workers is not None or devices > 1):
+        other = "--workers" if job.workers is not None else "--devices"
+        raise SpecError(
+            f"--runs-per-gpu {runs_per_gpu}: {other} says already what shares a GPU; leave one of the two out"
+        )
+    workers = job.num_workers(1 if devices > 1 else best_workers(job, runs_per_gpu))
     if workers == 1 and devices > 1:
         train_together(job)
         return
@@ -143,14 +155,16 @@ def _share_words(workers: int) -> str:
     return f"{threads} thread{'' if threads == 1 else 's'} each"
 
 
-def best_workers(job: Job) -> int:
-    """One worker a GPU; on a processor, the number that promises the most images a second.
+def best_workers(job: Job, runs_per_gpu: int | Literal["auto"] = 1) -> int:
+    """So many workers a GPU; on a processor, the number that promises the most images a second.
 
     A step of the first run is timed with all threads, with half of them, and so on: n workers promise n times the rate of one
     with its share of the threads.
     """
     if gpus := _gpus():
-        return len(gpus)
+        return len(gpus) * (_measured_runs(job, len(gpus)) if runs_per_gpu == "auto" else runs_per_gpu)
+    if runs_per_gpu != 1:
+        job.progress.say("note: --runs-per-gpu: there is no GPU here")
     threads, most = _threads(), len(job.runs)
     if threads == 1 or most == 1:
         return 1
@@ -178,9 +192,56 @@ def choose_workers(rates: dict[int, float], room: int) -> int:
     return chosen
 
 
+def _measured_runs(job: Job, num_gpus: int) -> int:
+    """How many runs fill a GPU, by the first run's step: its time on the clock, its kernels' time, and its memory."""
+    device = torch.device("cuda")
+    step = _make_step(job, job.runs[0])
+    _clock(step, device)  # libraries choose their kernels
+    seconds = _clock(step, device)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        _clock(step, device)
+    busy = sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
+    free, _ = torch.cuda.mem_get_info(device)
+    room = int(MEMORY_SHARE * free / max(torch.cuda.max_memory_reserved(device), 1))
+    runs = runs_that_fill(seconds, busy, min(room, _threads() // num_gpus))
+    job.progress.say(f"a step computes for {busy * 1e3:.1f} of {seconds * 1e3:.1f} ms: {runs} runs on each GPU")
+    torch.cuda.empty_cache()
+    return runs
+
+
+def runs_that_fill(step_s: float, busy_s: float, room: int) -> int:
+    """How many runs a GPU computes without one waiting for another, of those that it has room for.
+
+    ``busy_s`` is for how long of a step of ``step_s`` seconds the GPU computes.
+
+    >>> runs_that_fill(0.040, 0.012, room=8)
+    3
+    """
+    return max(1, min(int(step_s / max(busy_s, 1e-9)), room))
+
+
+def _clock(step: Callable[[], None], device: torch.device) -> float:
+    """Median seconds of a step; each waits for the device."""
+    times = []
+    for _ in range(STEPS):
+        started = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
 def _step_seconds(job: Job, run: Run, threads: int) -> float:
-    """Seconds of one training step of ``run`` with so many threads, on images of zeros."""
+    """Seconds of one training step of ``run`` with so many threads."""
     torch.set_num_threads(threads)
+    step = _make_step(job, run)
+    step()
+    return _clock(step, torch.device("cpu"))
+
+
+def _make_step(job: Job, run: Run) -> Callable[[], None]:
+    """A training step of ``run``, on images of zeros."""
     recipe, model = run.config.recipe, run.config.model
     classes = len(job.workshop.dataset(run.config.dataset)[0].classes)
     bare = model.model_copy(update={"weights": "none"})
@@ -189,14 +250,14 @@ def _step_seconds(job: Job, run: Run, threads: int) -> float:
     stepping, stepper = fabric.setup(network, optimizer_of(network, recipe, run.config.folder))
     loss_of = make_loss(recipe.loss, run.config.folder)
     height, width = height_width(recipe.trained_px)
-    images = torch.zeros(recipe.batch_size, 3, height, width).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(recipe.batch_size, height, width, dtype=torch.int64)
-    times = []
-    for _ in range(STEPS + 1):
-        started = time.perf_counter()
+    images = torch.zeros(recipe.batch_size, 3, height, width, device=fabric.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(recipe.batch_size, height, width, dtype=torch.int64, device=fabric.device)
+
+    def step() -> None:
         loss = loss_of(predict_logits(stepping, images), labels)
         stepper.zero_grad()
         fabric.backward(loss)
         stepper.step()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+
+    return step
