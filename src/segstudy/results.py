@@ -90,19 +90,37 @@ class StudyResults:
     @cached_property
     def comparisons(self) -> Mapping[str, Comparison]:
         """Every variant against its base, by the variant's name, corrected over all comparisons of the study."""
-        asked = {
-            name: (
-                self.side(name),
-                self.side(v.base),
-                {key: (after, before) for key, (before, after) in v.changes.items()},
-            )
-            for name, v in self._variants.items()
-        }
+        asked = {name: (self.side(name), self.side(v.base), _turned(v)) for name, v in self._variants.items()}
         if self.plan.study.until is not None:
             return {name: self._looked(*sides, self._problems[name])[0] for name, sides in asked.items()}
         found = [
             self.compare(a, b, changes, self.questions, self._problems[name]) for name, (a, b, changes) in asked.items()
         ]
+        return dict(zip(asked, correct(found), strict=True))
+
+    @cached_property
+    def elsewhere(self) -> Mapping[tuple[str, str], Comparison]:
+        """Every variant against its base where both are cross-evaluated, by the variant's name and the dataset.
+
+        They are corrected among themselves, apart from the study's own comparisons. A study that adds seeds until its own
+        are decided has none: its number of seeds follows from other scores.
+        """
+        if self.plan.study.until is not None:
+            return {}
+        splits: dict[tuple[str, str], set[str | None]] = {}
+        for cross in self.plan.study.cross_evaluations:
+            splits.setdefault((cross.experiment, cross.on), set()).add(cross.split)
+        asked = [
+            (name, on)
+            for (name, on), own in splits.items()
+            if name in self._variants and len(own) == 1 and splits.get((self._variants[name].base, on)) == own
+        ]
+        found = []
+        for name, on in asked:
+            variation = self._variants[name]
+            sides = self.side(name, on), self.side(variation.base, on)
+            problems = problems_between(*sides, self.primary)
+            found.append(self.compare(*sides, _turned(variation), len(asked), problems))
         return dict(zip(asked, correct(found), strict=True))
 
     def compare(
@@ -187,6 +205,11 @@ class StudyResults:
             known = [OTHER_SIZES] if at_input else []
             found[name] = problems_between(self.side(name), self.side(variation.base), self.primary, known)
         return found
+
+
+def _turned(variation: Variation) -> dict[str, tuple[Any, Any]]:
+    """What a variant changes, its own value first."""
+    return {key: (after, before) for key, (before, after) in variation.changes.items()}
 
 
 def stand(store: Store, plan: Plan) -> tuple[RunResult, ...]:
@@ -370,7 +393,7 @@ def compare_results(
     """Compare two results on the same images.
 
     If the two are a variant and its base in one study, p-value and verdict are corrected for all comparisons of the study,
-    as in its report.
+    as in its report; on the dataset of a cross-evaluation, for all of the study's comparisons on such datasets.
 
     Parameters
     ----------
@@ -400,7 +423,7 @@ def compare_results(
     wanted = measure_of(first, measure or primary)
     if margin is None and wanted.key == primary:
         margin = declared
-    family = _family(*named) if on is None and wanted.key == primary else None
+    family = _family(named[0], named[1], on) if wanted.key == primary else None
     questions = 1 if family is None else family.questions
     if family is not None:
         first, second = (side.of_seeds(_seeds_in(family, side)) for side in (first, second))
@@ -454,13 +477,15 @@ def _short(named: list[Named | Side]) -> list[Named | Side]:
     return [replace(one, label=one.name.rpartition(":")[2]) for one in studies]
 
 
-def _family(a: Named | Side, b: Named | Side) -> Comparison | None:
-    """The comparison of these two in their study; None if there is none."""
+def _family(a: Named | Side, b: Named | Side, on: str | None) -> Comparison | None:
+    """The comparison of these two in their study, on their own dataset or on ``on``; None if there is none."""
     if isinstance(a, Side) or isinstance(b, Side) or a.results is not b.results or not a.seed is b.seed is None:
         return None
-    comparisons = a.results.comparisons
+    results = a.results
     for variant, base in ((a, b), (b, a)):
-        if (found := comparisons.get(variant.experiment)) is not None and found.b.name == base.experiment:
+        name = variant.experiment
+        found = results.comparisons.get(name) if on is None else results.elsewhere.get((name, on))
+        if found is not None and found.b.name == base.experiment:
             return found
     return None
 

@@ -371,15 +371,21 @@ def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
 def comparison_text(record: dict[str, Any]) -> str:
     """A comparison as text: both scores, the difference, the verdict and its scope, classes, flags."""
     unit, difference = record["unit"], record["difference"]
-    title = (
-        record["label"] + (f" [{unit}]" if unit else "") + ("" if record["higher_is_better"] else ", lower is better")
-    )
+    lower = "" if record["higher_is_better"] else ", lower is better"
+    title = f"{record['label']}{f' [{unit}]' if unit else ''}{lower}"
     rows = [["", title, f"{100 * difference['level']:g} % interval", ""]]
     for letter in ("a", "b"):
         side = record[letter]
         rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
     bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
-    rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, _p_words(difference["p_value"])])
+    rows.append(
+        [
+            "A - B",
+            shown(difference["value"], unit, signed=True),
+            bounds,
+            _p_words(difference["p_value"], record["p_holm"]),
+        ]
+    )
     names = [line for letter in ("a", "b") for line in _side_lines(letter.upper(), record[letter])]
     changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
     blocks = [
@@ -403,8 +409,9 @@ def _side_lines(letter: str, side: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _p_words(p_value: float | None) -> str:
-    return "" if p_value is None else "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+def _p_words(p_value: float | None, corrected: float | None = None) -> str:
+    words = "" if p_value is None else "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+    return words if corrected in (None, p_value) else f"{words}, corrected {_p_words(corrected)}"
 
 
 def _verdict_lines(record: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -203,8 +204,8 @@ def numbers(out: Path) -> dict[str, Any]:
 
 
 def leftovers(out: Path) -> list[str]:
-    """What no finished study has: temporary files, checkpoints."""
-    names = [path.name for path in out.rglob("*")]
+    """What no finished study has: temporary files, checkpoints; but for results that were set aside, which is said."""
+    names = [path.name for path in out.rglob("*") if not re.search(r"\.old\d+$", path.parent.name)]
     return [name for name in names if name.endswith((".tmp", ".ckpt", ".gone")) or name.startswith("best-epoch")]
 
 

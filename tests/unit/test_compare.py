@@ -408,6 +408,7 @@ def record_of(**changes: Any) -> dict[str, Any]:
         "ignore": [255],
         "difference": difference | {"population": "images", "reason": "", "assumption": ""},
         "verdict": "worse",
+        "p_holm": 0.0246,
         "questions": 3,
         "primary": "miou",
         "exploratory": False,
@@ -435,7 +436,7 @@ def test_text_by_hand() -> None:
         "          mIoU       95 % interval",
         "A       0.5000    0.4500 to 0.5500",
         "B       0.5300    0.4500 to 0.5500",
-        "A - B  -0.0300  -0.0500 to -0.0100  p = 0.0123",
+        "A - B  -0.0300  -0.0500 to -0.0100  p = 0.0123, corrected p = 0.0246",
         "",
         "A is worse than B by 0.0300, for these networks and images like these; other seeds of the same recipes may give "
         "another result",
@@ -457,7 +458,7 @@ def test_text_where_nothing_can_be_said() -> None:
     nothing = {"low": None, "high": None, "p_value": None, "detectable": None, "reason": "only 2 images"}
     beyond = {"p_greater": None, "simultaneous": {"low": None, "high": None}, "margin_met": None, "equivalence": None}
     record = record_of(difference=record_of()["difference"] | nothing, verdict="", classes=[], flags=[], cautions=[])
-    record |= beyond
+    record |= beyond | {"p_holm": None}
     text = comparison_text(record)
     assert text.endswith("no verdict: only 2 images")
     assert "A - B  -0.0300" in text and "p =" not in text

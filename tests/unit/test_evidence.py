@@ -25,7 +25,8 @@ from segstudy.report.frames import ReportData, estimates_frame
 from segstudy.report.sections.errors import reliability_frame
 from segstudy.report.sections.training import selection_frame
 from segstudy.report.table import Table, interval_text, number_text
-from segstudy.results import read_results
+from segstudy.results import compare_results, read_results
+from segstudy.scorecard import comparison_record, comparison_text
 from segstudy.spec import parse_study
 from segstudy.stats.comparison import compare
 from segstudy.stats.planning import ONE_SEED
@@ -433,3 +434,92 @@ def test_numbers_and_intervals_in_print() -> None:
     assert number_text(0.00001, signed=True) in ("0.0000", "+0.0000")
     assert interval_text(0.1, float("nan")) == "–"
     assert interval_text(-0.1, 0.25, 2, True) == "[−0.10,\xa0+0.25]"
+
+
+# Variants on other data: of 100 pixels of a person, how many each network finds, by seed.
+CROSS = STUDY.replace("  large: {base: base, change: {recipe.input_size: 512}}\n", "").replace(
+    "seeds: [SEEDS]",
+    """cross_evaluations:
+  - {experiment: base, on: folk, map: {polyp: person}}
+  - {experiment: good, on: folk, map: {polyp: person}}
+  - {experiment: same, on: folk, map: {polyp: person}}
+seeds: [1, 2, 3]""",
+)
+CROSS = CROSS.replace(
+    "experiments:", "  folk: {reader: folder, root: folk, classes: [background, person]}\nexperiments:"
+)
+FOUND_THERE = {"base": (40, 41, 42), "good": (60, 62, 61), "same": (43, 40, 42)}
+
+
+def fill_elsewhere(store: Store, plan: Plan, names: tuple[str, ...] = tuple(FOUND_THERE)) -> None:
+    fill(store, plan)
+    for run in (run for run in plan.runs if run.experiment in names):
+        found = FOUND_THERE[run.experiment][run.seed - 1] + np.arange(NUM_IMAGES) % 3
+        confusion = np.stack([np.stack([300 + 0 * found, 0 * found], -1), np.stack([100 - found, found], -1)], -2)
+        there = next(scoring for scoring in run.scored_on if scoring.dataset == "folk")
+        meta = {
+            "train_data": "spot",
+            "test_data": "folk",
+            "split": "test",
+            "selected_on": "spot/holdout",
+            "resolution": "native",
+            "classes": ["background", "person"],
+            "palette": [[0, 0, 0], [255, 255, 255]],
+            "input_size": 256,
+            "evaluation_hash": there.evaluation_hash,
+            "data_fingerprint": "dd",
+        }
+        arrays = {"confusion": confusion, "ids": np.array([f"folk{k}" for k in range(NUM_IMAGES)])}
+        folder = store.run(run.experiment, run.seed)
+        write_arrays(folder.evaluation("folk", "test"), arrays, meta)
+        write_sums(folder.path)
+
+
+def miou_of(found: float, false: float = 0, total: int = 100) -> float:
+    """mIoU where ``found`` of ``total`` pixels of 400 are found and ``false`` others are invented."""
+    background = 400 - total - false
+    return (background / (400 - found) + found / (total + false)) / 2
+
+
+def test_what_changes_do_on_other_data(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path / "out"), make_plan(parse_study(CROSS.replace("PROTOCOL", "held-out")))
+    fill_elsewhere(store, plan)
+    (tmp_path / "study.yaml").write_text(CROSS.replace("PROTOCOL", "held-out"))
+    data = data_of(store, plan)
+    frame = data.effects_elsewhere.set_index("experiment")
+    extra = np.mean(np.arange(NUM_IMAGES) % 3)  # found in addition, on average
+    there = {name: np.mean([miou_of(each + extra) for each in found]) for name, found in FOUND_THERE.items()}
+    for name in ("good", "same"):
+        assert frame.loc[name, "value"] == pytest.approx(there[name] - there["base"], abs=1e-12)
+        assert (frame.loc[name, "dataset"], frame.loc[name, "questions"]) == ("folk", 2)
+    assert list(frame["verdict"]) == ["better", "not distinguishable"]
+    assert frame.loc["good", "p_holm"] == pytest.approx(2 * frame.loc["good", "p_value"])
+
+    table = tables_of(store, plan)["cross-effects"]
+    row = table.frame.set_index("experiment").loc["good"]
+    own = np.mean([measures.mean_iou(counts_of("base", seed).sum(axis=0)) for seed in (1, 2, 3)])
+    assert row["drop"] == pytest.approx(own - there["base"])
+    assert row["share"] == pytest.approx(100 * (there["good"] - there["base"]) / (own - there["base"]))
+    assert [line[:2] + line[3:4] for line in printed(table)] == [["good", "base", "folk"], ["same", "base", "folk"]]
+
+    file = tmp_path / "study.yaml"
+    found = compare_results(f"{file}:same", f"{file}:base", on="folk", out=store.root)
+    assert (found.p_holm, found.questions) == (frame.loc["same", "p_holm"], 2)
+    assert f"p = {found.difference.p_value:.4f}" in comparison_text(comparison_record(found))
+    turned = compare_results(f"{file}:base", f"{file}:good", on="folk", out=store.root)
+    assert (turned.p_holm, turned.verdict) == (frame.loc["good", "p_holm"], "worse")
+
+
+def test_other_data_that_only_the_variant_is_scored_on_makes_no_comparison(tmp_path: Path) -> None:
+    text = CROSS.replace("PROTOCOL", "held-out").replace("  - {experiment: base, on: folk, map: {polyp: person}}\n", "")
+    assert data_of(Store(tmp_path), make_plan(parse_study(text))).effects_elsewhere.empty
+    until = CROSS.replace("PROTOCOL", "held-out").replace("[1, 2, 3]", "{until: decided, at_most: 4}")
+    assert data_of(Store(tmp_path), make_plan(parse_study(until))).effects_elsewhere.empty
+
+
+def test_other_data_that_is_not_scored_yet_counts_as_asked(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), make_plan(parse_study(CROSS.replace("PROTOCOL", "held-out")))
+    fill_elsewhere(store, plan, ("base", "good"))
+    frame = data_of(store, plan).effects_elsewhere.set_index("experiment")
+    assert frame.loc["good", "p_holm"] == pytest.approx(2 * frame.loc["good", "p_value"])
+    assert math.isnan(frame.loc["same", "value"]) and frame.loc["good", "verdict"] == "better"

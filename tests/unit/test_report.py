@@ -345,6 +345,13 @@ def test_imported_weights_are_named_so(store: Store) -> None:
     assert printed(tables["1-baselines"])[0][2] == "0.7222"
 
 
+def test_no_two_titles_have_one_number(report: Path, tables: dict[str, Table]) -> None:
+    headings = re.findall(r"<h3>((?:Table|Figure) [0-9a-z]+): ", (report / "index.html").read_text(encoding="utf-8"))
+    assert len(headings) > 20 and len(set(headings)) == len(headings)
+    classes = sorted(table.title for name, table in tables.items() if "class-scores-" in name)
+    assert [title.split(":")[0] for title in classes] == ["Table 8a", "Table 8b"], classes
+
+
 def test_captions_state_what_scores_rest_on(tables: dict[str, Table]) -> None:
     caption = tables["1-baselines"].caption
     assert "city val (2 images)" in caption

@@ -86,9 +86,7 @@ def run(
     stop = stop_of(max_time, checkpoint_every)
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
-    if runs_per_gpu is not None:
-        number_of(runs_per_gpu, "--runs-per-gpu")
-        workers, with_ = workers or "auto", [*(with_ or ()), f"runs_per_gpu={runs_per_gpu}"]
+    workers, with_ = _sharing_gpus(runs_per_gpu, workers, with_)
     number = _check_launcher(whole, workers, on, with_, print_sbatch)
     if print_sbatch:
         _refuse_with_sbatch(on, nodes, dry_run=dry_run, max_time=max_time, replace=replace, fit_memory=fit_memory)
@@ -211,6 +209,16 @@ def _carry_out(
     if team is None and elsewhere:
         return _launch(asked, whole, store, stop, number, on, options, replace, join, quiet)
     return _work_here(asked, whole, store, stop, team, replace, join, quiet)
+
+
+def _sharing_gpus(
+    runs_per_gpu: str | None, workers: str | None, options: list[str] | None
+) -> tuple[str | None, list[str] | None]:
+    """``--workers`` and ``--with`` as ``--runs-per-gpu`` means them, which is an option of the launcher of this machine."""
+    if runs_per_gpu is None:
+        return workers, options
+    number_of(runs_per_gpu, "--runs-per-gpu")
+    return workers or "auto", [*(options or ()), f"runs_per_gpu={runs_per_gpu}"]
 
 
 def number_of(given: str | None, option: str = "--workers") -> int | None:

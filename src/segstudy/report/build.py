@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from segstudy.report.frames import ReportData
 from segstudy.report.gallery import clear_old as clear_pictures
 from segstudy.report.page import Part, render_page
 from segstudy.report.print import write_latex, write_pdf
-from segstudy.report.section import Widget
+from segstudy.report.section import Item, Widget
 from segstudy.report.sections import all_sections
-from segstudy.report.table import Table, csv_text, latex_text, markdown_text, numbered
+from segstudy.report.table import Table, csv_text, latex_text, letters_of, markdown_text, numbered
 from segstudy.results import read_results
 from segstudy.store import Store
 
@@ -76,8 +77,8 @@ def _widgets(parts: Iterable[Part]) -> list[Widget]:
 
 
 def every_part(data: ReportData) -> list[Part]:
-    """Every section that has something to show; its tables have their numbers."""
-    found = [(section, list(section.content(data))) for section in all_sections()]
+    """Every section that has something to show; its tables have their numbers, and no two titles the same one."""
+    found = [(section, _lettered(section.content(data))) for section in all_sections()]
     tables = [item for _, items in found for item in items if isinstance(item, Table)]
     numbers = {table.slug: table for table in numbered(tables)}
     return [
@@ -85,6 +86,18 @@ def every_part(data: ReportData) -> list[Part]:
         for section, items in found
         if items
     ]
+
+
+def _lettered(items: Iterable[Item]) -> list[Item]:
+    """The items of a section, with a letter after the number of a figure that several share."""
+    items = list(items)
+    drawings = [item for item in items if isinstance(item, Drawing)]
+    letters = letters_of([drawing.title.partition(":")[0] for drawing in drawings])
+    titles = {
+        drawing.name: drawing.title.replace(":", f"{letter}:", 1)
+        for drawing, letter in zip(drawings, letters, strict=True)
+    }
+    return [replace(item, title=titles[item.name]) if isinstance(item, Drawing) else item for item in items]
 
 
 def clear_old(store: Store, kept: set[str]) -> None:

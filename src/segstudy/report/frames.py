@@ -111,6 +111,11 @@ class ReportData:
         return effects_frame(self.results)
 
     @cached_property
+    def effects_elsewhere(self) -> pd.DataFrame:
+        """The same where variant and base are cross-evaluated; ``dataset`` is the one that they are scored on."""
+        return effects_frame(self.results, elsewhere=True)
+
+    @cached_property
     def class_scores(self) -> pd.DataFrame:
         """IoU and Dice of every class with intervals; see :func:`class_scores_frame`."""
         return class_scores_frame(self.results)
@@ -337,8 +342,10 @@ def constants_frame(sets: Iterable[CountSet]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["experiment", "seed", "test_data", "split", "label", *MEASURES])
 
 
-def effects_frame(results: StudyResults) -> pd.DataFrame:
+def effects_frame(results: StudyResults, elsewhere: bool = False) -> pd.DataFrame:
     """Every variant against its base on the same images, corrected over all that the study asks: a comparison a row.
+
+    With ``elsewhere``, on the datasets of cross-evaluations.
 
     Columns: experiment, base, variant, confounded, dataset, split, the fields of
     :class:`~segstudy.stats.comparison.Difference` (NaN without a difference), ``p_holm``, ``verdict``, and ``flags``: why the
@@ -346,7 +353,8 @@ def effects_frame(results: StudyResults) -> pd.DataFrame:
     """
     fields = [name for name in Difference.__annotations__ if name != "questions"]
     rows = []
-    for name, found in results.comparisons.items():
+    own = {(name, results.plan.first(name).config.dataset): found for name, found in results.comparisons.items()}
+    for (name, on), found in (results.elsewhere if elsewhere else own).items():
         run = results.plan.first(name)
         assert run.variation is not None
         difference = asdict(found.difference) if found.difference else dict.fromkeys(fields)
@@ -357,7 +365,7 @@ def effects_frame(results: StudyResults) -> pd.DataFrame:
                 "base": run.variation.base,
                 "variant": run.variation.variant,
                 "confounded": run.variation.confounded,
-                "dataset": run.config.dataset,
+                "dataset": on,
                 "split": found.a.first.about.split if found.a.sets else None,
                 "questions": found.questions,
                 "p_holm": found.p_holm,

@@ -244,7 +244,9 @@ def write_latex(data: ReportData, parts: Sequence[Part]) -> None:
     tables, figures = _tables_and_figures(parts)
     said = [study.question, *sentences(data), *warnings(data), contract(data.scores)]
     text = "\n\n".join(escape_tex(_breakable(words)) for words in said if words)
-    floats = [f"\\setcounter{{table}}{{{t.number - 1}}}\n\\input{{../tables/{t.name}.tex}}" for t in tables]
+    floats = [
+        f"\\renewcommand{{\\thetable}}{{{t.number}{t.letter}}}\n\\input{{../tables/{t.name}.tex}}" for t in tables
+    ]
     floats += [_latex_figure(figure) for figure in figures]
     title, body = escape_tex(_breakable(study.title or study.name)), _cleared(floats)
     shown = [table_words for table in tables for table_words in _words(table)]
@@ -258,10 +260,10 @@ def write_latex(data: ReportData, parts: Sequence[Part]) -> None:
 
 
 def _latex_figure(drawing: Drawing) -> str:
-    """A float with the figure's own number."""
+    """A float with the figure's own number, of which several may have one letter each."""
     number, _, title = drawing.title.removeprefix("Figure ").partition(": ")
     caption = escape_tex(visible(f"{title or drawing.title}. {drawing.caption}"))
-    counter = f"\\setcounter{{figure}}{{{int(number) - 1}}}" if number.isdecimal() else ""
+    counter = f"\\renewcommand{{\\thefigure}}{{{number}}}" if re.fullmatch(r"\d+[a-z]*", number) else ""
     size = r"width=\linewidth,height=0.75\textheight,keepaspectratio"
     return (
         f"\\begin{{figure}}\n  \\centering\n  \\includegraphics[{size}]{{../figures/{drawing.name}.png}}\n"

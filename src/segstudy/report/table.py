@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -116,7 +118,7 @@ class Table:
         Where it stands among the numbered tables of all sections: the paper's come first, as in the paper. Tables of
         equal order share a number.
     number
-        Given by :func:`numbered`.
+        Given by :func:`numbered`, with a letter where several tables share it: ``6a``.
 
     """
 
@@ -127,6 +129,7 @@ class Table:
     formats: tuple[Format, ...]
     order: tuple[int, ...]
     number: int = 0
+    letter: str = ""
 
     @property
     def name(self) -> str:
@@ -136,7 +139,7 @@ class Table:
     @property
     def title(self) -> str:
         """Number and heading."""
-        return f"Table {self.number}: {self.heading}"
+        return f"Table {self.number}{self.letter}: {self.heading}"
 
     def rows(self) -> list[list[Cell]]:
         """Printed cells, row by row."""
@@ -147,9 +150,28 @@ class Table:
 def numbered(tables: Sequence[Table]) -> list[Table]:
     """The tables in their order, each with its number."""
     orders = sorted({table.order for table in tables})
+    tables = sorted(tables, key=lambda table: table.order)
+    letters = letters_of([table.order for table in tables])
     return [
-        replace(table, number=orders.index(table.order) + 1) for table in sorted(tables, key=lambda table: table.order)
+        replace(table, number=orders.index(table.order) + 1, letter=letter)
+        for table, letter in zip(tables, letters, strict=True)
     ]
+
+
+def letters_of(numbers: Sequence[Hashable]) -> list[str]:
+    """What tells equal numbers apart.
+
+    >>> letters_of([1, 2, 2, 2])
+    ['', 'a', 'b', 'c']
+    """
+    total, seen = Counter(numbers), Counter[Hashable]()
+    found = []
+    for number in numbers:
+        at = seen[number]
+        seen[number] += 1
+        further = ascii_lowercase[at // 26 - 1] if at >= 26 else ""
+        found.append(further + ascii_lowercase[at % 26] if total[number] > 1 else "")
+    return found
 
 
 SCORES = (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
+from segstudy.measures import name_of
 from segstudy.report.contract import contract, scored_words
 from segstudy.report.frames import MEASURES, ReportData, over_seeds, reported_runs, states_text
 from segstudy.report.long import CONSTANT
 from segstudy.report.section import Item, Section
-from segstudy.report.table import SCORES, Format, Table, runs_of, state_column, with_contract
+from segstudy.report.table import SCORES, Format, Table, mark_confounded, runs_of, state_column, with_contract
 from segstudy.study import CrossEvaluation
 
 
@@ -80,8 +82,57 @@ def cross_table(data: ReportData, cross: CrossEvaluation, place: int) -> Table:
     return Table(slug, heading, caption, frame, (*formats, *state_column(frame)), order=(4, place))
 
 
+def effects_table(data: ReportData) -> Table:
+    """What each change does to the scores on other datasets, and the share of the base's drop that it wins back."""
+    frame, key = data.effects_elsewhere, data.results.primary.key
+    label = name_of(data.results.primary)
+    drops = [_drop(data, str(base), str(on)) for base, on in zip(frame["base"], frame["dataset"], strict=True)]
+    frame = frame.drop(columns="components").assign(
+        variant=mark_confounded(frame),
+        drop=drops,
+        share=[100 * value / drop if drop > 0 else math.nan for value, drop in zip(frame["value"], drops, strict=True)],
+    )
+    triples = list(zip(frame["experiment"], frame["base"], frame["dataset"], strict=True))
+    rows = [data.scores_of([str(name), str(base)], str(on)) for name, base, on in triples]
+    frame = with_contract(frame, rows)
+    formats = (
+        Format("experiment", "Name"),
+        Format("base", "Against"),
+        Format("variant", "Variant"),
+        Format("dataset", "On"),
+        Format(
+            "value", f"Δ {label} there [95 %]", 4, signed=True, bounds=("low", "high"), level="dataset", measure=key
+        ),
+        Format("p_holm", "p (Holm)", 4),
+        Format("verdict", "Verdict"),
+        Format("drop", f"Drop {label} of the base", 4, level="dataset", measure=key),
+        Format("share", "Won back (%)", 1, suffix=" %", level="dataset", measure=key),
+        *((Format("flags", "Also differs in"),) if frame["flags"].any() else ()),
+    )
+    number = int(frame["questions"].iloc[0])
+    caption = (
+        "Variant minus base on the same images of a dataset that neither was trained on. p is corrected for "
+        f"{'this comparison alone' if number == 1 else f'these {number} comparisons'} (Holm), apart from those on the "
+        "experiments' own datasets; a verdict needs p below 0.05. Drop is the base's score on its own dataset minus that "
+        f"on the other; won back is Δ as a share of it. {contract(pd.concat(rows))}"
+    )
+    return Table("cross-effects", "What each change does on other data", caption, frame, formats, order=(4, -1))
+
+
+def _drop(data: ReportData, name: str, on: str) -> float:
+    """Mean over the seeds that are scored on both of in-domain minus cross."""
+    own, there = data.results.side(name), data.results.side(name, on)
+    seeds = [seed for seed in own.seeds if seed in there.seeds]
+    if not seeds:
+        return math.nan
+    inside, outside = (float(side.of_seeds(seeds).mean(data.results.primary)[0]) for side in (own, there))
+    return inside - outside if data.results.primary.higher_is_better else outside - inside
+
+
 def content(data: ReportData) -> Iterator[Item]:
-    """A table for each cross-evaluation."""
+    """What changes do on other data, then a table for each cross-evaluation."""
+    if not data.effects_elsewhere.empty:
+        yield effects_table(data)
     for place, cross in enumerate(data.crosses):
         yield cross_table(data, cross, place)
 
