@@ -378,14 +378,8 @@ def comparison_text(record: dict[str, Any]) -> str:
         side = record[letter]
         rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
     bounds = interval_words(difference["low"], difference["high"], unit, signed=True)
-    rows.append(
-        [
-            "A - B",
-            shown(difference["value"], unit, signed=True),
-            bounds,
-            _p_words(difference["p_value"], record["p_holm"]),
-        ]
-    )
+    chance = _p_words(difference["p_value"], record["p_holm"])
+    rows.append(["A - B", shown(difference["value"], unit, signed=True), bounds, chance])
     names = [line for letter in ("a", "b") for line in _side_lines(letter.upper(), record[letter])]
     changed = [f"  {change['key']}: {change['a']} (A), {change['b']} (B)" for change in record["changes"]]
     blocks = [

@@ -98,8 +98,7 @@ def run(
     if print_sbatch:
         _print_sbatch(asked, min(number or len(part.runs), len(part.runs)), with_)
         return
-    outcome = _carry_out(asked, whole, store, stop, workers, nodes, on, with_, replace=replace, quiet=quiet)
-    if outcome is None:
+    if (outcome := _carry_out(asked, whole, store, stop, workers, nodes, on, with_, replace, quiet=quiet)) is None:
         return
     print(*(f"left to another process: {name}\n" for name in outcome.held), sep="", end="")
     if not no_report and len(outcome.failures) < len(part.runs):
@@ -188,8 +187,8 @@ def _carry_out(
     nodes: int,
     on: str | None,
     options: list[str] | None,
-    *,
     replace: bool = False,
+    *,
     join: bool = False,
     quiet: bool = False,
 ) -> Outcome | None:
