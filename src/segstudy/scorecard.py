@@ -371,8 +371,9 @@ def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
 def comparison_text(record: dict[str, Any]) -> str:
     """A comparison as text: both scores, the difference, the verdict and its scope, classes, flags."""
     unit, difference = record["unit"], record["difference"]
-    lower = "" if record["higher_is_better"] else ", lower is better"
-    title = f"{record['label']}{f' [{unit}]' if unit else ''}{lower}"
+    title = (
+        f"{record['label']}{f' [{unit}]' if unit else ''}{'' if record['higher_is_better'] else ', lower is better'}"
+    )
     rows = [["", title, f"{100 * difference['level']:g} % interval", ""]]
     for letter in ("a", "b"):
         side = record[letter]
