@@ -371,10 +371,8 @@ def _effect_records(comparison: Comparison) -> list[dict[str, Any]]:
 def comparison_text(record: dict[str, Any]) -> str:
     """A comparison as text: both scores, the difference, the verdict and its scope, classes, flags."""
     unit, difference = record["unit"], record["difference"]
-    title = (
-        f"{record['label']}{f' [{unit}]' if unit else ''}{'' if record['higher_is_better'] else ', lower is better'}"
-    )
-    rows = [["", title, f"{100 * difference['level']:g} % interval", ""]]
+    title = [record["label"], f" [{unit}]" * bool(unit), ", lower is better" * (not record["higher_is_better"])]
+    rows = [["", "".join(title), f"{100 * difference['level']:g} % interval", ""]]
     for letter in ("a", "b"):
         side = record[letter]
         rows.append([letter.upper(), shown(side["value"], unit), interval_words(side["low"], side["high"], unit), ""])
