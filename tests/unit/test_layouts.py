@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import layouts
 from layouts import BOX, CHOICES, OTHERS, TREES
@@ -97,3 +98,49 @@ def test_formats_of_their_own(tmp_path: Path, name: str) -> None:
     for labels in found:
         assert any(labels.tolist() == each.tolist() for each in expected)
     assert sum(labels.any() for labels in found) >= 3
+
+
+def test_what_segstudy_writes_among_the_data_is_not_data(tmp_path: Path) -> None:
+    for k in range(6):
+        Image.new("RGB", (24, 24), (40 * k, 9, 9)).save(tmp_path / f"p{k}.jpg")
+        Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), 8)).save(tmp_path / f"p{k}_mask.png")
+    write_study_file(tmp_path, tmp_path / "study.yaml")
+    assert (tmp_path / "study-images.jpg").is_file()
+    for name in ("study.yaml", "runs/unet/seed1/predictions/p1.jpg", "report/figures/a.jpg", "cache/b.jpg"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 24)).save(tmp_path / "out" / name, "JPEG")
+    _, dataset = initialised(tmp_path, tmp_path)
+    assert len(dataset.samples("all")) == 6 and dataset.faults == ()
+    (tmp_path / "out" / "study.yaml").unlink()  # now the folders are a person's own
+    file = tmp_path / "study.yaml"
+    file.write_text(file.read_text().replace('images: "*.jpg"', 'images: "**/*.jpg"'))
+    with pytest.raises(AssertionError, match="image-without-mask"):
+        initialised(tmp_path, tmp_path)
+
+
+def stack(path: Path, pages: list[np.ndarray]) -> None:
+    first, *others = map(Image.fromarray, pages)
+    first.save(path, save_all=True, append_images=others)
+
+
+def test_a_pair_of_stacks(tmp_path: Path) -> None:
+    """As the ISBI 2012 challenge has them: one file of many images, one of as many masks, and images without masks."""
+    root, columns = tmp_path / "set", np.arange(24)
+    root.mkdir()
+    masks = [np.where(columns[None, :] < k + 3, 255, 0).repeat(24, axis=0).astype(np.uint8) for k in range(10)]
+    pictures = [np.random.default_rng(k).integers(0, 256, (24, 24), np.uint8) for k in range(10)]
+    stack(root / "train-volume.tif", pictures)
+    stack(root / "train-labels.tif", masks)
+    stack(root / "test-volume.tif", pictures)
+    text, dataset = initialised(root, tmp_path / "study")
+    assert 'images: "train-volume.tif"' in text and 'masks: "train-labels.tif"' in text and "page: " in text
+    assert ["test-volume.tif" in fault.message for fault in dataset.faults] == [True]
+    found = {sample.id: load_pair(dataset, sample) for sample in dataset.samples("all")}
+    assert sorted(found) == sorted(f"train-volume#{k}" for k in range(10))
+    for k in range(10):
+        image, labels = found[f"train-volume#{k}"]
+        assert labels.tolist() == (masks[k] > 0).astype(int).tolist()
+        assert np.array_equal(np.asarray(image)[..., 0], pictures[k])
+    stack(root / "train-labels.tif", masks[:9])
+    with pytest.raises(DataError):
+        initialised(root, tmp_path / "other")

@@ -83,6 +83,7 @@ UNLIKELY = {
     "track",
     "tra",
 }
+OUTPUTS = ("runs", "report", "cache", "track")  # of a study's output folder
 MAX_FILES = 200_000  # looked through to propose patterns
 MAX_FOLDERS = 60  # compared with each other to propose patterns
 PLACEHOLDER = re.compile(r"\{(\w+)(?::0(\d+))?\}")  # in masks, {id:05} is filled up with zeros to five letters
@@ -90,17 +91,19 @@ TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\{\w+\}|[^*?{]+|\{")
 
 
 def files_below(root: Path) -> list[str]:
-    """Paths of files below ``root``, relative with forward slashes, sorted; hidden ones are left out."""
+    """Paths of files below ``root``, relative with forward slashes, sorted; hidden ones and what segstudy writes are left out."""
     found = []
     seen: set[str] = set()  # real places, as links may lead in a circle
     for folder, folders, names in os.walk(root, followlinks=True):
-        shown = [name for name in sorted(folders) if not name.startswith((".", "__MACOSX"))]
+        made = OUTPUTS if "study.yaml" in names and "runs" in folders else ()
+        shown = [name for name in sorted(folders) if not name.startswith((".", "__MACOSX")) and name not in made]
         real = {name: os.path.realpath(Path(folder, name)) for name in shown}
         folders[:] = [name for name in shown if real[name] not in seen]
         seen |= set(real.values())
         base = Path(folder).relative_to(root).as_posix()
         prefix = "" if base == "." else base + "/"
-        found += [prefix + name for name in names if not name.startswith(".")]
+        sheets = {f"{Path(name).stem}-images.jpg" for name in names if name.endswith((".yaml", ".yml"))}
+        found += [prefix + name for name in names if not name.startswith(".") and name not in sheets]
     return sorted(found)
 
 
