@@ -15,6 +15,7 @@ from segstudy.records import EVALUATED, RunRecord
 COMPARED = {
     "data_fingerprints.train": "training data",
     "data_fingerprints.select": "data that choose the epoch",
+    "weights_sha256": "initial weights",
     "precision": "precision",
     "environment.gpu": "GPU",
     "environment.system": "system",
@@ -24,7 +25,7 @@ COMPARED = {
     "imported_from.file": "trained elsewhere, imported from",
 }
 # Reported without their values, which mean nothing to a reader.
-HASHES = ("data_fingerprints.train", "data_fingerprints.select")
+HASHES = ("data_fingerprints.train", "data_fingerprints.select", "weights_sha256")
 
 UNKNOWN_TRAINING = "not trained here: anything about its training may differ, and it may have seen the scored images"
 
@@ -51,6 +52,11 @@ def _scored_file(values: Mapping[str, Any]) -> str:
     return f"{kind} {values.get(f'evaluate.{kind}')}" if kind else "trained here"
 
 
+def other_weights(ours: str | None, theirs: str | None) -> bool:
+    """Whether two runs began with different files of initial weights, by their hashes; None is no file, or unknown."""
+    return None not in (ours, theirs) and ours != theirs
+
+
 def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared: Iterable[str] = ()) -> list[str]:
     """List what differs between the runs of two sides apart from what is declared.
 
@@ -75,7 +81,9 @@ def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared:
     if not first or not second:
         return []
     sides = [[record.model_dump() for record in side] for side in (first, second)]
+    declared = set(declared)
     explained = {"precision"} & {key.split(".")[-1] for key in declared}
+    explained |= {"weights_sha256"} if {"model.weights", "model.encoder", EVALUATED} & declared else set()
     packages = sorted(
         {f"environment.packages.{name}" for side in sides for record in side for name in _packages(record)}
     )
@@ -83,7 +91,8 @@ def differing(first: Sequence[RunRecord], second: Sequence[RunRecord], declared:
     phrases = []
     for key, name in names.items():
         ours, theirs = (_values(side, key) for side in sides)
-        if ours != theirs and key not in explained:
+        unknown = key == "weights_sha256" and "none" in (ours, theirs)  # no file, or trained elsewhere
+        if ours != theirs and key not in explained and not unknown:
             phrases.append(f"{name} differ" if key in HASHES else f"{name} {ours} against {theirs}")
     return phrases
 

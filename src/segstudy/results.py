@@ -16,10 +16,11 @@ from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet, read_counts
 from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
 from segstudy.folds import whole
+from segstudy.guard import other_weights
 from segstudy.measures import Measure
 from segstudy.plan import Plan, Run, Variation, open_plan, run_of
 from segstudy.pooling import pool
-from segstudy.records import Cost, Environment, Epoch, RunRecord
+from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, RunRecord
 from segstudy.stats.sequential import CONTINUE, sequential_decision
 from segstudy.store import RunFolder, State, Store
 
@@ -247,6 +248,7 @@ def read_results(store: Store, plan: Plan, found: Sequence[RunResult] | None = N
 def _check_seeds(runs: Sequence[RunResult]) -> None:
     """Refuse seeds of one experiment that do not rest on the same data, as their scores would be pooled."""
     first: dict[str, tuple[int, RunRecord]] = {}
+    targets: dict[tuple[str, str | None], EvaluationRecord] = {}
     for result in runs:
         if result.record is None or not result.sets:
             continue
@@ -255,12 +257,23 @@ def _check_seeds(runs: Sequence[RunResult]) -> None:
         other = [role for role in ours.keys() & theirs.keys() if ours[role] != theirs[role]]
         classes = known.classes and result.record.classes and known.classes != result.record.classes
         readings = [name for name, was in known.readings.items() if result.record.readings.get(name, was) != was]
-        if other or classes or readings:
+        weights = other_weights(known.weights_sha256, result.record.weights_sha256)
+        if other or classes or readings or weights or _other_targets(result, targets):
             raise StoreError(
-                f"{result.folder.path}: rests on other data, or another reading of the masks, than seed {seed} of this "
-                "experiment, so the two cannot be pooled; move the folder of one of them away and call segstudy run to make it "
-                "anew"
+                f"{result.folder.path}: rests on other data, initial weights, or another reading of the masks, than seed {seed} "
+                "of this experiment, so the two cannot be pooled; move the folder of one of them away and call segstudy run to "
+                "make it anew"
             )
+
+
+def _other_targets(result: RunResult, targets: dict[tuple[str, str | None], EvaluationRecord]) -> bool:
+    """Whether what the run was scored on is not what the first seed of its experiment was scored on."""
+    for about in (one.about for one in result.sets):
+        first = targets.setdefault((result.run.experiment, about.test_data), about)
+        pairs = ((about.data_fingerprint, first.data_fingerprint), (about.reading, first.reading))
+        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            return True
+    return False
 
 
 def due(plan: Plan, store: Store) -> Plan:

@@ -94,9 +94,14 @@ def changed_inputs(workshop: Workshop, run: Run, before: RunRecord, differs: Dif
 
 def members_of(workshop: Workshop, run: Run) -> dict[str, RunFolder]:
     """The folders of the runs that an ensemble consists of, by their names."""
-    chain = [run.experiment, *base_chain(workshop.study, run.experiment)]
-    of = next(found for name in chain if (found := workshop.study.experiments[name].ensemble_of))
+    of = ensemble_base(workshop, run)
     return {f"{of}/seed{seed}": workshop.store.run(of, seed) for seed in run.config.ensemble}
+
+
+def ensemble_base(workshop: Workshop, run: Run) -> str:
+    """The experiment whose seeds an ensemble averages."""
+    chain = [run.experiment, *base_chain(workshop.study, run.experiment)]
+    return next(found for name in chain if (found := workshop.study.experiments[name].ensemble_of))
 
 
 def weights_of(members: Mapping[str, RunFolder]) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """What a run's results rest on beside its settings: data, how they are read, initial weights, precision.
 
 It is written into ``run.yaml`` when the run begins, and compared whenever the run is gone on with or scored anew, and
-whenever another seed of the same experiment begins: one store never holds results of data that differ.
+whenever another seed or fold of the same experiment, or an ensemble of it, begins: one store never holds results of data that differ.
 """
 
 from __future__ import annotations
 
 import contextlib
 import platform
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ import torch
 
 from segstudy.errors import StoreError
 from segstudy.files import digest, file_sha256, write_yaml
-from segstudy.launch.changes import ROLES, changed_inputs, files_differ
+from segstudy.folds import in_fold, whole
+from segstudy.guard import other_weights
+from segstudy.launch.changes import ROLES, changed_inputs, ensemble_base, files_differ
 from segstudy.launch.workshop import Workshop
-from segstudy.plan import Run
+from segstudy.plan import LATER, Run, differences
 from segstudy.records import Environment, RunRecord, SplitRoles
 from segstudy.store import RunFolder
 from segstudy.train.team import choose_precision
@@ -95,7 +98,7 @@ def begin(workshop: Workshop, run: Run, folder: RunFolder, fabric: Fabric) -> st
         run.config.recipe.precision if run.config.evaluate is None else "float32", fabric.device
     )
     now = run_record(workshop, run, weights_sha256=weights and file_sha256(weights), precision=precision)
-    check_siblings(workshop, run)
+    check_siblings(workshop, run, now.weights_sha256)
     if not folder.config.is_file():
         write_yaml(folder.config, now.plain())
     else:
@@ -107,26 +110,67 @@ def begin(workshop: Workshop, run: Run, folder: RunFolder, fabric: Fabric) -> st
     return digest({"identity": run.identity, "data": now.data_fingerprints, "weights": now.weights_sha256})
 
 
-def check_siblings(workshop: Workshop, run: Run) -> None:
-    """Refuse to begin a run whose experiment has other seeds in the store that rest on other data.
+def check_siblings(workshop: Workshop, run: Run, weights_sha256: str | None) -> None:
+    """Refuse a run whose results would be pooled with results in the store that rest on other data or initial weights.
+
+    These are the other seeds and folds of its experiment, and the members of an ensemble.
 
     Raises
     ------
     StoreError
-        Naming the seed, and what differs.
+        Naming the run, and what differs.
 
     """
     differs = files_differ(workshop)
-    for seed in workshop.study.all_seeds:
-        folder = workshop.store.run(run.experiment, seed)
-        if seed == run.seed or not folder.config.is_file():
+    for other in _siblings(workshop, run):
+        folder = workshop.store.run(other.experiment, other.seed)
+        if not folder.config.is_file():
             continue
         record = folder.record()
-        if record.values == run.values and (changed := changed_inputs(workshop, run, record, differs)):
+        if run.config.ensemble:
+            check_member(folder, record, other)
+        elif record.values != other.values:
+            continue
+        changed = changed_inputs(workshop, other, record, differs)
+        changed += ["initial weights"] if other_weights(record.weights_sha256, weights_sha256) else []
+        if changed:
             raise StoreError(
-                f"{folder.path}: the {' and '.join(changed)} changed since seed {seed} of this experiment was made; bring back "
-                "what was, call again with --replace to make all of them anew, or choose another --out"
+                f"{folder.path}: the {' and '.join(changed)} changed since {other.name} was made, which belongs to this "
+                "experiment; bring back what was, call again with --replace to make all of them anew, or choose another --out"
             )
+
+
+def check_member(folder: RunFolder, record: RunRecord, member: Run) -> None:
+    """Refuse a member of an ensemble that was trained with other settings than the study's."""
+    told = {key: value for key, value in record.values.items() if not key.startswith("inference.")}
+    own = {key: value for key, value in member.values.items() if not key.startswith("inference.")}
+    if {**LATER, **told} != {**LATER, **own}:
+        raise StoreError(
+            f"{folder.path}: is a member of this ensemble and was trained with other settings: "
+            f"{differences(member, record.model_dump())}; bring back these settings, or call again with --replace for the whole "
+            "study"
+        )
+
+
+def _siblings(workshop: Workshop, run: Run) -> list[Run]:
+    """The runs that stand for one experiment together with ``run``: other seeds, other folds, members of an ensemble."""
+    config = run.config
+    if config.ensemble:
+        alone = replace(config, experiment=ensemble_base(workshop, run), ensemble=())
+        return [replace(run, config=alone, seed=seed, crosses=()) for seed in config.ensemble]
+    folds = [config]
+    if run.fold is not None:
+        folds = [
+            replace(
+                config,
+                experiment=in_fold(whole(config.experiment), fold),
+                dataset=in_fold(whole(config.dataset), fold),
+                data=config.data.of_fold(fold),
+            )
+            for fold in range(config.data.folds or 0)
+        ]
+    every = [replace(run, config=each, seed=seed) for each in folds for seed in workshop.study.all_seeds]
+    return [other for other in every if other.name != run.name]
 
 
 def refuse_changes(folder: RunFolder, changed: list[str]) -> None:

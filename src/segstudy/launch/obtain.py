@@ -117,7 +117,8 @@ def _trained_with(record: RunRecord) -> tuple[object, ...]:
     """What a trained network follows from."""
     values = {key: value for key, value in record.values.items() if not key.startswith("inference.")}
     imported = record.imported_from is not None
-    return values, record.data_fingerprints, *(() if imported else (record.weights_sha256, record.precision))
+    data = (record.data_fingerprints, record.classes, record.readings)
+    return values, *data, *(() if imported else (record.weights_sha256, record.precision))
 
 
 def _gather(workshop: Workshop, run: Run, folder: RunFolder, network: Ensemble) -> None:

@@ -65,8 +65,9 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
         tracking.begin(Tracked(workshop.study.name, run.experiment, run.seed, run.identity, run.config.values()))
     if folder.trained:
         drop_checkpoints(folder)
-        check_siblings(workshop, run)
-        refuse_changes(folder, changed_inputs(workshop, run, folder.record()))
+        record = folder.record()
+        check_siblings(workshop, run, record.weights_sha256)
+        refuse_changes(folder, changed_inputs(workshop, run, record))
     else:
         obtain(workshop, run, folder, network, fabric)
     if not isinstance(network, ContestantNetwork):
