@@ -54,7 +54,8 @@ def check_runs(store: Store, plan: Plan) -> None:
     if problems:
         raise StoreError(
             "\n".join(["nothing is packed, as results are not what they were when they were finished:", *problems])
-            + "\nBring back copies; or delete what is damaged (weights, counts) and call segstudy run to make it again."
+            + "\nBring back copies; or delete what is damaged (weights; counts; of a predicted mask, the counts in "
+            "evaluations/ of its folder's name) and call segstudy run to make it again."
         )
 
 

@@ -344,8 +344,17 @@ def side_of_file(path: Path) -> Side:
     if not path.is_file():
         raise StoreError(f"{path}: no such file; 'segstudy score PREDICTIONS TRUTH --counts {path.name}' writes one")
     inside = path.resolve().parent.name == "evaluations"
-    record = RunFolder(path.resolve().parent.parent).read_record() if inside else None
-    return Side(str(path), [read_counts(path, record=record)])
+    folder = RunFolder(path.resolve().parent.parent)
+    record = folder.read_record() if inside else None
+    found = read_counts(path, record=record)
+    if record is not None:
+        if found.about.identity not in ("", record.identity):
+            raise StoreError(
+                f"{path}: holds the counts of {found.about.experiment}/seed{found.about.seed}, not of the run in whose folder it "
+                "lies; bring back what was, or delete it and call segstudy run to score that run again"
+            )
+        folder.check_results(record)
+    return Side(str(path), [found])
 
 
 @dataclass(frozen=True)

@@ -238,15 +238,19 @@ class RunFolder:
             return True
 
     def check_best(self) -> None:
-        """Refuse weights that are not those that training left.
+        """Refuse a network that is not the one that training left: its weights, and what says how it predicts.
 
         Raises
         ------
         StoreError
-            When ``best.safetensors`` differs from its sum.
+            When ``best.safetensors``, ``run.yaml`` or ``decision.json`` differs from its sum.
 
         """
-        sums = {read_sums(self.path).get(self.best.name), self.record().best_sha256} - {None}
+        known = read_sums(self.path)
+        says = [path.name for path in (self.config, self.decision) if path.name in known]
+        if changed := [name for name in says if self._differs(name, known[name])]:
+            raise StoreError(self.damage(changed))
+        sums = {known.get(self.best.name), self.record().best_sha256} - {None}
         if sums and file_sha256(self.best) not in sums:
             raise StoreError(
                 f"{self.best}: changed since its sum was taken, so it is damaged; bring back a copy, or delete it and call "

@@ -6,8 +6,10 @@ torch, as ``segstudy status`` asks for it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from typing import Literal
 
 from segstudy.data.cache.arrays import reread_fingerprint
 from segstudy.errors import SegstudyError, listing
@@ -30,25 +32,30 @@ def data_changes(workshop: Workshop, plan: Plan, seen: Sequence[RunResult] = ())
     """
     found: dict[str, list[str]] = {}
     records = {each.run.name: each.record for each in seen}
-    differs, readable = files_differ(workshop), cache(partial(_readable, workshop))
+    differs, condition = files_differ(workshop), cache(partial(_condition, workshop))
     for run in plan.runs:
         try:
             record = records.get(run.name) or workshop.store.run(run.experiment, run.seed).read_record()
-            if record is None or not all(map(readable, run.datasets)):
+            conditions = {name: condition(name) for name in run.datasets}
+            if record is None or "gone" in conditions.values():
                 continue  # a finished study needs its data no more
-            if changed := changed_inputs(workshop, run, record, differs):
+            if faulty := [name for name, found_so in conditions.items() if found_so == "faulty"]:
+                found[run.name] = [f"files of {listing(faulty)} (some are missing or faulty: segstudy check tells which)"]
+            elif changed := changed_inputs(workshop, run, record, differs):
                 found[run.name] = changed
         except (SegstudyError, OSError):
             continue
     return found
 
 
-def _readable(workshop: Workshop, name: str) -> bool:
-    try:
-        workshop.dataset(name)
-    except (SegstudyError, OSError):
-        return False
-    return True
+def _condition(workshop: Workshop, name: str) -> Literal["whole", "faulty", "gone"]:
+    """Whether a dataset can be read, has files that cannot be used, or cannot be found or read at all."""
+    for inspecting in (False, True):
+        looking = Workshop(workshop.study, workshop.store, workshop.data_root, workshop.progress, inspecting=True)
+        with contextlib.suppress(SegstudyError, OSError):
+            (looking if inspecting else workshop).dataset(name)
+            return "faulty" if inspecting else "whole"
+    return "gone"
 
 
 def files_differ(workshop: Workshop) -> Differs:

@@ -193,6 +193,7 @@ def prepare(workshop: Workshop, plan: Plan, replace: bool) -> list[Pending]:
     else:
         for name, words in data_changes(workshop, plan).items():
             progress.say(f"note: {name}: the {' and '.join(words)} changed since it was made")
+    preflight(workshop, stale)  # nothing is set aside that could not be made anew
     for run in stale:
         folder = store.run(run.experiment, run.seed)
         with folder.lock():

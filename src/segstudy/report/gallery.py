@@ -236,7 +236,7 @@ def _grey(source: Path, target: Path) -> None:
             mask = Image.fromarray(np.asarray(image))
         mask.save(target, compress_level=1)
         os.utime(target, ns=(stamp, stamp))
-    except OSError:
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises of damaged bytes
         target.unlink(missing_ok=True)  # a mask that is not there is shown as missing
 
 

@@ -5,6 +5,7 @@ Array letters: ``h`` height, ``w`` width.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,9 @@ def _panel(store: Store, one: CountSet, name: str, scores: dict[str, dict[str, f
     if cached is None or not path.is_file():
         return Panel(one.experiment, None, None, miou)
     truth = cached.truth(name)
-    return Panel(one.experiment, read_indices(path, truth.shape), truth, miou)
+    with contextlib.suppress(OSError, ValueError, SyntaxError):  # what Pillow raises of damaged bytes
+        return Panel(one.experiment, read_indices(path, truth.shape), truth, miou)
+    return Panel(one.experiment, None, None, miou)  # as one that is not there
 
 
 def read_indices(path: Path, shape: tuple[int, ...]) -> Labels:
