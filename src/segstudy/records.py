@@ -63,7 +63,7 @@ class RunRecord(Record):
     ``values`` are the resolved settings by dotted key. ``data_fingerprints`` hash the files of the splits by role
     (``train``, ``select``, ``report``), ``readings`` by dataset how masks become classes: names, order and rules.
     ``class_weights`` are those of a loss by its name, if a rule gave them. ``weights_sha256`` is the file of initial weights,
-    ``best_sha256`` what training left. ``imported_from`` is there for
+    ``best_sha256`` and ``metrics_sha256`` what training left. ``imported_from`` is there for
     a checkpoint that was trained elsewhere, ``trained_as`` names the run whose network this one predicts with in another way,
     and ``members`` are the runs of an ensemble with the hashes of their weights.
     """
@@ -80,6 +80,7 @@ class RunRecord(Record):
     readings: dict[str, str] = {}
     weights_sha256: str | None = None
     best_sha256: str | None = None
+    metrics_sha256: str | None = None
     class_weights: dict[str, list[float]] | None = None
     precision: str | None = None
     environment: Environment | None = None

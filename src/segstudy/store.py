@@ -237,6 +237,10 @@ class RunFolder:
         except (StoreError, ValueError):  # ValueError: a name that no file can have
             return True
 
+    def metrics_lost(self, record: RunRecord) -> bool:
+        """Whether the records of the epochs are not those that training left; False where no sum of them is known."""
+        return record.metrics_sha256 is not None and self._differs(self.metrics.name, record.metrics_sha256)
+
     def check_best(self) -> None:
         """Refuse a network that is not the one that training left: its weights, and what says how it predicts.
 

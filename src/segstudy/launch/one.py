@@ -122,6 +122,9 @@ def _check_kept(workshop: Workshop, folder: RunFolder, damaged: Sequence[str]) -
             folder.check_best()
         workshop.progress.say(f"  note: {folder.best.name} is damaged; the run is trained again")
         folder.best.unlink()
+    if folder.trained and folder.metrics_lost(record):
+        workshop.progress.say(f"  note: {folder.metrics.name} is lost or damaged; the run is trained again")
+        folder.best.unlink()
 
 
 def _measure(run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:

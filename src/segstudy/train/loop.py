@@ -252,7 +252,7 @@ def _end_epoch(regime: Regime, folder: RunFolder, record: dict[str, Any], fabric
     if better:
         with regime.scored_weights():
             save_weights(regime.network, folder, at)
-    record_epoch(folder, record)
+    at.recorded = record_epoch(folder, record)
     save_progress(regime.network, regime.optimizer, folder, at, former_best)
 
 

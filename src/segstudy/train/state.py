@@ -33,7 +33,7 @@ class TrainingState:
     """How far training has come: whole epochs done, the best of them so far, and how much of the present one.
 
     ``origin`` identifies settings, data and initial weights: what another training left is not gone on with.
-    ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
+    ``recorded`` is the checksum of the epochs' records. ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
     average of the weights, empty if none is kept, and ``teacher`` that of a mean teacher.
     """
 
@@ -42,6 +42,7 @@ class TrainingState:
     best_score: float = -1.0
     best_sum: str = ""
     origin: str = ""
+    recorded: str = ""
     part: dict[str, Any] = field(default_factory=dict)
     averaged: dict[str, Tensor] = field(default_factory=dict)
     teacher: dict[str, Tensor] = field(default_factory=dict)
@@ -74,10 +75,22 @@ def save_class_weights(folder: RunFolder, weights: dict[str, list[float]]) -> No
         write_yaml(folder.config, record.model_copy(update={"class_weights": weights}).plain())
 
 
-def record_epoch(folder: RunFolder, record: dict[str, Any]) -> None:
-    """Add an epoch to ``metrics.jsonl``, in the place of a former try of it and of all later ones."""
+def record_epoch(folder: RunFolder, record: dict[str, Any]) -> str:
+    """Add an epoch to ``metrics.jsonl``, in the place of a former try of it and of all later ones; gives their checksum."""
     kept = [r for r in folder.read_metrics() if r["epoch"] < record["epoch"]]
-    write_text(folder.metrics, "".join(json.dumps(r) + "\n" for r in [*kept, record]))
+    text = "".join(json.dumps(r) + "\n" for r in [*kept, record])
+    write_text(folder.metrics, text)
+    return xxh3_128_hexdigest(text.encode())
+
+
+def _records_kept(folder: RunFolder, at: TrainingState) -> bool:
+    """Whether the records of the epochs that were done are those that were written."""
+    try:
+        with open_regular(folder.metrics) as file:
+            lines = file.read().splitlines(keepends=True)
+    except OSError:
+        return False
+    return xxh3_128_hexdigest(b"".join(lines[: at.epoch])) == at.recorded
 
 
 def save_progress(
@@ -111,6 +124,8 @@ def resume(
             progress.say(f"  note: {path.name} is damaged or of another training, and is not used")
         elif at.best_epoch and not _same(folder.best_of_epoch(at.best_epoch), at.best_sum):
             progress.say(f"  note: the weights of epoch {at.best_epoch}, the best by {path.name}, are lost or damaged")
+        elif at.recorded and not _records_kept(folder, at):
+            progress.say(f"  note: {folder.metrics.name} is lost or damaged: it lacks epochs that {path.name} comes after")
         else:
             load_network(network, state["network"], str(path))
             optimizer.load_state_dict(state["optimizer"])
@@ -151,7 +166,7 @@ def _same(path: Path, digest: str) -> bool:
 
 
 def finish(folder: RunFolder, at: TrainingState) -> None:
-    """Give the weights of the best epoch their final name, after ``run.yaml`` has their checksum."""
+    """Give the weights of the best epoch their final name, after ``run.yaml`` has the checksums of what training left."""
     if not at.best_epoch:
         raise SegstudyError(
             "no epoch could be scored: every pixel of the split that chooses the epoch is ignored (255)"
@@ -162,8 +177,8 @@ def finish(folder: RunFolder, at: TrainingState) -> None:
             f"{best}: was damaged while training went on; call segstudy run, which trains what is lost again"
         )
     if folder.config.is_file():
-        record = folder.record().model_copy(update={"best_sha256": file_sha256(best)})
-        write_yaml(folder.config, record.plain())
+        sums = {"best_sha256": file_sha256(best), "metrics_sha256": file_sha256(folder.metrics)}
+        write_yaml(folder.config, folder.record().model_copy(update=sums).plain())
     best.replace(folder.best)
     drop_checkpoints(folder)
 
