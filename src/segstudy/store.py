@@ -237,19 +237,8 @@ class RunFolder:
         except (StoreError, ValueError):  # ValueError: a name that no file can have
             return True
 
-    def metrics_lost(self, record: RunRecord) -> bool:
-        """Whether the records of the epochs are not those that training left; False where no sum of them is known."""
-        return record.metrics_sha256 is not None and self._differs(self.metrics.name, record.metrics_sha256)
-
     def check_best(self) -> None:
-        """Refuse a network that is not the one that training left: its weights, and what says how it predicts.
-
-        Raises
-        ------
-        StoreError
-            When ``best.safetensors``, ``run.yaml`` or ``decision.json`` differs from its sum.
-
-        """
+        """Refuse weights, or a record or decision that says how they predict, that are not those that training left."""
         known = read_sums(self.path)
         says = [path.name for path in (self.config, self.decision) if path.name in known]
         if changed := [name for name in says if self._differs(name, known[name])]:

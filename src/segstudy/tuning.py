@@ -16,16 +16,21 @@ from segstudy.study import Study, resolve
 
 
 class Trial(Record):
-    """One trial: the values that it tried, and the best mIoU on the split that chooses; None where training failed."""
+    """One trial: the values that it tried, and the best mIoU on the split that chooses; None where training failed.
+
+    ``data`` is a hash of the data that it saw, empty in trials of former versions.
+    """
 
     values: dict[str, Any]
     score: float | None = None
+    data: str = ""
 
 
 class Found(Record):
     """``found.json``: every trial of one experiment in order, the first with the study's own values, and the best one's values.
 
-    ``data_fingerprints`` are those of the splits that were used, by role; the reported split is not among them.
+    ``data_fingerprints`` are those of the splits that were used, by role, and that of the reading of the
+    masks; the reported split is not among them.
     """
 
     arm: str

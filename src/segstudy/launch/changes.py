@@ -40,7 +40,9 @@ def data_changes(workshop: Workshop, plan: Plan, seen: Sequence[RunResult] = ())
             if record is None or "gone" in conditions.values():
                 continue  # a finished study needs its data no more
             if faulty := [name for name, found_so in conditions.items() if found_so == "faulty"]:
-                found[run.name] = [f"files of {listing(faulty)} (some are missing or faulty: segstudy check tells which)"]
+                found[run.name] = [
+                    f"files of {listing(faulty)} (some are missing or faulty: segstudy check tells which)"
+                ]
             elif changed := changed_inputs(workshop, run, record, differs):
                 found[run.name] = changed
         except (SegstudyError, OSError):

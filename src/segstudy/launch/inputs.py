@@ -1,7 +1,8 @@
 """What a run's results rest on beside its settings: data, how they are read, initial weights, precision.
 
 It is written into ``run.yaml`` when the run begins, and compared whenever the run is gone on with or scored anew, and
-whenever another seed or fold of the same experiment, or an ensemble of it, begins: one store never holds results of data that differ.
+whenever another seed or fold of the same experiment, or an ensemble of it, begins: one store never holds results of data that
+differ.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from segstudy.networks.build import build_network, load_network, read_checkpoint
 from segstudy.networks.contestants import ContestantNetwork, open_contestant
 from segstudy.networks.inference import Passes, bare_network, check_inference, prepare
 from segstudy.plan import IMPORTED, Run
-from segstudy.records import NOT_TRAINED, EvaluationRecord
+from segstudy.records import NOT_TRAINED, EvaluationRecord, RunRecord
 from segstudy.store import HeldError, RunFolder, read_evaluation_record
 from segstudy.tracking import Tracked
 from segstudy.train.state import drop_checkpoints, safetensors_of
@@ -122,9 +122,16 @@ def _check_kept(workshop: Workshop, folder: RunFolder, damaged: Sequence[str]) -
             folder.check_best()
         workshop.progress.say(f"  note: {folder.best.name} is damaged; the run is trained again")
         folder.best.unlink()
-    if folder.trained and folder.metrics_lost(record):
+    if folder.trained and _metrics_lost(folder, record):
         workshop.progress.say(f"  note: {folder.metrics.name} is lost or damaged; the run is trained again")
         folder.best.unlink()
+
+
+def _metrics_lost(folder: RunFolder, record: RunRecord) -> bool:
+    """Whether the records of the epochs are not those that training left; False where no sum of them is known."""
+    with contextlib.suppress(StoreError):
+        return record.metrics_sha256 is not None and file_sha256(folder.metrics) != record.metrics_sha256
+    return True
 
 
 def _measure(run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric) -> None:

@@ -140,6 +140,8 @@ def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
     batch_size, accumulate = config.recipe.batch_size, config.recipe.accumulate
     if min(batch_size // accumulate, num_train) > 1:
         return
+    if config.recipe.frozen_statistics:
+        return  # nothing is normalised over the batch
     size = config.recipe.trained_px
     try:
         predict_logits(network.train(), torch.zeros(1, 3, *height_width(size), device="meta"))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segstudy.errors import SegstudyError, SpecError, StoreError
+from segstudy.errors import DataError, SegstudyError, SpecError, StoreError
 from segstudy.files import digest, read_json, write_json
 from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network
@@ -77,7 +77,9 @@ def _splits(workshop: Workshop, config: Config) -> dict[str, str]:
 
 
 def _fingerprints(workshop: Workshop, config: Config) -> dict[str, str]:
-    return {role: workshop.fingerprint(config.dataset, split) for role, split in _splits(workshop, config).items()}
+    """Hashes of what a search rests on: the files of its splits, and how masks become classes."""
+    files = {role: workshop.fingerprint(config.dataset, split) for role, split in _splits(workshop, config).items()}
+    return {**files, "reading": workshop.reading(config.dataset)}
 
 
 def _check_data(workshop: Workshop, study: Study, arm: str) -> None:
@@ -86,7 +88,7 @@ def _check_data(workshop: Workshop, study: Study, arm: str) -> None:
         now = _fingerprints(workshop, resolve(study, arm))
     except SegstudyError:
         return  # a finished study needs its data no more
-    if found.data_fingerprints != now:
+    if found.data_fingerprints != {role: now[role] for role in found.data_fingerprints}:
         raise StoreError(
             f"{path}: the data changed since this search; bring back what was, or delete the folder to search again"
         )
@@ -192,23 +194,29 @@ def _encoded(search: Search, values: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _trial(workshop: Workshop, study: Study, arm: str, values: dict[str, Any], path: Path) -> Trial:
-    """One training with ``values``, or its result from before; only numbers are kept."""
+    """One training with ``values``, or its result from before; only numbers are kept.
+
+    What fails for other reasons than its values, such as a full disk, is no result: the search stops there and goes on later.
+    """
+    data = digest(_fingerprints(workshop, resolve(study, arm)))
     note = path / "trial.json"
     if note.is_file():
         with contextlib.suppress(ValueError, StoreError):
             known = Trial.parse(read_json(note))
-            if known.values == values:
+            if known.values == values and known.data in ("", data):
                 return known
     assert study.search is not None
     path.mkdir(parents=True, exist_ok=True)
     folder, seed = RunFolder(path), study.search.seed
+    score = None
     try:
-        config = resolve(study, arm, values)
-        _train(workshop, config, folder, seed)
-        trial = Trial(values=values, score=max(record["select_miou"] for record in folder.read_metrics()))
-    except (SegstudyError, ValueError) as error:
+        workshop.rebuilding(lambda: _train(workshop, resolve(study, arm, values), folder, seed))
+        score = max(record["select_miou"] for record in folder.read_metrics())
+    except (StoreError, DataError):
+        raise
+    except (SegstudyError, ValueError, RuntimeError, MemoryError) as error:
         workshop.progress.say(f"  failed: {error}")
-        trial = Trial(values=values)
+    trial = Trial(values=values, score=score, data=data)
     write_json(note, trial.model_dump(mode="json"))
     for weights in (*path.glob("*.safetensors"), *path.glob("*.ckpt")):
         weights.unlink(missing_ok=True)

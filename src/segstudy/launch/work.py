@@ -14,8 +14,6 @@ from typing import TypeVar
 import torch
 from filelock import LeaseCompromise, SoftFileLease
 
-from segstudy.data.cache.arrays import discard
-from segstudy.data.cache.packed import DamagedCache
 from segstudy.errors import SegstudyError, StoreError
 from segstudy.files import HOST, SUMS, sweep, write_text
 from segstudy.launch.changes import data_changes
@@ -34,7 +32,6 @@ from segstudy.train.team import TeamLost
 POLL_S = 2.0  # between the first two looks at runs that other processes hold
 LONGEST_POLL_S = 30.0  # a claim of another machine runs out after 120 s, which at least two looks must see
 SHOWN_SHARE = 20.0
-REBUILDS = 3  # of a damaged cache in one run
 
 Item = TypeVar("Item")
 
@@ -264,28 +261,19 @@ def failed_meanwhile(folder: RunFolder, began: float) -> str:
 
 def attempt(workshop: Workshop, run: Run, folder: RunFolder) -> str:
     """Do one run; what stops it is written into its folder and returned, so that the others go on."""
-    rebuilds = 0
-    while True:
-        try:
-            folder.failure.unlink(missing_ok=True)
-            do_run(workshop, run, folder)
-        except DamagedCache as error:
-            rebuilds += 1
-            if rebuilds <= REBUILDS:
-                workshop.progress.say(f"  note: {error.folder.name} is damaged; it is built again")
-                discard(error.folder)
-                continue
-            return _noted(folder, str(error))
-        except (HeldError, TeamLost):
-            raise
-        except StoreError as error:
-            return str(error)
-        except OSError as error:
-            return f"{error.filename or folder.path}: {error.strerror or error}; see that it can be read and written"
-        except Exception as error:
-            # One failing run never ends the study. Torch raises errors of many kinds, a full memory among them.
-            return _noted(folder, _words(run, folder, error))
-        return ""
+    try:
+        folder.failure.unlink(missing_ok=True)
+        workshop.rebuilding(lambda: do_run(workshop, run, folder))
+    except (HeldError, TeamLost):
+        raise
+    except StoreError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or folder.path}: {error.strerror or error}; see that it can be read and written"
+    except Exception as error:
+        # One failing run never ends the study. Torch raises errors of many kinds, a full memory among them.
+        return _noted(folder, _words(run, folder, error))
+    return ""
 
 
 def _words(run: Run, folder: RunFolder, error: Exception) -> str:

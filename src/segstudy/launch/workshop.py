@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segstudy.contestant import Contestant
-from segstudy.data.cache.arrays import CachedSplit, open_cache, remembered_fingerprint
+from segstudy.data.cache.arrays import CachedSplit, discard, open_cache, remembered_fingerprint
+from segstudy.data.cache.packed import DamagedCache
 from segstudy.data.core import Dataset, Roles, class_table
 from segstudy.data.load import load_dataset
 from segstudy.data.quality.faults import refuse
@@ -26,6 +28,8 @@ from segstudy.stopping import Stop
 from segstudy.store import Store
 from segstudy.study import Config, Study, base_chain, trained_on
 from segstudy.train.processes import ALONE, Team
+
+REBUILDS = 3  # of damaged folders of the cache in one run
 
 PathLike = str | os.PathLike[str]
 
@@ -139,6 +143,17 @@ class Workshop:
         if config.resolution == "native":
             return full
         return replace(self.cached(dataset, split, sized, native_labels=True), images_nhwc=full.images_nhwc)
+
+    def rebuilding(self, work: Callable[[], None]) -> None:
+        """Do what reads the cache; a folder of it that turns out to be damaged is built again, and the work begun again."""
+        for left in reversed(range(REBUILDS + 1)):
+            try:
+                return work()
+            except DamagedCache as error:
+                if not left:
+                    raise
+                self.progress.say(f"  note: {error.folder.name} is damaged; it is built again")
+                discard(error.folder)
 
     def evaluations(self, run: Run) -> list[Evaluation]:
         """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""

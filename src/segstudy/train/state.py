@@ -33,7 +33,8 @@ class TrainingState:
     """How far training has come: whole epochs done, the best of them so far, and how much of the present one.
 
     ``origin`` identifies settings, data and initial weights: what another training left is not gone on with.
-    ``recorded`` is the checksum of the epochs' records. ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
+    ``recorded`` is the checksum of the epochs' records.
+    ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
     average of the weights, empty if none is kept, and ``teacher`` that of a mean teacher.
     """
 
@@ -125,7 +126,9 @@ def resume(
         elif at.best_epoch and not _same(folder.best_of_epoch(at.best_epoch), at.best_sum):
             progress.say(f"  note: the weights of epoch {at.best_epoch}, the best by {path.name}, are lost or damaged")
         elif at.recorded and not _records_kept(folder, at):
-            progress.say(f"  note: {folder.metrics.name} is lost or damaged: it lacks epochs that {path.name} comes after")
+            progress.say(
+                f"  note: {folder.metrics.name} is lost or damaged: it lacks epochs that {path.name} comes after"
+            )
         else:
             load_network(network, state["network"], str(path))
             optimizer.load_state_dict(state["optimizer"])
