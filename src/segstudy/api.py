@@ -245,7 +245,9 @@ class Results(Shown):
         for name, found in self.study.comparisons.items():
             if (difference := found.difference) is not None:
                 bounds = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
-                lines.append(f"{name} - {found.b.name}: {difference.value:+.4f} {bounds} mIoU, {found.verdict}")
+                lines.append(
+                    f"{name} - {found.b.name}: {difference.value:+.4f} {bounds} {found.measure.label}, {found.verdict}"
+                )
             else:
                 lines.append(f"{name} - {found.b.name}: {found.verdict or 'no result yet'}")
         return "\n".join(lines)
@@ -307,6 +309,14 @@ def run(
     return Results(read_results(store, plan))
 
 
+def _check_path(name: str, given: object, wanted: str) -> None:
+    """Refuse what is no path, such as an array, before anything takes it for one."""
+    from segstudy.errors import SpecError
+
+    if not isinstance(given, str | os.PathLike):
+        raise SpecError(f"{name}: is of type {type(given).__name__}; must be {wanted}")
+
+
 def score(
     predictions: PathLike,
     truth: PathLike,
@@ -340,6 +350,8 @@ def score(
     from segstudy.progress import showing
     from segstudy.scoring import score_masks
 
+    for name, given in (("predictions", predictions), ("truth", truth)):
+        _check_path(name, given, "a folder of masks; write arrays as .npy or .png files of one name first")
     with showing(quiet) as progress:
         counted = score_masks(predictions, truth, num_classes, classes, ignore, groups=groups, progress=progress)
     return Scores(counted)
@@ -378,6 +390,9 @@ def compare(
     from segstudy.comparison import Side
     from segstudy.results import compare_results
 
+    for name, given in (("a", a), ("b", b)):
+        if not isinstance(given, Scores):
+            _check_path(name, given, "STUDY:EXPERIMENT, a .npz of counts, or what segstudy.score returned")
     sides = [
         Side(f"{letter} ({side.counts.name})", [side.counts]) if isinstance(side, Scores) else os.fspath(side)
         for letter, side in (("A", a), ("B", b))
@@ -404,7 +419,9 @@ def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> Au
     """
     from segstudy.auditing import audit_tables
 
-    names = [table] if isinstance(table, str | os.PathLike) else table
+    names = table if isinstance(table, list | tuple) else [table]
+    for given in names:
+        _check_path("table", given, "a file of a table, or a list of several; write a frame with to_csv first")
     return AuditedTables(audit_tables([os.fspath(name) for name in names], notes))
 
 

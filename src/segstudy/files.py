@@ -257,7 +257,12 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         meta = json.loads(str(arrays.pop("meta")))
         return arrays, dict(meta)
     except Exception as error:  # a damaged zip can make NumPy raise nearly anything
-        raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({error})") from None
+        reason = str(error).partition("\n")[0]
+        if "pickle" in reason:  # NumPy takes whatever it does not know for one, and advises to load it all the same
+            reason = "it is no .npz file, or holds Python objects"
+        elif isinstance(error, KeyError):
+            reason = "it lacks the description that segstudy writes"
+        raise StoreError(f"{path}: is not a counts file of segstudy, or is damaged ({reason})") from None
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -164,7 +164,9 @@ def _load_npy(path: Path) -> Numbers:
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
     except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
-        raise DataError(f"{path}: cannot be read as a NumPy array ({error})", "unreadable") from None
+        # NumPy takes whatever it does not know for a pickle, and advises to load it all the same
+        reason = "it is no .npy file, or holds Python objects" if "ickle" in str(error) else error
+        raise DataError(f"{path}: cannot be read as a NumPy array ({reason})", "unreadable") from None
     return values
 
 
