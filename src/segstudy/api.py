@@ -419,7 +419,7 @@ def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> Au
     """
     from segstudy.auditing import audit_tables
 
-    names = table if isinstance(table, list | tuple) else [table]
+    names: Sequence[Any] = table if isinstance(table, list | tuple) else [table]
     for given in names:
         _check_path("table", given, "a file of a table, or a list of several; write a frame with to_csv first")
     return AuditedTables(audit_tables([os.fspath(name) for name in names], notes))

@@ -259,10 +259,10 @@ def _check_seeds(runs: Sequence[RunResult]) -> None:
         readings = [name for name, was in known.readings.items() if result.record.readings.get(name, was) != was]
         weights = other_weights(known.weights_sha256, result.record.weights_sha256)
         if other or classes or readings or weights or _other_targets(result, targets):
+            what = "began with other weights" if weights else "rests on other data, or another reading of the masks,"
             raise StoreError(
-                f"{result.folder.path}: rests on other data, initial weights, or another reading of the masks, than seed {seed} "
-                "of this experiment, so the two cannot be pooled; move the folder of one of them away and call segstudy run to "
-                "make it anew"
+                f"{result.folder.path}: {what} than seed {seed} of this experiment, so the two cannot be pooled; move the folder "
+                "of one of them away and call segstudy run to make it anew"
             )
 
 

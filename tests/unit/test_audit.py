@@ -42,6 +42,42 @@ def brief(found: Audit) -> list[tuple[str, str, str, str, str]]:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["0.87 [0.84, 0.90]", "0.87 (0.84-0.90)", "0.87 (0.84–0.90)", "0,87 (0,84; 0,90)", ".87 [.84 to .90]"],
+)
+def test_an_interval_behind_a_score_is_read(text):
+    number = parse_number(text)
+    assert (number.low, number.step, number.bounds) == (
+        Fraction(87, 100),
+        Fraction(1, 100),
+        (Fraction(84, 100), Fraction(90, 100)),
+    )
+    assert number.averaged and number.spread is None
+
+
+@pytest.mark.parametrize("text", ["Dice [95% CI]", "Dice (95 % CI)", "Dice, 95% confidence interval", "Dice (95%-CI)"])
+def test_a_heading_may_announce_intervals(text):
+    heading = parse_heading(text)
+    assert (heading.kind, heading.name, heading.of, heading.percent) == ("value", "dice", "", False)
+
+
+def test_a_score_outside_of_its_own_interval_is_found(audit):
+    sound = audit('Model,Dice [95% CI],IoU [95% CI]\nA,"0.87 [0.84, 0.90]",0.78 (0.75-0.81)\n')
+    assert brief(sound) == []
+    found = audit("Model,Dice (95% CI)\nA,0.81 (0.84-0.90)\nB,0.93 (0.84-0.90)\nC,0.84 (0.84-0.90)\n")
+    assert [(f.row, f.rule, f.severity) for f in found.findings] == [
+        ("A", "interval", "contradiction"),
+        ("B", "interval", "contradiction"),
+    ]
+
+
+def test_iou_weighted_by_frequency_is_at_most_pixel_accuracy(audit):
+    found = audit("Split,aAcc,fwIoU\nval,96.02,92.61\ntest,95.81,97.30\n")
+    assert brief(found) == [("test", "accuracy", "97.30", "0.00 to 95.81", "contradiction")]
+    assert parse_heading("FreqW Acc").name == "fwiou"
+
+
+@pytest.mark.parametrize(
     ("text", "low", "high", "places", "mark"),
     [
         ("0.8830", 0.883, 0.883, 4, ""),

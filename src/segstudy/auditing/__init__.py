@@ -24,7 +24,7 @@ from segstudy.auditing.identities import (
 )
 from segstudy.auditing.printed import Verdict
 from segstudy.auditing.printings import impossible_values, mixed_units, repeated_labels, repeated_values
-from segstudy.auditing.suspicions import copied_rows, impossible_spreads, wrong_best
+from segstudy.auditing.suspicions import copied_rows, impossible_spreads, outside_own_interval, wrong_best
 from segstudy.auditing.tables import read_tables
 
 RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
@@ -42,6 +42,7 @@ RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
     repeated_values,
     copied_rows,
     impossible_spreads,
+    outside_own_interval,
     wrong_best,
     differences,
 )

@@ -52,6 +52,10 @@ MEASURES = {
         *("pixelaccuracy", "pixelacc", "aacc", "overallaccuracy", "globalaccuracy", "pa", "pixacc", "allacc"),
         *("oa", "overallacc", "globalacc", "microaccuracy", "pixelwiseaccuracy", "pacc", "globalavg"),
     ),
+    "fwiou": (
+        *("fwiou", "freqweightediou", "frequencyweightediou", "frequencyweightedintersectionoverunion", "freqwacc"),
+        *("fwiu", "weightediou"),
+    ),
     "mean_class_accuracy": (
         *("macc", "meanclassaccuracy", "meanclassacc", "meanaccuracy", "meanacc", "mca", "mrecall", "meanrecall"),
         *("balancedaccuracy", "multiclassrecall", "classavg", "balancedaccuracyscore", "macrorecall"),
@@ -94,6 +98,9 @@ KEYS = {
     "label": ("label", "caption"),
     "classes": ("classes", "numclasses", "numberofclasses"),
 }
+INTERVAL = re.compile(
+    r"[(\[]?\s*\b(?:80|90|95|99)\s*%?\s*-?\s*(?:CIs?|confidence\s+intervals?)\b\s*[)\]]?", re.IGNORECASE
+)
 WHOLE = {"dc": "dice", "jc": "iou"}  # headings that are too short to be looked for in others (medpy)
 NUMBERS = ("panel", "no", "nr", "row", "rank")
 
@@ -148,6 +155,7 @@ def parse_heading(text: str, read_as: str | None = None) -> Heading:
         return Heading(text, "number")
     if fold(meant) in WHOLE:
         return Heading(text, "value", WHOLE[fold(meant)])
+    meant = INTERVAL.sub(" ", meant)  # what stands behind the score
     percent = "%" in meant or "percent" in meant.casefold()
     bare = re.sub(r"[(\[]?\s*(?:in\s+)?(?:%|percent)\s*[)\]]?|[↑↓*]|(?:±|\+/-).*", " ", meant, flags=re.IGNORECASE)
     bare = re.sub(r"[Δδ∆]", " delta ", bare)

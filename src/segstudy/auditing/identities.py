@@ -228,12 +228,22 @@ def means_of_classes(claims: Claims) -> Iterator[Finding]:
             yield finding(claim, "mean", implied, verdict, message)
 
 
+# A class's IoU is at most its recall, and pixel accuracy is the mean recall by the classes' shares of the true pixels.
+BOUNDS = (
+    ("iou", "class_accuracy"),
+    ("iou", "precision"),
+    ("miou", "mean_class_accuracy"),
+    ("fwiou", "pixel_accuracy"),
+)
+
+
 def accuracy_bounds(claims: Claims) -> Iterator[Finding]:
     """IoU exceeds neither recall nor precision of the class, nor mIoU mean class accuracy: it has more to divide by.
 
-    Pixel accuracy is no such bound; with three classes or more, mIoU may be far above it.
+    Nor does IoU weighted by frequency exceed pixel accuracy. For mIoU, pixel accuracy is no such bound; with three classes or
+    more, mIoU may be far above it.
     """
-    for iou, bound in (("iou", "class_accuracy"), ("iou", "precision"), ("miou", "mean_class_accuracy")):
+    for iou, bound in BOUNDS:
         for claim, other in pairs(claims, iou, bound):
             if iou == "iou" and not claim.subject.cls:
                 continue  # perhaps IoU of all classes next to precision of the foreground

@@ -37,6 +37,7 @@ PRINTED = re.compile(
     rf"""(?:(?:≈|~|∼|≃|ca\.?|about)\s*)?
     (?P<sign>[+-]?)\s*(?P<low>{DIGITS})\s*(?P<mark>{MARK})?
     (?:\s*(?:-|to)\s*(?P<high>{DIGITS}))?\s*(?P<end>{MARK})?
+    (?P<interval>\s*[(\[]\s*{DIGITS}\s*%?\s*(?:[,;-]|to)\s*{DIGITS}\s*%?\s*[)\]])?
     (?P<spread>\s*(?:±|\+/-)\s*{DIGITS}\s*%?|\s*\(\s*±?\s*{DIGITS}\s*%?\s*\))?
     (?P<aside>\s*\(\s*[-+↑↓]\s*{DIGITS}\s*%?\s*\)|\s*[+↑↓]\s*{DIGITS}\s*%?)?""",
     re.VERBOSE | re.ASCII | re.IGNORECASE,
@@ -61,14 +62,15 @@ class Number:
     aside: str = ""  # a signed number that follows, in brackets or not: often the difference to another row
     unit: int = 1  # what one is printed as: 1, or 100 for percent
     spread: Fraction | None = None  # what follows ±, or stands in brackets
+    bounds: Interval | None = None  # ends of an interval that is printed behind it
 
     def as_fraction(self, percent: bool) -> Number:
         """The same number as a fraction of one, printed in percent or not."""
         unit = 100 if percent else 1
         spread = None if self.spread is None else self.spread / unit
-        return replace(
-            self, low=self.low / unit, high=self.high / unit, step=self.step / unit, unit=unit, spread=spread
-        )
+        bounds = None if self.bounds is None else (self.bounds[0] / unit, self.bounds[1] / unit)
+        low, high, step = self.low / unit, self.high / unit, self.step / unit
+        return replace(self, low=low, high=high, step=step, unit=unit, spread=spread, bounds=bounds)
 
     def interval(self, reading: Reading) -> Interval:
         """The values that the digits may stand for.
@@ -147,9 +149,10 @@ def parse_number(text: str) -> Number | None:
         Fraction(1, 10**places),
         places,
         "percent" if mark in ("%", "percent") else "points" if mark else "",
-        match["spread"] is not None,
+        match["spread"] is not None or match["interval"] is not None,
         (match["aside"] or "").strip(" ()"),
         spread=_spread(match["spread"]),
+        bounds=_bounds(match["interval"]),
     )
 
 
@@ -157,6 +160,14 @@ def _spread(text: str | None) -> Fraction | None:
     """The number in a spread as it is printed: 0.01 of ± 0.01, of (0.01), of (±0.01)."""
     digits = re.search(DIGITS, text or "")
     return Fraction(digits[0].replace(",", ".")) if digits else None
+
+
+def _bounds(text: str | None) -> Interval | None:
+    """The ends of an interval as they are printed."""
+    if text is None:
+        return None
+    low, high = (Fraction(end.rstrip(",").replace(",", ".")) for end in re.findall(DIGITS, text))
+    return low, high
 
 
 class Verdict(NamedTuple):

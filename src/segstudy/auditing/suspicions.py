@@ -72,6 +72,17 @@ def impossible_spreads(claims: Claims) -> Iterator[Finding]:
             yield finding(claim, "spread", implied, Verdict("contradiction"), message)
 
 
+def outside_own_interval(claims: Claims) -> Iterator[Finding]:
+    """A score lies within the interval that is printed behind it, up to the last digit of each."""
+    for claim in claims.scores:
+        bounds, printed = claim.printed.bounds, claim.printed
+        if bounds is None or bounds[0] - printed.step <= printed.low <= bounds[1] + printed.step:
+            continue
+        implied = printed.printing_of(bounds)
+        message = f"{claim.heading.text} {printed.text} lies outside of its own interval"
+        yield finding(claim, "interval", implied, Verdict("contradiction"), message)
+
+
 def wrong_best(claims: Claims) -> Iterator[Finding]:
     """One number of a column stands in bold, as the best, and another is better.
 

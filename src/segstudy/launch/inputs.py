@@ -135,9 +135,10 @@ def check_siblings(workshop: Workshop, run: Run, weights_sha256: str | None) -> 
         changed = changed_inputs(workshop, other, record, differs)
         changed += ["initial weights"] if other_weights(record.weights_sha256, weights_sha256) else []
         if changed:
+            of = other.experiment if run.config.ensemble else "this experiment"
             raise StoreError(
-                f"{folder.path}: the {' and '.join(changed)} changed since {other.name} was made, which belongs to this "
-                "experiment; bring back what was, call again with --replace to make all of them anew, or choose another --out"
+                f"{folder.path}: the {' and '.join(changed)} changed since seed {other.seed} of {of} was made; bring back what "
+                "was, call again with --replace to make all of them anew, or choose another --out"
             )
 
 
