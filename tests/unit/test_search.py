@@ -66,7 +66,7 @@ def test_every_trained_experiment_has_the_same_number_of_trials(done: Any) -> No
         assert len(one.trials) == 3
         assert one.trials[0].values == {"recipe.optimizer.lr": 1e-3, "recipe.loss": "cross_entropy"}
         assert one.best == max(one.trials, key=lambda trial: trial.score).values
-        assert one.split == "holdout" and set(one.data_fingerprints) == {"train", "select"}
+        assert one.split == "holdout" and set(one.data_fingerprints) == {"train", "select", "reading"}
         assert all(1e-4 <= trial.values["recipe.optimizer.lr"] <= 1e-2 for trial in one.trials)
 
 
