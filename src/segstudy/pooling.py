@@ -10,6 +10,7 @@ from segstudy.counts.countset import CountSet
 from segstudy.errors import StoreError
 from segstudy.files import digest
 from segstudy.folds import ALL_FOLDS, fold_of, pooled_split, whole
+from segstudy.guard import other_weights
 from segstudy.records import RunRecord
 
 
@@ -63,6 +64,25 @@ def pool(parts: Sequence[CountSet]) -> CountSet:
         _record(parts),
         tuple(fold_of(part.experiment) or 0 for part in parts for _ in part.ids),
     )
+
+
+def other_origin(
+    first: RunRecord, first_sets: Sequence[CountSet], other: RunRecord, other_sets: Sequence[CountSet]
+) -> str:
+    """What of a run does not belong to another seed of its experiment, in words; empty if their scores can be pooled."""
+    if other_weights(first.weights_sha256, other.weights_sha256):
+        return "began with other weights"
+    one, two = first.data_fingerprints or {}, other.data_fingerprints or {}
+    pairs = [(one[role], two[role]) for role in one.keys() & two.keys()]
+    pairs += [(was, other.readings.get(name, was)) for name, was in first.readings.items()]
+    if first.classes and other.classes:
+        pairs.append((str(first.classes), str(other.classes)))
+    known = {each.about.test_data: each.about for each in first_sets}
+    for now in (each.about for each in other_sets):
+        was = known.get(now.test_data, now)
+        both = ((was.data_fingerprint, now.data_fingerprint), (was.reading, now.reading))
+        pairs += [(a, b) for a, b in both if a is not None and b is not None]
+    return "rests on other data, or another reading of the masks," if any(a != b for a, b in pairs) else ""
 
 
 def _record(parts: Sequence[CountSet]) -> RunRecord | None:

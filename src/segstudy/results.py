@@ -16,11 +16,10 @@ from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet, read_counts
 from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
 from segstudy.folds import whole
-from segstudy.guard import other_weights
 from segstudy.measures import Measure
 from segstudy.plan import Plan, Run, Variation, open_plan, run_of
-from segstudy.pooling import pool
-from segstudy.records import Cost, Environment, Epoch, EvaluationRecord, RunRecord
+from segstudy.pooling import other_origin, pool
+from segstudy.records import Cost, Environment, Epoch, RunRecord
 from segstudy.stats.sequential import CONTINUE, sequential_decision
 from segstudy.store import RunFolder, State, Store
 
@@ -247,33 +246,16 @@ def read_results(store: Store, plan: Plan, found: Sequence[RunResult] | None = N
 
 def _check_seeds(runs: Sequence[RunResult]) -> None:
     """Refuse seeds of one experiment that do not rest on the same data, as their scores would be pooled."""
-    first: dict[str, tuple[int, RunRecord]] = {}
-    targets: dict[tuple[str, str | None], EvaluationRecord] = {}
+    first: dict[str, RunResult] = {}
     for result in runs:
         if result.record is None or not result.sets:
             continue
-        seed, known = first.setdefault(result.run.experiment, (result.run.seed, result.record))
-        ours, theirs = result.record.data_fingerprints or {}, known.data_fingerprints or {}
-        other = [role for role in ours.keys() & theirs.keys() if ours[role] != theirs[role]]
-        classes = known.classes and result.record.classes and known.classes != result.record.classes
-        readings = [name for name, was in known.readings.items() if result.record.readings.get(name, was) != was]
-        weights = other_weights(known.weights_sha256, result.record.weights_sha256)
-        if other or classes or readings or weights or _other_targets(result, targets):
-            what = "began with other weights" if weights else "rests on other data, or another reading of the masks,"
+        known = first.setdefault(result.run.experiment, result)
+        if what := known.record and other_origin(known.record, known.sets, result.record, result.sets):
             raise StoreError(
-                f"{result.folder.path}: {what} than seed {seed} of this experiment, so the two cannot be pooled; move the folder "
-                "of one of them away and call segstudy run to make it anew"
+                f"{result.folder.path}: {what} than seed {known.run.seed} of this experiment, so the two cannot be pooled; move "
+                "the folder of one of them away and call segstudy run to make it anew"
             )
-
-
-def _other_targets(result: RunResult, targets: dict[tuple[str, str | None], EvaluationRecord]) -> bool:
-    """Whether what the run was scored on is not what the first seed of its experiment was scored on."""
-    for about in (one.about for one in result.sets):
-        first = targets.setdefault((result.run.experiment, about.test_data), about)
-        pairs = ((about.data_fingerprint, first.data_fingerprint), (about.reading, first.reading))
-        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-            return True
-    return False
 
 
 def due(plan: Plan, store: Store) -> Plan:
@@ -345,13 +327,11 @@ def side_of_file(path: Path) -> Side:
         raise StoreError(f"{path}: no such file; 'segstudy score PREDICTIONS TRUTH --counts {path.name}' writes one")
     inside = path.resolve().parent.name == "evaluations"
     folder = RunFolder(path.resolve().parent.parent)
-    record = folder.read_record() if inside else None
-    found = read_counts(path, record=record)
+    found = read_counts(path, record=(record := folder.read_record() if inside else None))
     if record is not None:
         if found.about.identity not in ("", record.identity):
             raise StoreError(
-                f"{path}: holds the counts of {found.about.experiment}/seed{found.about.seed}, not of the run in whose folder it "
-                "lies; bring back what was, or delete it and call segstudy run to score that run again"
+                f"{path}: holds counts of {found.about.experiment}/seed{found.about.seed}, not of this run; delete it and run again"
             )
         folder.check_results(record)
     return Side(str(path), [found])

@@ -188,7 +188,7 @@ def test_counts_in_the_folder_of_another_run_are_refused(copy: Path) -> None:
     paths = [Store(copy / "out").run("net", seed).evaluation("a", "test") for seed in (1, 2)]
     assert side_of_file(paths[0]).seeds == [1]
     shutil.copy(paths[1], paths[0])
-    with pytest.raises(StoreError, match="holds the counts of net/seed2, not of the run in whose folder it lies"):
+    with pytest.raises(StoreError, match="holds counts of net/seed2, not of this run"):
         side_of_file(paths[0])
 
 
