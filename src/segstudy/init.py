@@ -72,7 +72,8 @@ class Written:
 class _Understood:
     """A folder that a reader understands: why it was tried, the options that it needs, and what it gives.
 
-    Where only one more line is missing, ``dataset`` is None and ``refusal`` is the error that proposes it.
+    Where only one more line is missing, ``dataset`` is None and ``refusal`` is the error that proposes it. ``passed_over`` says
+    why readers of which the folder has the layout do not read it.
     """
 
     reader: str
@@ -80,6 +81,7 @@ class _Understood:
     options: dict[str, Any]
     dataset: Dataset | None
     refusal: DataError | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 def write_study_file(root: Path, file: Path) -> Written:
@@ -103,7 +105,7 @@ def write_study_file(root: Path, file: Path) -> Written:
     dataset = found.dataset
     looks = _look(dataset)
     faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]
-    obstacles = tuple(grouped(_once(faults), root))
+    obstacles = (*found.passed_over, *grouped(_once(faults), root))
     splits = ", ".join(f"{len(samples):,} {split}" for split, samples in dataset.splits.items())
     said = [*dataset.notes, *obstacles, f"looked at: {len(looks)} of {len(dataset.samples('all')):,} pairs"]
     what = f"{splits}; {len(dataset.classes)} classes ({listing(dataset.classes)})"
@@ -134,9 +136,10 @@ def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataErr
         "# What mask values mean is not certain. Take the # away from the lines that are right:",
     ]
     lines += [f"# {line}" for line in PROPOSED.findall(message)]
-    _write(root, file, found, "masks whose values are not plainly class indices", [message], lines)
+    said = [*found.passed_over, message]
+    _write(root, file, found, "masks whose values are not plainly class indices", said, lines)
     advice = f"{file} holds these lines as comments: take the # away from those that are right, then run segstudy check {file}"
-    return DataError(f"{message}\nwrote {file}\n{advice}", found.refusal.kind)
+    return DataError("\n".join([*said, f"wrote {file}", advice]), found.refusal.kind)
 
 
 def _given_lines(root: Path, found: _Understood) -> list[str]:
@@ -253,7 +256,7 @@ def _understand(root: Path) -> _Understood:
     names = READERS.names()
     why = {name: READERS.find(name).recognise(root) for name in names}
     likely = [name for name in names if name != "folder" and why[name]]
-    reasons = []
+    reasons: list[str] = []
     unsure: _Understood | None = None
     for name in [*likely, "folder"]:
         one = READERS.find(name)
@@ -263,11 +266,11 @@ def _understand(root: Path) -> _Understood:
             errors = [fault for fault in dataset.faults if fault.severity == "error"]
             if len(errors) > MAX_FAULTY * len(dataset.samples("all")):
                 refuse(str(root), errors)
-            return _Understood(name, why[name], options, dataset)
+            return _Understood(name, why[name], options, dataset, passed_over=tuple(reasons))
         except SegstudyError as error:
             reasons.append(f"as {name}: {error}")
             if unsure is None and isinstance(error, DataError) and PROPOSED.search(str(error)):
-                unsure = _Understood(name, why[name], options, None, error)
+                unsure = _Understood(name, why[name], options, None, error, tuple(reasons[:-1]))
     if unsure is not None:
         return unsure
     raise DataError(

@@ -23,8 +23,8 @@ from segstudy.data.declared import MAX_CLASSES, Declared
 from segstudy.data.encoding import LEFT_OUT, OUTSIDE, Encoding, decide_pair
 from segstudy.data.quality.faults import refuse
 from segstudy.data.quality.pairing import Listing, list_images
-from segstudy.data.readers.cityscapes import refuse_train_ids
 from segstudy.data.readers.files import MASK_FILES, masks_in, read_mask_file
+from segstudy.data.readers.renumbered import refuse_renumbered
 from segstudy.data.splitting.groups import find_groups
 from segstudy.data.stored import MaskFacts, StoredMask, facts_of
 from segstudy.data.threads import over_threads
@@ -103,8 +103,8 @@ def score_masks(
     progress
         Moved on by an image at a time.
     declared
-        What the values of the true masks mean where they are no class indices. Predictions that hold nothing but class
-        indices are read as these, others as the truth is.
+        What values mean where they are no class indices. If one of the two folders holds nothing but class indices, it is
+        read as these.
     outlines
         Names of other libraries' rules for distances between outlines, which are counted too; masks are read once more.
     data_root
@@ -115,7 +115,8 @@ def score_masks(
     SpecError
         If classes are too few, too many or not named each by a name of its own, or values to ignore cannot be.
     DataError
-        Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group.
+        Naming unpaired, unreadable or differently sized masks, values outside the classes, and names without a group, or
+        with groups that are spelled in several ways.
 
     """
     predictions, of_study = Path(predictions), true_masks_of(os.fspath(truth), data_root)
@@ -142,7 +143,7 @@ def score_masks(
     tallies = _for_each(lambda pair: _tally(pair, masks, declared, rules), pairs, progress)
     true, predicted = [tally.true for tally in tallies], [tally.predicted for tally in tallies]
     means = decide_pair(true, predicted, declared, (truth, predictions))
-    refuse_train_ids((tally.table for tally in tallies), declared)
+    refuse_renumbered((tally.table for tally in tallies), declared)
     _for_each(lambda tally: _check(tally, means), tallies)
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, masks, rules), tallies))
     if outlines:
@@ -294,7 +295,11 @@ def _settled(tally: _Tally, means: Encodings, masks: Masks, rules: ScoringRules)
 
 
 def _count(truth: StoredMask, predicted: StoredMask, means: Encodings, rules: ScoringRules) -> dict[str, Counts]:
-    return _counted(means[0].lenient(truth), means[1].lenient(predicted), means[0].num_classes, rules)
+    labels = means[0].lenient(truth), means[1].lenient(predicted)
+    if not means[1].by_table and (number := int(np.count_nonzero((labels[0] != IGNORE) & (labels[1] == IGNORE)))):
+        text = f"predicts what is left out ('ignore') on {number:,} pixels that are scored"
+        raise DataError(f"{predicted.path}: {text}; predict one of the classes for every pixel")
+    return _counted(*labels, means[0].num_classes, rules)
 
 
 def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:

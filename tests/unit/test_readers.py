@@ -676,7 +676,8 @@ def test_lists_give_the_splits(tmp_path: Path, where: str) -> None:
     dataset = folder.read("f", root)
     assert ids(dataset, "train") == ["scene03", "scene01"]
     assert (ids(dataset, "val"), ids(dataset, "test")) == (["scene00"], ["scene05"])
-    assert dataset.notes[0] == "2 images stand in no list and are left out"
+    said = [fault.message for fault in dataset.faults]
+    assert said == ["2 images stand in no list and are left out: scene02, scene04; add them to a list"]
 
 
 def test_wrong_lists_name_every_line(tmp_path: Path) -> None:
@@ -700,9 +701,9 @@ def test_a_listed_image_without_a_mask_is_one_fault(tmp_path: Path) -> None:
     root = listed(tmp_path, train="scene00\nscene01", test="scene02")
     (root / "masks" / "scene01.png").unlink()
     dataset = folder.read("f", root)
-    assert [fault.kind for fault in dataset.faults] == ["image-without-mask"]
+    assert [fault.kind for fault in dataset.faults] == ["image-without-mask", "left-out"]
     assert ids(dataset, "train") == ["scene00"]
-    assert "3 images stand in no list" in dataset.notes[0]
+    assert "3 images stand in no list" in dataset.faults[1].message
 
 
 def test_lists_in_two_places_are_refused(tmp_path: Path) -> None:

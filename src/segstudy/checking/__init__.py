@@ -107,7 +107,7 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         faults = _examine(dataset, workshop.progress, tally.add)
         pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
         faults += _repeated_images(pairs, tally) + _divided_groups(divided)
-        faults += doubts_of_dataset(dataset, roles.train, tally.seen)
+        faults += doubts_of_dataset(dataset, roles.train, tally.seen, roles.report)
         findings += [DatasetFault(name, fault) for fault in faults]
         inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
     listing_faults = [DatasetFault(name, Fault("dataset", message)) for message, name in unlisted.items()]

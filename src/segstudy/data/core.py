@@ -144,7 +144,9 @@ def train_test_indices(count: int, test_fraction: float, seed: int) -> tuple[NDA
 
 
 def divide(samples: Sequence[Sample], fraction: float, seed: int) -> Parts:
-    """Divide ``samples`` into (kept, held out), the latter being ``fraction`` of them."""
+    """Divide ``samples`` into (kept, held out), the latter being ``fraction`` of them; a single one is held out."""
+    if len(samples) == 1:
+        return (), tuple(samples)
     kept, aside = train_test_indices(len(samples), fraction, seed)
     return tuple(samples[i] for i in kept), tuple(samples[i] for i in aside)
 
@@ -164,7 +166,7 @@ def assign_roles(
     ``trains``, a mere target of cross-evaluations, needs no ``train``; its roles of training and choosing are empty.
     """
     reported = report or next((name for name in ("test", "val") if name in dataset.splits), None)
-    if not trains and "train" not in dataset.splits:
+    if not trains and not dataset.splits.get("train"):
         reported = reported or "all"
         dataset.samples(reported)
         return dataset, Roles("", "", reported)
@@ -174,6 +176,8 @@ def assign_roles(
             "training needs 'train' and one of 'test' or 'val' to report; folds: 5 in the entry divides all images anew"
         )
     dataset.samples(reported)
+    if not dataset.splits["train"]:
+        raise DataError(f"dataset '{dataset.name}' holds a single image, so that none is left to train on; add images")
     if protocol == "paper":
         note = "protocol 'paper' makes no use of the split 'holdout'"
         notes = (*dataset.notes, note) if "holdout" in dataset.splits and reported != "holdout" else dataset.notes
@@ -203,7 +207,8 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
 
     An orientation tag turns nothing, whatever the format (Pillow turns TIFF and no other): masks are drawn by programs
     that see the stored pixels. ``info`` keeps the tag as ``orientation`` (1 for none), the bits of a channel as ``bits``
-    and the file's number of channels, of which Pillow may leave some out, as ``channels``.
+    and the file's number of channels, of which Pillow may leave some out, as ``channels``; ``top`` and ``white_first`` say that
+    Pillow has scaled values (of PGM) from that largest one, or turned them round (of TIFF in which 0 is white).
 
     Raises
     ------
@@ -219,6 +224,7 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
             if pages > 1:
                 _seek(image, path, pages, page)
             bits, turn = _bits(image), exif_orientation(image) if image.format == "TIFF" else 1
+            top, white_first = _top(image), getattr(image, "tag_v2", {}).get(262) == 0
             image.load()
             stored: Image.Image = image
             if image.format == "TIFF" and turn > 1:
@@ -226,7 +232,7 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
                 stored.format = image.format
             turn = turn if image.format == "TIFF" else exif_orientation(image)
             channels = int(getattr(image, "tag_v2", {}).get(277, 0)) or len(stored.getbands())
-            stored.info.update(bits=bits, orientation=turn, channels=channels)
+            stored.info.update(bits=bits, orientation=turn, channels=channels, top=top, white_first=white_first)
             return stored
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
@@ -268,6 +274,12 @@ def _bits(image: Image.Image) -> int:
         depth = str(image.tile[0].args).partition(";")[2].strip("BLN'(),")  # a raw mode such as "L;2" or "RGB;16B"
         return int(depth) if depth.isdigit() else 8
     return 8
+
+
+def _top(image: Image.Image) -> int:
+    """The largest value of a PGM file from which Pillow scales to 8 or 16 bits; 0 where it scales nothing."""
+    arguments = image.tile[0].args if image.format == "PPM" and image.tile else ()  # type: ignore[attr-defined]
+    return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
 
 
 def exif_orientation(image: Image.Image) -> int:

@@ -36,6 +36,7 @@ from segstudy.data.undeclared import (
     guess_number,
     joint_palette,
     palette_colours,
+    refuse_drawn_255,
     refuse_levels,
     refuse_objects,
     refuse_palettes,
@@ -55,7 +56,8 @@ class Encoding:
 
     ``how`` is ``indices``, ``two-valued`` (0 and 255), ``values``, ``colours`` or ``threshold``; ``classes`` are the names
     that a declaration gives, else empty. ``palette`` holds what each index looks like in the masks that were looked at.
-    ``void`` says that indices of 255 are left out, as in true masks.
+    ``void`` says that indices of 255 are left out, as in true masks, ``by_jpeg`` that the threshold was not declared, as
+    the masks are JPEG's.
     """
 
     how: str
@@ -66,6 +68,7 @@ class Encoding:
     palette: Mapping[int, Colour] = field(default_factory=dict)
     saw_255: bool = True
     void: bool = True
+    by_jpeg: bool = False
 
     def labels_of(self, sample: Sample) -> Labels:
         """Labels of a sample's mask; a mask that does not fit is a :class:`DataError` that names it."""
@@ -86,6 +89,8 @@ class Encoding:
         if self.how == "values":
             return labels_by_value(stored, self.declared, self.table)
         assert self.declared.threshold is not None
+        if self.by_jpeg:
+            _jpeg_encoding([facts_of(stored)], self.declared)
         return above(stored.brightness, self.declared.threshold, stored.path)
 
     @property
@@ -204,6 +209,7 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     number = declared.number
     if number is None and not declared.ignore_values:
         refuse_objects(masks, declared, where)
+        refuse_drawn_255(masks, declared, where)
     if number is None:
         number = guess_number(values, masks, declared, where)
     else:
@@ -227,19 +233,23 @@ def decide_pair(
 ) -> tuple[Encoding, Encoding]:
     """What the values of true and of predicted masks mean; the number of classes is found in both together.
 
-    A declaration is about the true masks. Predictions are read by it too, unless they hold nothing but class indices.
+    A declaration is about both, unless the masks of one folder hold nothing but class indices.
     """
     if declared.means is not None:
         encoding = decide(true, declared, where[0])
-        if _fits(predicted, encoding):
-            return encoding, encoding
         plain = Declared(num_classes=encoding.num_classes, channel=declared.channel, flags=declared.flags)
-        return encoding, replace(decide(predicted, plain, where[1]), void=False)
+        if not _fits(predicted, encoding):
+            return encoding, replace(decide(predicted, plain, where[1]), void=False)
+        if not _fits(true, encoding) and _are_indices(true, encoding.num_classes):
+            return replace(decide(true, plain, where[0]), classes=encoding.classes), encoding
+        return encoding, encoding
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
         if declared.number is None and not declared.ignore_values:
             refuse_objects(masks, declared, place)
+            if masks is true:
+                refuse_drawn_255(masks, declared, place)
     if declared.number is None:
         declared = replace(declared, num_classes=_number_of_both(true, predicted, declared, where))
     truth = decide(true, declared, where[0])
@@ -255,6 +265,7 @@ def _number_of_both(
     guessed = [mask for mask in (*true, *predicted) if not mask.jpeg]
     values = {value for mask in guessed for value in mask.values}
     if values <= {0, 1, 255}:
+        _refuse_1_and_255(true, declared, where[0])
         return 2
     left_out = {*declared.ignore_values, IGNORE}
     for masks, place in ((true, where[0]), (predicted, where[1])):
@@ -264,14 +275,27 @@ def _number_of_both(
     return max(2, max(values - left_out, default=0) + 1)
 
 
+def _refuse_1_and_255(true: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse true masks of 1 and 255 alone, of which either may be the background."""
+    values = {value for mask in true if not mask.jpeg for value in mask.values}
+    if values == {1, IGNORE} and not declared.ignore_values:
+        refuse_levels(values, true, None, declared, where)
+
+
+def _are_indices(masks: Sequence[MaskFacts], number: int) -> bool:
+    return all(mask.values <= {*range(number), IGNORE} for mask in masks if mask.kind != "colour")
+
+
 def _fits(masks: Sequence[MaskFacts], encoding: Encoding) -> bool:
-    """Whether predictions are encoded as was declared of the truth."""
+    """Whether masks are encoded as was declared."""
     every = {value for mask in masks for value in mask.counts}
     if encoding.how == "threshold":
         return any(value > (encoding.declared.threshold or 0) for value in every) or every <= {0}
-    if encoding.how == "colours":
-        return all(mask.kind in ("colour", "palette") for mask in masks)
     indices = set(range(encoding.num_classes))
+    if encoding.how == "colours":
+        return all(mask.kind in ("colour", "palette") or not mask.values <= indices for mask in masks)
+    if every <= indices and any(encoding.table.get(value) == IGNORE for value in every):
+        return False  # what is left out is no prediction
     return every <= set(encoding.table) or (encoding.declared.nearest and not every <= indices)
 
 
@@ -344,33 +368,28 @@ def shown_in(stored: StoredMask, threshold: float | None = None) -> NDArray[np.b
 
 def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:
     """Two classes, where JPEG files are black and white but for the traces that JPEG leaves."""
-    first = next(mask for mask in masks if mask.jpeg)
+    jpegs = [mask for mask in masks if mask.jpeg]
+    first = (jpegs or masks)[0]
+    only = f"{first.path}: JPEG alters values, so it can hold only black and white, for two classes"
+    dim = [mask for mask in jpegs if 0 < max(mask.counts, default=0) <= MIDDLE]
+    counts, flat = added(jpegs), added(jpegs, flat=True)
+    levels = max(counts, default=0) >= UNDIM and len(dim) in (0, len(jpegs))
+    if jpegs and levels and (dim or not proposals.is_black_and_white(counts, flat)):
+        text = f"{first.path.parent}: the masks are JPEG and not black and white"
+        raise DataError(f"{text}; {proposals.levels(counts, declared.flags, flat)}", "encoding")
     if declared.number not in (None, 2):
+        number = declared.number
+        text = f"and not the indices of {number}; provide all masks of {first.path.parent} as PNG"
+        raise DataError(f"{only}, {text}", "encoding")
+    if any(not mask.jpeg and mask.kind != "bilevel" and mask.values - {0, 255} for mask in masks):
+        raise DataError(f"{only}; provide all masks of {first.path.parent} as PNG", "encoding")
+    if dim:
         raise DataError(
-            f"{first.path}: JPEG alters values, so it can hold only black and white, for two classes, and not the indices "
-            f"of {declared.number}; provide all masks of {first.path.parent} as PNG",
+            f"{dim[0].path}: JPEG alters values, so it can hold only black and white, but nothing here is above 127; "
+            "provide masks of class indices as PNG",
             "encoding",
         )
-    for mask in masks:
-        if not mask.jpeg and mask.kind != "bilevel" and mask.values - {0, 255}:
-            raise DataError(
-                f"{first.path}: JPEG alters values, so it can hold only black and white, for two classes; provide all "
-                f"masks of {first.path.parent} as PNG",
-                "encoding",
-            )
-        if mask.jpeg and 0 < max(mask.counts, default=0) <= MIDDLE:
-            raise DataError(
-                f"{mask.path}: JPEG alters values, so it can hold only black and white, but nothing here is above 127; "
-                "provide masks of class indices as PNG",
-                "encoding",
-            )
-    counts = added([mask for mask in masks if mask.jpeg])
-    if not proposals.is_black_and_white(counts):
-        raise DataError(
-            f"{first.path.parent}: the masks are JPEG and not black and white; {proposals.levels(counts, declared.flags)}",
-            "encoding",
-        )
-    return Encoding("threshold", 2, declared=replace(declared, threshold=MIDDLE))
+    return Encoding("threshold", 2, declared=replace(declared, threshold=MIDDLE), by_jpeg=True)
 
 
 def _traces_of_colour(stored: StoredMask) -> int:

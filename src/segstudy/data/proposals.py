@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 REACH = 24  # grey levels around a level within which JPEG's traces and soft edges stay
+CLOSE, MIN_CLOSE = 4, 0.5  # grey levels around a level within which that share of these pixels lies
 MAX_LEVELS, MAX_SHOWN = 12, 24
 MIN_SHARE = 0.002  # of all pixels, that a level needs at least
+MAX_FLAT = 0.0005  # share of all pixels in flat areas that are neither black nor white, in a mask of these two
 Colour = tuple[int, int, int]
 
 
@@ -46,13 +48,17 @@ def values_option(levels: list[float], flags: bool) -> str:
     return option("values", shown, flags)
 
 
-def levels(counts: Mapping[float, int], flags: bool) -> str:
-    """What to write for grey levels: exact ones, levels with traces round them, or a continuum."""
+def levels(counts: Mapping[float, int], flags: bool, flat: Mapping[float, int] | None = None) -> str:
+    """What to write for grey levels: exact ones, levels with traces round them, or a continuum.
+
+    ``flat`` counts the pixels in flat areas, if these are known: soft edges have levels of their own, which no area has.
+    """
     found = sorted(counts)
     far = all(b - a >= 2 for a, b in pairwise(found)) or len(found) <= 2
     if len(found) <= MAX_LEVELS and far:
         return f"write {values_option(found, flags)} with the names that are right ('ignore' for pixels to leave out)"
-    peaks = find_levels(counts)
+    peaks = find_levels(flat or {}, MAX_FLAT)
+    peaks = peaks if len(peaks) > 1 else find_levels(counts)
     if len(peaks) > 2:
         nearest = option("nearest", True, flags)
         text = f"they look like {len(peaks)} levels with traces of JPEG or soft edges round them"
@@ -66,7 +72,7 @@ def levels(counts: Mapping[float, int], flags: bool) -> str:
     return f"{text}: write {option('threshold', middle, flags)}"
 
 
-def find_levels(counts: Mapping[float, int]) -> list[float]:
+def find_levels(counts: Mapping[float, int], min_share: float = MIN_SHARE) -> list[float]:
     """Values around which most pixels lie, darkest first.
 
     >>> find_levels({0: 900, 1: 30, 2: 9, 127: 20, 128: 400, 254: 9, 255: 500})
@@ -79,7 +85,8 @@ def find_levels(counts: Mapping[float, int]) -> list[float]:
         level = max(rest, key=lambda value: (rest[value], -value))
         near = [value for value in rest if abs(value - level) <= REACH]
         mass = sum(rest[value] for value in near)
-        if mass >= MIN_SHARE * total and rest[level] >= 0.3 * mass:
+        close = sum(rest[value] for value in near if abs(value - level) <= CLOSE)
+        if mass >= min_share * total and close >= MIN_CLOSE * mass:
             found.append(level)
         for value in near:
             del rest[value]
@@ -95,8 +102,15 @@ def looks_like_levels(values: set[int], num_classes: int) -> bool:
     )
 
 
-def is_black_and_white(counts: Mapping[float, int]) -> bool:
-    """Whether nearly all pixels lie near black or white, as in a mask that JPEG has spoilt."""
+def is_black_and_white(counts: Mapping[float, int], flat: Mapping[float, int] | None = None) -> bool:
+    """Whether nearly all pixels lie near black or white, as in a mask that JPEG has spoilt, and no flat area between them.
+
+    >>> is_black_and_white({0: 900, 9: 50, 60: 20, 255: 500}), is_black_and_white({0: 900, 255: 500, 60: 20}, {0: 800, 60: 9})
+    (True, False)
+    """
+    between = sum(count for value, count in (flat or {}).items() if 32 < value < 223)
+    if between > MAX_FLAT * sum(counts.values()):
+        return False
     values = np.array(list(counts), np.float64)
     pixels = np.array(list(counts.values()), np.float64)
     middle = pixels[(values > 64) & (values < 191)].sum()

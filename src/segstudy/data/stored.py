@@ -20,9 +20,12 @@ from segstudy.data.core import as_rgb, has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
 
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
+FEW_VALUES = 12  # up to which values in a mask are levels without traces
+FLAT = 16  # largest difference between a pixel and those around it where nothing but noise changes
 CHANNELS = ("grey", "red", "green", "blue", "alpha")
 JPEG_FORMATS = ("JPEG", "MPO")
 NEARLY = 0.75  # of the values in a mask
+MAX_BETWEEN = 0.1  # share of pixels between black and white in a mask of these two
 GDAL_NODATA = 42113  # tag of TIFF
 
 Kind = Literal["bilevel", "grey", "palette", "colour", "deep"]
@@ -145,6 +148,15 @@ class StoredMask:
                 return False
         return True
 
+    def flat_counts(self) -> dict[float, int]:
+        """Pixels of each value in flat areas, which edges and the traces of JPEG round them are not; of grey masks alone."""
+        if self.kind != "grey":
+            return {}
+        around = np.ones((3, 3), np.uint8)
+        flat = cv2.subtract(cv2.dilate(self.values, around), cv2.erode(self.values, around)) <= FLAT
+        counted = cv2.calcHist([self.values], [0], flat.astype(np.uint8), [256], [0, 256]).ravel()
+        return {value: int(count) for value, count in enumerate(counted) if count}
+
     @cached_property
     def _packed_rgb(self) -> NDArray[np.uint32]:
         return _packed(self.as_rgb())
@@ -155,6 +167,7 @@ class MaskFacts:
     """What is kept of one mask to decide what the values of a set mean.
 
     ``nodata`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that was looked at.
+    ``flat`` counts pixels by value in areas of one level, where many values, or JPEG, make levels hard to tell from edges.
     """
 
     path: Path
@@ -166,6 +179,7 @@ class MaskFacts:
     alpha_varies: bool = False
     nodata: bool = False
     numbered: bool = False
+    flat: Mapping[float, int] = field(default_factory=dict)
 
     @property
     def values(self) -> set[int]:
@@ -182,7 +196,7 @@ def read_mask(path: Path, channel: str | None = None, *, lenient: bool = False, 
 
 
 def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
-    """What is kept of a mask; small, whatever its size. ``objects`` asks whether values may be numbers of objects."""
+    """What is kept of a mask; small, whatever its size. ``objects`` asks what its values may be, where nothing says it."""
     colours = stored.colours() if stored.kind == "colour" else None
     return MaskFacts(
         stored.path,
@@ -194,6 +208,7 @@ def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
         stored.alpha_varies,
         stored.nodata,
         objects and stored.numbers_objects(),
+        stored.flat_counts() if stored.jpeg or (objects and len(stored.counts) > FEW_VALUES) else {},
     )
 
 
@@ -213,6 +228,14 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     jpeg = image.format in JPEG_FORMATS
     if image.mode == "1":
         return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
+    if image.info["white_first"] and not set(np.unique(np.asarray(image))) <= {0, 255}:
+        text = "is a TIFF in which 0 is white, so that its values may be class indices or their opposite"
+        raise DataError(f"{path}: {text}; save it as PNG, or with black as 0", "encoding")
+    if top := image.info["top"]:
+        scaled_to = 255 if image.mode == "L" else 65535
+        if image.mode in ("L", "I"):
+            whole = of_numbers(path, np.rint(np.asarray(image) * (top / scaled_to)))
+            return replace(whole, step=max(255 // top, 1))
     if image.mode.startswith(("I", "F")):
         return of_numbers(path, np.asarray(image), nodata_of(image))
     if image.mode == "L":
@@ -234,9 +257,15 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     red, green, blue = map(np.asarray, cv2.split(rgb))
     if np.array_equal(red, green) and np.array_equal(green, blue):
         return StoredMask(path, "grey", red, 1, jpeg, rgb, alpha)
-    spread = colour_spread(rgb)
-    traces = jpeg and spread <= COLOUR_TRACES
-    return StoredMask(path, "grey" if traces else "colour", np.asarray(picture.convert("L")), 1, jpeg, rgb, alpha)
+    bright = np.asarray(picture.convert("L"))
+    traces = colour_spread(rgb) <= COLOUR_TRACES and (jpeg or _has_traces(bright))
+    return StoredMask(path, "grey" if traces else "colour", bright, 1, jpeg, rgb, alpha)
+
+
+def _has_traces(bright: Bytes) -> bool:
+    """Whether a picture is black and white but for traces, as of a JPEG that was saved anew without loss."""
+    extreme = (bright <= FLAT) | (bright >= 255 - FLAT)
+    return bool((bright >= 255 - FLAT).any() and extreme.mean() >= 1 - MAX_BETWEEN)
 
 
 def colour_spread(rgb: Bytes) -> int:

@@ -15,7 +15,8 @@ FEW_MASKS = 2
 MIN_NUMBERED = 3  # objects in a mask, where values may be their numbers
 MOST_NUMBERED, MOST_ALIKE = 3 / 4, 2 / 3  # shares of the masks that show anything
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+MOST_VOID = 4  # times as many pixels of 255 as of all values but 0 and 255, beyond which 255 may be what is drawn
+NEAR = 16  # grey levels from black and from white
 
 
 def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
@@ -70,6 +71,21 @@ def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object
     )
 
 
+def refuse_drawn_255(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse masks in which 255 is so much more frequent than classes that it may be what is drawn, and these its traces."""
+    counts = added([mask for mask in masks if not mask.jpeg and mask.kind != "bilevel"])
+    others = sum(count for value, count in counts.items() if value not in (0, IGNORE))
+    if not 0 < MOST_VOID * others < counts.get(IGNORE, 0):
+        return
+    drawn = proposals.option("threshold", 127, declared.flags)
+    ignored = "`--ignore 255`" if declared.flags else "`ignore_values: [255]`"
+    raise DataError(
+        f"{where}: the masks hold {listing(sorted(int(value) for value in counts), 12)}, and 255 covers {counts[IGNORE]:,} pixels, "
+        f"classes other than 0 just {others:,}; write {ignored} if 255 is to be left out, or {drawn} if it is what is drawn",
+        "encoding",
+    )
+
+
 def guess_number(values: set[int], masks: Sequence[MaskFacts], declared: Declared, where: object) -> int:
     """Number of classes of masks that are class indices, and a refusal of all that are none."""
     indices = values - set(declared.ignore_values) - {IGNORE}
@@ -103,16 +119,18 @@ def refuse_levels(
             f"the masks hold {len(indices)} different values up to {max(indices)}, too many to be taken for classes; "
             f"{give} if they are"
         )
-    elif is_sparse((known or values) - left_out, len(masks)):
+    elif is_sparse(indices, len(masks)) and is_sparse((known or values) - left_out, len(masks)):
         what = (
             f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
             f"nowhere; if they are class indices, {give}"
         )
-    elif _is_pair(known or values):
+    elif _is_pair(values) and max(values) == max(known or values):
         what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
         return
-    raise DataError(f"{where}: {what}. Else {proposals.levels(added(masks), declared.flags)}", "encoding")
+    raise DataError(
+        f"{where}: {what}. Else {proposals.levels(added(masks), declared.flags, added(masks, flat=True))}", "encoding"
+    )
 
 
 def _is_pair(values: set[int]) -> bool:
@@ -129,11 +147,11 @@ def is_sparse(indices: set[int], num_masks: int) -> bool:
     return bool(indices) and len(indices) < share * (max(indices) + 1)
 
 
-def added(masks: Sequence[MaskFacts]) -> dict[float, int]:
-    """Pixels of each value in all masks."""
+def added(masks: Sequence[MaskFacts], flat: bool = False) -> dict[float, int]:
+    """Pixels of each value in all masks, or in their flat areas alone."""
     total: dict[float, int] = {}
     for mask in masks:
-        for value, count in mask.counts.items():
+        for value, count in (mask.flat if flat else mask.counts).items():
             total[value] = total.get(value, 0) + count
     return total
 
@@ -170,6 +188,16 @@ def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: objec
             f"{where}: the masks' palettes differ: index {wrong[0]} is {shown} in different files; {propose()}",
             "encoding",
         )
-    if colours.get(0) == {WHITE} and set(indices) <= {BLACK, WHITE}:
+    if not colours.get(0):
+        return
+    first = next(iter(colours[0]))
+    white_first = min(first) >= 255 - NEAR and all(max(each) <= NEAR for each in indices if each != first)
+    counts = added([mask for mask in masks if mask.palette])
+    counts.pop(IGNORE, None)
+    black = sum(counts.get(index, 0) for index, (each,) in colours.items() if max(each) <= NEAR)
+    if white_first and len(colours) > 1:
         text = "the palette is black and white and begins with white, so that index 0 would be what is drawn white"
+        raise DataError(f"{where}: {text}; {propose()}", "encoding")
+    if max(first) > NEAR and 2 * black > sum(counts.values()):  # programs sort palettes by brightness or frequency
+        text = f"the palette begins with {proposals.hexadecimal(first)}, and most pixels are of a later index, which is black"
         raise DataError(f"{where}: {text}; {propose()}", "encoding")

@@ -75,8 +75,8 @@ def bare_name(path: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
     return path.removesuffix(path[len(path) - len(fit) :])
 
 
-def _files(folder: Path) -> list[Path]:
-    """Files in a folder, then those in its sub-folders, each sorted by name; hidden ones are left out."""
+def _files(folder: Path, above: tuple[str, ...] = ()) -> list[Path]:
+    """Files in a folder, then those in its sub-folders, each sorted by name; hidden ones, and circles of links, are left out."""
     try:
         paths = sorted(folder.iterdir(), key=lambda path: path.name)  # paths sort without case on Windows
     except (FileNotFoundError, NotADirectoryError):
@@ -84,8 +84,10 @@ def _files(folder: Path) -> list[Path]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
     shown = [path for path in paths if not path.name.startswith((".", "__MACOSX"))]
-    below = [path for path in shown if path.is_dir() and not path.is_symlink()]
-    return [path for path in shown if path not in below] + [file for path in below for file in _files(path)]
+    here = (*above, os.path.realpath(folder))
+    below = [path for path in shown if path.is_dir()]
+    found = [path for path in shown if path not in below]
+    return found + [file for path in below if os.path.realpath(path) not in here for file in _files(path, here)]
 
 
 def match_by_stem(

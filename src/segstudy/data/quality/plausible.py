@@ -19,26 +19,29 @@ MIN_SHARED = 6  # images that share their mask with one other, where half of all
 MAX_ALIKE = 2  # images whose masks may be alike by chance or because the images are
 
 
-def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> list[Fault]:
+def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen], reported: str = "") -> list[Fault]:
     """Faults that only all samples together show; of a dataset without a training split, ``trained`` is empty."""
     if not seen:
         return []
     outlines = [(each.sample.id, each.outlines) for each in seen if each.outlines is not None]
     return [
-        *_absent_classes(dataset, trained, seen),
+        *_absent_classes(dataset, trained, reported, seen),
         *_ignored(seen),
         *_shared_masks(dataset, seen),
         *shifted_masks(outlines),
     ]
 
 
-def _absent_classes(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> list[Fault]:
-    """Classes with no pixel in the training split, or anywhere."""
-    everywhere = {label for each in seen for label in each.pixels}
-    in_training = {label for each in seen if each.split == trained for label in each.pixels}
-    names = [name for name in dataset.classes if name not in NEVER_SEEN]
-    nowhere = [name for name in names if dataset.classes.index(name) not in everywhere]
-    untrained = [name for name in names if dataset.classes.index(name) in everywhere - in_training]
+def _absent_classes(dataset: Dataset, trained: str, reported: str, seen: Sequence[Seen]) -> list[Fault]:
+    """Classes with no pixel in the training split, in the one that is scored, or anywhere."""
+    labels: dict[str, set[int]] = {each.split: set() for each in seen}
+    for each in seen:
+        labels[each.split].update(each.pixels)
+    everywhere = set().union(*labels.values())
+    index = {name: label for label, name in enumerate(dataset.classes) if name not in NEVER_SEEN}
+    nowhere = [name for name, label in index.items() if label not in everywhere]
+    untrained = [name for name, label in index.items() if label in everywhere - labels.get(trained, set())]
+    unscored = [name for name, label in index.items() if label in everywhere - labels.get(reported, everywhere)]
     faults = []
     few = len(dataset.classes) <= FEW_CLASSES and len(seen) >= len(dataset.classes)
     if nowhere and (few or len(nowhere) > MAX_ABSENT * len(dataset.classes)):  # of many classes, some are rare
@@ -46,10 +49,14 @@ def _absent_classes(dataset: Dataset, trained: str, seen: Sequence[Seen]) -> lis
         text += "; see that the number of classes and what mask values mean are right"
         faults.append(Fault("class-absent", text, severity="warning"))
     if untrained and trained:
-        splits = listing(split for split in dataset.splits if split != trained)
+        splits = listing(split for split, own in labels.items() if any(index[name] in own for name in untrained))
         text = f"no pixel in {trained}, only in {splits}, of: {listing(untrained)}, which therefore cannot be learnt"
         text += "; divide anew (stratify), or leave the class out"
         faults.append(Fault("class-absent", text, split=trained, severity="warning"))
+    if unscored:
+        text = f"no pixel in {reported} of: {listing(unscored)}, which therefore cannot be scored and count in no mean"
+        text += "; divide anew (stratify), or leave the class out"
+        faults.append(Fault("class-absent", text, split=reported, severity="warning"))
     return faults
 
 

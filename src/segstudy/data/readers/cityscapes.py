@@ -8,7 +8,7 @@ The splits are the folders ``train`` and ``val``, and ``test`` if its masks are 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from segstudy.arrays import Labels
-from segstudy.data import proposals
-from segstudy.data.core import IGNORE, Dataset, Sample
-from segstudy.data.declared import Declared
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample
 from segstudy.data.encoding import read_grey
 from segstudy.data.quality.faults import Fault, fault_of, refuse
 from segstudy.data.quality.pairing import Listing, lone_files
 from segstudy.data.readers import Reader
+from segstudy.data.readers.patterns import files_below
 from segstudy.errors import DataError, listing
 from segstudy.schema import ReaderOptions
 
@@ -56,6 +55,7 @@ UNUSED = ("unused", (0, 0, 0))  # the review's 20th output, never a target
 SPLITS = ("train", "val", "test")
 IMAGE_END, ID_END, TRAIN_ID_END = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
 NUM_ROADS = 4  # masks a split that may show a road
+MAX_IGNORED = 2 / 3  # share of pixels
 NUM_COMPARED = 3  # masks a split that are looked at while reading, as a full pass would take minutes
 
 Files = Mapping[str, Path]
@@ -108,7 +108,8 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     else:
         faults += _wrong_train_ids(looked_at)
         notes.append("there are no labelIds; labelTrainIds are used as they are")
-    faults += _without_road(splits, labels_of)
+    faults += _other_ids(splits, labels_of, by_ids)
+    faults += _left_out(_image_root(root), images)
     rows = [(title, colour) for title, colour, _ in TABLE] + [UNUSED] * (num_classes - len(TABLE))
     classes, palette = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
     return Dataset(name, classes, palette, splits, labels_of, notes=tuple(notes), faults=tuple(faults))
@@ -148,53 +149,22 @@ def labels_from_train_ids(sample: Sample) -> Labels:
     return values
 
 
-def refuse_train_ids(tables: Iterable[NDArray[np.int64]], declared: Declared) -> None:
-    """Refuse to score Cityscapes train ids against label ids, or the other way round, by pixels (256, 256) of each image.
-
-    Raises
-    ------
-    DataError
-        If one side holds label ids, the other train ids, and they agree once the ones are turned into the others.
-
-    """
-    if declared.means is not None:
-        return
-    kinds = "label ids", "train ids"
-    table = np.zeros((256, 256), np.int64)
-    for each in tables:
-        table += each
-    for side, kind, by_ids in (("true masks", "predictions", table), ("predictions", "true masks", table.T)):
-        ids, train_ids = np.flatnonzero(by_ids.any(axis=1)), np.flatnonzero(by_ids.any(axis=0))
-        own = set(ids.tolist()) - {IGNORE}
-        if not (own and max(own) < NUM_LABEL_IDS and max(own) >= len(TABLE)):
-            continue
-        if not set(train_ids.tolist()) - {IGNORE} <= set(range(len(TABLE))):
-            continue
-        turned = sum(int(by_ids[label_id, train_id]) for train_id, (_, _, label_id) in enumerate(TABLE))
-        as_they_are, scored = int(np.trace(by_ids)), int(by_ids[:, : len(TABLE)].sum())
-        if turned > 0.3 * scored and turned > 2 * as_they_are:
-            values = {str(label_id): name for name, _, label_id in TABLE}
-            rest = {str(label_id): "ignore" for label_id in sorted(own - {row[2] for row in TABLE})}
-            advice = proposals.option("values", values | rest, flags=True)
-            raise DataError(
-                f"the {side} hold Cityscapes {kinds[0]} and the {kind} {kinds[1]}: {turned:,} pixels agree once {kinds[0]} "
-                f"are turned into {kinds[1]}, {as_they_are:,} as they are; turn both into the same ids"
-                + (f", or write {advice}" if side == "true masks" else "")
-            )
-
-
 def _find_files(root: Path) -> tuple[Listing, Listing, Listing]:
     """Images, labelIds and labelTrainIds, each by ``<split>/<city>/<name>``."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    image_root = next((root / part for part in ("leftImg8bit", "images") if (root / part).is_dir()), None)
-    if image_root is None or not (root / "gtFine").is_dir():
+    image_root = _image_root(root)
+    if not image_root.is_dir() or not (root / "gtFine").is_dir():
         found = listing(sorted(path.name for path in root.iterdir())) or "nothing"
         raise DataError(f"{root}: expected leftImg8bit/ (or images/) and gtFine/ here; found {found}")
     images = _by_key(image_root, IMAGE_END)
     if not any(key.startswith(("train/", "val/")) for key in images.images):
         raise DataError(f"{image_root}: holds no train/<city>/*{IMAGE_END} and no val/<city>/*{IMAGE_END}")
     return images, _by_key(root / "gtFine", ID_END), _by_key(root / "gtFine", TRAIN_ID_END)
+
+
+def _image_root(root: Path) -> Path:
+    return root / "leftImg8bit" if (root / "leftImg8bit").is_dir() else root / "images"
 
 
 def _by_key(folder: Path, ending: str) -> Listing:
@@ -263,18 +233,43 @@ def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
     return faults
 
 
-def _without_road(splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[Sample], Labels]) -> list[Fault]:
-    """A fault if no mask examined contains road: nearly every street image does, so the ids are wrong."""
+def _other_ids(
+    splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[Sample], Labels], by_ids: bool
+) -> list[Fault]:
+    """A fault if the masks looked at show that ids are wrong: no road, which nearly every street has, or little but ignored."""
     looked_at = [part[k] for part in splits.values() for k in np.linspace(0, len(part) - 1, NUM_ROADS).astype(int)]
-    read = 0
+    labels = []
     for sample in dict.fromkeys(looked_at):
         with contextlib.suppress(DataError):  # said of the single mask
-            if (labels_of(sample) == 0).any():
-                return []
-            read += 1
-    text = f"none of {read} masks looked at has a pixel of road; they hold other ids than their names say (copies with wrong "
-    text += f"labelTrainIds are common). Put the official *{ID_END} next to them, from which train ids are derived"
-    return [Fault("class-absent", text, looked_at[0].mask)] if read else []
+            labels.append(labels_of(sample))
+    if not labels:
+        return []
+    ignored = float(np.mean([(each == IGNORE).mean() for each in labels]))
+    if all((each != 0).all() for each in labels):
+        text = f"none of {len(labels)} masks looked at has a pixel of road"
+    elif ignored > MAX_IGNORED:
+        text = f"{ignored:.0%} of the pixels of {len(labels)} masks looked at are ignored"
+    else:
+        return []
+    text += "; they hold other ids than their names say"
+    if by_ids:
+        text += "; copy them anew from the official gtFine package"
+    else:
+        text += f" (copies with wrong labelTrainIds are common). Put the official *{ID_END} next to them, from which train ids "
+        text += "are derived"
+    return [Fault("class-absent", text, looked_at[0].mask)]
+
+
+def _left_out(images: Path, found: Listing) -> list[Fault]:
+    """A warning of pictures that are in no split, or deeper than a city's folder, or named otherwise."""
+    used = {*found.images.values(), *found.unread.values()}
+    left = [path for path in files_below(images) if path.lower().endswith(IMAGE_SUFFIXES) and images / path not in used]
+    if not left:
+        return []
+    text = (
+        f"{len(left)} pictures are left out: {listing(left, 3)}; images are {' or '.join(SPLITS)}/<city>/*{IMAGE_END}"
+    )
+    return [Fault("left-out", text, images, severity="warning")]
 
 
 def _compare(samples: list[Sample], train_ids: Files) -> list[str]:

@@ -31,6 +31,7 @@ from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import common_start, list_images, match_by_stem
 from segstudy.data.readers import Reader
 from segstudy.data.readers.colour_tables import colours_beside
+from segstudy.data.readers.lists import find_lists, listed, unread_lists
 from segstudy.data.readers.numbers import ArrayOptions
 from segstudy.data.readers.patterns import (
     IMAGE_NAMES,
@@ -50,7 +51,6 @@ from segstudy.data.readers.several_proposed import propose_several
 from segstudy.data.readers.values import Found, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
-from segstudy.files import read_text
 
 ALL_PAGES = "all"
 MAX_STACKS = 20  # files looked into for a pair of stacks
@@ -189,12 +189,12 @@ def _find_splits(root: Path, options: Options) -> Found:
         samples, faults = match_by_stem(images, masks)
     except DataError as error:
         raise DataError(f"{error}{_advice(root)}", error.kind) from None
-    if lists := _find_lists(root):
-        found = _listed(samples, list_images(images).images, lists)
+    if lists := find_lists(root):
+        found = listed(samples, list_images(images).images, lists)
         if not found.splits:
             refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
-        return Found(found.splits, found.notes, [*faults, *found.faults])
-    return _drawn(samples, list(faults), options)
+        return Found(found.splits, found.notes, [*faults, *found.faults, *unread_lists(root, lists, samples)])
+    return _drawn(samples, [*faults, *unread_lists(root, {}, samples)], options)
 
 
 def _one_pair(root: Path, options: Options) -> Sample | None:
@@ -235,10 +235,12 @@ def _divided(root: Path, pairs: list[tuple[Sample, str]], faults: list[Fault], o
     assert options.images is not None
     if "{split}" not in options.images:
         samples = tuple(sample for sample, _ in pairs)
-        if lists := _find_lists(root):
-            found = _listed(samples, {sample.id: sample.image for sample in samples}, lists)
-            return Found(found.splits, found.notes, [*faults, *found.faults])
-        return _drawn(samples, faults, options)
+        if lists := find_lists(root):
+            found = listed(samples, {sample.id: sample.image for sample in samples}, lists)
+            if not found.splits:
+                refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
+            return Found(found.splits, found.notes, [*faults, *found.faults, *unread_lists(root, lists, samples)])
+        return _drawn(samples, [*faults, *unread_lists(root, {}, samples)], options)
     faults, notes = _without_kept_back(
         root, options.images, {SPLIT_OF.get(given.lower()) for _, given in pairs}, faults
     )
@@ -366,51 +368,6 @@ def _nothing_fits(root: Path, options: Options) -> str:
         "where <split> is train, val or test, or any folders and names by images: and masks:, such as\n"
         '  images: "{split}/img/*.tif", masks: "{split}/gt/{stem}_mask.gif"'
     )
-
-
-def _find_lists(root: Path) -> dict[str, Path]:
-    found = {}
-    for split, aliases in SPLIT_NAMES.items():
-        paths = [folder / f"{alias}.txt" for folder in (root, root / "splits") for alias in aliases]
-        there = [path for path in paths if path.is_file()]
-        if len(there) > 1:
-            raise DataError(f"{root}: several lists for '{split}': {listing(there)}; keep one")
-        if there:
-            found[split] = there[0]
-    return found
-
-
-def _listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, Path]) -> Found:
-    """Divide samples by list files; every unknown, repeated or shared name is a fault."""
-    by_stem = {sample.id: sample for sample in samples}
-    stem_of = {path.name: stem for stem, path in images.items()} | {stem: stem for stem in images}
-    place: dict[str, str] = {}
-    splits: dict[str, list[Sample]] = {split: [] for split in lists}
-    faults = []
-    for split, path in lists.items():
-        for number, entry in enumerate(_lines(path), 1):
-            stem = stem_of.get(entry, "")
-            if entry and not stem:
-                text = f"line {number}: '{entry}' is no image in images/; correct the name or take the line out"
-                faults.append(Fault("table", text, path, split))
-            elif stem in place:
-                text = f"line {number}: '{entry}' already stands in {place[stem]}; take one of the two lines out"
-                faults.append(Fault("table", text, path, split, stem))
-            elif stem:
-                place[stem] = f"{path.name}, line {number}"
-                splits[split] += [by_stem[stem]] if stem in by_stem else []  # else it has no mask, a fault already
-        if not splits[split]:
-            faults.append(Fault("table", "names no image; list some or delete the file", path, split))
-    unlisted = len(by_stem.keys() - place.keys())
-    notes = [f"{unlisted} images stand in no list and are left out"] if unlisted else []
-    return Found({split: tuple(part) for split, part in splits.items() if part}, notes, faults)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in read_text(path).splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error})") from None
 
 
 def _recognise(root: Path) -> str:

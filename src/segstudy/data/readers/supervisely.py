@@ -27,12 +27,13 @@ import numpy as np
 from PIL import Image
 
 from segstudy.arrays import Labels
-from segstudy.data.core import IGNORE, Dataset, Sample, divide
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, divide
 from segstudy.data.declared import MAX_CLASSES
 from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, Neighbours, bare_names, list_images, lone_files
 from segstudy.data.readers import Reader
+from segstudy.data.readers.patterns import files_below
 from segstudy.data.readers.shapes import MAX_PIXELS, floored_polygon
 from segstudy.data.readers.values import default_palette
 from segstudy.errors import DataError, listing, nearest
@@ -152,7 +153,7 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
     outer = table.parent
     bases = [base for base in (outer / INNER / INNER, outer / INNER, outer) if base.is_dir()]
     base = next((base for base in bases if any((base / image).is_file() for _, image, _ in rows)), bases[0])
-    faults += _crossed(table, rows)
+    faults += _crossed(table, rows) + _unnamed(table, base, rows)
     samples: dict[str, Sample] = {}
     neighbours = Neighbours()
     for number, image, mask in rows:
@@ -193,6 +194,21 @@ def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
             text = f"row {number}: the mask '{mask}' of '{image}' is named like the image of row {place_of[other]}"
             faults.append(Fault("crossed", f"{text}; put images and masks of one name into one row", table))
     return faults
+
+
+def _unnamed(table: Path, base: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
+    """A warning of pictures that lie with those of the rows and that no row names."""
+    named = {path for _, image, mask in rows for path in (image, mask)}
+    folders = {PurePosixPath(image).parent for _, image, _ in rows} - {PurePosixPath(mask).parent for *_, mask in rows}
+    left = [
+        path
+        for path in files_below(base)
+        if PurePosixPath(path).parent in folders and path.lower().endswith(IMAGE_SUFFIXES) and path not in named
+    ]
+    if not left:
+        return []
+    text = f"{len(left)} pictures stand in no row and are left out: {listing(left, 3)}; add rows, or move them away"
+    return [Fault("left-out", text, table, severity="warning")]
 
 
 def _sample_id(image: str) -> str:

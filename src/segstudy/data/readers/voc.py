@@ -74,8 +74,11 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     lists = _lists(base)
     found = _listed(lists, pairs, image_files, faults) if lists else _drawn(pairs, faults, options)
     without = len(image_files.images) - len(pairs)
-    if without:
+    if without and lists:  # of VOC's own images most have no mask
         found.notes.append(f"{without} images have no mask in {masks.name} and are left out")
+    elif without:
+        text = f"{without} images have no mask in {masks.name} and are left out; add masks, or move the images away"
+        found.faults.append(Fault("left-out", text, base / "JPEGImages", severity="warning"))
     return value_dataset(name, found, options, fixed=_declared(base, options, found))
 
 
@@ -148,7 +151,8 @@ def _listed(lists: dict[str, Path], pairs: dict[str, Sample], images: Listing, f
         raise DataError(f"{next(iter(lists.values())).parent}: the lists name no image with a mask")
     listed = {sample.id for part in found.splits.values() for sample in part}
     if unlisted := len(pairs.keys() - listed):
-        found.notes.append(f"{unlisted} images with masks stand in no list and are left out")
+        text = f"{unlisted} images with masks stand in no list and are left out; add them to a list"
+        found.faults.append(Fault("left-out", text, next(iter(lists.values())), severity="warning"))
     return found
 
 

@@ -13,6 +13,8 @@ from segstudy.data.core import Dataset
 from segstudy.errors import DataError, listing
 from segstudy.files import open_text
 
+NO_GROUP = ("nan", "n/a", "#n/a", "none", "null", "<na>")  # how programs write an empty cell
+
 
 def group_by_pattern(dataset: Dataset, pattern: str) -> Dataset:
     r"""Give every sample the group that the first bracket of ``pattern`` finds in its id.
@@ -55,6 +57,7 @@ def find_groups(ids: Sequence[str], pattern: str, key: str) -> tuple[str, ...]:
             f"{key}: '{pattern}' finds no group in {len(lost)} of {len(ids)} image ids: {listing(lost, 3)}; "
             "change the pattern"
         )
+    refuse_spellings(groups, key)
     return groups
 
 
@@ -98,13 +101,15 @@ def group_by_table(dataset: Dataset, table: Path, image_column: str, group_colum
 
 
 def _spelling(group: str) -> str:
-    """Equal for names that one group may have: case, spaces, leading zeros and ``.0`` of tables do not count.
+    """Equal for names that one group may have: case, leading zeros, ``.0`` of tables, and marks but between digits do not count.
 
-    >>> _spelling("P07"), _spelling(" p7 "), _spelling("7.0"), _spelling("7")
-    ('p7', 'p7', '7', '7')
+    >>> _spelling("P07"), _spelling(" p-7 "), _spelling("7.0"), _spelling("#7"), _spelling("1-2"), _spelling("12")
+    ('p7', 'p7', '7', '7', '1-2', '12')
     """
-    folded = "".join(unicodedata.normalize("NFKC", group).casefold().split())
-    return re.sub(r"0*(\d+)", r"\1", re.sub(r"(?<=\d)\.0+$", "", folded))
+    folded = unicodedata.normalize("NFKC", group).casefold().strip()
+    marked = re.sub(r"[\W_]+", "-", re.sub(r"(?<=\d)\.0+$", "", folded)) or folded
+    plain = re.sub(r"(?<!\d)-|-(?!\d)", "", marked) or folded
+    return re.sub(r"0*(\d+)", r"\1", plain)
 
 
 def refuse_spellings(groups: Iterable[str], key: str) -> None:
@@ -116,7 +121,7 @@ def refuse_spellings(groups: Iterable[str], key: str) -> None:
     if twice:
         raise DataError(
             f"{key}: {len(twice)} groups are spelled in several ways: {listing(twice, 4)}; spell each in one way, for an "
-            "image's group must not depend on capitals, zeros or spaces"
+            "image's group must not depend on capitals, zeros, spaces or marks"
         )
 
 
@@ -141,6 +146,6 @@ def _rows(table: Path, image_column: str, group_column: str, key: str) -> list[t
     if absent := [column for column in (image_column, group_column) if column not in columns]:
         raise DataError(f"{key}: {table} lacks the column {listing(absent)}; it has {listing(columns) or 'none'}")
     pairs = [((row[image_column] or "").strip(), (row[group_column] or "").strip()) for row in rows]
-    if empty := [number for number, pair in enumerate(pairs, 2) if not all(pair)]:
+    if empty := [number for number, pair in enumerate(pairs, 2) if not all(pair) or pair[1].lower() in NO_GROUP]:
         raise DataError(f"{key}: {table}, line {empty[0]}: names no image or no group")
     return pairs
