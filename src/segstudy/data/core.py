@@ -176,7 +176,7 @@ def assign_roles(
             "training needs 'train' and one of 'test' or 'val' to report; folds: 5 in the entry divides all images anew"
         )
     dataset.samples(reported)
-    if not dataset.splits["train"]:
+    if dataset.by_fraction and not dataset.splits["train"]:
         raise DataError(f"dataset '{dataset.name}' holds a single image, so that none is left to train on; add images")
     if protocol == "paper":
         note = "protocol 'paper' makes no use of the split 'holdout'"

@@ -124,7 +124,7 @@ def refuse_levels(
             f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
             f"nowhere; if they are class indices, {give}"
         )
-    elif _is_pair(values) and max(values) == max(known or values):
+    elif _is_pair(values) and (known or values) - values <= {0, 1}:
         what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
         return
