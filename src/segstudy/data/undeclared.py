@@ -124,7 +124,7 @@ def refuse_levels(
             f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
             f"nowhere; if they are class indices, {give}"
         )
-    elif _is_pair(values) and (known or values) - values <= {0, 1}:
+    elif _is_pair(values, known):
         what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
         return
@@ -133,9 +133,14 @@ def refuse_levels(
     )
 
 
-def _is_pair(values: set[int]) -> bool:
-    """Whether masks hold two values that are not plainly background and foreground."""
-    return len(values) == 2 and values not in ({0, 1}, {0, 255})
+def _is_pair(values: set[int], known: set[int] | None) -> bool:
+    """Whether masks hold two values that are not plainly background and foreground.
+
+    Of masks to compare with others, all of which hold ``known``, it is so if the others are two-valued and a class is nowhere.
+    """
+    if len(values) != 2 or values in ({0, 1}, {0, 255}):
+        return False
+    return known is None or (known - values <= {0, 1} and len(known) <= max(known))
 
 
 def is_sparse(indices: set[int], num_masks: int) -> bool:
