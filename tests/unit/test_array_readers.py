@@ -119,6 +119,7 @@ def test_voc_lists_void_and_names(tmp_path: Path) -> None:
         "line 1: '2007_000001' stands in a list twice",
         "line 2: 'none' has no image",
         "line 3: '2007_000099' has no mask",
+        "2 images with masks stand in no list and are left out",  # 3 and 4
     ]
 
 

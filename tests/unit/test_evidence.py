@@ -15,7 +15,7 @@ import pytest
 from report_stores import every_table
 from segstudy import measures
 from segstudy.comparison import NOT_COMPARABLE
-from segstudy.errors import SegstudyError
+from segstudy.errors import SegstudyError, StoreError
 from segstudy.files import read_arrays, write_arrays, write_sums, write_text, write_yaml
 from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.planning import requirements
@@ -400,15 +400,26 @@ def test_planning_refuses_senseless_numbers(filled: tuple[Store, Plan], power: f
         requirements(data_of(*filled).results, power, difference)
 
 
-def test_a_variant_scored_on_files_that_changed_gets_no_verdict(tmp_path: Path) -> None:
-    store, plan = Store(tmp_path), plan_of()
+def score_on_changed_files(store: Store, plan: Plan, changed: str) -> None:
     fill(store, plan)
     for run in plan.runs:
         folder = store.run(run.experiment, run.seed)
         arrays, meta = read_arrays(folder.evaluation("spot", "test"))
-        meta["data_fingerprint"] = "after" if run.name == "good/seed2" else "before"
+        meta["data_fingerprint"] = "after" if run.name.startswith(changed) else "before"
         write_arrays(folder.evaluation("spot", "test"), arrays, meta)
         write_sums(folder.path)
+
+
+def test_seeds_scored_on_files_that_changed_are_not_pooled(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    score_on_changed_files(store, plan, "good/seed2")
+    with pytest.raises(StoreError, match=r"good/seed2: rests on other data.* than seed 1 of this experiment"):
+        data_of(store, plan)
+
+
+def test_a_variant_scored_on_files_that_changed_gets_no_verdict(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of()
+    score_on_changed_files(store, plan, "good/")
     frame = data_of(store, plan).effects.set_index("experiment")
     assert frame.loc["good", "verdict"] == NOT_COMPARABLE and "files that changed" in frame.loc["good", "flags"]
     assert frame.loc["same", "verdict"] == "not distinguishable" and frame.loc["same", "flags"] == ""
