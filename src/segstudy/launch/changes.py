@@ -52,11 +52,12 @@ def data_changes(workshop: Workshop, plan: Plan, seen: Sequence[RunResult] = ())
 
 def _condition(workshop: Workshop, name: str) -> Literal["whole", "faulty", "gone"]:
     """Whether a dataset can be read, has files that cannot be used, or cannot be found or read at all."""
-    for inspecting in (False, True):
-        looking = Workshop(workshop.study, workshop.store, workshop.data_root, workshop.progress, inspecting=True)
-        with contextlib.suppress(SegstudyError, OSError):
-            (looking if inspecting else workshop).dataset(name)
-            return "faulty" if inspecting else "whole"
+    with contextlib.suppress(SegstudyError, OSError):
+        workshop.dataset(name)
+        return "whole"
+    with contextlib.suppress(SegstudyError, OSError):
+        Workshop(workshop.study, workshop.store, workshop.data_root, workshop.progress, inspecting=True).dataset(name)
+        return "faulty"
     return "gone"
 
 

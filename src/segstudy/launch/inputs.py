@@ -144,9 +144,11 @@ def check_siblings(workshop: Workshop, run: Run, weights_sha256: str | None) -> 
 
 def check_member(folder: RunFolder, record: RunRecord, member: Run) -> None:
     """Refuse a member of an ensemble that was trained with other settings than the study's."""
-    told = {key: value for key, value in record.values.items() if not key.startswith("inference.")}
-    own = {key: value for key, value in member.values.items() if not key.startswith("inference.")}
-    if {**LATER, **told} != {**LATER, **own}:
+    recorded, declared = (
+        {**LATER, **{key: value for key, value in values.items() if not key.startswith("inference.")}}
+        for values in (record.values, member.values)
+    )
+    if recorded != declared:
         raise StoreError(
             f"{folder.path}: is a member of this ensemble and was trained with other settings: "
             f"{differences(member, record.model_dump())}; bring back these settings, or call again with --replace for the whole "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segstudy.data import proposals
 from segstudy.data.core import IGNORE
 from segstudy.data.declared import IGNORE_NAME, Declared
-from segstudy.data.readers.cityscapes import TABLE
+from segstudy.data.readers.cityscapes import NUM_LABEL_IDS, TABLE
 from segstudy.errors import DataError
 
 MIN_AGREE, MIN_TIMES, MIN_CLASSES = 0.3, 2, 2  # share of pixels that agree, times those that do so unturned; classes
@@ -36,9 +36,8 @@ def refuse_renumbered(tables: Iterable[Table], declared: Declared) -> None:
     for each in tables:
         table += each
     for side, other, counts in (("true masks", "predictions", table), ("predictions", "true masks", table.T)):
-        if (turned := _agreeing(counts, TRAIN_ID_OF)) and np.flatnonzero(counts[:IGNORE].any(axis=1)).max() in range(
-            34
-        ):
+        turned = _agreeing(counts, TRAIN_ID_OF)
+        if turned and np.flatnonzero(counts[:IGNORE].any(axis=1)).max() < NUM_LABEL_IDS:
             names = {label_id: name for name, _, label_id in TABLE}
             text = f"the {side} hold Cityscapes label ids and the {other} train ids: {turned:,} pixels agree once label ids are "
             raise _refusal(f"{text}turned into train ids", counts, names, side, declared)
