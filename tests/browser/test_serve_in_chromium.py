@@ -55,9 +55,14 @@ def test_an_image_is_segmented(served: tuple[Path, str]) -> None:
         )
         page.goto(address)
         page.get_by_role("heading", name="tiny/seed1").wait_for()
-        page.locator("input[type=file]").first.set_input_files(folder / "shapes/images/scene02.jpg")
-        mask = page.locator("#mask img")
-        mask.wait_for(timeout=20_000)
+        mask, picked = page.locator("#mask img"), folder / "shapes/images/scene02.jpg"
+        page.locator("input[type=file]").first.set_input_files(picked)
+        try:
+            mask.wait_for(timeout=20_000)
+        except playwright.TimeoutError:  # seen once in many runs of the whole suite: the page had not taken the file
+            page.reload()
+            page.locator("input[type=file]").first.set_input_files(picked)
+            mask.wait_for(timeout=20_000)
         page.get_by_text("spot", exact=True).first.wait_for()
         answer = page.request.get(mask.get_attribute("src"))
         picture: Any = np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
