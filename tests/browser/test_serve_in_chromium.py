@@ -59,7 +59,7 @@ def test_an_image_is_segmented(served: tuple[Path, str]) -> None:
         page.locator("input[type=file]").first.set_input_files(picked)
         try:
             mask.wait_for(timeout=20_000)
-        except playwright.TimeoutError:  # seen once in many runs of the whole suite: the page had not taken the file
+        except playwright.TimeoutError:  # seen once in four runs of the whole suite, cause unknown
             page.reload()
             page.locator("input[type=file]").first.set_input_files(picked)
             mask.wait_for(timeout=20_000)
