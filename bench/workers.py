@@ -41,7 +41,7 @@ def seconds(folder: Path, *options: str) -> float:
     if done.returncode:
         sys.exit(done.stderr)
     if "auto" in options:
-        print("  auto:", next(line for line in done.stderr.splitlines() if "workers" in line), flush=True)
+        print("  auto:", next(line for line in done.stderr.splitlines() if "worker" in line), flush=True)
     return time.monotonic() - began
 
 

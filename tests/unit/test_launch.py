@@ -22,7 +22,7 @@ from segstudy.errors import SpecError
 from segstudy.launch import crew as crews
 from segstudy.launch import local, on_slurm
 from segstudy.launch.crew import Crew, last_words
-from segstudy.launch.launchers import Job, Work, find_launcher
+from segstudy.launch.launchers import LAUNCHERS, Job, Work, find_launcher, launch
 from segstudy.launch.local import best_workers, choose_workers, runs_that_fill
 from segstudy.launch.on_ray import _packed, run_on_ray, take_in
 from segstudy.launch.on_slurm import run_on_slurm, sbatch_script
@@ -177,9 +177,9 @@ def test_threads_and_gpus_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_more_workers_must_promise_more() -> None:
-    assert choose_workers({1: 10.0, 2: 10.9, 4: 10.95}, room=8) == 1
-    assert choose_workers({1: 10.0, 2: 19.0, 4: 36.0, 8: 37.0}, room=99) == 4
-    assert choose_workers({1: 10.0, 2: 19.0, 4: 36.0}, room=3) == 2
+    assert choose_workers({1: 100.0, 2: 92.0, 4: 91.0}, room=8) == 1
+    assert choose_workers({1: 100.0, 2: 53.0, 4: 28.0, 8: 27.0}, room=99) == 4
+    assert choose_workers({1: 100.0, 2: 53.0, 4: 28.0}, room=3) == 2
 
 
 def test_auto_times_every_division_of_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,12 +188,38 @@ def test_auto_times_every_division_of_the_threads(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(local.torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(local.torch, "set_num_threads", lambda number: None)
     monkeypatch.setattr(local, "_step_seconds", lambda job, run, threads: timed.append(threads) or 0.5)
+    monkeypatch.setattr(local, "_count_steps", lambda workshop, runs: 1_000_000)
     assert best_workers(job_at(tmp_path)) == 2  # three runs
     assert timed == [4, 2]
+    monkeypatch.setattr(local, "_count_steps", lambda workshop, runs: 2)  # over before a second worker has started
+    assert best_workers(job_at(tmp_path)) == 1
+    monkeypatch.setattr(local, "_count_steps", lambda workshop, runs: 1_000_000)
     monkeypatch.setattr(local, "_step_seconds", lambda job, run, threads: 2 / threads)
     assert best_workers(job_at(tmp_path)) == 1
     monkeypatch.setattr(local.torch.cuda, "device_count", lambda: 3)
     assert best_workers(job_at(tmp_path)) == 3
+
+
+def test_one_worker_is_this_process_and_a_number_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "best_workers", lambda job, runs_per_gpu: 1)
+    left = job_at(tmp_path)
+    assert launch(left, LAUNCHERS.find("local"), {}) is None and left.left_here
+    started: list[str] = []
+    monkeypatch.setattr(local, "best_workers", lambda job, runs_per_gpu: pytest.fail("measured"))
+    monkeypatch.setattr(Crew, "start", lambda crew, name, command, environment: started.append(name))
+    asked = job_at(tmp_path, workers=2)
+    local.run_here(asked)
+    assert started == ["[1] ", "[2] "] and not asked.left_here
+
+
+def test_steps_of_all_runs_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three runs of one epoch; nine images in batches of two, of which one has three."""
+    job = job_at(tmp_path)
+    data = SimpleNamespace(samples=lambda split: range(9)), SimpleNamespace(train="train")
+    monkeypatch.setattr(job.workshop, "dataset", lambda name: data)
+    assert local._count_steps(job.workshop, job.runs) == 12
 
 
 def test_a_step_is_timed_on_the_runs_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,7 +270,9 @@ def _launch(
         workshop = workshop_of(whole, store, asked.data, progress, stop)
         pending = prepare(workshop, whole.select(asked.only, asked.seed), replace)
         left = [each.run for each in pending if each.state != "done" and (join or each.state != "running")]
-        return launch(Job(asked, whole, left, workshop, workers), *launcher)
+        job = Job(asked, whole, left, workshop, workers)
+        outcome = launch(job, *launcher)
+    return _work_here(asked, whole, store, stop, None, False, join, quiet) if job.left_here else outcome
 
 
 def _check_launcher(

@@ -75,8 +75,9 @@ class Job:
     """Work to be started, and what a launcher may use.
 
     ``plan`` is the study's, ``runs`` are those of it that are to be done. ``workers`` is the number that was asked for, None
-    for the launcher's own choice. A launcher notes in ``ended`` the last words of workers that did not end well, and in
-    ``goes_on`` where workers are to be found that it does not wait for.
+    for the launcher's own choice. A launcher notes in ``ended`` the last words of workers that did not end well, in
+    ``goes_on`` where workers are to be found that it does not wait for, and in ``left_here`` that it started nothing, because
+    this process does the work as fast.
     """
 
     work: Work
@@ -86,6 +87,7 @@ class Job:
     workers: int | None = None
     ended: list[str] = field(default_factory=list)
     goes_on: str = ""
+    left_here: bool = False
 
     @property
     def store(self) -> Store:
@@ -148,13 +150,14 @@ def find_launcher(name: str, options: Sequence[str], folder: str = "") -> tuple[
 
 
 def launch(job: Job, choice: Choice, options: Mapping[str, Any]) -> Outcome | None:
-    """Let a launcher carry out a job, and read off the store what came of it; None if the job goes on elsewhere."""
+    """Let a launcher carry out a job, and read off the store what came of it; None if it goes on elsewhere or is left here."""
     began = time.time()
     if job.runs:
         choice.function(job, **options)
         job.stop.check()
     if job.goes_on:
         job.progress.say(job.goes_on)
+    if job.goes_on or job.left_here:
         return None
     return _outcome(job, began)
 

@@ -6,7 +6,7 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,22 +16,24 @@ import torch
 from segstudy.errors import SpecError
 from segstudy.launch.crew import Crew
 from segstudy.launch.launchers import Job
+from segstudy.launch.workshop import Workshop
 from segstudy.networks.build import build_network, place, predict_logits
 from segstudy.plan import Run
 from segstudy.sizes import height_width
 from segstudy.train.losses import make_loss
-from segstudy.train.regime import optimizer_of
+from segstudy.train.regime import budget_of, optimizer_of
 from segstudy.train.team import count_devices, make_fabric
 
 STEPS = 3  # timed for each division of the threads, after one that is not
-GAIN = 1.1  # more workers must promise so much: they share caches and memory, which one at a time does not show
+GAIN = 1.1  # more workers must promise to be so much faster: they share caches and memory, which one at a time hides
 MEMORY_SHARE = 0.7  # of what is free, for all workers together
 
 
 def run_here(job: Job, runs_per_gpu: int | Literal["auto"] = 1) -> None:
     """Start the workers of a job, or the processes of one training, and wait for their end.
 
-    ``runs_per_gpu`` is how many workers share a GPU; ``auto`` measures how many fill it.
+    Where one worker was found to be best, the work is left to this process. ``runs_per_gpu`` is how many workers share a
+    GPU; ``auto`` measures how many fill it.
     """
     devices = job.work.devices or 1
     check_devices(devices)
@@ -42,11 +44,16 @@ def run_here(job: Job, runs_per_gpu: int | Literal["auto"] = 1) -> None:
         raise SpecError(
             f"--runs-per-gpu {runs_per_gpu}: {other} says already what shares a GPU; leave one of the two out"
         )
-    workers = job.num_workers(1 if devices > 1 else best_workers(job, runs_per_gpu))
+    measures = job.workers is None and devices == 1
+    workers = job.num_workers(best_workers(job, runs_per_gpu) if measures else 1)
     if workers == 1 and devices > 1:
         train_together(job)
         return
-    job.progress.say(f"{workers} workers, {_share_words(workers)}")
+    if workers == 1 and measures:
+        job.progress.say("1 worker: this process")
+        job.left_here = True
+        return
+    job.progress.say(f"{workers} worker{'' if workers == 1 else 's'}, {_share_words(workers)}")
     crew = Crew(job.progress.say, job.stop)
     for number in range(workers):
         name = f"[{number + 1}] " if workers > 1 else ""
@@ -156,40 +163,54 @@ def _share_words(workers: int) -> str:
 
 
 def best_workers(job: Job, runs_per_gpu: int | Literal["auto"] = 1) -> int:
-    """So many workers a GPU; on a processor, the number that promises the most images a second.
+    """So many workers a GPU; on a processor, the number that promises to end first.
 
     A step of the first run is timed with all threads, with half of them, and so on: n workers promise n times the rate of one
-    with its share of the threads.
+    with its share of the threads, and take as long to start as this process did.
     """
+    start_s = time.time() - psutil.Process().create_time()
     if gpus := _gpus():
         return len(gpus) * (_measured_runs(job, len(gpus)) if runs_per_gpu == "auto" else runs_per_gpu)
     if runs_per_gpu != 1:
         job.progress.say("note: --runs-per-gpu: there is no GPU here")
-    threads, most = _threads(), len(job.runs)
-    if threads == 1 or most == 1:
+    trained = [run for run in job.runs if not (run.shares or run.config.ensemble or run.config.evaluate)]
+    threads, most = _threads(), len(trained)
+    if threads == 1 or most <= 1:
         return 1
-    rates, before = {}, psutil.Process().memory_info().rss
-    workers = 1
+    seconds, before = {}, psutil.Process().memory_info().rss
+    steps, workers = _count_steps(job.workshop, trained), 1
     while workers <= min(threads, most):
-        rates[workers] = workers / _step_seconds(job, job.runs[0], threads // workers)
+        step_s = _step_seconds(job, trained[0], threads // workers)
+        seconds[workers] = steps * step_s / workers + (start_s if workers > 1 else 0)
         workers *= 2
     torch.set_num_threads(threads)
     own = max(psutil.Process().memory_info().rss - before, 0) + before
     room = max(1, int(MEMORY_SHARE * psutil.virtual_memory().available / own))
-    return choose_workers(rates, room)
+    return choose_workers(seconds, room)
 
 
-def choose_workers(rates: dict[int, float], room: int) -> int:
+def choose_workers(seconds: dict[int, float], room: int) -> int:
     """The smallest number of workers that no larger one beats by more than a tenth, of those that memory has room for.
 
-    >>> choose_workers({1: 10.0, 2: 18.0, 4: 19.0}, room=8)
+    ``seconds`` is how long each number of workers would take.
+
+    >>> choose_workers({1: 100.0, 2: 60.0, 4: 58.0}, room=8)
     2
     """
     chosen = 1
-    for workers, rate in sorted(rates.items()):
-        if workers <= room and rate > GAIN * rates[chosen]:
+    for workers, taken in sorted(seconds.items()):
+        if workers <= room and GAIN * taken < seconds[chosen]:
             chosen = workers
     return chosen
+
+
+def _count_steps(workshop: Workshop, runs: Sequence[Run]) -> int:
+    """Training steps of all runs."""
+    steps = 0
+    for run in runs:
+        dataset, roles = workshop.dataset(run.config.dataset)
+        steps += budget_of(run.config.recipe, len(dataset.samples(roles.train))).steps
+    return steps
 
 
 def _measured_runs(job: Job, num_gpus: int) -> int:

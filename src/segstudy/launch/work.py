@@ -103,10 +103,12 @@ def spread(pending: Sequence[tuple[int, Pending]], worker: str) -> list[tuple[in
 
 
 def take_all(items: Sequence[Item], take: Callable[[Item], bool], waits: Iterator[float]) -> None:
-    """Try ``items`` in turn until ``take`` has got each; those that others hold are tried again after a wait."""
+    """Try ``items`` in turn until ``take`` has got each; if others hold all that are left, there is a wait between rounds."""
     left = list(items)
-    while left := [each for each in left if not take(each)]:
-        time.sleep(next(waits))
+    while remaining := [each for each in left if not take(each)]:
+        if len(remaining) == len(left):
+            time.sleep(next(waits))
+        left = remaining
 
 
 def pauses(worker: str) -> Iterator[float]:
