@@ -14,6 +14,7 @@ from segstudy.networks.inference import scored_network
 from segstudy.plan import Plan, Run
 from segstudy.store import RunFolder, Store
 
+DENSE = (".npz", ".png", ".webp", ".safetensors")  # packed as they are: compressing them takes long and gains little
 
 def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
     """Write a run's network as ``config.json`` and ``model.safetensors`` into ``target``.
@@ -127,4 +128,4 @@ def _add_run(archive: zipfile.ZipFile, sums: dict[str, str], run: Run, folder: R
 def _add(archive: zipfile.ZipFile, sums: dict[str, str], file: Path, name: str) -> None:
     content = file.read_bytes()
     sums[name] = hashlib.sha256(content).hexdigest()
-    archive.writestr(name, content, compress_type=zipfile.ZIP_STORED if file.suffix in (".png", ".npz") else None)
+    archive.writestr(name, content, compress_type=zipfile.ZIP_STORED if file.suffix in DENSE else None)

@@ -439,7 +439,6 @@ def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(
         "filelock._soft.time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time, sleep=time.sleep)
     )
     monkeypatch.setattr("segstudy.files.HEARTBEAT_S", 0.05)
-    monkeypatch.setattr("segstudy.store.HELD_S", 0.1)
     folder = make_run(tmp_path, "run.yaml")
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("filelock._marker.host_name", lambda: "other-machine")
@@ -448,7 +447,7 @@ def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(
     mine = folder.claim()
 
     def held() -> None:
-        with pytest.raises(HeldError, match="on other-machine"), folder.lock(mine):
+        with pytest.raises(HeldError, match="on other-machine"), folder.lock(mine, wait_s=0.1):
             pass
 
     held()
@@ -464,7 +463,7 @@ def test_a_silent_claim_of_another_machine_is_taken_over_and_a_fresh_one_is_not(
     clock[0] += 0.9 * LEASE_S
     held()
     clock[0] += 0.2 * LEASE_S
-    with folder.lock(mine):
+    with folder.lock(mine, wait_s=0.1):
         pass
 
 
