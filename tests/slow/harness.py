@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import errno
 import gc
+import importlib
 import io
 import json
 import os
@@ -474,7 +475,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults with this in their name")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
-    import_smp()  # once, for every child
+    import_smp()  # here and the next, once for every child
+    importlib.import_module("lightning_fabric")
     gc.freeze()
     with tempfile.TemporaryDirectory() as root:
         found = all_faults(Path(root), options.kills, options.quick, options.only)
