@@ -15,9 +15,11 @@ from segstudy.checking import Inspected
 from segstudy.checking.sheet import contact_sheet
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Roles, same_shape
 from segstudy.data.download.catalogue import KNOWN
-from segstudy.data.quality.card import Tally
+from segstudy.data.quality.card import Seen, Tally
 from segstudy.data.quality.faults import Fault, grouped, refuse
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
+from segstudy.data.quality.polarity import opposite_polarity
+from segstudy.data.quality.shifted import shifted_masks
 from segstudy.data.readers import READERS
 from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.values import ValueOptions
@@ -105,6 +107,7 @@ def write_study_file(root: Path, file: Path) -> Written:
     dataset = found.dataset
     looks = _look(dataset)
     faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]
+    faults += _doubts(dataset, looks)
     obstacles = (*found.passed_over, *grouped(_once(faults), root))
     splits = ", ".join(f"{len(samples):,} {split}" for split, samples in dataset.splits.items())
     said = [*dataset.notes, *obstacles, f"looked at: {len(looks)} of {len(dataset.samples('all')):,} pairs"]
@@ -204,6 +207,13 @@ def _look(dataset: Dataset) -> list[SampleReport]:
     step = max(len(pairs) / NUM_LOOKED_AT, 1)
     chosen = [pairs[int(k * step)] for k in range(min(len(pairs), NUM_LOOKED_AT))]
     return in_threads(lambda pair: inspect_sample(dataset, *pair), chosen)
+
+
+def _doubts(dataset: Dataset, looks: Sequence[SampleReport]) -> list[Fault]:
+    """What the pairs that were looked at show together, of few images too: masks that are inverted, turned or of other images."""
+    seen = [each for look in looks if (each := Seen.of(look)) is not None]
+    outlines = [(each.sample.id, each.outlines) for each in seen if each.outlines is not None]
+    return [*opposite_polarity(dataset, seen), *shifted_masks(outlines)]
 
 
 def _once(faults: Sequence[Fault]) -> list[Fault]:

@@ -21,13 +21,23 @@ from segstudy.data.splitting.splits import split_hash
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, and outlines."""
+    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, and the rim's share of
+    foreground.
+    """
 
     split: str
     sample: Sample
     pixels: Mapping[int, int]
     digest: int = 0
     outlines: Outlines | None = None
+    rim: float | None = None
+
+    @classmethod
+    def of(cls, look: SampleReport) -> Seen | None:
+        """What is kept of a look at a sample; None of one with errors."""
+        if look.pixels is None:
+            return None
+        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim)
 
 
 class Tally:
@@ -46,9 +56,10 @@ class Tally:
 
     def add(self, look: SampleReport) -> None:
         """Count one sample in; one with errors is left out."""
-        if look.pixels is None or look.parts is None or look.channels is None or look.print is None:
+        seen = Seen.of(look)
+        if seen is None or look.pixels is None or look.parts is None or look.channels is None or look.print is None:
             return
-        self.seen.append(Seen(look.split, look.sample, look.pixels, look.digest, look.outlines))
+        self.seen.append(seen)
         self.prints[look.sample.id] = look.print
         self._sizes[look.size] += 1
         self._modes[look.mode] += 1

@@ -38,6 +38,8 @@ KINDS = {
     "outside-classes": "a mask holds values that are no class",
     "crossed": "image and mask of a row are named like those of different rows",
     "shifted": "masks that fit other images",
+    "turned": "masks that fit their images once they are turned or mirrored",
+    "polarity": "masks in which foreground and background may be exchanged",
     "shared-mask": "one mask for several images",
     "class-absent": "a class has no pixel",
     "mostly-ignored": "most pixels are ignored",

@@ -46,8 +46,8 @@ class SampleReport:
     included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
     but the background; ``digest`` is a hash of the labels;
     ``channels`` are the sums of all values and of their squares, ``int64`` (3, 2); ``outlines`` says where the image changes and
-    where the mask does. Of a sample with
-    errors there are only these, ``faults`` and, where image and mask differ in size, both ``sizes``.
+    where the mask does; ``rim`` is the share of the pixels at the picture's rim that are neither label 0 nor ignored. Of a
+    sample with errors there are only these, ``faults`` and, where image and mask differ in size, both ``sizes``.
     """
 
     split: str
@@ -61,6 +61,7 @@ class SampleReport:
     print: ImagePrint | None = None
     digest: int = 0
     outlines: Outlines | None = None
+    rim: float | None = None
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
@@ -118,7 +119,19 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         fingerprint_image(pixels_rgb, small),
         xxh3_64_intdigest(np.ascontiguousarray(labels).data, labels.shape[1]),
         outlines_of(small, labels),
+        rim_share(labels),
     )
+
+
+def rim_share(labels: Labels) -> float | None:
+    """Share of the pixels at a picture's rim that are neither label 0 nor ignored; None where all are ignored.
+
+    >>> rim_share(np.array([[0, 1, 0], [0, 1, 255]], np.uint8)), rim_share(np.array([[255]], np.uint8))
+    (0.4, None)
+    """
+    rim = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    scored = rim[rim != IGNORE]
+    return float((scored > 0).mean()) if scored.size else None
 
 
 def count_labels(labels: Labels) -> dict[int, int]:

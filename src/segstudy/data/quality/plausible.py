@@ -9,6 +9,7 @@ from itertools import groupby
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset
 from segstudy.data.quality.card import Seen
 from segstudy.data.quality.faults import Fault
+from segstudy.data.quality.polarity import opposite_polarity
 from segstudy.data.quality.shifted import shifted_masks
 from segstudy.errors import listing
 
@@ -29,6 +30,7 @@ def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen], repo
         *_ignored(seen),
         *_shared_masks(dataset, seen),
         *shifted_masks(outlines),
+        *opposite_polarity(dataset, seen),
     ]
 
 

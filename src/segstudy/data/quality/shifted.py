@@ -1,4 +1,4 @@
-"""Masks that fit the images next to their own better: a whole set whose pairs are shifted by one against each other.
+"""Masks that fit other images, or their own once turned: whole sets that are shifted, in any order, mirrored or transposed.
 
 An outline in a mask lies where the image changes. Each image keeps how strong its changes are, by rank, and each mask where its
 outlines are, both at 64 x 64 pixels. The agreement of an image and a mask is the mean rank of the image's changes along the
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -27,7 +27,19 @@ SIDE_PX = 64
 MIN_OUTLINE_PX = 8  # of a mask that can be judged
 SHIFTS = (1, -1, 2, -2, 3, -3)
 MIN_IMAGES, MIN_T, MIN_GAIN = 10, 5.0, 0.02  # from which a shift is said: images, t statistic, difference in agreement
-MIN_ALL, MAX_T = 40, 1.0  # images, and t statistic up to which masks fit their own images no better than others
+MIN_ALL, MAX_T = 8, 1.0  # images, and t statistic up to which masks fit their own images no better than others
+SURE, SURE_T = 20, 1.65  # the same of sets that are large enough to be sure
+MAX_ALL = 400  # images that are compared with each other
+MIN_TURNED, TURNED_T = 8, 3.5  # images, and t statistic from which masks fit once they are turned
+TURNS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {  # of outlines (n, h, w)
+    "mirrored left to right": lambda outlines: outlines[:, :, ::-1],
+    "flipped upside down": lambda outlines: outlines[:, ::-1],
+    "turned by 180 degrees": lambda outlines: outlines[:, ::-1, ::-1],
+    "transposed (rows and columns exchanged)": lambda outlines: outlines.transpose(0, 2, 1),
+    "turned by 90 degrees clockwise": lambda outlines: outlines[:, ::-1].transpose(0, 2, 1),
+    "turned by 90 degrees anticlockwise": lambda outlines: outlines.transpose(0, 2, 1)[:, ::-1],
+    "transposed and turned by 180 degrees": lambda outlines: outlines[:, ::-1, ::-1].transpose(0, 2, 1),
+}
 
 Pixels = NDArray[np.uint8]
 
@@ -75,14 +87,34 @@ def _outline(labels: Labels) -> NDArray[np.bool_]:
 
 
 def shifted_masks(samples: Sequence[tuple[str, Outlines]]) -> list[Fault]:
-    """A fault where masks fit other images clearly better than their own, or no better; of samples by id, in any order."""
+    """A fault where masks fit other images, or their own once turned, clearly better than as they are, or no better than others.
+
+    Samples are given by id, in any order. How often nothing is wrong and something is said was measured on subsets of
+    Kvasir-SEG, CamVid and the photographs of people, 4,000 of each size: never for 8 images or more, at most once in 2,000
+    for 6. Masks in any order are found in 92 of 100 sets of 8 images and in 95 of 100 of 20.
+    """
     ids = [name for name, _ in samples]
-    if len(ids) < MIN_IMAGES:
+    if len(ids) < MIN_ALL:
         return []
     ranks = np.stack([each.ranks for _, each in samples]).reshape(len(ids), -1)
     outlines = np.stack([np.unpackbits(each.outline) for _, each in samples]).astype(bool)
     judged = outlines.sum(axis=1) >= MIN_OUTLINE_PX
     own = _agreement(ranks, outlines)
+    return (
+        _shifted_in_order(ids, ranks, outlines, judged, own)
+        or _turned(ranks[judged], outlines[judged], own[judged])
+        or _unrelated(ranks[judged], outlines[judged])
+    )
+
+
+def _shifted_in_order(
+    ids: Sequence[str],
+    ranks: Pixels,
+    outlines: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    own: NDArray[np.float64],
+) -> list[Fault]:
+    """A fault where masks fit the images before or after their own."""
     for order in (
         sorted(range(len(ids)), key=ids.__getitem__),
         sorted(range(len(ids)), key=lambda k: _natural(ids[k])),
@@ -95,11 +127,36 @@ def shifted_masks(samples: Sequence[tuple[str, Outlines]]) -> list[Fault]:
             gain = _agreement(ranks[here], outlines[there]) - own[here]
             if len(gain) >= MIN_IMAGES and gain.mean() > MIN_GAIN and _t(gain) > MIN_T:
                 return [_shift_fault(shift, ids[int(here[0])], ids[int(there[0])], own[here], gain)]
-    others = np.flatnonzero(judged)
-    if len(others) < MIN_ALL:
+    return []
+
+
+def _turned(ranks: Pixels, outlines: NDArray[np.bool_], own: NDArray[np.float64]) -> list[Fault]:
+    """A fault where masks fit their own images better once they are mirrored, turned or transposed."""
+    if len(own) < MIN_TURNED:
         return []
-    gain = own[others] - _agreement(ranks[others], outlines[np.roll(others, len(others) // 2)])
-    return [_unrelated_fault(own[others])] if _t(gain) < MAX_T else []
+    squares = outlines.reshape(-1, SIDE_PX, SIDE_PX)
+    gains = {how: _agreement(ranks, turn(squares).reshape(len(own), -1)) - own for how, turn in TURNS.items()}
+    how, gain = max(gains.items(), key=lambda item: float(item[1].mean()))
+    if gain.mean() <= MIN_GAIN or _t(gain) <= TURNED_T:
+        return []
+    text = (
+        f"masks fit their images once they are {how}: edges agree by {own.mean() + gain.mean():.2f} against {own.mean():.2f} as "
+        f"they are, of {len(own)} images (0.50 is chance)"
+    )
+    return [Fault("turned", f"{text}; turn the masks, or declare how they are stored (rle-csv: order)")]
+
+
+def _unrelated(ranks: Pixels, outlines: NDArray[np.bool_]) -> list[Fault]:
+    """A warning where masks fit their own images no better than those of others."""
+    step = -(-len(ranks) // MAX_ALL) if len(ranks) else 1
+    ranks, outlines = ranks[::step], outlines[::step]
+    if len(ranks) < MIN_ALL:
+        return []
+    marked = outlines.astype(np.float32)
+    each = ranks.astype(np.float32) @ marked.T / marked.sum(axis=1) / 255  # of each image (row) and each mask (column)
+    own = np.diagonal(each).astype(np.float64)
+    gain = own - each.mean(axis=0) - each.mean(axis=1) + each.mean()  # some images and masks agree with all others
+    return [_unrelated_fault(own)] if _t(gain) < (SURE_T if len(own) >= SURE else MAX_T) else []
 
 
 def _agreement(ranks: Pixels, outlines: NDArray[np.bool_]) -> NDArray[np.float64]:
