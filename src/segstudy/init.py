@@ -279,6 +279,8 @@ def _understand(root: Path) -> _Understood:
             return _Understood(name, why[name], options, dataset, passed_over=tuple(reasons))
         except SegstudyError as error:
             reasons.append(f"as {name}: {error}")
+            if isinstance(error, DataError) and error.kind == "size-mismatch":
+                break  # another reader may not see that masks lie elsewhere than their images
             if unsure is None and isinstance(error, DataError) and PROPOSED.search(str(error)):
                 unsure = _Understood(name, why[name], options, None, error, tuple(reasons[:-1]))
     if unsure is not None:

@@ -83,7 +83,7 @@ class Encoding:
                 raise self._outside(stored.path, wrong)
             return self._looked_up(stored)
         if self.how == "colours":
-            return labels_by_colour(stored, self.table)
+            return labels_by_colour(stored, self.declared, self.table)
         if stored.alpha_varies or stored.kind == "colour":
             refuse_unindexed([facts_of(stored)], self.declared)
         if self.how == "values":

@@ -23,10 +23,12 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
     """Refuse masks that hold no single small number at each pixel: colours, 16 bits, transparency."""
     for mask in masks:
         if mask.kind == "colour":
-            every: dict[Colour, int] = {}
+            every: Counter[Colour] = Counter()
+            flat: Counter[Colour] = Counter()
             for each in masks:
-                every |= each.colours or {}
-            advice = proposals.colours(every, declared.flags, jpeg=mask.jpeg)
+                every.update(each.colours or {})
+                flat.update(each.flat_colours)
+            advice = proposals.colours(every, declared.flags, flat)
             if mask.alpha_varies:
                 own = proposals.option("channel", "alpha", declared.flags)
                 advice = f"its alpha channel varies, so the mask may lie in it: write {own}. Else {advice}"

@@ -49,6 +49,8 @@ KINDS = {
     "duplicate-across-splits": "the same image in two splits",
     "near-duplicate": "nearly the same image twice in a split",
     "near-duplicate-across-splits": "nearly the same image in two splits",
+    "duplicate-across-datasets": "an image that is scored is trained on in another dataset",
+    "near-duplicate-across-datasets": "nearly an image that is scored is trained on in another dataset",
     "group-across-splits": "a group is divided among splits",
     "unusable": "the file cannot be used",
 }
@@ -111,7 +113,9 @@ def refuse(what: str, faults: Sequence[Fault]) -> None:
     errors = [fault for fault in faults if fault.severity == "error"]
     if errors:
         number = f"{len(errors):,} fault{'' if len(errors) == 1 else 's'}"
-        raise DataError("\n".join([f"{what}: {number}", *grouped(errors)]))
+        kinds = {fault.kind for fault in errors}
+        kind = kinds.pop() if len(kinds) == 1 else "unusable"
+        raise DataError("\n".join([f"{what}: {number}", *grouped(errors)]), kind)
 
 
 def _common_advice(faults: Sequence[Fault]) -> str:

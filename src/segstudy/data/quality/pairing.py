@@ -13,6 +13,7 @@ from segstudy.data.quality.faults import Fault, refuse
 from segstudy.errors import DataError, listing
 
 WORDS = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".log", ".db", ".ini", ".m", ".py")
+DROPPED = ("._", "__MACOSX", ".ipynb_checkpoints", ".git", ".Trash", ".AppleDouble", ".thumb", ".cache")  # by programs
 Files = Mapping[str, Path]
 
 
@@ -56,6 +57,7 @@ def list_images(folder: Path, split: str = "", prefix: str = "", suffixes: tuple
                     f"differs from '{twin.name}' only in upper and lower case, so one overwrites the other on Windows "
                 )
                 faults.append(Fault("case", text + "and macOS; rename one", path, split, prefix + key, "warning"))
+    faults += hidden_images(folder, suffixes, split)
     if left := [path.name for path in unread.values() if path.suffix.lower() not in WORDS]:
         text = f"{len(left)} files are left out, as their suffix is not read: {listing(left, 3)}"
         faults.append(Fault("left-out", f"{text}; convert them or move them away", folder, split, severity="warning"))
@@ -63,6 +65,23 @@ def list_images(folder: Path, split: str = "", prefix: str = "", suffixes: tuple
         also = f"; it holds {listing(left, 3)}" if left else ""
         raise DataError(f"{folder}: holds no images ({', '.join(suffixes)}){also}")
     return Listing(images, unread, tuple(faults))
+
+
+def hidden_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, split: str = "") -> list[Fault]:
+    """A warning of images whose names, or whose folders', begin with a dot; what macOS and other programs drop is not said."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(DROPPED))
+        hidden = any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
+        found += [
+            Path(place, name).relative_to(folder).as_posix()
+            for name in sorted(names)
+            if (hidden or name.startswith(".")) and not name.startswith(DROPPED) and name.lower().endswith(suffixes)
+        ]
+    if not found:
+        return []
+    text = f"{len(found)} hidden images are left out: {listing(found, 3)}; rename them if they belong to the set"
+    return [Fault("left-out", text, folder, split, severity="warning")]
 
 
 def bare_name(path: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:

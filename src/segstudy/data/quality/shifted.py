@@ -68,8 +68,10 @@ def outlines_of(small_rgb: Pixels, labels: Labels) -> Outlines:
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     red, green, blue = cv2.split(cv2.magnitude(across, down))
     change = cv2.max(cv2.max(red, green), blue).ravel()  # up to 1,443; NumPy's max over an axis of three is slow
-    ranks = np.empty(change.size, np.uint8)
-    ranks[np.argsort((32 * change).astype(np.uint16), kind="stable")] = np.arange(change.size) * 256 // change.size
+    amounts = (32 * change).astype(np.uint16)
+    ordered = np.sort(amounts)
+    below, up_to = np.searchsorted(ordered, amounts), np.searchsorted(ordered, amounts, side="right")
+    ranks = ((below + up_to) * 127.5 / change.size).astype(np.uint8)  # of equal changes the mean rank, wherever they are
     return Outlines(ranks.reshape(SIDE_PX, SIDE_PX), np.packbits(_outline(labels)))
 
 
@@ -147,7 +149,9 @@ def _turned(ranks: Pixels, outlines: NDArray[np.bool_], own: NDArray[np.float64]
 
 
 def _unrelated(ranks: Pixels, outlines: NDArray[np.bool_]) -> list[Fault]:
-    """A warning where masks fit their own images no better than those of others."""
+    """A warning where masks fit their own images no better than those of others; equal masks count once, as they fit alike."""
+    _, places = np.unique(np.packbits(outlines, axis=1), axis=0, return_index=True)
+    ranks, outlines = ranks[np.sort(places)], outlines[np.sort(places)]
     step = -(-len(ranks) // MAX_ALL) if len(ranks) else 1
     ranks, outlines = ranks[::step], outlines[::step]
     if len(ranks) < MIN_ALL:

@@ -40,6 +40,7 @@ from segstudy.errors import DataError
 from segstudy.files import open_regular
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name of a file that is uploaded
+NO_OBJECTS = ("choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker")  # of whole images
 TITLES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 
 
@@ -108,7 +109,7 @@ def _take(
         text = f"names the image '{names[0] if names else '(none)'}', which is missing; copy it anew"
         listed.faults.append(Fault("missing", text, path))
         return set()
-    results = [each for each in annotation["result"] if "original_width" in each]
+    results = [each for each in annotation["result"] if "original_width" in each and each["type"] not in NO_OBJECTS]
     things = [_thing(each) for each in results]
     sizes = {(each["original_width"], each["original_height"]) for each in results}
     if len(sizes) > 1:

@@ -59,7 +59,9 @@ def listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, 
     return Found({split: tuple(part) for split, part in splits.items() if part}, faults=faults)
 
 
-def unread_lists(root: Path, lists: Mapping[str, Path], samples: Sequence[Sample]) -> list[Fault]:
+def unread_lists(
+    root: Path, lists: Mapping[str, Path], samples: Sequence[Sample], places_read: str = PLACES
+) -> list[Fault]:
     """A warning of each text or table that lists images and is no list of a split, as ``dev.txt`` or ``train.csv``."""
     known = {name for sample in samples for name in (sample.id, sample.image.name, sample.image.stem)}
     faults = []
@@ -72,7 +74,7 @@ def unread_lists(root: Path, lists: Mapping[str, Path], samples: Sequence[Sample
             words = [re.split(r"[\s,;]+", line)[0].rpartition("/")[2] for line in _lines(path) if line]
             named = len(known.intersection(words))
             if named and 2 * named >= len(words):
-                text = f"names {named} images and is not read; lists of splits are {PLACES}"
+                text = f"names {named} images and is not read; lists of splits are {places_read}"
                 faults.append(Fault("left-out", text, path, severity="warning"))
     return faults
 

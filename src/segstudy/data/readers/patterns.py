@@ -17,7 +17,7 @@ from typing import Any
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault
-from segstudy.data.quality.pairing import common_start
+from segstudy.data.quality.pairing import common_start, hidden_images
 from segstudy.errors import DataError, listing
 
 SPLIT_NAMES = {
@@ -179,6 +179,7 @@ def _paired(
         text = f"no mask '{wanted}'; add the mask or move the image away"
         faults.append(Fault("image-without-mask", text, root / path, sample=_bare(path, image_suffixes)))
     faults += strange_images(root, files, set(mask_of) | are_masks, image_suffixes)
+    faults += hidden_images(root, image_suffixes)
     faults += _lone_masks(root, files, masks, are_masks | set(mask_of), mask_suffixes)
     if not samples:
         held = f"; it holds {listing(files, 4)}" if files else ""

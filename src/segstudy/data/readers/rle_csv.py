@@ -52,6 +52,9 @@ NAMES = (
 )
 CLASSES = ("classid", "class_id", "class", "label", "class_name", "category", "category_id", "attributeid")
 EMPTY = ("", "-1")
+MAX_LOOKED_AT = 40  # images
+MIN_OBJECTS, MIN_LONGER = 3, 1.5  # from which the other order is said: objects, and times as long outlines
+MIN_SPILT = 5  # runs that leave one pixel in the next line, and times those that end where a line does
 
 
 class Options(AnnotationOptions):
@@ -98,6 +101,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         objects.setdefault(image, []).append((title, (row[columns["runs"]] or "").strip()))
     words = {PurePosixPath(table.name).stem.lower()}
     things: dict[str, list[Thing]] = {}
+    objects_of: dict[str, list[tuple[str, str]]] = {}
     for number, (image_name, found) in enumerate(objects.items(), 1):
         path = pictures.find(image_name, None, words)
         if path is None:
@@ -106,17 +110,80 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
             continue
         sample = sample_of(root, path, table)
         if listed.add(sample, split_of(path.parent.relative_to(root).as_posix())):
+            objects_of[sample.id] = found
             things[sample.id] = [
                 Thing(title, "runs", partial(starts_and_lengths, text, order=options.order, first=options.first))
                 for title, text in found
                 if text not in EMPTY
             ]
     titles = sorted({title for found in objects.values() for title, _ in found})
+    texts = {sample.id: [text for _, text in objects_of[sample.id] if text not in EMPTY] for sample, _ in listed.samples}
+    _refuse_other_counting(table, [(sample.image, texts[sample.id]) for sample, _ in listed.samples], options)
 
     def drawing_of(sample: Sample) -> Drawing:
         return Drawing(_size(sample.image), things[sample.id])
 
     return annotation_dataset(name, root, listed, titles, drawing_of, options, pictures)
+
+
+def _refuse_other_counting(table: Path, objects: Sequence[tuple[Path, list[str]]], options: Options) -> None:
+    """Refuse runs that plainly run along the other lines, or count from the other number, than was declared.
+
+    Of images that are not square, outlines are longer where runs are laid along the wrong lines. Of objects that touch the
+    upper or lower edge, runs end at a line's end; counted from the wrong number, they leave one pixel in the next line.
+    """
+    drawn = [(size, text) for path, texts in _spread(objects) if texts and (size := _size_or_none(path)) for text in texts]
+    other: Literal["column", "row"] = "row" if options.order == "column" else "column"
+    lengths = {order: [_outline(text, size, order, options.first) for size, text in drawn] for order in (options.order, other)}
+    both = [pair for pair in zip(*lengths.values(), strict=True) if None not in pair]
+    own, turned = (sum(filter(None, each)) for each in zip(*both, strict=True)) if both else (0, 0)
+    if len(both) >= MIN_OBJECTS and own > MIN_LONGER * turned:
+        text = f"{table}: drawn as {options.order}s, outlines of {len(both)} objects are {own / turned:.1f} times as long as drawn as"
+        raise DataError(f"{text} {other}s, so that runs go along the {other}s; write `order: {other}`", "encoding")
+    over = aligned = 0
+    for size, text in drawn:
+        spilt, whole = _line_ends(text, size[1] if options.order == "column" else size[0], options.first)
+        over, aligned = over + spilt, aligned + whole
+    if over >= MIN_SPILT and over > MIN_SPILT * aligned:
+        first = 1 - options.first
+        text = f"{table}: {over} runs leave one pixel in the next line and {aligned} end where a line does"
+        raise DataError(f"{text}, so that pixels count from {first}; write `first: {first}`", "encoding")
+
+
+def _spread(objects: Sequence[tuple[Path, list[str]]]) -> Sequence[tuple[Path, list[str]]]:
+    shown = [each for each in objects if each[1]]
+    return shown[:: max(len(shown) // MAX_LOOKED_AT, 1)][:MAX_LOOKED_AT]
+
+
+def _size_or_none(path: Path) -> Size | None:
+    with contextlib.suppress(DataError):  # said where the image is read
+        return _size(path)
+    return None
+
+
+def _outline(text: str, size: Size, order: str, first: int) -> int | None:
+    """Pixels at which an object begins or ends, across and down; None of a square image, and of damaged runs."""
+    if size[0] == size[1]:
+        return None
+    with contextlib.suppress(ValueError):
+        stencil = starts_and_lengths(text, size, order, first)
+        return int((stencil[1:] != stencil[:-1]).sum() + (stencil[:, 1:] != stencil[:, :-1]).sum())
+    return None
+
+
+def _line_ends(text: str, line: int, first: int) -> tuple[int, int]:
+    """Runs that leave a single pixel in the line before or after, and those that begin or end where a line does.
+
+    >>> _line_ends("10 4 19 3", 10, 1), _line_ends("7 4 11 3", 10, 1)
+    ((1, 0), (0, 2))
+    """
+    with contextlib.suppress(ValueError):
+        numbers = [int(part) for part in text.split()]
+        runs = [(start - first, start - first + length) for start, length in zip(numbers[::2], numbers[1::2], strict=True)]
+        long = [(start, end) for start, end in runs if 1 < end - start <= line]
+        spilt = sum(end % line == 1 if first == 0 else start % line == line - 1 for start, end in long)
+        return spilt, sum(start % line == 0 or end % line == 0 for start, end in long)
+    return 0, 0
 
 
 def _size(path: Path) -> Size:
