@@ -20,7 +20,7 @@ from segstudy.data.quality.faults import Fault, grouped, refuse
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
 from segstudy.data.quality.polarity import opposite_polarity
 from segstudy.data.quality.shifted import shifted_masks
-from segstudy.data.readers import READERS
+from segstudy.data.readers import READERS, Reader
 from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.values import ValueOptions
 from segstudy.data.threads import in_threads
@@ -30,6 +30,7 @@ from segstudy.files import write_bytes, write_text
 MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a folder is not understood
 FEW_GROUPS = 10  # a tenth of fewer groups is less than one
 NUM_LOOKED_AT = 50  # pairs that are decoded
+VALUE_KINDS = ("encoding", "coloured-mask", "outside-classes", "pages", "16-bit")
 PROPOSED = re.compile(r"`(\w+: [^`]+)`")  # options in messages about what mask values mean
 CAMVID = ("train", "trainannot", "val", "valannot", "test", "testannot")
 TEMPLATE = """\
@@ -134,13 +135,15 @@ def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataErr
     """Write a study file in which the lines that an error proposes are comments, and return the error with what to do."""
     assert found.refusal is not None
     message = str(found.refusal)
+    of_masks = found.refusal.kind in VALUE_KINDS
     lines = [
         *_given_lines(root, found),
-        "# What mask values mean is not certain. Take the # away from the lines that are right:",
+        f"# {'What mask values mean' if of_masks else 'What to do'} is not certain. Take the # away from the lines that are right:",
     ]
     lines += [f"# {line}" for line in PROPOSED.findall(message)]
     said = [*found.passed_over, message]
-    _write(root, file, found, "masks whose values are not plainly class indices", said, lines)
+    what = "masks whose values are not plainly class indices" if of_masks else "a folder that needs a decision"
+    _write(root, file, found, what, said, lines)
     advice = f"{file} holds these lines as comments: take the # away from those that are right, then run segstudy check {file}"
     return DataError("\n".join([*said, f"wrote {file}", advice]), found.refusal.kind)
 
@@ -275,6 +278,7 @@ def _understand(root: Path) -> _Understood:
             dataset = one.read("data", root, one.options(**options))
             errors = [fault for fault in dataset.faults if fault.severity == "error"]
             if len(errors) > MAX_FAULTY * len(dataset.samples("all")):
+                _refuse_unmasked(root, one, dataset, errors)
                 refuse(str(root), errors)
             return _Understood(name, why[name], options, dataset, passed_over=tuple(reasons))
         except SegstudyError as error:
@@ -288,6 +292,15 @@ def _understand(root: Path) -> _Understood:
     raise DataError(
         f"{root}: no reader understands this folder\n" + "\n".join(reasons) + f"\nreaders: {listing(names, 30)}"
     )
+
+
+def _refuse_unmasked(root: Path, reader: Reader, dataset: Dataset, errors: Sequence[Fault]) -> None:
+    """Refuse a folder in which many images have no mask, with the option that leaves them out, where nothing else is wrong."""
+    if "unmasked" not in reader.options.model_fields or {fault.kind for fault in errors} != {"image-without-mask"}:
+        return
+    number = len(errors) + len(dataset.samples("all"))
+    text = f"{root}: {len(errors):,} of {number:,} images have no mask; write `unmasked: left-out` if they are to be left out"
+    raise DataError("\n".join([f"{text}, or add the masks:", *grouped(errors, root)]), "image-without-mask")
 
 
 def _flow(value: Any) -> str:

@@ -37,6 +37,7 @@ IMAGE_SUFFIXES = (
     ".pbm",
     ".pnm",
 )
+ANNOTATIONS = (".json", ".xml", ".csv")  # files in which masks are outlines or run lengths
 DAMAGED = (
     OSError,
     ValueError,
@@ -341,7 +342,7 @@ def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
     if (image.height, image.width) != labels.shape:
         raise DataError(
             f"{sample.image}: the image is {image.width}x{image.height} but its mask {sample.mask.name} is "
-            f"{labels.shape[1]}x{labels.shape[0]}; {size_advice(image.size, (labels.shape[1], labels.shape[0]))}",
+            f"{labels.shape[1]}x{labels.shape[0]}; {size_advice(image.size, (labels.shape[1], labels.shape[0]), sample.mask)}",
             "size-mismatch",
         )
     return image, labels
@@ -358,8 +359,10 @@ def same_shape(size: tuple[int, int], other: tuple[int, ...]) -> bool:
     return abs(small[0] * large[1] / large[0] - small[1]) <= 1 and min(width, height, other_width, other_height) > 0
 
 
-def size_advice(size: tuple[int, int], mask_size: tuple[int, int]) -> str:
-    """What to do about an image and a mask of different sizes."""
+def size_advice(size: tuple[int, int], mask_size: tuple[int, int], mask: Path) -> str:
+    """What to do about an image and a mask of different sizes; ``mask`` may be an annotation."""
+    if mask.suffix.lower() in ANNOTATIONS:
+        return "it was drawn on a picture of another size, so put that one in place, or export the annotation for this one"
     if same_shape(size, mask_size):
         return "make them one size, or add resize_masks: nearest to the entry if both show the same picture"
     return "they must have the same size"

@@ -238,5 +238,5 @@ def _size_faults(
         text = f"{sizes}: they fit only once turned, and {says}"
         return [Fault("exif-rotation", f"{text}; turn the pixels and remove the tag", file, split, sample.id)]
     hint = " (one of them is turned by a quarter)" if size == mask_size[::-1] else ""
-    advice = size_advice(size, mask_size)
+    advice = size_advice(size, mask_size, sample.mask)
     return [Fault("size-mismatch", f"{sizes}{hint}; {advice}", sample.image, split, sample.id)]

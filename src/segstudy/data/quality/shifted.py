@@ -29,8 +29,9 @@ SHIFTS = (1, -1, 2, -2, 3, -3)
 MIN_IMAGES, MIN_T, MIN_GAIN = 10, 5.0, 0.02  # from which a shift is said: images, t statistic, difference in agreement
 MIN_ALL, MAX_T = 8, 1.0  # images, and t statistic up to which masks fit their own images no better than others
 SURE, SURE_T = 20, 1.65  # the same of sets that are large enough to be sure
+MANY, MIN_SPREAD = 40, 3.0  # fewer images must differ that many times as much in how masks fit them as noise does
 MAX_ALL = 400  # images that are compared with each other
-MIN_TURNED, TURNED_T = 8, 3.5  # images, and t statistic from which masks fit once they are turned
+MIN_TURNED, TURNED_T, MIN_FIT = 8, 4.0, 0.6  # images, t statistic, and agreement from which masks fit once they are turned
 TURNS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {  # of outlines (n, h, w)
     "mirrored left to right": lambda outlines: outlines[:, :, ::-1],
     "flipped upside down": lambda outlines: outlines[:, ::-1],
@@ -46,10 +47,14 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Outlines:
-    """What is kept of a sample: ranks (64, 64) of its image's changes as ``uint8``, and its mask's outlines, packed bits."""
+    """What is kept of a sample: ranks (64, 64) of its image's changes as ``uint8``, and its mask's outlines, packed bits.
+
+    ``small`` says that a side is shorter than that.
+    """
 
     ranks: Pixels
     outline: Pixels
+    small: bool = False
 
 
 def outlines_of(small_rgb: Pixels, labels: Labels) -> Outlines:
@@ -68,11 +73,11 @@ def outlines_of(small_rgb: Pixels, labels: Labels) -> Outlines:
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     red, green, blue = cv2.split(cv2.magnitude(across, down))
     change = cv2.max(cv2.max(red, green), blue).ravel()  # up to 1,443; NumPy's max over an axis of three is slow
-    amounts = (32 * change).astype(np.uint16)
-    ordered = np.sort(amounts)
-    below, up_to = np.searchsorted(ordered, amounts), np.searchsorted(ordered, amounts, side="right")
-    ranks = ((below + up_to) * 127.5 / change.size).astype(np.uint8)  # of equal changes the mean rank, wherever they are
-    return Outlines(ranks.reshape(SIDE_PX, SIDE_PX), np.packbits(_outline(labels)))
+    amounts = (8 * change).astype(np.uint16)
+    counts = np.bincount(amounts)
+    middles = np.cumsum(counts) - counts / 2  # of equal changes the mean rank, wherever they lie
+    ranks = (middles * (255 / change.size)).astype(np.uint8)[amounts]
+    return Outlines(ranks.reshape(SIDE_PX, SIDE_PX), np.packbits(_outline(labels)), min(labels.shape) < SIDE_PX)
 
 
 def _outline(labels: Labels) -> NDArray[np.bool_]:
@@ -102,11 +107,10 @@ def shifted_masks(samples: Sequence[tuple[str, Outlines]]) -> list[Fault]:
     outlines = np.stack([np.unpackbits(each.outline) for _, each in samples]).astype(bool)
     judged = outlines.sum(axis=1) >= MIN_OUTLINE_PX
     own = _agreement(ranks, outlines)
-    return (
-        _shifted_in_order(ids, ranks, outlines, judged, own)
-        or _turned(ranks[judged], outlines[judged], own[judged])
-        or _unrelated(ranks[judged], outlines[judged])
-    )
+    if shifted := _shifted_in_order(ids, ranks, outlines, judged, own):
+        return shifted
+    judged &= ~np.array([each.small for _, each in samples])
+    return _turned(ranks[judged], outlines[judged], own[judged]) or _unrelated(ranks[judged], outlines[judged])
 
 
 def _shifted_in_order(
@@ -139,7 +143,7 @@ def _turned(ranks: Pixels, outlines: NDArray[np.bool_], own: NDArray[np.float64]
     squares = outlines.reshape(-1, SIDE_PX, SIDE_PX)
     gains = {how: _agreement(ranks, turn(squares).reshape(len(own), -1)) - own for how, turn in TURNS.items()}
     how, gain = max(gains.items(), key=lambda item: float(item[1].mean()))
-    if gain.mean() <= MIN_GAIN or _t(gain) <= TURNED_T:
+    if gain.mean() <= MIN_GAIN or _t(gain) <= TURNED_T or own.mean() + gain.mean() < MIN_FIT:
         return []
     text = (
         f"masks fit their images once they are {how}: edges agree by {own.mean() + gain.mean():.2f} against {own.mean():.2f} as "
@@ -159,8 +163,16 @@ def _unrelated(ranks: Pixels, outlines: NDArray[np.bool_]) -> list[Fault]:
     marked = outlines.astype(np.float32)
     each = ranks.astype(np.float32) @ marked.T / marked.sum(axis=1) / 255  # of each image (row) and each mask (column)
     own = np.diagonal(each).astype(np.float64)
+    if len(own) < MANY and _spread(each, marked) < MIN_SPREAD:
+        return []  # of pictures of noise, or without edges, no mask fits one better than another
     gain = own - each.mean(axis=0) - each.mean(axis=1) + each.mean()  # some images and masks agree with all others
     return [_unrelated_fault(own)] if _t(gain) < (SURE_T if len(own) >= SURE else MAX_T) else []
+
+
+def _spread(each: NDArray[np.float32], outlines: NDArray[np.float32]) -> float:
+    """How much agreements of images (rows) with masks (columns) differ from chance, as a multiple of what noise would do."""
+    noise = 1 / 12 / outlines.sum(axis=1)  # the variance of the mean of that many ranks
+    return float(np.median(((each - 0.5) ** 2 / noise)[~np.eye(len(each), dtype=bool)]))
 
 
 def _agreement(ranks: Pixels, outlines: NDArray[np.bool_]) -> NDArray[np.float64]:
