@@ -362,7 +362,9 @@ def same_shape(size: tuple[int, int], other: tuple[int, ...]) -> bool:
 def size_advice(size: tuple[int, int], mask_size: tuple[int, int], mask: Path) -> str:
     """What to do about an image and a mask of different sizes; ``mask`` may be an annotation."""
     if mask.suffix.lower() in ANNOTATIONS:
-        return "it was drawn on a picture of another size, so put that one in place, or export the annotation for this one"
+        return (
+            "it was drawn on a picture of another size, so put that one in place, or export the annotation for this one"
+        )
     if same_shape(size, mask_size):
         return "make them one size, or add resize_masks: nearest to the entry if both show the same picture"
     return "they must have the same size"

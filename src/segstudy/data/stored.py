@@ -103,7 +103,8 @@ class StoredMask:
         """Pixels of each colour, most frequent first; with ``flat``, in areas without edges and the traces of JPEG alone."""
         chosen = self._packed_rgb
         if flat:
-            chosen = chosen[np.logical_and.reduce([_is_flat(channel) for channel in cv2.split(self.as_rgb())])]
+            channels = [np.asarray(channel, np.uint8) for channel in cv2.split(self.as_rgb())]
+            chosen = chosen[np.logical_and.reduce([_is_flat(channel) for channel in channels])]
         packed, numbers = np.unique(chosen, return_counts=True)
         order = np.argsort(-numbers, kind="stable")
         return {(int(packed[k]) >> 16, int(packed[k]) >> 8 & 255, int(packed[k]) & 255): int(numbers[k]) for k in order}

@@ -21,8 +21,8 @@ from segstudy.data.splitting.splits import split_hash
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, and the rim's share of
-    foreground.
+    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, and what share
+    of its rim is not background.
     """
 
     split: str

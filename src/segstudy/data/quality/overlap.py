@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from segstudy.data.core import Dataset
+from segstudy.data.core import Dataset, Sample
 from segstudy.data.quality.duplicates import ImagePrint, find_duplicates
 from segstudy.data.quality.faults import Fault
 
@@ -31,7 +31,8 @@ def shared_images(trained: Part, scored: Part) -> list[Fault]:
 
     """
     sides = ("trained", "scored")
-    splits, prints = {}, {}
+    splits: dict[str, tuple[Sample, ...]] = {}
+    prints: dict[str, ImagePrint] = {}
     for side, part in zip(sides, (trained, scored), strict=True):
         samples = [sample for split in dict.fromkeys(part.splits) for sample in part.dataset.samples(split)]
         splits[side] = tuple(replace(sample, id=f"{side}/{sample.id}") for sample in samples)
@@ -50,4 +51,3 @@ def shared_images(trained: Part, scored: Part) -> list[Fault]:
         split = next(name for name in scored.splits if any(each.id == own for each in scored.dataset.samples(name)))
         faults.append(Fault(f"{kind}-across-datasets", text, pair.second.image, split, own, "warning"))
     return faults
-

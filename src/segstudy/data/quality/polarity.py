@@ -43,4 +43,3 @@ def opposite_polarity(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
         text += f", and these the reverse: {listing((each.sample.mask.name for each in within), NUM_NAMED)}"
     text += f"; if white is the ground, write values: {{0: {foreground}, 255: {background}}} or invert the masks"
     return [Fault("polarity", text, severity="warning")]
-

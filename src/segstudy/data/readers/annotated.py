@@ -310,7 +310,10 @@ def refuse_spellings(root: Path, titles: Iterable[str]) -> None:
         return
     shown = listing((" and ".join(f"'{name}'" for name in names) for names in twice.values()), 4)
     every = {title: own[0].strip() for own in spelt.values() for title in own}
-    line = ", ".join(f"{json.dumps(title, ensure_ascii=False)}: {json.dumps(own, ensure_ascii=False)}" for title, own in every.items())
+    line = ", ".join(
+        f"{json.dumps(title, ensure_ascii=False)}: {json.dumps(own, ensure_ascii=False)}"
+        for title, own in every.items()
+    )
     raise DataError(
         f"{root}: {len(twice)} titles are spelled in several ways: {shown}. If each is one class, write "
         f"`classes: {{{line}}}`; if they are different classes, `classes: {json.dumps(list(every), ensure_ascii=False)}`"

@@ -105,7 +105,7 @@ def _stacks(root: Path) -> list[tuple[Path, Path]]:
 
 def _are_stacks(image: tuple[int, ...], mask: tuple[int, ...]) -> bool:
     """Whether arrays of these shapes hold many images and many masks; an image in three dimensions is grey."""
-    return len(mask) in (3, 4) and (len(image) == 4 or (len(image) == 3 and image[1:3] == mask[1:3]))
+    return len(mask) in (3, 4) and (len(image) == 4 or (len(image) == 3 and image[1:] in (mask[1:3], mask[-2:])))
 
 
 def _rows(root: Path, stacks: list[tuple[Path, Path]]) -> list[tuple[Sample, str]]:

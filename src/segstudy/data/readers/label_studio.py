@@ -40,7 +40,16 @@ from segstudy.errors import DataError
 from segstudy.files import open_regular
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name of a file that is uploaded
-NO_OBJECTS = ("choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker")  # of whole images
+NO_OBJECTS = (
+    "choices",
+    "textarea",
+    "rating",
+    "number",
+    "datetime",
+    "taxonomy",
+    "pairwise",
+    "ranker",
+)  # of whole images
 TITLES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 
 

@@ -34,7 +34,9 @@ def find_lists(root: Path, folder: str | None = None) -> dict[str, Path]:
         if there:
             found[split] = there[0]
     if folder is not None and not found:
-        raise DataError(f"{root / folder}: holds no list of a split; lists: names a folder with train.txt, val.txt or test.txt")
+        raise DataError(
+            f"{root / folder}: holds no list of a split; lists: names a folder with train.txt, val.txt or test.txt"
+        )
     return found
 
 

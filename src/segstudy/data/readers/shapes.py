@@ -54,7 +54,7 @@ def checked_corners(points: Any, size: Size, least: int = 3) -> NDArray[np.float
         raise ValueError(f"corners lie far outside the image of {size[0]}x{size[1]}; a polygon must be near the image")
     if (high < 0).any() or (low > size).any():
         raise ValueError(f"the outline lies wholly outside the image of {size[0]}x{size[1]}")
-    if least > 2 and 0 <= low.min() and high.max() <= 1 and min(size) > 2 and (corners % 1).any():
+    if least > 2 and low.min() >= 0 and high.max() <= 1 and min(size) > 2 and (corners % 1).any():
         raise ValueError(
             "all corners lie between 0 and 1, as shares of the image's sides do; multiply them by its width and height"
         )
