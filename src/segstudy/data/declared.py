@@ -21,6 +21,10 @@ from segstudy.errors import DataError, SpecError, listing
 
 MAX_CLASSES = 255
 MIDDLE = 127
+MIN_FAR, MIN_FAR_SHARE = (
+    16,
+    0.001,
+)  # pixels in flat areas, and share of all, that may be far from everything that is named
 IGNORE_NAME = "ignore"  # in ``values`` and ``colours``: pixels that are left out
 
 
@@ -169,7 +173,10 @@ def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float
     keys = np.array(sorted(table), np.float64)
     results = np.array([table[key] for key in keys], np.uint8)
     if declared.nearest:
-        return np.asarray(results[np.searchsorted((keys[1:] + keys[:-1]) / 2, values)])
+        near = np.searchsorted((keys[1:] + keys[:-1]) / 2, values)
+        if stored.kind != "deep":
+            _refuse_far(stored, np.abs(values - keys[near]) > proposals.REACH, "values")
+        return np.asarray(results[near])
     if wrong := sorted(value for value in stored.counts if value not in table):
         raise DataError(
             f"{stored.path}: values {listing(f'{v:g}' for v in wrong)} stand in the mask but not under 'values' "
@@ -211,7 +218,23 @@ def _labels_by_nearest(stored: StoredMask, table: Mapping[float, int]) -> Labels
         distance = np.square(rgb - np.array(_unpacked(code), np.int32)).sum(axis=2, dtype=np.int32)
         labels[distance < nearest] = label
         np.minimum(nearest, distance, out=nearest)
+    _refuse_far(stored, nearest > proposals.COLOUR_REACH**2, "colours")
     return labels
+
+
+def _refuse_far(stored: StoredMask, far: NDArray[np.bool_], key: str) -> None:
+    """Refuse areas that are far from everything named, as they are no traces but a class that was forgotten."""
+    if not far.any() or (areas := far & stored.flat).sum() < max(MIN_FAR, MIN_FAR_SHARE * far.size):
+        return
+    if key == "colours":
+        row, column = np.argwhere(areas)[0].tolist()
+        shown = proposals.hexadecimal(tuple(stored.as_rgb()[row, column].tolist()))
+    else:
+        shown = f"{int(np.median(stored.values[areas]))}"
+    text = f"areas of {int(areas.sum()):,} pixels in all, such as {shown}, are far from everything under '{key}'"
+    raise DataError(
+        f"{stored.path}: {text}; name them there, '{IGNORE_NAME}' for pixels to leave out", "outside-classes"
+    )
 
 
 def _unpacked(code: float) -> tuple[int, int, int]:

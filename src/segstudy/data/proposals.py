@@ -144,7 +144,8 @@ def colours(found: Mapping[Colour, int], flags: bool, flat: Mapping[Colour, int]
             return f"{wanted} save it without JPEG and soft edges, and write `colours`, each colour with its class"
         named = dict(zip(map(hexadecimal, main), names(len(main)), strict=True))
         text = f"{wanted}, as they look like {len(main)} colours with traces of JPEG or soft edges round them, write"
-        return f"{text} {option('colours', named, flags)} with the names that are right and {option('nearest', True, flags)}"
+        nearest = option("nearest", True, flags)
+        return f"{text} {option('colours', named, flags)} with the names that are right, and those that are missing, and {nearest}"
     channel = _index_channel(found)
     if channel:
         return f"{wanted} write {option('channel', channel, flags)} if that channel holds class indices"
@@ -156,7 +157,7 @@ def colours(found: Mapping[Colour, int], flags: bool, flat: Mapping[Colour, int]
 def main_colours(found: Mapping[Colour, int]) -> list[Colour]:
     """Colours around which most pixels in flat areas lie, darkest first; none where these leave out more than a tenth.
 
-    >>> main_colours({(0, 0, 0): 900, (2, 1, 0): 40, (200, 30, 30): 300, (199, 31, 30): 90, (90, 14, 14): 9})
+    >>> main_colours({(0, 0, 0): 900, (2, 1, 0): 40, (200, 30, 30): 300, (199, 31, 30): 90})
     [(0, 0, 0), (200, 30, 30)]
     """
     colours = np.array(list(found), np.int64).reshape(-1, 3)

@@ -94,6 +94,13 @@ class StoredMask:
             return {}
         return {int(k): _colour(self.palette[int(k)]) for k in self.counts if int(k) < len(self.palette)}
 
+    @cached_property
+    def flat(self) -> NDArray[np.bool_]:
+        """Where nothing but noise changes, in every channel of a mask that has colours."""
+        channels = cv2.split(self.rgb) if self.kind == "colour" and self.rgb is not None else (self.values,)
+        flat: NDArray[np.bool_] = np.logical_and.reduce([_is_flat(np.asarray(each, np.uint8)) for each in channels])
+        return flat
+
     @property
     def alpha_varies(self) -> bool:
         """Whether some pixels are transparent, and so the mask may lie in the alpha channel."""
@@ -101,10 +108,7 @@ class StoredMask:
 
     def colours(self, flat: bool = False) -> dict[Colour, int]:
         """Pixels of each colour, most frequent first; with ``flat``, in areas without edges and the traces of JPEG alone."""
-        chosen = self._packed_rgb
-        if flat:
-            channels = [np.asarray(channel, np.uint8) for channel in cv2.split(self.as_rgb())]
-            chosen = chosen[np.logical_and.reduce([_is_flat(channel) for channel in channels])]
+        chosen = self._packed_rgb[self.flat] if flat else self._packed_rgb
         packed, numbers = np.unique(chosen, return_counts=True)
         order = np.argsort(-numbers, kind="stable")
         return {(int(packed[k]) >> 16, int(packed[k]) >> 8 & 255, int(packed[k]) & 255): int(numbers[k]) for k in order}
@@ -157,8 +161,7 @@ class StoredMask:
         """Pixels of each value in flat areas, which edges and the traces of JPEG round them are not; of grey masks alone."""
         if self.kind != "grey":
             return {}
-        flat = _is_flat(self.values)
-        counted = cv2.calcHist([self.values], [0], flat.astype(np.uint8), [256], [0, 256]).ravel()
+        counted = cv2.calcHist([self.values], [0], self.flat.astype(np.uint8), [256], [0, 256]).ravel()
         return {value: int(count) for value, count in enumerate(counted) if count}
 
     @cached_property
