@@ -101,9 +101,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
     if stored is not None and labels is not None:
         faults += _size_faults(split, sample, stored, labels, head)
     if stored is None or rgb is None or labels is None or any(fault.severity == "error" for fault in faults):
-        differ = stored is not None and labels is not None and stored.size != labels.shape[::-1]
-        sizes = (stored.size, (labels.shape[1], labels.shape[0])) if differ else None  # type: ignore[union-attr]
-        return SampleReport(split, sample, tuple(faults), sizes=sizes)
+        return SampleReport(split, sample, tuple(faults), sizes=_sizes_that_differ(stored, labels))
     pixels_rgb = np.asarray(rgb)
     small = shrunk(pixels_rgb)
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
@@ -121,6 +119,15 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         outlines_of(small, labels),
         rim_share(labels),
     )
+
+
+def _sizes_that_differ(
+    stored: Image.Image | None, labels: Labels | None
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Sizes of image and mask as (width, height), where both can be read and they differ."""
+    if stored is None or labels is None or stored.size == labels.shape[::-1]:
+        return None
+    return stored.size, (labels.shape[1], labels.shape[0])
 
 
 def rim_share(labels: Labels) -> float | None:
