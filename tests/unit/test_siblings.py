@@ -115,6 +115,43 @@ def test_jpeg_of_colours_is_read_by_the_nearest(tmp_path: Path, quality: int) ->
         )
 
 
+def test_lossy_webp_is_what_jpeg_is(tmp_path: Path) -> None:
+    """Of indices it alters some; black and white are told apart; without loss it is read as stored."""
+    indices = np.repeat(np.repeat(np.array([[0, 1, 2], [2, 0, 1]], np.uint8), 21, axis=0), 21, axis=1)
+    path = save(tmp_path / "a.webp", indices, quality=80)
+    with pytest.raises(DataError, match="JPEG alters values, as lossy WebP does"):
+        decided(tmp_path)
+    save(path, indices, lossless=True)
+    assert decided(tmp_path).labels_of(Sample("a", path, path)).tolist() == indices.tolist()
+    drawn = np.where(indices, 255, 0).astype(np.uint8)
+    save(path, drawn, quality=80)
+    assert decided(tmp_path).labels_of(Sample("a", path, path)).tolist() == (drawn > 0).tolist()
+
+
+def test_indices_that_were_resized_with_interpolation_are_asked_about(tmp_path: Path) -> None:
+    indices = np.zeros((48, 48), np.uint8)
+    indices[6:30, 6:40], indices[32:44, 10:30] = 5, 9
+    for k in range(3):
+        save(tmp_path / f"{k}.png", np.roll(indices, k, axis=1))
+    assert decided(tmp_path, Declared(num_classes=10)).num_classes == 10
+    for k in range(3):
+        mask = Image.fromarray(np.roll(indices, k, axis=1))
+        mask.resize((70, 70), Image.Resampling.BILINEAR).resize((48, 48), Image.Resampling.BILINEAR).save(
+            tmp_path / f"{k}.png"
+        )
+    with pytest.raises(DataError, match=r"occur at edges alone, .*`values: {0: background, 5: class_1, 9: class_2}`"):
+        decided(tmp_path)
+    assert decided(tmp_path, Declared(num_classes=10)).num_classes == 10
+
+
+def test_thin_classes_among_others_are_classes(tmp_path: Path) -> None:
+    """Two wires of a pixel's width, of classes 3 and 4, on areas of 0, 1 and 2."""
+    mask = np.zeros((40, 40), np.uint8)
+    mask[20:], mask[:, 30:], mask[5], mask[:, 12] = 1, 2, 3, 4
+    save(tmp_path / "a.png", mask)
+    assert decided(tmp_path).num_classes == 5
+
+
 def test_a_level_that_was_forgotten_is_no_trace(tmp_path: Path) -> None:
     """The nearest of 0, 128 and 255 to 60 would be 0."""
     picture = blocks(0, 60, 128, 255)

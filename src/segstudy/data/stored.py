@@ -21,10 +21,10 @@ from segstudy.errors import DataError
 
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
 FEW_COLOURS = 24  # up to which colours in a mask are those of classes
+FEW_INNER = 5  # values in a mask, from which some may be no classes but lie between
 FEW_VALUES = 12  # up to which values in a mask are levels without traces
 FLAT = 16  # largest difference between a pixel and those around it where nothing but noise changes
 CHANNELS = ("grey", "red", "green", "blue", "alpha")
-JPEG_FORMATS = ("JPEG", "MPO")
 NEARLY = 0.75  # of the values in a mask
 MAX_BETWEEN = 0.1  # share of pixels between black and white in a mask of these two
 GDAL_NODATA = 42113  # tag of TIFF
@@ -51,7 +51,7 @@ class StoredMask:
     step
         Brightness of one unit of ``values``: 1 for 8 bits, 255 for one bit.
     jpeg
-        Whether the bytes are JPEG's, whatever the suffix.
+        Whether the bytes are JPEG's, whatever the suffix, or those of a WebP that alters values as JPEG does.
     rgb, alpha
         (h, w, 3) and (h, w), where the file has them.
     palette
@@ -164,6 +164,15 @@ class StoredMask:
         counted = cv2.calcHist([self.values], [0], self.flat.astype(np.uint8), [256], [0, 256]).ravel()
         return {value: int(count) for value, count in enumerate(counted) if count}
 
+    def inner_counts(self) -> dict[float, int]:
+        """Pixels of each value that have the same value all round; of masks of class indices."""
+        if self.kind not in ("grey", "palette") or len(self.counts) < FEW_INNER:
+            return {}
+        around = np.ones((3, 3), np.uint8)
+        inner = np.equal(cv2.dilate(self.values, around), cv2.erode(self.values, around))
+        counted = cv2.calcHist([self.values], [0], inner.astype(np.uint8), [256], [0, 256]).ravel()
+        return {value: int(count) for value, count in enumerate(counted) if count}
+
     @cached_property
     def _packed_rgb(self) -> NDArray[np.uint32]:
         return _packed(self.as_rgb())
@@ -175,7 +184,7 @@ class MaskFacts:
 
     ``nodata`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that was looked at.
     ``flat`` and ``flat_colours`` count pixels in areas of one level or colour, where there are so many, or JPEG, that these are
-    hard to tell from edges.
+    hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what values may be.
     """
 
     path: Path
@@ -189,6 +198,7 @@ class MaskFacts:
     numbered: bool = False
     flat: Mapping[float, int] = field(default_factory=dict)
     flat_colours: Mapping[Colour, int] = field(default_factory=dict)
+    inner: Mapping[float, int] = field(default_factory=dict)
 
     @property
     def values(self) -> set[int]:
@@ -220,6 +230,7 @@ def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
         objects and stored.numbers_objects(),
         stored.flat_counts() if stored.jpeg or (objects and len(stored.counts) > FEW_VALUES) else {},
         stored.colours(flat=True) if many else {},
+        stored.inner_counts() if objects and not stored.jpeg else {},
     )
 
 
@@ -236,7 +247,7 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     if has_more_channels(image):
         text = f"the mask has {image.info['channels']} channels; save the class of each pixel as one channel"
         raise DataError(f"{path}: {text}", "coloured-mask")
-    jpeg = image.format in JPEG_FORMATS
+    jpeg = image.info["lossy"]
     if image.mode == "1":
         return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
     if image.info["white_first"] and not set(np.unique(np.asarray(image))) <= {0, 255}:
