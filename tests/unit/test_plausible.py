@@ -162,6 +162,26 @@ def test_folders_beside_the_splits_are_counted(tmp_path: Path, layout: str) -> N
     assert "3 images of 'train2' are left out" in fault.message
 
 
+@pytest.mark.parametrize(("side", "said"), [(2, True), (3, False)])
+def test_a_class_of_specks_is_said(tmp_path: Path, side: int, said: bool) -> None:
+    """Class 3 is a square of 4 or of 9 pixels in three of the masks."""
+    for k in range(5):
+        mask = np.zeros((40, 40), np.uint8)
+        mask[2:12, 2:12], mask[14:18, 2:10] = 1, 2
+        mask[15 : 15 + side, 14 : 14 + side] = 3 * (k < 3)
+        save(tmp_path / "images" / f"{k}.png", np.full((40, 40, 3), 9 * k, np.uint8))
+        save(tmp_path / "masks" / f"{k}.png", np.roll(mask, k, axis=1))
+    dataset = folder.read("d", tmp_path, folder.Options(num_classes=4))
+    looks = [inspect_sample(dataset, split, each) for split, part in dataset.splits.items() for each in part]
+    found = [
+        fault
+        for fault in doubts_of_dataset(dataset, "", list(filter(None, map(Seen.of, looks))))
+        if fault.kind == "specks"
+    ]
+    start = "class_3 occurs only in parts of 4 pixels or less, 12 pixels in 3 images"
+    assert [fault.message.startswith(start) for fault in found] == [True] * said
+
+
 def round_masks(inverted: Sequence[int], number: int = 12) -> list[np.ndarray]:
     """Discs in different places, of 0 and 255; those of ``inverted`` are black on white."""
     rows, columns = np.indices((24, 24))

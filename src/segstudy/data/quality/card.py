@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from segstudy.data.splitting.splits import split_hash
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, and what share
-    of its rim is not background.
+    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, what share of
+    its rim is not background, and the largest connected part of each label in pixels.
     """
 
     split: str
@@ -31,13 +31,15 @@ class Seen:
     digest: int = 0
     outlines: Outlines | None = None
     rim: float | None = None
+    largest: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, look: SampleReport) -> Seen | None:
         """What is kept of a look at a sample; None of one with errors."""
         if look.pixels is None:
             return None
-        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim)
+        largest = {label: max(areas) for label, areas in (look.parts or {}).items()}
+        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim, largest)
 
 
 class Tally:

@@ -42,6 +42,7 @@ KINDS = {
     "polarity": "masks in which foreground and background may be exchanged",
     "shared-mask": "one mask for several images",
     "class-absent": "a class has no pixel",
+    "specks": "a class occurs in specks alone",
     "mostly-ignored": "most pixels are ignored",
     "no-foreground": "a mask is nothing but background",
     "all-ignored": "a mask is nothing but ignored pixels",
