@@ -142,9 +142,11 @@ def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None) -
 
 def _channels_last(values: Numbers) -> Numbers:
     """An image (h, w, c) that may be stored as (c, h, w), as PyTorch has it: plain where the last axis is no channels'."""
-    if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] > MAX_CHANNELS:
-        return np.moveaxis(values, 0, 2)
-    return values
+    return np.moveaxis(values, 0, 2) if _is_channels_first(values.shape) else values
+
+
+def _is_channels_first(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > MAX_CHANNELS
 
 
 def _stored(sample: Sample, variable: str | None, channel: str | None) -> StoredMask:
@@ -285,8 +287,11 @@ def _recognise(root: Path) -> str:
 def row_names(path: Path, pictures: bool = False) -> list[str]:
     """What is added to the name of a ``.npy`` file for each image or mask of a stack; of a single one, nothing."""
     shape = _load_npy(path).shape
-    one = len(shape) < 3 or (len(shape) == 3 and (shape[2] <= MAX_CHANNELS if pictures else 1 in (shape[0], shape[2])))
-    return [""] if one else [f"/{k:06d}" for k in range(shape[0])]
+    if pictures:
+        one = len(shape) == 3 and (shape[2] <= MAX_CHANNELS or _is_channels_first(shape))
+    else:
+        one = len(shape) == 3 and 1 in (shape[0], shape[2])
+    return [""] if one or len(shape) < 3 else [f"/{k:06d}" for k in range(shape[0])]
 
 
 def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:
