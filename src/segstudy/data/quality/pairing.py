@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from segstudy.data.quality.faults import Fault, refuse
 from segstudy.errors import DataError, listing
 
 WORDS = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".log", ".db", ".ini", ".m", ".py")
+NUM_TEXTS = 5  # texts that are looked into
 DROPPED = ("._", "__MACOSX", ".ipynb_checkpoints", ".git", ".Trash", ".AppleDouble", ".thumb", ".cache")  # by programs
 Files = Mapping[str, Path]
 
@@ -62,9 +64,26 @@ def list_images(folder: Path, split: str = "", prefix: str = "", suffixes: tuple
         text = f"{len(left)} files are left out, as their suffix is not read: {listing(left, 3)}"
         faults.append(Fault("left-out", f"{text}; convert them or move them away", folder, split, severity="warning"))
     if not images:
-        also = f"; it holds {listing(left, 3)}" if left else ""
+        also = f"; it holds {listing(left, 3)}" if left else _of_yolo(list(unread.values()))
         raise DataError(f"{folder}: holds no images ({', '.join(suffixes)}){also}")
     return Listing(images, unread, tuple(faults))
+
+
+def _of_yolo(files: Sequence[Path]) -> str:
+    """What to add about a folder of texts that hold outlines as YOLO has them: a class, then corners in shares of the sides."""
+    for path in [path for path in files if path.suffix.lower() == ".txt"][:NUM_TEXTS]:
+        with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
+            numbers = [float(word) for word in path.read_text("utf-8")[:2000].partition("\n")[0].split()]
+            if (
+                len(numbers) > 6
+                and len(numbers) % 2
+                and numbers[0] % 1 == 0
+                and all(0 <= each <= 1 for each in numbers[1:])
+            ):
+                return (
+                    f"; {path.name} holds outlines of YOLO, which no reader reads: export the set as COCO or as masks"
+                )
+    return ""
 
 
 def hidden_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, split: str = "") -> list[Fault]:
