@@ -278,7 +278,7 @@ def _understand(root: Path) -> _Understood:
             dataset = one.read("data", root, one.options(**options))
             errors = [fault for fault in dataset.faults if fault.severity == "error"]
             if len(errors) > MAX_FAULTY * len(dataset.samples("all")):
-                _refuse_unmasked(root, one, dataset, errors)
+                _refuse_lone(root, one, dataset, errors)
                 refuse(str(root), errors)
             return _Understood(name, why[name], options, dataset, passed_over=tuple(reasons))
         except SegstudyError as error:
@@ -294,13 +294,16 @@ def _understand(root: Path) -> _Understood:
     )
 
 
-def _refuse_unmasked(root: Path, reader: Reader, dataset: Dataset, errors: Sequence[Fault]) -> None:
-    """Refuse a folder in which many images have no mask, with the option that leaves them out, where nothing else is wrong."""
-    if "unmasked" not in reader.options.model_fields or {fault.kind for fault in errors} != {"image-without-mask"}:
+def _refuse_lone(root: Path, reader: Reader, dataset: Dataset, errors: Sequence[Fault]) -> None:
+    """Refuse a folder in which many images lack a mask, or annotations their image, with the option that leaves them out."""
+    options = {"image-without-mask": ("unmasked", "have no mask"), "missing": ("missing", "are missing")}
+    kind = errors[0].kind
+    option, what = options.get(kind, ("", ""))
+    if option not in reader.options.model_fields or {fault.kind for fault in errors} != {kind}:
         return
     number = len(errors) + len(dataset.samples("all"))
-    text = f"{root}: {len(errors):,} of {number:,} images have no mask; write `unmasked: left-out` if they are to be left out"
-    raise DataError("\n".join([f"{text}, or add the masks:", *grouped(errors, root)]), "image-without-mask")
+    text = f"{root}: {len(errors):,} of {number:,} images {what}; write `{option}: left-out` if they are to be left out"
+    raise DataError("\n".join([f"{text}, or add the files:", *grouped(errors, root)]), kind)
 
 
 def _flow(value: Any) -> str:

@@ -355,7 +355,7 @@ def test_many_images_without_a_mask_are_left_out_by_an_option(tmp_path: Path) ->
     (fault,) = dataset.faults
     assert (fault.severity, fault.kind) == ("warning", "left-out")
     assert fault.message.startswith(
-        "5 images have no mask and are left out, as unmasked says: scene06, scene07, scene08"
+        "5 images have no mask and are left out, as the entry says: scene06, scene07, scene08"
     )
 
 

@@ -172,6 +172,19 @@ def test_coco_made_for_pictures_of_another_size_says_what_to_do(tmp_path: Path) 
     assert "drawn on a picture of another size" in text and "resize_masks" not in text
 
 
+def test_annotations_of_more_images_than_there_are(tmp_path: Path) -> None:
+    """Part of a large set: the table is that of the whole."""
+    pytest.importorskip("pycocotools")
+    coco_at("a.json", {"segmentation": RING}, number=10)(tmp_path / "set")
+    with pytest.raises(DataError, match="6 of 10 images are missing; write `missing: left-out`"):
+        write_study_file(tmp_path / "set", tmp_path / "study.yaml")
+    dataset = opened(tmp_path / "set", "coco", missing="left-out")
+    assert labels_of(dataset) == [BOX.tolist()] * 4
+    assert [(fault.severity, fault.message[:29]) for fault in dataset.faults] == [
+        ("warning", "6 images that annotations nam")
+    ]
+
+
 # Splits that only some images name
 
 

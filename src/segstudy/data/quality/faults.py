@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segstudy.errors import DataError, and_more
+from segstudy.errors import DataError, and_more, listing
 
 Severity = Literal["error", "warning"]
 
@@ -104,6 +104,19 @@ def grouped(faults: Iterable[Fault], root: Path | None = None, num_examples: int
         if len(found) > len(shown):
             lines.append(f"  {and_more(len(found) - len(shown))}")
     return lines
+
+
+def as_one_warning(root: Path, faults: Iterable[Fault], kind: str, what: str) -> list[Fault]:
+    """Faults in which one warning stands for all of a ``kind``, whose files are to be left out."""
+    every = list(faults)
+    gone = [fault for fault in every if fault.kind == kind]
+    if not gone:
+        return every
+    names = listing((fault.sample or fault.message.partition(",")[0] for fault in gone), 3)
+    warning = Fault(
+        "left-out", f"{len(gone)} {what} and are left out, as the entry says: {names}", root, severity="warning"
+    )
+    return [*(fault for fault in every if fault.kind != kind), warning]
 
 
 def refuse(what: str, faults: Sequence[Fault]) -> None:

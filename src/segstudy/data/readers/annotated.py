@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,7 +20,7 @@ from pydantic import Field
 from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, divide
 from segstudy.data.declared import IGNORE_NAME
-from segstudy.data.quality.faults import Fault, refuse
+from segstudy.data.quality.faults import Fault, as_one_warning, refuse
 from segstudy.data.quality.pairing import hidden_images
 from segstudy.data.readers.patterns import SPLIT_NAMES, SPLIT_OF, files_below
 from segstudy.data.readers.shapes import Size, Stencil, checked_size
@@ -42,12 +42,14 @@ class AnnotationOptions(ReaderOptions):
     ``classes`` names the titles that are classes, in the order of their labels from 1; objects of other titles are left
     out, so that their pixels are background. As a table of titles and classes it joins several titles in one class; the
     class ``ignore`` leaves pixels out. ``ignore`` names titles whose pixels are ignored. ``skip`` names kinds of
-    objects that cover no known pixels, such as ``line`` and ``point``, and are left out; without it they are errors.
+    objects that cover no known pixels, such as ``line`` and ``point``, and are left out; without it they are errors. With
+    ``missing: left-out``, so are images that an annotation names and that are not there.
     """
 
     classes: list[str] | dict[str, str] | None = Field(None, min_length=1, max_length=MAX_TITLES)
     ignore: list[str] = Field([])
     skip: list[str] = Field([])
+    missing: Literal["left-out"] | None = None
 
 
 DEFAULTS = AnnotationOptions()
@@ -220,6 +222,8 @@ def annotation_dataset(
 
     """
     faults, notes = list(listed.faults), list(listed.notes)
+    if options.missing is not None:
+        faults = as_one_warning(root, faults, "missing", "images that annotations name are missing")
     if not listed.samples:
         refuse(f"{root}: no image has an annotation", faults)
         raise DataError("; ".join([f"{root}: no image has an annotation", *notes]))

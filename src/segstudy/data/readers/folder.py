@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,7 +27,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide, num_pages
-from segstudy.data.quality.faults import Fault, refuse
+from segstudy.data.quality.faults import Fault, as_one_warning, refuse
 from segstudy.data.quality.pairing import common_start, list_images, match_by_stem
 from segstudy.data.readers import Reader
 from segstudy.data.readers.colour_tables import colours_beside
@@ -53,6 +53,7 @@ from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
 
 ALL_PAGES = "all"
+UNMASKED = "images have no mask"
 MAX_STACKS = 20  # files looked into for a pair of stacks
 PATTERN = re.compile(r"[*?{]")
 
@@ -116,7 +117,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     found = _find_splits(root, options)
     if options.unmasked is not None:
-        found.faults = _left_out_unmasked(root, found.faults)
+        found.faults = as_one_warning(root, found.faults, "image-without-mask", UNMASKED)
     if not PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
         found.faults += _other_folders(root, found)
     if options.page == ALL_PAGES and not found.by_fraction:
@@ -145,17 +146,6 @@ def _other_folders(root: Path, found: Found) -> list[Fault]:
     return [Fault("left-out", text, root, severity="warning")]
 
 
-def _left_out_unmasked(root: Path, faults: Sequence[Fault]) -> list[Fault]:
-    """Faults in which one warning stands for all images without a mask."""
-    lone = [fault for fault in faults if fault.kind == "image-without-mask"]
-    if not lone:
-        return list(faults)
-    text = f"{len(lone)} images have no mask and are left out, as unmasked says: {listing((each.sample for each in lone), 3)}"
-    text += "; see that none of them should have one"
-    warning = Fault("left-out", text, root, severity="warning")
-    return [*(fault for fault in faults if fault.kind != "image-without-mask"), warning]
-
-
 def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]) -> Dataset:
     """Read images that have several mask files each."""
     if not root.is_dir():
@@ -165,7 +155,7 @@ def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]
     found = _divided(root, several.samples, several.faults, options)
     found.notes += several.notes
     if options.unmasked is not None:
-        found.faults = _left_out_unmasked(root, found.faults)
+        found.faults = as_one_warning(root, found.faults, "image-without-mask", UNMASKED)
     stored_of = partial(read_mask, channel=options.channel, page=_page(options.page))
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     resized = options.resize_masks is not None
