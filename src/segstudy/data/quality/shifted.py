@@ -112,8 +112,10 @@ def shifted_masks(samples: Sequence[tuple[str, Outlines]]) -> list[Fault]:
     own = _agreement(ranks, outlines)
     if shifted := _shifted_in_order(ids, ranks, outlines, judged, own):
         return shifted
-    judged &= ~np.array([each.small for _, each in samples])
-    return _turned(ranks[judged], outlines[judged], own[judged]) or _unrelated(ranks[judged], outlines[judged])
+    large = np.flatnonzero(judged & ~np.array([each.small for _, each in samples]))
+    _, first = np.unique(np.packbits(outlines[large], axis=1), axis=0, return_index=True)
+    chosen = large[np.sort(first)]  # equal masks count once, as they fit alike
+    return _turned(ranks[chosen], outlines[chosen], own[chosen]) or _unrelated(ranks[chosen], outlines[chosen])
 
 
 def _shifted_in_order(
@@ -156,9 +158,7 @@ def _turned(ranks: Pixels, outlines: NDArray[np.bool_], own: NDArray[np.float64]
 
 
 def _unrelated(ranks: Pixels, outlines: NDArray[np.bool_]) -> list[Fault]:
-    """A warning where masks fit their own images no better than those of others; equal masks count once, as they fit alike."""
-    _, places = np.unique(np.packbits(outlines, axis=1), axis=0, return_index=True)
-    ranks, outlines = ranks[np.sort(places)], outlines[np.sort(places)]
+    """A warning where masks fit their own images no better than those of others."""
     step = -(-len(ranks) // MAX_ALL) if len(ranks) else 1
     ranks, outlines = ranks[::step], outlines[::step]
     if len(ranks) < MIN_ALL:
