@@ -19,10 +19,13 @@ from PIL import Image
 from fakes import bitmap_object, polygon_object, save, write_annotation
 from layouts import BOX, CORNERS, HEIGHT, WIDTH, labelme_record, picture
 from segstudy.data.core import Dataset
+from segstudy.data.load import load_dataset
 from segstudy.data.quality.inspect import inspect_sample
 from segstudy.data.readers import READERS
 from segstudy.errors import DataError
 from segstudy.init import write_study_file
+from segstudy.spec import load_study
+from segstudy.store import Store
 
 Make = Callable[[Path], object]
 RING = [[3, 2, 7, 2, 7, 5, 3, 5]]  # of COCO, whose polygons end at the pixels' far edges
@@ -278,7 +281,7 @@ def test_titles_may_be_joined_ignored_and_made_background(tmp_path: Path) -> Non
 
 def test_a_project_whose_titles_differ_in_case_is_a_warning(tmp_path: Path) -> None:
     supervisely(tmp_path, polygon_object(CORNERS, title="cat"), titles=("cat", "Cat"))
-    assert "warning annotation: 1 titles are spelled in several ways: 'cat' and 'Cat'" in said(
+    assert "warning annotation: titles are spelled in several ways: 'cat' and 'Cat'" in said(
         opened(tmp_path, "supervisely")
     )
 
@@ -708,3 +711,48 @@ def test_arrays_in_the_folder_of_voc_masks_give_way_to_pictures(tmp_path: Path) 
     dataset = opened(tmp_path, "voc")
     assert dataset.classes == ("background", "cat")
     assert labels_of(dataset) == [BOX.tolist()] * 4
+
+
+# Several masks, and a folder for each image
+
+
+CHIN = np.roll(BOX, 4, axis=1)  # next to the box
+
+
+@pytest.mark.parametrize(
+    ("image", "masks"),
+    [
+        ("{0}/image.png", ("{0}/cat.png", "{0}/dog.png")),
+        ("set/{0}/img.png", ("set/{0}/cat.png", "set/{0}/dog.png")),
+        ("images/{0}.png", ("masks/cat_{0}.png", "masks/dog_{0}.png")),
+        ("images/{0}.png", ("masks/{0}_cat.png", "masks/{0}_dog.png")),
+        ("images/{0}.png", ("masks/cat/{0}.png", "masks/dog/{0}.png")),
+    ],
+)
+def test_files_of_classes_are_recognised(tmp_path: Path, image: str, masks: tuple[str, str]) -> None:
+    """The dog is larger, and so lies below; of two images it has no file."""
+    large = CHIN.copy()
+    large[1] = 1
+    for k in range(6):
+        picture(tmp_path / "set" / image.format(k), k)
+        save(tmp_path / "set" / masks[0].format(k), BOX * np.uint8(255))
+        if k > 1:
+            save(tmp_path / "set" / masks[1].format(k), large * np.uint8(255))
+    write_study_file(tmp_path / "set", tmp_path / "study.yaml")
+    study = load_study(tmp_path / "study.yaml")
+    dataset, _ = load_dataset("set", study.data["set"], "paper", None, str(tmp_path), Store(tmp_path / "out"))
+    assert dataset.classes == ("background", "dog", "cat")
+    expected = np.where(BOX, 2, large)
+    for sample in dataset.samples("all"):
+        number = int(re.findall(r"\d", sample.id)[0])
+        assert dataset.labels_of(sample).tolist() == (expected if number > 1 else 2 * BOX).tolist()
+
+
+def test_a_folder_for_each_image_with_one_mask(tmp_path: Path) -> None:
+    for k in range(6):
+        picture(tmp_path / "set" / f"case{k}" / "image.png", k)
+        save(tmp_path / "set" / f"case{k}" / "mask.png", BOX * np.uint8(255))
+    write_study_file(tmp_path / "set", tmp_path / "study.yaml")
+    study = load_study(tmp_path / "study.yaml")
+    dataset, _ = load_dataset("set", study.data["set"], "paper", None, str(tmp_path), Store(tmp_path / "out"))
+    assert labels_of(dataset) == [BOX.tolist()] * 6

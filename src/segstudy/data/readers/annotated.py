@@ -319,7 +319,7 @@ def refuse_spellings(root: Path, titles: Iterable[str]) -> None:
         for title, own in every.items()
     )
     raise DataError(
-        f"{root}: {len(twice)} titles are spelled in several ways: {shown}. If each is one class, write "
+        f"{root}: titles are spelled in several ways: {shown}. If each is one class, write "
         f"`classes: {{{line}}}`; if they are different classes, `classes: {json.dumps(list(every), ensure_ascii=False)}`"
     )
 

@@ -342,7 +342,8 @@ def _by_start(images: Sequence[str], masks: set[str]) -> dict[str, str]:
         if len(found) > 1 and 3 * len(found) >= len(images):
             end = _only([path.rpartition("/")[2].partition(".")[1:] for path in found], ("", ""))
             suffix = "".join(end) or ".*"
-            return {"images": f"**/{one}{{id}}{suffix}", "masks": f"{{folder}}/{other}{{id}}{suffix}"}
+            mark = "" if all(PurePosixPath(path).stem == one for path in found) else "{id}"
+            return {"images": f"**/{one}{mark}{suffix}", "masks": f"{{folder}}/{other}{mark}{suffix}"}
     return {}
 
 
