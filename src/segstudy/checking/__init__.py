@@ -21,7 +21,7 @@ from segstudy.launch.pending import find_problems
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Run
 from segstudy.progress import Progress
-from segstudy.study import trained_on
+from segstudy.study import Study, base_chain, trained_on
 from segstudy.train.loop import keep_freed_memory
 
 
@@ -125,8 +125,8 @@ def _shared_with_targets(workshop: Workshop, prints: Mapping[str, Mapping[str, I
     study = workshop.study
     found: dict[tuple[str, str, str], list[Fault]] = {}
     for cross in study.cross_evaluations:
-        source = trained_on(study, cross.experiment) if cross.experiment in study.experiments else None
-        if source is None or source not in prints or cross.on not in prints or source == cross.on:
+        source = _trained_here(study, cross.experiment)
+        if source not in prints or cross.on not in prints or source == cross.on:
             continue
         (trained, roles), (scored, own) = workshop.dataset(source), workshop.dataset(cross.on)
         place = source, cross.on, cross.split or own.report
@@ -135,6 +135,15 @@ def _shared_with_targets(workshop: Workshop, prints: Mapping[str, Mapping[str, I
             parts = Part(trained, seen, prints[source]), Part(scored, (place[2],), prints[cross.on])
             found[place] = shared_images(*parts)
     return [DatasetFault(on, fault) for (_, on, _), faults in found.items() for fault in faults]
+
+
+def _trained_here(study: Study, name: str) -> str:
+    """The dataset that an experiment is trained on; empty for a network that is scored as it is."""
+    if name not in study.experiments:
+        return ""
+    lineage = [each for each in (name, *base_chain(study, name)) if each in study.experiments]
+    scored = any(study.experiments[each].evaluate is not None for each in lineage)
+    return "" if scored else trained_on(study, name) or ""
 
 
 def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:

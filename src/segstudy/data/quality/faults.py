@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +113,16 @@ def as_one_warning(root: Path, faults: Iterable[Fault], kind: str, what: str) ->
     gone = [fault for fault in every if fault.kind == kind]
     if not gone:
         return every
-    names = listing((fault.sample or fault.message.partition(",")[0] for fault in gone), 3)
+    names = listing((_file_named(fault) if kind == "missing" else fault.sample for fault in gone), 3)
     warning = Fault(
         "left-out", f"{len(gone)} {what} and are left out, as the entry says: {names}", root, severity="warning"
     )
     return [*(fault for fault in every if fault.kind != kind), warning]
+
+
+def _file_named(fault: Fault) -> str:
+    """The first name in quotes in a message, such as that of a file that is not there."""
+    return next(iter(re.findall(r"'(.+?)'", fault.message)), str(fault.file))
 
 
 def refuse(what: str, faults: Sequence[Fault]) -> None:

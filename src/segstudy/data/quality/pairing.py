@@ -99,7 +99,7 @@ def hidden_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, spli
         ]
     if not found:
         return []
-    text = f"{len(found)} hidden images are left out: {listing(found, 3)}; rename them if they belong to the set"
+    text = f"{len(found)} hidden images are left out: {listing(found, 3)}; rename them if they belong to the set, or delete them"
     return [Fault("left-out", text, folder, split, severity="warning")]
 
 
