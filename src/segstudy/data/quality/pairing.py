@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.errors import DataError, listing
+from segstudy.files import open_regular
 
 WORDS = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".log", ".db", ".ini", ".m", ".py")
-NUM_TEXTS = 5  # texts that are looked into
+NUM_TEXTS, MAX_LINE = 5, 2000  # texts that are looked into, and bytes of their first line
 DROPPED = ("._", "__MACOSX", ".ipynb_checkpoints", ".git", ".Trash", ".AppleDouble", ".thumb", ".cache")  # by programs
 Files = Mapping[str, Path]
 
@@ -73,12 +74,14 @@ def _of_yolo(files: Sequence[Path]) -> str:
     """What to add about a folder of texts that hold outlines as YOLO has them: a class, then corners in shares of the sides."""
     for path in [path for path in files if path.suffix.lower() == ".txt"][:NUM_TEXTS]:
         with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
-            numbers = [float(word) for word in path.read_text("utf-8")[:2000].partition("\n")[0].split()]
+            with open_regular(path) as file:
+                numbers = [float(word) for word in file.readline(MAX_LINE).split()]
+            corners = numbers[1:]
             if (
-                len(numbers) > 6
-                and len(numbers) % 2
+                len(corners) > 5
+                and len(corners) % 2 == 0
                 and numbers[0] % 1 == 0
-                and all(0 <= each <= 1 for each in numbers[1:])
+                and 0 <= min(corners) <= max(corners) <= 1
             ):
                 return (
                     f"; {path.name} holds outlines of YOLO, which no reader reads: export the set as COCO or as masks"
