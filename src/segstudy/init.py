@@ -15,10 +15,12 @@ from segstudy.checking import Inspected
 from segstudy.checking.sheet import contact_sheet
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Roles, same_shape
 from segstudy.data.download.catalogue import KNOWN
-from segstudy.data.quality.card import Tally
+from segstudy.data.quality.card import Seen, Tally
 from segstudy.data.quality.faults import Fault, grouped, refuse
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
-from segstudy.data.readers import READERS
+from segstudy.data.quality.polarity import opposite_polarity
+from segstudy.data.quality.shifted import shifted_masks
+from segstudy.data.readers import READERS, Reader
 from segstudy.data.readers.colour_tables import colours_beside
 from segstudy.data.readers.values import ValueOptions
 from segstudy.data.threads import in_threads
@@ -28,6 +30,7 @@ from segstudy.files import write_bytes, write_text
 MAX_FAULTY = 0.25  # faults of single files for each sound pair, beyond which a folder is not understood
 FEW_GROUPS = 10  # a tenth of fewer groups is less than one
 NUM_LOOKED_AT = 50  # pairs that are decoded
+VALUE_KINDS = ("encoding", "coloured-mask", "outside-classes", "pages", "16-bit")
 PROPOSED = re.compile(r"`(\w+: [^`]+)`")  # options in messages about what mask values mean
 CAMVID = ("train", "trainannot", "val", "valannot", "test", "testannot")
 TEMPLATE = """\
@@ -105,6 +108,7 @@ def write_study_file(root: Path, file: Path) -> Written:
     dataset = found.dataset
     looks = _look(dataset)
     faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]
+    faults += _doubts(dataset, looks)
     obstacles = (*found.passed_over, *grouped(_once(faults), root))
     splits = ", ".join(f"{len(samples):,} {split}" for split, samples in dataset.splits.items())
     said = [*dataset.notes, *obstacles, f"looked at: {len(looks)} of {len(dataset.samples('all')):,} pairs"]
@@ -131,13 +135,15 @@ def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataErr
     """Write a study file in which the lines that an error proposes are comments, and return the error with what to do."""
     assert found.refusal is not None
     message = str(found.refusal)
+    of_masks = found.refusal.kind in VALUE_KINDS
     lines = [
         *_given_lines(root, found),
-        "# What mask values mean is not certain. Take the # away from the lines that are right:",
+        f"# {'What mask values mean' if of_masks else 'What to do'} is not certain. Take the # away from the lines that are right:",
     ]
     lines += [f"# {line}" for line in PROPOSED.findall(message)]
     said = [*found.passed_over, message]
-    _write(root, file, found, "masks whose values are not plainly class indices", said, lines)
+    what = "masks whose values are not plainly class indices" if of_masks else "a folder that needs a decision"
+    _write(root, file, found, what, said, lines)
     advice = f"{file} holds these lines as comments: take the # away from those that are right, then run segstudy check {file}"
     return DataError("\n".join([*said, f"wrote {file}", advice]), found.refusal.kind)
 
@@ -206,6 +212,13 @@ def _look(dataset: Dataset) -> list[SampleReport]:
     return in_threads(lambda pair: inspect_sample(dataset, *pair), chosen)
 
 
+def _doubts(dataset: Dataset, looks: Sequence[SampleReport]) -> list[Fault]:
+    """What the pairs that were looked at show together, of few images too: masks that are inverted, turned or of other images."""
+    seen = [each for look in looks if (each := Seen.of(look)) is not None]
+    outlines = [(each.sample.id, each.outlines) for each in seen if each.outlines is not None]
+    return [*opposite_polarity(dataset, seen), *shifted_masks(outlines)]
+
+
 def _once(faults: Sequence[Fault]) -> list[Fault]:
     """Faults without those of a file and kind that stand there already."""
     return list({(fault.kind, fault.file, fault.message): fault for fault in faults}.values())
@@ -265,10 +278,13 @@ def _understand(root: Path) -> _Understood:
             dataset = one.read("data", root, one.options(**options))
             errors = [fault for fault in dataset.faults if fault.severity == "error"]
             if len(errors) > MAX_FAULTY * len(dataset.samples("all")):
+                _refuse_lone(root, one, dataset, errors)
                 refuse(str(root), errors)
             return _Understood(name, why[name], options, dataset, passed_over=tuple(reasons))
         except SegstudyError as error:
             reasons.append(f"as {name}: {error}")
+            if isinstance(error, DataError) and error.kind == "size-mismatch":
+                break  # another reader may not see that masks lie elsewhere than their images
             if unsure is None and isinstance(error, DataError) and PROPOSED.search(str(error)):
                 unsure = _Understood(name, why[name], options, None, error, tuple(reasons[:-1]))
     if unsure is not None:
@@ -276,6 +292,18 @@ def _understand(root: Path) -> _Understood:
     raise DataError(
         f"{root}: no reader understands this folder\n" + "\n".join(reasons) + f"\nreaders: {listing(names, 30)}"
     )
+
+
+def _refuse_lone(root: Path, reader: Reader, dataset: Dataset, errors: Sequence[Fault]) -> None:
+    """Refuse a folder in which many images lack a mask, or annotations their image, with the option that leaves them out."""
+    options = {"image-without-mask": ("unmasked", "have no mask"), "missing": ("missing", "are missing")}
+    kind = errors[0].kind
+    option, what = options.get(kind, ("", ""))
+    if option not in reader.options.model_fields or {fault.kind for fault in errors} != {kind}:
+        return
+    number = len(errors) + len(dataset.samples("all"))
+    text = f"{root}: {len(errors):,} of {number:,} images {what}; write `{option}: left-out` if they are to be left out"
+    raise DataError("\n".join([f"{text}, or add the files:", *grouped(errors, root)]), kind)
 
 
 def _flow(value: Any) -> str:

@@ -340,6 +340,35 @@ def test_a_near_duplicate_and_a_patient_across_splits_are_found(tmp_path: Path) 
     assert card["groups"] == {"num": 11, "divided": 1}
 
 
+def test_images_of_a_target_that_the_source_trains_on_are_found(tmp_path: Path) -> None:
+    """Of the target, one image is in the source's training split, one is so mirrored, and one is in its test split alone."""
+    for number in range(12):
+        add_scene(tmp_path / "a", "train" if number < 9 else "test", f"s{number}", number)
+    for number in range(4):
+        add_scene(tmp_path / "b", "test", f"t{number}", 50 + number)
+    source, target = tmp_path / "a", tmp_path / "b" / "test"
+    shutil.copy(source / "train" / "images" / "s3.png", target / "images" / "same.png")
+    Image.open(source / "train" / "images" / "s4.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        target / "images" / "turned.png"
+    )
+    shutil.copy(source / "test" / "images" / "s10.png", target / "images" / "unseen.png")
+    for name in ("same", "turned", "unseen"):
+        shutil.copy(target / "masks" / "t0.png", target / "masks" / f"{name}.png")
+    study = parse_study(f"""
+name: small
+data: {{a: {{reader: folder, root: {tmp_path / "a"}}}, b: {{reader: folder, root: {tmp_path / "b"}}}}}
+experiments: {{unet: {{data: a, model: {{arch: unet, encoder: resnet18, weights: none}}}}}}
+cross_evaluations: [{{experiment: unet, on: b}}]
+""")
+    with showing(quiet=True) as progress:
+        checked = check_study(Workshop(study, Store(tmp_path / "out"), None, progress, inspecting=True), [], ["a", "b"])
+    told_of = {(f.fault.kind, f.dataset, f.fault.sample) for f in checked.findings if "datasets" in f.fault.kind}
+    assert told_of == {
+        ("duplicate-across-datasets", "b", "test/same"),
+        ("near-duplicate-across-datasets", "b", "test/turned"),
+    }
+
+
 def test_problems_of_the_study_stand_in_the_same_list(tmp_path: Path) -> None:
     root = fakes.fake_kvasir(tmp_path / "set")
     (root / "masks" / "cju000.jpg").unlink()

@@ -206,6 +206,17 @@ def found_for(inputs: list[Path], declared: dict[str, Any], **entry: Any) -> dic
     return _find_images(inputs, config, declared)[0]  # type: ignore[arg-type]
 
 
+def test_predict_takes_an_array_with_channels_first_for_one_image(tmp_path: Path) -> None:
+    """As the reader does; two grey images of the same size are two."""
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    np.save(tmp_path / "torch.npy", np.moveaxis(colours, 2, 0))
+    np.save(tmp_path / "grey.npy", np.moveaxis(colours[..., :2], 2, 0))
+    found = found_for([tmp_path], {}, reader="arrays")
+    assert sorted(found) == ["grey/000000", "grey/000001", "torch"]
+    assert np.array_equal(np.asarray(found["torch"]()), colours)
+    assert np.array_equal(np.asarray(found["grey/000001"]())[..., 0], colours[..., 1])
+
+
 def test_predict_reads_what_the_readers_read(tmp_path: Path) -> None:
     """Arrays, slices and rasters, each with the options of the training data or those that are given."""
     new = tmp_path / "new"

@@ -12,11 +12,13 @@ from fakes import save
 from segstudy.data.core import Dataset, Sample, assign_roles, divide
 from segstudy.data.declared import Declared, declared_by_flags
 from segstudy.data.encoding import index_labels
-from segstudy.data.quality.card import Tally
+from segstudy.data.quality.card import Seen, Tally
 from segstudy.data.quality.inspect import inspect_sample
 from segstudy.data.quality.plausible import doubts_of_dataset
+from segstudy.data.quality.polarity import opposite_polarity
 from segstudy.data.readers import folder
 from segstudy.errors import DataError, SpecError
+from segstudy.init import write_study_file
 
 Masks = Mapping[str, Sequence[list[int]]]
 
@@ -158,3 +160,79 @@ def test_folders_beside_the_splits_are_counted(tmp_path: Path, layout: str) -> N
     (fault,) = folder.read("d", tmp_path).faults
     assert (fault.kind, fault.severity) == ("left-out", "warning")
     assert "3 images of 'train2' are left out" in fault.message
+
+
+@pytest.mark.parametrize(("side", "said"), [(2, True), (3, False)])
+def test_a_class_of_specks_is_said(tmp_path: Path, side: int, said: bool) -> None:
+    """Class 3 is a square of 4 or of 9 pixels in three of the masks."""
+    for k in range(5):
+        mask = np.zeros((40, 40), np.uint8)
+        mask[2:12, 2:12], mask[14:18, 2:10] = 1, 2
+        mask[15 : 15 + side, 14 : 14 + side] = 3 * (k < 3)
+        save(tmp_path / "images" / f"{k}.png", np.full((40, 40, 3), 9 * k, np.uint8))
+        save(tmp_path / "masks" / f"{k}.png", np.roll(mask, k, axis=1))
+    dataset = folder.read("d", tmp_path, folder.Options(num_classes=4))
+    looks = [inspect_sample(dataset, split, each) for split, part in dataset.splits.items() for each in part]
+    found = [
+        fault
+        for fault in doubts_of_dataset(dataset, "", list(filter(None, map(Seen.of, looks))))
+        if fault.kind == "specks"
+    ]
+    start = "class_3 occurs only in parts of 4 pixels or less, 12 pixels in 3 images"
+    assert [fault.message.startswith(start) for fault in found] == [True] * said
+
+
+def round_masks(inverted: Sequence[int], number: int = 12) -> list[np.ndarray]:
+    """Discs in different places, of 0 and 255; those of ``inverted`` are black on white."""
+    rows, columns = np.indices((24, 24))
+    masks = [
+        np.where((rows - 8 - k % 5) ** 2 + (columns - 9 - k % 4) ** 2 < 25, 255, 0).astype(np.uint8)
+        for k in range(number)
+    ]
+    return [255 - mask if k in inverted else mask for k, mask in enumerate(masks)]
+
+
+@pytest.mark.parametrize(
+    ("inverted", "says"),
+    [
+        ((), ""),
+        ((5,), "1 of 12 masks are foreground all round and background within, the others the reverse: 05.png;"),
+        (
+            (2, 5, 9),
+            "3 of 12 masks are foreground all round and background within, the others the reverse: 02.png, 05.png, 09.png;",
+        ),
+        (
+            range(12),
+            "12 of 12 masks are foreground all round and background within; if white is the ground, write values: ",
+        ),
+        (
+            (*range(1, 12),),
+            "11 of 12 masks are foreground all round and background within, and these the reverse: 00.png;",
+        ),
+    ],
+)
+def test_masks_of_opposite_polarity_are_named(tmp_path: Path, inverted: Sequence[int], says: str) -> None:
+    """By check and by init, which looks at some of the masks only."""
+    for k, mask in enumerate(round_masks(inverted)):
+        save(tmp_path / "set" / "images" / f"{k:02}.png", np.full((24, 24, 3), 9 * k, np.uint8))
+        save(tmp_path / "set" / "masks" / f"{k:02}.png", mask)
+    dataset = folder.read("d", tmp_path / "set")
+    looks = [inspect_sample(dataset, split, each) for split, part in dataset.splits.items() for each in part]
+    found = opposite_polarity(dataset, sorted(filter(None, map(Seen.of, looks)), key=lambda each: each.sample.id))
+    assert [fault.severity for fault in found] == (["warning"] if says else [])
+    assert all(fault.message.startswith(says) for fault in found)
+    obstacles = "\n".join(write_study_file(tmp_path / "set", tmp_path / "study.yaml").obstacles)
+    assert ("polarity (1)" in obstacles) == bool(says)
+
+
+def test_masks_at_the_rim_are_not_inverted(tmp_path: Path) -> None:
+    """A large object may cover most of one side, and a mask of one class says nothing."""
+    masks = round_masks((), 8)
+    masks[0][:16] = 255
+    masks[1][:] = 255
+    for k, mask in enumerate(masks):
+        save(tmp_path / "images" / f"{k}.png", np.full((24, 24, 3), 9 * k, np.uint8))
+        save(tmp_path / "masks" / f"{k}.png", mask)
+    dataset = folder.read("d", tmp_path)
+    looks = [inspect_sample(dataset, split, each) for split, part in dataset.splits.items() for each in part]
+    assert opposite_polarity(dataset, list(filter(None, map(Seen.of, looks)))) == []

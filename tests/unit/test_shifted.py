@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fakes import save
 from segstudy.data.quality.card import Seen
@@ -61,6 +63,60 @@ def test_masks_of_other_images_in_any_order_are_a_warning() -> None:
     order = np.random.default_rng(2).permutation(NUM)
     (line,) = found(images, [masks[k] for k in order], names)
     assert line.startswith("warning: the edges of images agree no better with their own masks")
+
+
+def textured(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Smooth images of a disc, a bar and a corner of another brightness, so that no turn of their masks is like them."""
+    found = []
+    for k, rng in enumerate(np.random.default_rng(5).spawn(number)):
+        y, x = np.mgrid[:96, :96]
+        row, column = rng.integers((16, 20), (30, 40))
+        labels = ((y - row) ** 2 + (x - column) ** 2 < 90).astype(np.uint8)
+        labels[60 + k % 9 : 66 + k % 9, int(rng.integers(4, 30)) : 70] = 1
+        ground = np.asarray(
+            Image.fromarray(rng.integers(60, 110, (8, 8), np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
+        )
+        found.append(((ground[..., None] + 90 * labels[..., None] + np.zeros(3)).clip(0, 255).astype(np.uint8), labels))
+    return found
+
+
+@pytest.mark.parametrize("number", [8, 16, 39])
+def test_masks_in_any_order_are_seen_in_few_images(number: int) -> None:
+    images, masks = zip(*textured(number), strict=True)
+    names = [f"{k:03}" for k in range(number)]
+    assert found(images, masks, names) == []
+    order = np.random.default_rng(3).permutation(number)
+    (line,) = found(images, [masks[k] for k in order], names)
+    assert line.startswith("warning: the edges of images agree no better with their own masks")
+
+
+def test_images_of_noise_and_equal_masks_say_nothing() -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (96, 96, 3), np.uint8) for _ in range(12)]
+    masks = [labels for _, labels in textured(12)]
+    names = [f"{k:03}" for k in range(12)]
+    assert found(noise, masks, names) == []
+    assert found([image for image, _ in textured(12)], [masks[0]] * 12, names) == []
+
+
+@pytest.mark.parametrize(
+    ("turn", "says"),
+    [
+        (lambda mask: mask[:, ::-1], "mirrored left to right"),
+        (lambda mask: mask[::-1], "flipped upside down"),
+        (lambda mask: mask.T, "transposed \\(rows and columns exchanged\\)"),
+        (
+            lambda mask: np.rot90(mask),
+            "turned by 90 degrees clockwise",
+        ),  # rot90 turns anticlockwise, so they fit once turned back
+        (lambda mask: np.rot90(mask, -1), "turned by 90 degrees anticlockwise"),
+        (lambda mask: np.rot90(mask, 2), "turned by 180 degrees"),
+    ],
+)
+def test_masks_that_are_turned_are_an_error(turn: Callable[[np.ndarray], np.ndarray], says: str) -> None:
+    images, masks = zip(*textured(12), strict=True)
+    (line,) = found(images, [turn(mask).copy() for mask in masks], [f"{k:03}" for k in range(12)])
+    assert re.match(f"error: masks fit their images once they are {says}: ", line)
 
 
 def test_check_says_it_and_half_of_a_set_that_shares_masks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,82 @@ def test_traces_of_colour_are_traces(tmp_path: Path) -> None:
     save(tmp_path / "a.png", rgb)
     with pytest.raises(DataError, match=r"`(threshold: 127|values: {0: background)"):
         decided(tmp_path)
+
+
+@pytest.mark.parametrize("quality", [75, 90, 100])
+def test_jpeg_of_colours_is_read_by_the_nearest(tmp_path: Path, quality: int) -> None:
+    """The message names the colours of flat areas, of which a small one is not forgotten."""
+    indices = blocks(0, 0, 0, 1, 1, 2)
+    indices[4:20, 4:20] = 3
+    table = np.array([[0, 0, 0], [200, 30, 30], [30, 200, 30], [40, 60, 220]], np.uint8)
+    path = save(tmp_path / "a.jpg", table[indices], quality=quality, subsampling=0)
+    with pytest.raises(DataError, match=r"look like 4 colours with traces .* and `nearest: true`") as caught:
+        decided(tmp_path)
+    (line,) = re.findall(r"`colours: \{(.*?)\}`", str(caught.value))
+    proposed = [code for code, _ in re.findall(r"'(#\w{6})': (\w+)", line)]
+    found = decided(tmp_path, Declared(colours={code: f"c{k}" for k, code in enumerate(proposed)}, nearest=True))
+    rgb = [tuple(bytes.fromhex(code[1:])) for code in proposed]
+    label_of = np.array(
+        [min(range(4), key=lambda k: np.abs(np.subtract(rgb[k], colour.tolist())).sum()) for colour in table]
+    )
+    assert sorted(label_of.tolist()) == [0, 1, 2, 3]
+    labels = found.labels_of(Sample("a", path, path))
+    assert (labels != label_of[indices]).mean() < 0.02  # of pixels at edges
+    few = {code: f"c{k}" for k, code in enumerate(proposed) if rgb[k][2] < 128}
+    with pytest.raises(DataError, match="are far from everything under 'colours'"):
+        decided(tmp_path, Declared(colours=few, nearest=True)).labels_of(Sample("a", path, path))
+    with pytest.raises(DataError, match="or add `nearest: true` if they are traces"):
+        decided(tmp_path, Declared(colours={code: f"c{k}" for k, code in enumerate(proposed)})).labels_of(
+            Sample("a", path, path)
+        )
+
+
+def test_lossy_webp_is_what_jpeg_is(tmp_path: Path) -> None:
+    """Of indices it alters some; black and white are told apart; without loss it is read as stored."""
+    indices = np.repeat(np.repeat(np.array([[0, 1, 2], [2, 0, 1]], np.uint8), 21, axis=0), 21, axis=1)
+    path = save(tmp_path / "a.webp", indices, quality=80)
+    with pytest.raises(DataError, match="JPEG alters values, as lossy WebP does"):
+        decided(tmp_path)
+    save(path, indices, lossless=True)
+    assert decided(tmp_path).labels_of(Sample("a", path, path)).tolist() == indices.tolist()
+    drawn = np.where(indices, 255, 0).astype(np.uint8)
+    save(path, drawn, quality=80)
+    assert decided(tmp_path).labels_of(Sample("a", path, path)).tolist() == (drawn > 0).tolist()
+
+
+def test_indices_that_were_resized_with_interpolation_are_asked_about(tmp_path: Path) -> None:
+    indices = np.zeros((48, 48), np.uint8)
+    indices[6:30, 6:40], indices[32:44, 10:30] = 5, 9
+    for k in range(3):
+        save(tmp_path / f"{k}.png", np.roll(indices, k, axis=1))
+    assert decided(tmp_path, Declared(num_classes=10)).num_classes == 10
+    for k in range(3):
+        mask = Image.fromarray(np.roll(indices, k, axis=1))
+        mask.resize((70, 70), Image.Resampling.BILINEAR).resize((48, 48), Image.Resampling.BILINEAR).save(
+            tmp_path / f"{k}.png"
+        )
+    with pytest.raises(DataError, match=r"occur at edges alone, .*`values: {0: background, 5: class_1, 9: class_2}`"):
+        decided(tmp_path)
+    assert decided(tmp_path, Declared(num_classes=10)).num_classes == 10
+
+
+def test_thin_classes_among_others_are_classes(tmp_path: Path) -> None:
+    """Two wires of a pixel's width, of classes 3 and 4, on areas of 0, 1 and 2."""
+    mask = np.zeros((40, 40), np.uint8)
+    mask[20:], mask[:, 30:], mask[5], mask[:, 12] = 1, 2, 3, 4
+    save(tmp_path / "a.png", mask)
+    assert decided(tmp_path).num_classes == 5
+
+
+def test_a_level_that_was_forgotten_is_no_trace(tmp_path: Path) -> None:
+    """The nearest of 0, 128 and 255 to 60 would be 0."""
+    picture = blocks(0, 60, 128, 255)
+    path = save(tmp_path / "a.jpg", picture, quality=90)
+    three = Declared(values={0: "a", 128: "b", 255: "c"}, nearest=True)
+    with pytest.raises(DataError, match=r"such as (59|60|61), are far from everything under 'values'"):
+        decided(tmp_path, three).labels_of(Sample("a", path, path))
+    save(path, blocks(0, 128, 255), quality=90)
+    assert set(np.unique(decided(tmp_path, three).labels_of(Sample("a", path, path)))) == {0, 1, 2}
 
 
 def test_255_that_is_drawn_is_not_left_out(tmp_path: Path) -> None:
@@ -207,9 +284,99 @@ def test_lists_that_are_not_read_are_named(tmp_path: Path) -> None:
     assert said == [("left-out", "test.csv"), ("left-out", "train.csv")]
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["{}", "{}.jpg", "images/{}.jpg", "./data/set/images/{}.jpg", "images/{0}.jpg masks/{0}.png", "{0}.jpg,{0}.png"],
+)
+def test_lists_may_have_folders_and_the_mask_in_a_second_column(tmp_path: Path, line: str) -> None:
+    fake_folder(tmp_path, num_images=6)
+    for name, numbers in (("train", range(4)), ("val", (4, 5))):
+        (tmp_path / f"{name}.txt").write_text("\n".join(line.format(f"scene{k:02}") for k in numbers))
+    dataset = folder.read("f", tmp_path)
+    assert dataset.faults == ()
+    assert {split: [each.id for each in part][:2] for split, part in dataset.splits.items()} == {
+        "train": ["scene00", "scene01"],
+        "val": ["scene04", "scene05"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("images/scene00.jpg masks/scene01.png", "'masks/scene01.png' in the second column is not the mask"),
+        ("scene00 1", "'1' in the second column is not the mask"),
+        ("images/scene09.jpg masks/scene09.png", "is no image in images/"),
+    ],
+)
+def test_lists_whose_second_column_is_another_mask_are_refused(tmp_path: Path, line: str, says: str) -> None:
+    fake_folder(tmp_path, num_images=6)
+    (tmp_path / "train.txt").write_text(f"{line}\nscene02\nscene03")
+    (tmp_path / "test.txt").write_text("scene04")
+    errors = [fault.message for fault in folder.read("f", tmp_path).faults if fault.severity == "error"]
+    assert len(errors) == 1 and errors[0].startswith("line 1: ") and says in errors[0]
+
+
+def test_a_name_that_two_folders_have_is_asked_about(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        for k in range(3):
+            save(tmp_path / "images" / place / f"{k}.png", np.full((4, 4, 3), k, np.uint8))
+            save(tmp_path / "masks" / place / f"{k}.png", np.eye(4, dtype=np.uint8))
+    (tmp_path / "train.txt").write_text("a/0.png\na/1.png\nb/1.png")
+    (tmp_path / "test.txt").write_text("2.png\nb/2")
+    (fault, *_) = [fault for fault in folder.read("f", tmp_path).faults if fault.severity == "error"]
+    assert "'2.png' may be a/2, b/2; write the folder too" in fault.message
+
+
+def test_lists_in_another_folder_are_read_by_an_option_that_init_writes(tmp_path: Path) -> None:
+    root = fake_folder(tmp_path / "set", num_images=6)
+    (root / "ImageSets").mkdir()
+    for name, numbers in (("train", range(4)), ("val", (4, 5))):
+        (root / "ImageSets" / f"{name}.txt").write_text("\n".join(f"scene{k:02}" for k in numbers))
+    messages = [fault.message for fault in folder.read("f", root).faults]
+    assert len(messages) == 2 and all("`lists: ImageSets`" in message for message in messages)
+    dataset = folder.read("f", root, folder.Options(lists="ImageSets"))
+    assert dataset.faults == ()
+    assert {split: len(part) for split, part in dataset.splits.items()} == {"train": 4, "val": 2}
+    write_study_file(root, tmp_path / "study.yaml")
+    assert 'lists: "ImageSets"' in (tmp_path / "study.yaml").read_text()
+    with pytest.raises(DataError, match="holds no list of a split"):
+        folder.read("f", root, folder.Options(lists="images"))
+
+
+def test_many_images_without_a_mask_are_left_out_by_an_option(tmp_path: Path) -> None:
+    root = fake_folder(tmp_path / "set", num_images=6)
+    for k in range(6, 11):
+        save(root / "images" / f"scene{k:02}.jpg", np.zeros((32, 48, 3), np.uint8))
+    with pytest.raises(DataError, match="5 of 11 images have no mask; write `unmasked: left-out`"):
+        write_study_file(root, tmp_path / "study.yaml")
+    assert "# unmasked: left-out" in (tmp_path / "study.yaml").read_text()
+    dataset = folder.read("f", root, folder.Options(unmasked="left-out"))
+    assert len(dataset.samples("all")) == 6
+    (fault,) = dataset.faults
+    assert (fault.severity, fault.kind) == ("warning", "left-out")
+    assert fault.message.startswith(
+        "5 images have no mask and are left out, as the entry says: scene06, scene07, scene08"
+    )
+
+
+def test_hidden_images_are_counted_and_what_programs_drop_is_not(tmp_path: Path) -> None:
+    root = fake_folder(tmp_path / "set", num_images=3)
+    image = np.zeros((32, 48, 3), np.uint8)
+    save(root / "images" / ".ipynb_checkpoints" / "scene00-checkpoint.jpg", image)
+    for name in ("._scene00.jpg", ".DS_Store", "Thumbs.db"):
+        (root / "images" / name).write_bytes(b"x")
+    assert folder.read("f", root).faults == ()
+    save(root / "images" / ".scene03.jpg", image)
+    save(root / "images" / ".old" / "scene04.jpg", image)
+    (fault,) = folder.read("f", root).faults
+    assert fault.message.startswith("2 hidden images are left out: .scene03.jpg, .old/scene04.jpg")
+    options = folder.Options(images="images/*.jpg", masks="masks/{stem}.png")
+    assert [each.message[:15] for each in folder.read("f", root, options).faults] == ["2 hidden images"]
+
+
 def test_lists_that_name_nothing_are_one_message_of_init(tmp_path: Path) -> None:
     root = fake_folder(tmp_path / "set", num_images=6)
-    (root / "train.txt").write_text("images/scene00.jpg masks/scene00.png\n")
+    (root / "train.txt").write_text("images/other00.jpg masks/other00.png\n")
     with pytest.raises(DataError, match="is no image in images/"):
         write_study_file(root, tmp_path / "s.yaml")
 
@@ -238,3 +405,35 @@ def test_cityscapes_of_other_ids_is_an_error_of_the_reader(tmp_path: Path) -> No
     assert [each[:2] for each in said] == [("class-absent", "error"), ("left-out", "warning")]
     assert said[0][2].startswith("68% of the pixels of 2 masks looked at are ignored")
     assert "trainextra/town/town_1_0_leftImg8bit.png" in said[1][2]
+
+
+@pytest.mark.parametrize(
+    ("shift", "void", "says"),
+    [
+        (-1, 255, "masks looked at are ignored"),
+        (1, 0, r"are of class 1 \(sidewalk\)"),
+        (1, 255, "none of 4|class 1"),
+        (0, 255, ""),
+    ],
+)
+def test_train_ids_that_are_one_too_high_or_low_are_an_error(tmp_path: Path, shift: int, void: int, says: str) -> None:
+    """A script counted from 0 or left void at 0: the road in front of the car has another id."""
+    for k in range(2):
+        labels = np.full((20, 30), 2)  # building
+        labels[8:], labels[16:], labels[:2, :5], labels[9:12, 2:6] = (
+            0,
+            255,
+            255,
+            13,
+        )  # road, the car's bonnet, void, a car
+        labels[10:, 25:] = 1
+        stored = np.where(labels == 255, void, (labels + shift) % 256).astype(np.uint8)
+        for split in ("train", "val"):
+            name = f"town_{k}_0"
+            save(
+                tmp_path / "leftImg8bit" / split / "town" / f"{name}_leftImg8bit.png", np.full((20, 30, 3), k, np.uint8)
+            )
+            save(tmp_path / "gtFine" / split / "town" / f"{name}_gtFine_labelTrainIds.png", stored)
+    messages = [fault.message for fault in cityscapes.read("c", tmp_path).faults]
+    assert len(messages) == bool(says)
+    assert all(re.search(says, message) for message in messages)

@@ -9,9 +9,10 @@ from typing import Any
 from segstudy.data.core import Dataset, Roles, Sample
 from segstudy.data.load import load_undivided
 from segstudy.data.quality.card import Seen, Tally
-from segstudy.data.quality.duplicates import DuplicatePair, find_duplicates
+from segstudy.data.quality.duplicates import DuplicatePair, ImagePrint, find_duplicates
 from segstudy.data.quality.faults import Fault, Severity
 from segstudy.data.quality.inspect import SampleReport, inspect_sample
+from segstudy.data.quality.overlap import Part, shared_images
 from segstudy.data.quality.plausible import doubts_of_dataset
 from segstudy.data.splitting.splits import groups_across_splits
 from segstudy.data.threads import over_threads
@@ -20,6 +21,7 @@ from segstudy.launch.pending import find_problems
 from segstudy.launch.workshop import Workshop
 from segstudy.plan import Run
 from segstudy.progress import Progress
+from segstudy.study import Study, base_chain, trained_on
 from segstudy.train.loop import keep_freed_memory
 
 
@@ -96,6 +98,7 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
     """
     findings, inspected = [], []
     unlisted: dict[str, str] = {}
+    prints: dict[str, Mapping[str, ImagePrint]] = {}
     for name in names:
         try:
             dataset, roles = workshop.dataset(name)
@@ -109,10 +112,38 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         faults += _repeated_images(pairs, tally) + _divided_groups(divided)
         faults += doubts_of_dataset(dataset, roles.train, tally.seen, roles.report)
         findings += [DatasetFault(name, fault) for fault in faults]
+        prints[name] = tally.prints
         inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
+    findings += _shared_with_targets(workshop, prints)
     listing_faults = [DatasetFault(name, Fault("dataset", message)) for message, name in unlisted.items()]
     others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
+
+
+def _shared_with_targets(workshop: Workshop, prints: Mapping[str, Mapping[str, ImagePrint]]) -> list[DatasetFault]:
+    """Images of the target of a cross-evaluation that its network is trained on, of datasets that were looked at."""
+    study = workshop.study
+    found: dict[tuple[str, str, str], list[Fault]] = {}
+    for cross in study.cross_evaluations:
+        source = _trained_here(study, cross.experiment)
+        if source not in prints or cross.on not in prints or source == cross.on:
+            continue
+        (trained, roles), (scored, own) = workshop.dataset(source), workshop.dataset(cross.on)
+        place = source, cross.on, cross.split or own.report
+        if place not in found:
+            seen = tuple(split for split in dict.fromkeys((roles.train, roles.select)) if split)
+            parts = Part(trained, seen, prints[source]), Part(scored, (place[2],), prints[cross.on])
+            found[place] = shared_images(*parts)
+    return [DatasetFault(on, fault) for (_, on, _), faults in found.items() for fault in faults]
+
+
+def _trained_here(study: Study, name: str) -> str:
+    """The dataset that an experiment is trained on; empty for a network that is scored as it is."""
+    if name not in study.experiments:
+        return ""
+    lineage = [each for each in (name, *base_chain(study, name)) if each in study.experiments]
+    scored = any(study.experiments[each].evaluate is not None for each in lineage)
+    return "" if scored else trained_on(study, name) or ""
 
 
 def _faults_of_undivided(workshop: Workshop, name: str) -> list[Fault]:

@@ -22,7 +22,7 @@ ValuesFlag = Annotated[
     str | None,
     typer.Option(help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' leaves out)."),
 ]
-NearestFlag = Annotated[bool, typer.Option("--nearest", help="With --values: take others as the nearest of them.")]
+NearestFlag = Annotated[bool, typer.Option("--nearest", help="With --values or --colours: take others as the nearest.")]
 ColoursFlag = Annotated[
     str | None, typer.Option(help="Class of each colour of the true masks: '#000000=background,#ff0000=car'.")
 ]

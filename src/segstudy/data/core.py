@@ -37,6 +37,7 @@ IMAGE_SUFFIXES = (
     ".pbm",
     ".pnm",
 )
+ANNOTATIONS = (".json", ".xml", ".csv")  # files in which masks are outlines or run lengths
 DAMAGED = (
     OSError,
     ValueError,
@@ -207,7 +208,8 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
 
     An orientation tag turns nothing, whatever the format (Pillow turns TIFF and no other): masks are drawn by programs
     that see the stored pixels. ``info`` keeps the tag as ``orientation`` (1 for none), the bits of a channel as ``bits``
-    and the file's number of channels, of which Pillow may leave some out, as ``channels``; ``top`` and ``white_first`` say that
+    and the file's number of channels, of which Pillow may leave some out, as ``channels``; ``lossy`` says that compression has
+    altered values; ``top`` and ``white_first`` say that
     Pillow has scaled values (of PGM) from that largest one, or turned them round (of TIFF in which 0 is white).
 
     Raises
@@ -232,7 +234,9 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
                 stored.format = image.format
             turn = turn if image.format == "TIFF" else exif_orientation(image)
             channels = int(getattr(image, "tag_v2", {}).get(277, 0)) or len(stored.getbands())
+            lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and _is_lossy_webp(path))
             stored.info.update(bits=bits, orientation=turn, channels=channels, top=top, white_first=white_first)
+            stored.info["lossy"] = lossy
             return stored
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing", "missing") from None
@@ -280,6 +284,18 @@ def _top(image: Image.Image) -> int:
     """The largest value of a PGM file from which Pillow scales to 8 or 16 bits; 0 where it scales nothing."""
     arguments = image.tile[0].args if image.format == "PPM" and image.tile else ()  # type: ignore[attr-defined]
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether a WebP file holds a picture in the format of VP8, which alters values, and not in its lossless one."""
+    content = path.read_bytes()
+    at = 12  # after RIFF, the size and WEBP
+    while at + 8 <= len(content):
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8 "
+        at += 8 + size + size % 2
+    return False
 
 
 def exif_orientation(image: Image.Image) -> int:
@@ -341,7 +357,7 @@ def load_pair(dataset: Dataset, sample: Sample) -> tuple[Image.Image, Labels]:
     if (image.height, image.width) != labels.shape:
         raise DataError(
             f"{sample.image}: the image is {image.width}x{image.height} but its mask {sample.mask.name} is "
-            f"{labels.shape[1]}x{labels.shape[0]}; {size_advice(image.size, (labels.shape[1], labels.shape[0]))}",
+            f"{labels.shape[1]}x{labels.shape[0]}; {size_advice(image.size, (labels.shape[1], labels.shape[0]), sample.mask)}",
             "size-mismatch",
         )
     return image, labels
@@ -358,8 +374,12 @@ def same_shape(size: tuple[int, int], other: tuple[int, ...]) -> bool:
     return abs(small[0] * large[1] / large[0] - small[1]) <= 1 and min(width, height, other_width, other_height) > 0
 
 
-def size_advice(size: tuple[int, int], mask_size: tuple[int, int]) -> str:
-    """What to do about an image and a mask of different sizes."""
+def size_advice(size: tuple[int, int], mask_size: tuple[int, int], mask: Path) -> str:
+    """What to do about an image and a mask of different sizes; ``mask`` may be an annotation."""
+    if mask.suffix.lower() in ANNOTATIONS:
+        return (
+            "it was drawn on a picture of another size, so put that one in place, or export the annotation for this one"
+        )
     if same_shape(size, mask_size):
         return "make them one size, or add resize_masks: nearest to the entry if both show the same picture"
     return "they must have the same size"

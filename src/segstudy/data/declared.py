@@ -21,6 +21,10 @@ from segstudy.errors import DataError, SpecError, listing
 
 MAX_CLASSES = 255
 MIDDLE = 127
+MIN_FAR, MIN_FAR_SHARE = (
+    16,
+    0.001,
+)  # pixels in flat areas, and share of all, that may be far from everything that is named
 IGNORE_NAME = "ignore"  # in ``values`` and ``colours``: pixels that are left out
 
 
@@ -37,7 +41,7 @@ class Declared:
     values
         Class name of each stored value; several values may be one class, and the class ``ignore`` is left out.
     nearest
-        Whether each value between those of ``values`` is read as the nearest of them, as JPEG needs it.
+        Whether what lies between the ``values`` or ``colours`` is read as the nearest of them, as JPEG needs it.
     colours
         Class name of each colour, as ``#rrggbb``.
     threshold
@@ -94,8 +98,8 @@ def declared_by_flags(
     """
     if channel is not None and channel not in CHANNELS:
         raise SpecError(f"--channel {channel}: must be {listing(CHANNELS)}")
-    if nearest and values is None:
-        raise SpecError("--nearest goes with --values; give both, or neither")
+    if nearest and values is None and colours is None:
+        raise SpecError("--nearest goes with --values or --colours; give one of them too")
     if sum(flag is not None for flag in (values, colours, threshold)) > 1:
         raise SpecError("--values, --colours and --threshold each say what mask values mean; give one of them")
     by_value: dict[float, str] = {}
@@ -169,7 +173,10 @@ def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float
     keys = np.array(sorted(table), np.float64)
     results = np.array([table[key] for key in keys], np.uint8)
     if declared.nearest:
-        return np.asarray(results[np.searchsorted((keys[1:] + keys[:-1]) / 2, values)])
+        near = np.searchsorted((keys[1:] + keys[:-1]) / 2, values)
+        if stored.kind != "deep":
+            _refuse_far(stored, np.abs(values - keys[near]) > proposals.REACH, "values")
+        return np.asarray(results[near])
     if wrong := sorted(value for value in stored.counts if value not in table):
         raise DataError(
             f"{stored.path}: values {listing(f'{v:g}' for v in wrong)} stand in the mask but not under 'values' "
@@ -180,13 +187,14 @@ def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float
     return np.asarray(results[np.searchsorted(keys, values)])
 
 
-def labels_by_colour(stored: StoredMask, table: Mapping[float, int]) -> Labels:
-    """Labels of a mask of which ``colours`` names every colour."""
+def labels_by_colour(stored: StoredMask, declared: Declared, table: Mapping[float, int]) -> Labels:
+    """Labels of a mask of which ``colours`` names every colour, or with ``nearest`` the nearest ones."""
+    if declared.nearest:
+        return _labels_by_nearest(stored, table)
     labels = np.full(stored.values.shape, IGNORE, np.uint8)
     named = np.zeros(stored.values.shape, bool)
     for code, label in table.items():
-        packed = int(code)
-        here = stored.where((packed >> 16, packed >> 8 & 255, packed & 255))
+        here = stored.where(_unpacked(code))
         labels[here] = label
         named |= here
     if not named.all():
@@ -194,7 +202,41 @@ def labels_by_colour(stored: StoredMask, table: Mapping[float, int]) -> Labels:
         wrong = [code for code in codes if float(_packed_hex(code)) not in table]
         raise DataError(
             f"{stored.path}: {listing(wrong, 5)} stand in the mask but not under 'colours'; name them there, "
-            f"'{IGNORE_NAME}' for pixels to leave out",
+            f"'{IGNORE_NAME}' for pixels to leave out, or add {proposals.option('nearest', True, declared.flags)} if they are "
+            "traces of JPEG or soft edges",
             "outside-classes",
         )
     return labels
+
+
+def _labels_by_nearest(stored: StoredMask, table: Mapping[float, int]) -> Labels:
+    """Labels of the nearest of the named colours, by the distance in red, green and blue; of two equally near, the first."""
+    rgb = stored.as_rgb().astype(np.int32)
+    nearest = np.full(rgb.shape[:2], np.iinfo(np.int32).max, np.int32)
+    labels = np.full(rgb.shape[:2], IGNORE, np.uint8)
+    for code, label in table.items():
+        distance = np.square(rgb - np.array(_unpacked(code), np.int32)).sum(axis=2, dtype=np.int32)
+        labels[distance < nearest] = label
+        np.minimum(nearest, distance, out=nearest)
+    _refuse_far(stored, nearest > proposals.COLOUR_REACH**2, "colours")
+    return labels
+
+
+def _refuse_far(stored: StoredMask, far: NDArray[np.bool_], key: str) -> None:
+    """Refuse areas that are far from everything named, as they are no traces but a class that was forgotten."""
+    if not far.any() or (areas := far & stored.flat).sum() < max(MIN_FAR, MIN_FAR_SHARE * far.size):
+        return
+    if key == "colours":
+        row, column = np.argwhere(areas)[0].tolist()
+        shown = proposals.hexadecimal(tuple(stored.as_rgb()[row, column].tolist()))
+    else:
+        shown = f"{int(np.median(stored.values[areas]))}"
+    text = f"areas of {int(areas.sum()):,} pixels in all, such as {shown}, are far from everything under '{key}'"
+    raise DataError(
+        f"{stored.path}: {text}; name them there, '{IGNORE_NAME}' for pixels to leave out", "outside-classes"
+    )
+
+
+def _unpacked(code: float) -> tuple[int, int, int]:
+    packed = int(code)
+    return packed >> 16, packed >> 8 & 255, packed & 255

@@ -36,6 +36,7 @@ from segstudy.data.undeclared import (
     guess_number,
     joint_palette,
     palette_colours,
+    refuse_between,
     refuse_drawn_255,
     refuse_levels,
     refuse_objects,
@@ -83,7 +84,7 @@ class Encoding:
                 raise self._outside(stored.path, wrong)
             return self._looked_up(stored)
         if self.how == "colours":
-            return labels_by_colour(stored, self.table)
+            return labels_by_colour(stored, self.declared, self.table)
         if stored.alpha_varies or stored.kind == "colour":
             refuse_unindexed([facts_of(stored)], self.declared)
         if self.how == "values":
@@ -209,6 +210,7 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     number = declared.number
     if number is None and not declared.ignore_values:
         refuse_objects(masks, declared, where)
+        refuse_between(masks, declared, where)
         refuse_drawn_255(masks, declared, where)
     if number is None:
         number = guess_number(values, masks, declared, where)
@@ -248,6 +250,7 @@ def decide_pair(
         refuse_palettes(masks, declared, place)
         if declared.number is None and not declared.ignore_values:
             refuse_objects(masks, declared, place)
+            refuse_between(masks, declared, place)
             if masks is true:
                 refuse_drawn_255(masks, declared, place)
     if declared.number is None:
@@ -370,12 +373,12 @@ def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:
     """Two classes, where JPEG files are black and white but for the traces that JPEG leaves."""
     jpegs = [mask for mask in masks if mask.jpeg]
     first = (jpegs or masks)[0]
-    only = f"{first.path}: JPEG alters values, so it can hold only black and white, for two classes"
+    only = f"{first.path}: JPEG alters values, as lossy WebP does, so it can hold only black and white, for two classes"
     dim = [mask for mask in jpegs if 0 < max(mask.counts, default=0) <= MIDDLE]
     counts, flat = added(jpegs), added(jpegs, flat=True)
     levels = max(counts, default=0) >= UNDIM and len(dim) in (0, len(jpegs))
     if jpegs and levels and (dim or not proposals.is_black_and_white(counts, flat)):
-        text = f"{first.path.parent}: the masks are JPEG and not black and white"
+        text = f"{first.path.parent}: the masks are JPEG or lossy WebP and not black and white"
         raise DataError(f"{text}; {proposals.levels(counts, declared.flags, flat)}", "encoding")
     if declared.number not in (None, 2):
         number = declared.number
@@ -385,8 +388,8 @@ def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:
         raise DataError(f"{only}; provide all masks of {first.path.parent} as PNG", "encoding")
     if dim:
         raise DataError(
-            f"{dim[0].path}: JPEG alters values, so it can hold only black and white, but nothing here is above 127; "
-            "provide masks of class indices as PNG",
+            f"{dim[0].path}: JPEG alters values, as lossy WebP does, so it can hold only black and white, but nothing here is "
+            "above 127; provide masks of class indices as PNG",
             "encoding",
         )
     return Encoding("threshold", 2, declared=replace(declared, threshold=MIDDLE), by_jpeg=True)

@@ -12,6 +12,11 @@ CLOSE, MIN_CLOSE = 4, 0.5  # grey levels around a level within which that share 
 MAX_LEVELS, MAX_SHOWN = 12, 24
 MIN_SHARE = 0.002  # of all pixels, that a level needs at least
 MAX_FLAT = 0.0005  # share of all pixels in flat areas that are neither black nor white, in a mask of these two
+COLOUR_REACH, COLOUR_CLOSE = (
+    48,
+    12,
+)  # distances in red, green and blue from a colour: of its traces, and of most of these
+MIN_COVERED = 0.9  # share of the pixels in flat areas that the colours and their traces cover
 Colour = tuple[int, int, int]
 
 
@@ -131,17 +136,42 @@ def nodata(flags: bool) -> str:
     return f"write {drawn} if it is, or {classes} and {'`--ignore 255`' if flags else '`ignore_values: [255]`'} if it is left out"
 
 
-def colours(found: Mapping[Colour, int], flags: bool, jpeg: bool = False) -> str:
-    """What to write for coloured masks."""
+def colours(found: Mapping[Colour, int], flags: bool, flat: Mapping[Colour, int] | None = None) -> str:
+    """What to write for coloured masks; ``flat`` counts the pixels in flat areas, of masks with traces of JPEG or soft edges."""
     wanted = "convert it to one channel of class indices, or"
-    if jpeg or len(found) > MAX_SHOWN:
-        return f"{wanted} save it without JPEG and soft edges, and write `colours`, each colour with its class"
+    if flat or len(found) > MAX_SHOWN:
+        if len(main := main_colours(flat or {})) < 2:
+            return f"{wanted} save it without JPEG and soft edges, and write `colours`, each colour with its class"
+        named = dict(zip(map(hexadecimal, main), names(len(main)), strict=True))
+        text = f"{wanted}, as they look like {len(main)} colours with traces of JPEG or soft edges round them, write"
+        nearest = option("nearest", True, flags)
+        return f"{text} {option('colours', named, flags)} with the names that are right, and those that are missing, and {nearest}"
     channel = _index_channel(found)
     if channel:
         return f"{wanted} write {option('channel', channel, flags)} if that channel holds class indices"
     ordered = sorted(found, key=lambda colour: (sum(colour), colour))
     shown = dict(zip(map(hexadecimal, ordered), names(len(ordered)), strict=True))
     return f"{wanted} write {option('colours', shown, flags)} with the names that are right"
+
+
+def main_colours(found: Mapping[Colour, int]) -> list[Colour]:
+    """Colours around which most pixels in flat areas lie, darkest first; none where these leave out more than a tenth.
+
+    >>> main_colours({(0, 0, 0): 900, (2, 1, 0): 40, (200, 30, 30): 300, (199, 31, 30): 90})
+    [(0, 0, 0), (200, 30, 30)]
+    """
+    colours = np.array(list(found), np.int64).reshape(-1, 3)
+    counts = np.array(list(found.values()), np.int64)
+    left, main, covered = counts.copy(), list[Colour](), 0
+    while left.any() and len(main) < MAX_SHOWN:
+        at = int(left.argmax())
+        distance = np.sqrt(np.square(colours - colours[at]).sum(axis=1))
+        near = left[distance <= COLOUR_REACH].sum()
+        if near >= MAX_FLAT * counts.sum() and left[distance <= COLOUR_CLOSE].sum() >= MIN_CLOSE * near:
+            main.append((int(colours[at][0]), int(colours[at][1]), int(colours[at][2])))
+            covered += int(near)
+        left[distance <= COLOUR_REACH] = 0
+    return sorted(main, key=lambda colour: (sum(colour), colour)) if covered >= MIN_COVERED * counts.sum() else []
 
 
 def _index_channel(found: Mapping[Colour, int]) -> str:

@@ -20,10 +20,11 @@ from segstudy.data.core import as_rgb, has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
 
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
+FEW_COLOURS = 24  # up to which colours in a mask are those of classes
+FEW_INNER = 5  # values in a mask, from which some may be no classes but lie between
 FEW_VALUES = 12  # up to which values in a mask are levels without traces
 FLAT = 16  # largest difference between a pixel and those around it where nothing but noise changes
 CHANNELS = ("grey", "red", "green", "blue", "alpha")
-JPEG_FORMATS = ("JPEG", "MPO")
 NEARLY = 0.75  # of the values in a mask
 MAX_BETWEEN = 0.1  # share of pixels between black and white in a mask of these two
 GDAL_NODATA = 42113  # tag of TIFF
@@ -50,7 +51,7 @@ class StoredMask:
     step
         Brightness of one unit of ``values``: 1 for 8 bits, 255 for one bit.
     jpeg
-        Whether the bytes are JPEG's, whatever the suffix.
+        Whether the bytes are JPEG's, whatever the suffix, or those of a WebP that alters values as JPEG does.
     rgb, alpha
         (h, w, 3) and (h, w), where the file has them.
     palette
@@ -93,14 +94,22 @@ class StoredMask:
             return {}
         return {int(k): _colour(self.palette[int(k)]) for k in self.counts if int(k) < len(self.palette)}
 
+    @cached_property
+    def flat(self) -> NDArray[np.bool_]:
+        """Where nothing but noise changes, in every channel of a mask that has colours."""
+        channels = cv2.split(self.rgb) if self.kind == "colour" and self.rgb is not None else (self.values,)
+        flat: NDArray[np.bool_] = np.logical_and.reduce([_is_flat(np.asarray(each, np.uint8)) for each in channels])
+        return flat
+
     @property
     def alpha_varies(self) -> bool:
         """Whether some pixels are transparent, and so the mask may lie in the alpha channel."""
         return self.alpha is not None and bool((self.alpha < 255).any())
 
-    def colours(self) -> dict[Colour, int]:
-        """Pixels of each colour, most frequent first."""
-        packed, numbers = np.unique(self._packed_rgb, return_counts=True)
+    def colours(self, flat: bool = False) -> dict[Colour, int]:
+        """Pixels of each colour, most frequent first; with ``flat``, in areas without edges and the traces of JPEG alone."""
+        chosen = self._packed_rgb[self.flat] if flat else self._packed_rgb
+        packed, numbers = np.unique(chosen, return_counts=True)
         order = np.argsort(-numbers, kind="stable")
         return {(int(packed[k]) >> 16, int(packed[k]) >> 8 & 255, int(packed[k]) & 255): int(numbers[k]) for k in order}
 
@@ -152,9 +161,16 @@ class StoredMask:
         """Pixels of each value in flat areas, which edges and the traces of JPEG round them are not; of grey masks alone."""
         if self.kind != "grey":
             return {}
+        counted = cv2.calcHist([self.values], [0], self.flat.astype(np.uint8), [256], [0, 256]).ravel()
+        return {value: int(count) for value, count in enumerate(counted) if count}
+
+    def inner_counts(self) -> dict[float, int]:
+        """Pixels of each value that have the same value all round; of masks of class indices."""
+        if self.kind not in ("grey", "palette") or len(self.counts) < FEW_INNER:
+            return {}
         around = np.ones((3, 3), np.uint8)
-        flat = cv2.subtract(cv2.dilate(self.values, around), cv2.erode(self.values, around)) <= FLAT
-        counted = cv2.calcHist([self.values], [0], flat.astype(np.uint8), [256], [0, 256]).ravel()
+        inner = np.equal(cv2.dilate(self.values, around), cv2.erode(self.values, around))
+        counted = cv2.calcHist([self.values], [0], inner.astype(np.uint8), [256], [0, 256]).ravel()
         return {value: int(count) for value, count in enumerate(counted) if count}
 
     @cached_property
@@ -167,7 +183,8 @@ class MaskFacts:
     """What is kept of one mask to decide what the values of a set mean.
 
     ``nodata`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that was looked at.
-    ``flat`` counts pixels by value in areas of one level, where many values, or JPEG, make levels hard to tell from edges.
+    ``flat`` and ``flat_colours`` count pixels in areas of one level or colour, where there are so many, or JPEG, that these are
+    hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what values may be.
     """
 
     path: Path
@@ -180,6 +197,8 @@ class MaskFacts:
     nodata: bool = False
     numbered: bool = False
     flat: Mapping[float, int] = field(default_factory=dict)
+    flat_colours: Mapping[Colour, int] = field(default_factory=dict)
+    inner: Mapping[float, int] = field(default_factory=dict)
 
     @property
     def values(self) -> set[int]:
@@ -198,6 +217,7 @@ def read_mask(path: Path, channel: str | None = None, *, lenient: bool = False, 
 def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
     """What is kept of a mask; small, whatever its size. ``objects`` asks what its values may be, where nothing says it."""
     colours = stored.colours() if stored.kind == "colour" else None
+    many = colours is not None and (stored.jpeg or len(colours) > FEW_COLOURS)
     return MaskFacts(
         stored.path,
         stored.kind,
@@ -209,6 +229,8 @@ def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
         stored.nodata,
         objects and stored.numbers_objects(),
         stored.flat_counts() if stored.jpeg or (objects and len(stored.counts) > FEW_VALUES) else {},
+        stored.colours(flat=True) if many else {},
+        stored.inner_counts() if objects and not stored.jpeg else {},
     )
 
 
@@ -225,7 +247,7 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     if has_more_channels(image):
         text = f"the mask has {image.info['channels']} channels; save the class of each pixel as one channel"
         raise DataError(f"{path}: {text}", "coloured-mask")
-    jpeg = image.format in JPEG_FORMATS
+    jpeg = image.info["lossy"]
     if image.mode == "1":
         return StoredMask(path, "bilevel", np.asarray(image, np.uint8), 255)
     if image.info["white_first"] and not set(np.unique(np.asarray(image))) <= {0, 255}:
@@ -260,6 +282,13 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
     bright = np.asarray(picture.convert("L"))
     traces = colour_spread(rgb) <= COLOUR_TRACES and (jpeg or _has_traces(bright))
     return StoredMask(path, "grey" if traces else "colour", bright, 1, jpeg, rgb, alpha)
+
+
+def _is_flat(values: Bytes) -> NDArray[np.bool_]:
+    """Where nothing but noise changes."""
+    around = np.ones((3, 3), np.uint8)
+    changes = cv2.subtract(cv2.dilate(values, around), cv2.erode(values, around))
+    return np.asarray(changes) <= FLAT
 
 
 def _has_traces(bright: Bytes) -> bool:

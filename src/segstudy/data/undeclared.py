@@ -14,6 +14,7 @@ from segstudy.errors import DataError, listing
 FEW_MASKS = 2
 MIN_NUMBERED = 3  # objects in a mask, where values may be their numbers
 MOST_NUMBERED, MOST_ALIKE = 3 / 4, 2 / 3  # shares of the masks that show anything
+MIN_BETWEEN, MAX_INNER = 3, 0.02  # values at edges alone, and share of their pixels that have no other value round them
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 MOST_VOID = 4  # times as many pixels of 255 as of all values but 0 and 255, beyond which 255 may be what is drawn
 NEAR = 16  # grey levels from black and from white
@@ -23,10 +24,12 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
     """Refuse masks that hold no single small number at each pixel: colours, 16 bits, transparency."""
     for mask in masks:
         if mask.kind == "colour":
-            every: dict[Colour, int] = {}
+            every: Counter[Colour] = Counter()
+            flat: Counter[Colour] = Counter()
             for each in masks:
-                every |= each.colours or {}
-            advice = proposals.colours(every, declared.flags, jpeg=mask.jpeg)
+                every.update(each.colours or {})
+                flat.update(each.flat_colours)
+            advice = proposals.colours(every, declared.flags, flat)
             if mask.alpha_varies:
                 own = proposals.option("channel", "alpha", declared.flags)
                 advice = f"its alpha channel varies, so the mask may lie in it: write {own}. Else {advice}"
@@ -48,6 +51,33 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
                 f"{proposals.option('channel', 'grey', declared.flags)} if transparency means nothing",
                 "encoding",
             )
+
+
+def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse masks in which half of the values, three or more, occur at edges alone, as where indices were resized or compressed.
+
+    Thin classes, such as poles and wires, are few among those that cover areas.
+    """
+    looked_at = [mask for mask in masks if mask.inner]
+    counts, inner = added(looked_at), Counter[float]()
+    for mask in looked_at:
+        inner.update(mask.inner)
+    between = [value for value in counts if value != IGNORE and inner[value] <= MAX_INNER * counts[value]]
+    solid = sorted(int(value) for value in counts if value not in between and value != IGNORE)
+    few = len(between) < MIN_BETWEEN or len(between) < (len(counts) - (IGNORE in counts)) / 2
+    if few or len(solid) < 2 or inner.total() < sum(counts.values()) / 2:
+        return
+    line = proposals.values_option([float(value) for value in solid], declared.flags)
+    classes = proposals.option(
+        "num_classes", int(max(value for value in counts if value != IGNORE)) + 1, declared.flags
+    )
+    raise DataError(
+        f"{where}: {len(between)} of {len(counts)} values, such as {listing(sorted(int(v) for v in between), 5)}, occur at edges "
+        "alone, as where masks were resized with interpolation or compressed with loss. Make the masks anew by the nearest pixel, "
+        f"as PNG; or write {line} and {proposals.option('nearest', True, declared.flags)}, by which an edge may get a class "
+        f"between those on its sides; or {classes} if all are classes",
+        "encoding",
+    )
 
 
 def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,25 @@ from segstudy.data.splitting.splits import split_hash
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, and outlines."""
+    """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, what share of
+    its rim is not background, and the largest connected part of each label in pixels.
+    """
 
     split: str
     sample: Sample
     pixels: Mapping[int, int]
     digest: int = 0
     outlines: Outlines | None = None
+    rim: float | None = None
+    largest: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, look: SampleReport) -> Seen | None:
+        """What is kept of a look at a sample; None of one with errors."""
+        if look.pixels is None:
+            return None
+        largest = {label: max(areas) for label, areas in (look.parts or {}).items()}
+        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim, largest)
 
 
 class Tally:
@@ -46,9 +58,10 @@ class Tally:
 
     def add(self, look: SampleReport) -> None:
         """Count one sample in; one with errors is left out."""
-        if look.pixels is None or look.parts is None or look.channels is None or look.print is None:
+        seen = Seen.of(look)
+        if seen is None or look.pixels is None or look.parts is None or look.channels is None or look.print is None:
             return
-        self.seen.append(Seen(look.split, look.sample, look.pixels, look.digest, look.outlines))
+        self.seen.append(seen)
         self.prints[look.sample.id] = look.print
         self._sizes[look.size] += 1
         self._modes[look.mode] += 1

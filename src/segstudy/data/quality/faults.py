@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segstudy.errors import DataError, and_more
+from segstudy.errors import DataError, and_more, listing
 
 Severity = Literal["error", "warning"]
 
@@ -38,8 +39,11 @@ KINDS = {
     "outside-classes": "a mask holds values that are no class",
     "crossed": "image and mask of a row are named like those of different rows",
     "shifted": "masks that fit other images",
+    "turned": "masks that fit their images once they are turned or mirrored",
+    "polarity": "masks in which foreground and background may be exchanged",
     "shared-mask": "one mask for several images",
     "class-absent": "a class has no pixel",
+    "specks": "a class occurs in specks alone",
     "mostly-ignored": "most pixels are ignored",
     "no-foreground": "a mask is nothing but background",
     "all-ignored": "a mask is nothing but ignored pixels",
@@ -47,6 +51,8 @@ KINDS = {
     "duplicate-across-splits": "the same image in two splits",
     "near-duplicate": "nearly the same image twice in a split",
     "near-duplicate-across-splits": "nearly the same image in two splits",
+    "duplicate-across-datasets": "an image that is scored is trained on in another dataset",
+    "near-duplicate-across-datasets": "nearly an image that is scored is trained on in another dataset",
     "group-across-splits": "a group is divided among splits",
     "unusable": "the file cannot be used",
 }
@@ -101,6 +107,24 @@ def grouped(faults: Iterable[Fault], root: Path | None = None, num_examples: int
     return lines
 
 
+def as_one_warning(root: Path, faults: Iterable[Fault], kind: str, what: str) -> list[Fault]:
+    """Faults in which one warning stands for all of a ``kind``, whose files are to be left out."""
+    every = list(faults)
+    gone = [fault for fault in every if fault.kind == kind]
+    if not gone:
+        return every
+    names = listing((_file_named(fault) if kind == "missing" else fault.sample for fault in gone), 3)
+    warning = Fault(
+        "left-out", f"{len(gone)} {what} and are left out, as the entry says: {names}", root, severity="warning"
+    )
+    return [*(fault for fault in every if fault.kind != kind), warning]
+
+
+def _file_named(fault: Fault) -> str:
+    """The first name in quotes in a message, such as that of a file that is not there."""
+    return next(iter(re.findall(r"'(.+?)'", fault.message)), str(fault.file))
+
+
 def refuse(what: str, faults: Sequence[Fault]) -> None:
     """Raise a :class:`DataError` that names the errors among ``faults``, if there are any.
 
@@ -109,7 +133,9 @@ def refuse(what: str, faults: Sequence[Fault]) -> None:
     errors = [fault for fault in faults if fault.severity == "error"]
     if errors:
         number = f"{len(errors):,} fault{'' if len(errors) == 1 else 's'}"
-        raise DataError("\n".join([f"{what}: {number}", *grouped(errors)]))
+        kinds = {fault.kind for fault in errors}
+        kind = kinds.pop() if len(kinds) == 1 else "unusable"
+        raise DataError("\n".join([f"{what}: {number}", *grouped(errors)]), kind)
 
 
 def _common_advice(faults: Sequence[Fault]) -> str:

@@ -46,8 +46,8 @@ class SampleReport:
     included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
     but the background; ``digest`` is a hash of the labels;
     ``channels`` are the sums of all values and of their squares, ``int64`` (3, 2); ``outlines`` says where the image changes and
-    where the mask does. Of a sample with
-    errors there are only these, ``faults`` and, where image and mask differ in size, both ``sizes``.
+    where the mask does; ``rim`` is the share of the pixels at the picture's rim that are neither label 0 nor ignored. Of a
+    sample with errors there are only these, ``faults`` and, where image and mask differ in size, both ``sizes``.
     """
 
     split: str
@@ -61,6 +61,7 @@ class SampleReport:
     print: ImagePrint | None = None
     digest: int = 0
     outlines: Outlines | None = None
+    rim: float | None = None
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
@@ -100,9 +101,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
     if stored is not None and labels is not None:
         faults += _size_faults(split, sample, stored, labels, head)
     if stored is None or rgb is None or labels is None or any(fault.severity == "error" for fault in faults):
-        differ = stored is not None and labels is not None and stored.size != labels.shape[::-1]
-        sizes = (stored.size, (labels.shape[1], labels.shape[0])) if differ else None  # type: ignore[union-attr]
-        return SampleReport(split, sample, tuple(faults), sizes=sizes)
+        return SampleReport(split, sample, tuple(faults), sizes=_sizes_that_differ(stored, labels))
     pixels_rgb = np.asarray(rgb)
     small = shrunk(pixels_rgb)
     objects = pixels.keys() - {IGNORE, *([0] if has_background(dataset) else [])}
@@ -118,7 +117,28 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         fingerprint_image(pixels_rgb, small),
         xxh3_64_intdigest(np.ascontiguousarray(labels).data, labels.shape[1]),
         outlines_of(small, labels),
+        rim_share(labels),
     )
+
+
+def _sizes_that_differ(
+    stored: Image.Image | None, labels: Labels | None
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Sizes of image and mask as (width, height), where both can be read and they differ."""
+    if stored is None or labels is None or stored.size == labels.shape[::-1]:
+        return None
+    return stored.size, (labels.shape[1], labels.shape[0])
+
+
+def rim_share(labels: Labels) -> float | None:
+    """Share of the pixels at a picture's rim that are neither label 0 nor ignored; None where all are ignored.
+
+    >>> rim_share(np.array([[0, 1, 0], [0, 1, 255]], np.uint8)), rim_share(np.array([[255]], np.uint8))
+    (0.4, None)
+    """
+    rim = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    scored = rim[rim != IGNORE]
+    return float((scored > 0).mean()) if scored.size else None
 
 
 def count_labels(labels: Labels) -> dict[int, int]:
@@ -225,5 +245,5 @@ def _size_faults(
         text = f"{sizes}: they fit only once turned, and {says}"
         return [Fault("exif-rotation", f"{text}; turn the pixels and remove the tag", file, split, sample.id)]
     hint = " (one of them is turned by a quarter)" if size == mask_size[::-1] else ""
-    advice = size_advice(size, mask_size)
+    advice = size_advice(size, mask_size, sample.mask)
     return [Fault("size-mismatch", f"{sizes}{hint}; {advice}", sample.image, split, sample.id)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,11 @@ from pathlib import Path, PurePosixPath
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.errors import DataError, listing
+from segstudy.files import open_regular
 
 WORDS = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".log", ".db", ".ini", ".m", ".py")
+NUM_TEXTS, MAX_LINE = 5, 2000  # texts that are looked into, and bytes of their first line
+DROPPED = ("._", "__MACOSX", ".ipynb_checkpoints", ".git", ".Trash", ".AppleDouble", ".thumb", ".cache")  # by programs
 Files = Mapping[str, Path]
 
 
@@ -56,13 +60,50 @@ def list_images(folder: Path, split: str = "", prefix: str = "", suffixes: tuple
                     f"differs from '{twin.name}' only in upper and lower case, so one overwrites the other on Windows "
                 )
                 faults.append(Fault("case", text + "and macOS; rename one", path, split, prefix + key, "warning"))
+    faults += hidden_images(folder, suffixes, split)
     if left := [path.name for path in unread.values() if path.suffix.lower() not in WORDS]:
         text = f"{len(left)} files are left out, as their suffix is not read: {listing(left, 3)}"
         faults.append(Fault("left-out", f"{text}; convert them or move them away", folder, split, severity="warning"))
     if not images:
-        also = f"; it holds {listing(left, 3)}" if left else ""
+        also = f"; it holds {listing(left, 3)}" if left else _of_yolo(list(unread.values()))
         raise DataError(f"{folder}: holds no images ({', '.join(suffixes)}){also}")
     return Listing(images, unread, tuple(faults))
+
+
+def _of_yolo(files: Sequence[Path]) -> str:
+    """What to add about a folder of texts that hold outlines as YOLO has them: a class, then corners in shares of the sides."""
+    for path in [path for path in files if path.suffix.lower() == ".txt"][:NUM_TEXTS]:
+        with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
+            with open_regular(path) as file:
+                numbers = [float(word) for word in file.readline(MAX_LINE).split()]
+            corners = numbers[1:]
+            if (
+                len(corners) > 5
+                and len(corners) % 2 == 0
+                and numbers[0] % 1 == 0
+                and 0 <= min(corners) <= max(corners) <= 1
+            ):
+                return (
+                    f"; {path.name} holds outlines of YOLO, which no reader reads: export the set as COCO or as masks"
+                )
+    return ""
+
+
+def hidden_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, split: str = "") -> list[Fault]:
+    """A warning of images whose names, or whose folders', begin with a dot; what macOS and other programs drop is not said."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(DROPPED))
+        hidden = any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
+        found += [
+            Path(place, name).relative_to(folder).as_posix()
+            for name in sorted(names)
+            if (hidden or name.startswith(".")) and not name.startswith(DROPPED) and name.lower().endswith(suffixes)
+        ]
+    if not found:
+        return []
+    text = f"{len(found)} hidden images are left out: {listing(found, 3)}; rename them if they belong to the set, or delete them"
+    return [Fault("left-out", text, folder, split, severity="warning")]
 
 
 def bare_name(path: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:

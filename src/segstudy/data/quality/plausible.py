@@ -9,6 +9,7 @@ from itertools import groupby
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset
 from segstudy.data.quality.card import Seen
 from segstudy.data.quality.faults import Fault
+from segstudy.data.quality.polarity import opposite_polarity
 from segstudy.data.quality.shifted import shifted_masks
 from segstudy.errors import listing
 
@@ -16,6 +17,8 @@ NEVER_SEEN = ("unused",)  # names of classes that no pixel is meant to have
 FEW_CLASSES, MAX_ABSENT = 10, 2 / 3
 MAX_IGNORED = 0.5  # share of all pixels
 MIN_SHARED = 6  # images that share their mask with one other, where half of all do
+SPECK_PX, MIN_SPECKLED = 4, 3  # largest part of a class that is no object, and images that show nothing else of it
+MIN_PX = 1000  # pixels of an image in which objects are larger than specks
 MAX_ALIKE = 2  # images whose masks may be alike by chance or because the images are
 
 
@@ -27,8 +30,10 @@ def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen], repo
     return [
         *_absent_classes(dataset, trained, reported, seen),
         *_ignored(seen),
+        *_specks(dataset, seen),
         *_shared_masks(dataset, seen),
         *shifted_masks(outlines),
+        *opposite_polarity(dataset, seen),
     ]
 
 
@@ -69,6 +74,20 @@ def _ignored(seen: Sequence[Seen]) -> list[Fault]:
         return []
     text = f"{share:.0%} of all mask pixels are ignored and count for nothing; see what the mask values mean"
     return [Fault("mostly-ignored", text, severity="warning")]
+
+
+def _specks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
+    """A warning of classes that occur in specks alone, as the traces of compression do."""
+    faults = []
+    for label, name in enumerate(dataset.classes[1:], 1):
+        shown = [each for each in seen if label in each.largest and sum(each.pixels.values()) >= MIN_PX]
+        if len(shown) < MIN_SPECKLED or any(each.largest[label] > SPECK_PX for each in shown):
+            continue
+        number = sum(each.pixels[label] for each in shown)
+        text = f"{name} occurs only in parts of {SPECK_PX} pixels or less, {number:,} pixels in {len(shown)} images"
+        text += ", as where indices were saved with loss; see what the mask values mean"
+        faults.append(Fault("specks", text, severity="warning"))
+    return faults
 
 
 def _shared_masks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, divide
-from segstudy.data.quality.faults import Fault, refuse
+from segstudy.data.declared import IGNORE_NAME
+from segstudy.data.quality.faults import Fault, as_one_warning, refuse
+from segstudy.data.quality.pairing import hidden_images
 from segstudy.data.readers.patterns import SPLIT_NAMES, SPLIT_OF, files_below
 from segstudy.data.readers.shapes import Size, Stencil, checked_size
 from segstudy.data.readers.values import default_palette
@@ -37,13 +40,16 @@ class AnnotationOptions(ReaderOptions):
     """Which objects count.
 
     ``classes`` names the titles that are classes, in the order of their labels from 1; objects of other titles are left
-    out, so that their pixels are background. ``ignore`` names titles whose pixels are ignored. ``skip`` names kinds of
-    objects that cover no known pixels, such as ``line`` and ``point``, and are left out; without it they are errors.
+    out, so that their pixels are background. As a table of titles and classes it joins several titles in one class; the
+    class ``ignore`` leaves pixels out. ``ignore`` names titles whose pixels are ignored. ``skip`` names kinds of
+    objects that cover no known pixels, such as ``line`` and ``point``, and are left out; without it they are errors. With
+    ``missing: left-out``, so are images that an annotation names and that are not there.
     """
 
-    classes: list[str] | None = Field(None, min_length=1, max_length=MAX_TITLES)
+    classes: list[str] | dict[str, str] | None = Field(None, min_length=1, max_length=MAX_TITLES)
     ignore: list[str] = Field([])
     skip: list[str] = Field([])
+    missing: Literal["left-out"] | None = None
 
 
 DEFAULTS = AnnotationOptions()
@@ -130,6 +136,12 @@ class Pictures:
         self.named.add(found[0])
         return self.root / found[0]
 
+    def beside(self, file: Path) -> Path | None:
+        """The image in an annotation file's folder that has its name."""
+        folder = file.parent.relative_to(self.root).as_posix()
+        near = [path for path in self.by_stem.get(file.stem, []) if PurePosixPath(path).parent.as_posix() == folder]
+        return self.root / near[0] if near else None
+
     def left(self) -> list[str]:
         """Images that no annotation named."""
         return [path for paths in self.by_stem.values() for path in paths if path not in self.named]
@@ -210,9 +222,12 @@ def annotation_dataset(
 
     """
     faults, notes = list(listed.faults), list(listed.notes)
+    if options.missing is not None:
+        faults = as_one_warning(root, faults, "missing", "images that annotations name are missing")
     if not listed.samples:
         refuse(f"{root}: no image has an annotation", faults)
-        raise DataError(f"{root}: no image has an annotation")
+        raise DataError("; ".join([f"{root}: no image has an annotation", *notes]))
+    faults += hidden_images(root)
     if pictures is not None and (left := pictures.left()):
         text = f"{len(left)} images are named in no annotation and are left out: {listing(left, 3)}"
         faults.append(Fault("left-out", f"{text}; move them away if that is right", root, severity="warning"))
@@ -223,7 +238,7 @@ def annotation_dataset(
     def labels_of(sample: Sample) -> Labels:
         return drawn(drawing_of(sample), label_of, set(titles), options.skip, sample)
 
-    splits, by_fraction = splits_of(listed.samples, options)
+    splits, by_fraction, unplaced = splits_of(listed.samples, options)
     return Dataset(
         name,
         ("background", *names),
@@ -233,43 +248,90 @@ def annotation_dataset(
         notes=tuple(notes),
         reading=str(sorted(label_of.items())),
         by_fraction=by_fraction,
-        faults=tuple(faults),
+        faults=(*faults, *unplaced),
     )
 
 
 def splits_of(
     samples: Sequence[tuple[Sample, str]], options: ReaderOptions
-) -> tuple[dict[str, tuple[Sample, ...]], bool]:
-    """Samples by the split that each names; divided by fraction where some name none, or all train.
+) -> tuple[dict[str, tuple[Sample, ...]], bool, list[Fault]]:
+    """Samples by the split that each names; divided by fraction where none names one, or all train.
 
-    The second value says whether they were divided.
+    Where train and another split are named, samples that name none are left out. Otherwise, where some name none, all are
+    divided. A warning says either. The second value says whether they were divided.
     """
     named = {split: tuple(each for each, own in samples if own == split) for split in SPLIT_NAMES}
-    if all(split for _, split in samples) and {split for _, split in samples} != {"train"}:
-        return {split: part for split, part in named.items() if part}, False
+    named = {split: part for split, part in named.items() if part}
+    unplaced = [each.id for each, split in samples if not split]
+    faults = []
+    if named and unplaced:
+        count = f"{len(unplaced)} images name no split ({listing(unplaced, 3)})"
+        others = ", ".join(f"{len(part)} are of {split}" for split, part in named.items())
+        if "train" in named and len(named) > 1:
+            text = f"{count} and are left out, while {others}; splits are {listing(SPLIT_NAMES)}"
+        else:
+            text = f"{count} and {others}, so that all are divided anew; name the split of each, or of none"
+        faults.append(Fault("left-out", text, severity="warning"))
+    if named.keys() - {"train"} and (not unplaced or "train" in named):
+        return named, False, faults
     train, test = divide([each for each, _ in samples], options.test_fraction, options.split_seed)
-    return {"train": train, "test": test}, True
+    return {"train": train, "test": test}, True, faults
 
 
 def _labels_of_titles(
     root: Path, titles: Sequence[str], options: AnnotationOptions
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """The label of each drawn title, and the class names from label 1."""
-    given = list(options.classes or [])
-    for title in [*given, *options.ignore]:
+    joined = options.classes if isinstance(options.classes, dict) else {title: title for title in options.classes or []}
+    for title in [*joined, *options.ignore]:
         if title not in titles and title.lower() not in BACKGROUND_TITLES:
             hint = nearest(title, titles)
             raise DataError(f"{root}: no object is titled '{title}'{hint}; titles are {listing(titles) or 'none'}")
     label_of = {title: IGNORE for title in titles if title.lower() in IGNORED_TITLES or title in options.ignore}
     label_of |= {title: 0 for title in titles if title.lower() in BACKGROUND_TITLES}
-    chosen = given if options.classes is not None else [title for title in titles if title not in label_of]
-    chosen = [title for title in dict.fromkeys(chosen) if title.lower() not in BACKGROUND_TITLES]
+    if options.classes is None:
+        joined = {title: title for title in titles if title not in label_of}
+        refuse_spellings(root, joined)
+    label_of |= {title: IGNORE for title, own in joined.items() if own == IGNORE_NAME}
+    label_of |= {title: 0 for title, own in joined.items() if own.lower() in BACKGROUND_TITLES}
+    joined = {t: own for t, own in joined.items() if own != IGNORE_NAME and own.lower() not in BACKGROUND_TITLES}
+    chosen = list(dict.fromkeys(joined.values()))
     if not chosen:
         raise DataError(f"{root}: names no class to segment; titles are {listing(titles) or 'none'}")
     if len(chosen) > MAX_TITLES:
         text = f"{len(chosen)} classes; at most {MAX_TITLES} and the background can be distinguished"
         raise DataError(f"{root}: {text}; choose some with classes: [{listing(chosen, 3)}]")
-    return label_of | {title: k for k, title in enumerate(chosen, 1)}, tuple(chosen)
+    number = {name: k for k, name in enumerate(chosen, 1)}
+    return label_of | {title: number[own] for title, own in joined.items()}, tuple(chosen)
+
+
+def refuse_spellings(root: Path, titles: Iterable[str]) -> None:
+    """Refuse titles that differ only in capitals, spaces and marks: one class would count as two."""
+    spelt: dict[str, list[str]] = {}
+    for title in titles:
+        spelt.setdefault(_spelling(title), []).append(title)
+    if not (twice := {names[0]: names for names in spelt.values() if len(names) > 1}):
+        return
+    shown = listing((" and ".join(f"'{name}'" for name in names) for names in twice.values()), 4)
+    every = {title: own[0].strip() for own in spelt.values() for title in own}
+    line = ", ".join(
+        f"{json.dumps(title, ensure_ascii=False)}: {json.dumps(own, ensure_ascii=False)}"
+        for title, own in every.items()
+    )
+    raise DataError(
+        f"{root}: titles are spelled in several ways: {shown}. If each is one class, write "
+        f"`classes: {{{line}}}`; if they are different classes, `classes: {json.dumps(list(every), ensure_ascii=False)}`"
+    )
+
+
+def _spelling(title: str) -> str:
+    """Equal for titles that one class may have: capitals, spaces and marks between words do not count.
+
+    >>> _spelling("Polyp "), _spelling("traffic_light"), _spelling("Traffic  Light"), _spelling("car2"), _spelling("--")
+    ('polyp', 'traffic light', 'traffic light', 'car2', '--')
+    """
+    folded = unicodedata.normalize("NFKC", title).casefold().strip()
+    return re.sub(r"[\W_]+", " ", folded).strip() or folded
 
 
 def drawn(

@@ -1,7 +1,10 @@
 """Label arrays in MATLAB's ``.mat`` and NumPy's ``.npy``, with images as pictures or arrays.
 
 1. A file for each image, paired by patterns (``images: "img/*.jpg"``, ``masks: "cls/{stem}.mat"``) or by names that agree.
-2. Stacks: ``images.npy`` (n, h, w[, c]) with ``masks.npy`` (n, h, w), in the root or in a folder for each split.
+2. Stacks: ``images.npy`` (n, h, w[, c]) with ``masks.npy`` (n, h, w[, 1]), in the root or in a folder for each split, or
+   ``X_train.npy`` with ``Y_train.npy`` and so on.
+
+Images may have their channels first, as (3, h, w).
 
 Of a ``.mat`` file ``variable`` is the label array, a dot standing before a field of a struct. Nothing is unpickled.
 """
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -40,9 +44,8 @@ from segstudy.files import open_regular
 
 ARRAYS = (".npy", ".mat")
 SUFFIXES = (*IMAGE_SUFFIXES, *ARRAYS)
-STACKS = tuple(
-    (image, mask) for image in ("images", "image", "x") for mask in ("masks", "mask", "labels", "label", "y")
-)
+STACKED = re.compile(r"(images?|imgs?|x)([_-]?(?:train|training|val|valid|validation|test|testing))?")
+STACKED_MASKS = ("masks", "mask", "labels", "label", "y", "gt")
 KNOWN_FIELDS = ("GTcls.Segmentation", "LabelMap", "S")  # SBD, PASCAL Context, COCO-Stuff
 MAX_INFLATED = 2**31
 MAX_CHANNELS = 16  # in the last axis of one image; an array with a longer one is a stack of images
@@ -93,11 +96,16 @@ def _stacks(root: Path) -> list[tuple[Path, Path]]:
     found = []
     for path in files:
         folder, _, file = path.rpartition("/")
-        for image, mask in STACKS:
-            other = f"{folder}/{mask}.npy".lstrip("/")
-            if file == f"{image}.npy" and other in files:
-                found.append((root / files[path], root / files[other]))
-    return [(image, mask) for image, mask in found if _load_npy(mask).ndim == 3]
+        if (match := STACKED.fullmatch(file.removesuffix(".npy"))) is None:
+            continue
+        others = [f"{folder}/{mask}{match[2] or ''}.npy".lstrip("/") for mask in STACKED_MASKS]
+        found += [(root / files[path], root / files[other]) for other in others if other in files]
+    return [pair for pair in found if _are_stacks(*(_load_npy(path).shape for path in pair))]
+
+
+def _are_stacks(image: tuple[int, ...], mask: tuple[int, ...]) -> bool:
+    """Whether arrays of these shapes hold many images and many masks; an image in three dimensions is grey."""
+    return len(mask) in (3, 4) and (len(image) == 4 or (len(image) == 3 and image[1:] in (mask[1:3], mask[-2:])))
 
 
 def _rows(root: Path, stacks: list[tuple[Path, Path]]) -> list[tuple[Sample, str]]:
@@ -107,6 +115,8 @@ def _rows(root: Path, stacks: list[tuple[Path, Path]]) -> list[tuple[Sample, str
         if len(many[0]) != len(many[1]):
             raise DataError(f"{images}: holds {len(many[0])} images, but {masks.name} {len(many[1])} masks")
         place = images.parent.relative_to(root).as_posix()
+        ending = re.sub(r"^.*[^a-z]|^x(?=[a-z])", "", images.stem.lower()) if place == "." else ""
+        place = ending if split_of(ending) else place
         prefix = "" if place == "." else f"{place}/"
         samples += [(Sample(f"{prefix}{k:06d}", images, masks), split_of(place)) for k in range(len(many[0]))]
     return samples
@@ -127,7 +137,16 @@ def _image(sample: Sample, scale: list[float] | None, bands: list[int] | None) -
         values = _variable(sample.image, None, (2, 3))
     else:
         values = _row(sample, _load_npy(sample.image))
-    return picture_of(values, sample.image, scale, bands)
+    return picture_of(_channels_last(values), sample.image, scale, bands)
+
+
+def _channels_last(values: Numbers) -> Numbers:
+    """An image (h, w, c) that may be stored as (c, h, w), as PyTorch has it: plain where the last axis is no channels'."""
+    return np.moveaxis(values, 0, 2) if _is_channels_first(values.shape) else values
+
+
+def _is_channels_first(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > MAX_CHANNELS
 
 
 def _stored(sample: Sample, variable: str | None, channel: str | None) -> StoredMask:
@@ -150,12 +169,19 @@ def stored_array(sample: Sample, variable: str | None = None) -> StoredMask:
 def labels_of_array(values: Numbers, path: Path, nodata: float | None = None) -> StoredMask:
     """A mask of numbers (h, w); any other shape, such as one channel per class, is refused."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
-        raise DataError(
-            f"{path}: a mask is an array of numbers with two dimensions, and this is {values.dtype} {values.shape}; save the "
-            "class of each pixel",
-            "unreadable",
-        )
+        advice = "save the class of each pixel"
+        if values.ndim == 3 and (axis := _one_hot_axis(values)) is not None:
+            advice = f"it has a channel for each class, so save array.argmax(axis={axis})"
+        text = f"a mask is an array of numbers with two dimensions, and this is {values.dtype} {values.shape}; {advice}"
+        raise DataError(f"{path}: {text}", "unreadable")
     return of_numbers(path, np.ascontiguousarray(values), nodata)
+
+
+def _one_hot_axis(values: Numbers) -> int | None:
+    """The axis along which each pixel has a single 1 among zeros, of an array (h, w, c) or (c, h, w)."""
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        return None
+    return next((axis for axis in (2, 0) if (np.sum(values, axis=axis, dtype=np.float64) == 1).all()), None)
 
 
 def _load_npy(path: Path) -> Numbers:
@@ -235,7 +261,7 @@ def _arrays(content: dict[str, Any], prefix: str = "", depth: int = 0) -> list[t
 
 
 def _first(path: Path) -> Numbers:
-    return _variable(path, None, (2, 3)) if path.suffix.lower() == ".mat" else _load_npy(path)
+    return _variable(path, None, (2, 3)) if path.suffix.lower() == ".mat" else _channels_last(_load_npy(path))
 
 
 def _propose(root: Path) -> dict[str, Any]:
@@ -245,8 +271,9 @@ def _propose(root: Path) -> dict[str, Any]:
             lines: dict[str, Any] = {}
             if values.dtype != np.uint8:
                 lines["scale"] = [float(values[0].min()), max(float(values[0].max()), float(values[0].min()) + 1)]
-            if values.ndim == 4 and values.shape[3] not in (1, 3):
-                lines["bands"] = [0] if values.shape[3] < 3 else [0, 1, 2]
+            one = _channels_last(values[0])
+            if one.ndim == 3 and one.shape[2] not in (1, 3):
+                lines["bands"] = [0] if one.shape[2] < 3 else [0, 1, 2]
             return lines
         return propose_arrays(root, DEFAULTS, (SUFFIXES, ARRAYS), _first, IMAGE_SUFFIXES)
     return {}
@@ -260,8 +287,11 @@ def _recognise(root: Path) -> str:
 def row_names(path: Path, pictures: bool = False) -> list[str]:
     """What is added to the name of a ``.npy`` file for each image or mask of a stack; of a single one, nothing."""
     shape = _load_npy(path).shape
-    one = len(shape) < 3 or (len(shape) == 3 and (shape[2] <= MAX_CHANNELS if pictures else 1 in (shape[0], shape[2])))
-    return [""] if one else [f"/{k:06d}" for k in range(shape[0])]
+    if pictures:
+        one = len(shape) == 3 and (shape[2] <= MAX_CHANNELS or _is_channels_first(shape))
+    else:
+        one = len(shape) == 3 and 1 in (shape[0], shape[2])
+    return [""] if one or len(shape) < 3 else [f"/{k:06d}" for k in range(shape[0])]
 
 
 def _pictures(path: Path, options: Options) -> dict[str, Callable[[], Image.Image]]:

@@ -20,7 +20,7 @@ from segstudy.arrays import Labels
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample
 from segstudy.data.encoding import read_grey
 from segstudy.data.quality.faults import Fault, fault_of, refuse
-from segstudy.data.quality.pairing import Listing, lone_files
+from segstudy.data.quality.pairing import Listing, hidden_images, lone_files
 from segstudy.data.readers import Reader
 from segstudy.data.readers.patterns import files_below
 from segstudy.errors import DataError, listing
@@ -56,6 +56,7 @@ SPLITS = ("train", "val", "test")
 IMAGE_END, ID_END, TRAIN_ID_END = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
 NUM_ROADS = 4  # masks a split that may show a road
 MAX_IGNORED = 2 / 3  # share of pixels
+MIN_AHEAD, MIN_ROAD = 4, 0.8  # masks, and share of the pixels in front of the car that are of one label
 NUM_COMPARED = 3  # masks a split that are looked at while reading, as a full pass would take minutes
 
 Files = Mapping[str, Path]
@@ -109,7 +110,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         faults += _wrong_train_ids(looked_at)
         notes.append("there are no labelIds; labelTrainIds are used as they are")
     faults += _other_ids(splits, labels_of, by_ids)
-    faults += _left_out(_image_root(root), images)
+    faults += [*_left_out(_image_root(root), images), *hidden_images(_image_root(root))]
     rows = [(title, colour) for title, colour, _ in TABLE] + [UNUSED] * (num_classes - len(TABLE))
     classes, palette = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
     return Dataset(name, classes, palette, splits, labels_of, notes=tuple(notes), faults=tuple(faults))
@@ -236,7 +237,7 @@ def _wrong_train_ids(samples: list[tuple[str, Sample]]) -> list[Fault]:
 def _other_ids(
     splits: Mapping[str, Sequence[Sample]], labels_of: Callable[[Sample], Labels], by_ids: bool
 ) -> list[Fault]:
-    """A fault if the masks looked at show that ids are wrong: no road, which nearly every street has, or little but ignored."""
+    """A fault if the masks looked at show that ids are wrong: no road, little but ignored, or something else where the road is."""
     looked_at = [part[k] for part in splits.values() for k in np.linspace(0, len(part) - 1, NUM_ROADS).astype(int)]
     labels = []
     for sample in dict.fromkeys(looked_at):
@@ -249,6 +250,9 @@ def _other_ids(
         text = f"none of {len(labels)} masks looked at has a pixel of road"
     elif ignored > MAX_IGNORED:
         text = f"{ignored:.0%} of the pixels of {len(labels)} masks looked at are ignored"
+    elif len(labels) >= MIN_AHEAD and (ahead := _ahead(labels)) != 0:
+        what = "ignored" if ahead == IGNORE else f"of class {ahead} ({TABLE[ahead][0]})"
+        text = f"right in front of the car, where the road is, {len(labels)} masks looked at are {what}"
     else:
         return []
     text += "; they hold other ids than their names say"
@@ -258,6 +262,19 @@ def _other_ids(
         text += f" (copies with wrong labelTrainIds are common). Put the official *{ID_END} next to them, from which train ids "
         text += "are derived"
     return [Fault("class-absent", text, looked_at[0].mask)]
+
+
+def _ahead(labels: Sequence[Labels]) -> int:
+    """The label that fills what lies right in front of the car, above its own bonnet; 0 where several labels share it.
+
+    With ids that are one too low, as of a script that counts from 0, it is 255, and with ids one too high 1.
+    """
+    counts = np.zeros(256, np.int64)
+    for each in labels:
+        height, width = each.shape
+        window = each[int(0.6 * height) : int(0.75 * height), int(0.4 * width) : int(0.6 * width)]
+        counts += np.bincount(window.ravel(), minlength=256)
+    return int(counts.argmax()) if counts.max() > MIN_ROAD * counts.sum() else 0
 
 
 def _left_out(images: Path, found: Listing) -> list[Fault]:

@@ -38,6 +38,7 @@ from segstudy.data.readers.shapes import Size, Stencil, checked_size, ellipse, p
 from segstudy.errors import DataError
 from segstudy.files import open_regular
 
+HEAD_BYTES = 4096  # of a file that are looked into to recognise it
 NO_OBJECTS = ("tag",)  # elements next to objects that say something of the whole image
 
 
@@ -152,7 +153,7 @@ def _files(root: Path) -> list[Path]:
 def _begins_right(path: Path) -> bool:
     try:
         with open_regular(path) as file:
-            return b"<annotations>" in file.read(300)
+            return b"<annotations>" in file.read(HEAD_BYTES)
     except OSError:
         return False
 

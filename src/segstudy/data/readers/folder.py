@@ -3,8 +3,8 @@
 1. CamVid: ``train/`` with ``trainannot/``, ``val/`` with ``valannot/``, ``test/`` with ``testannot/``
 2. ``images/<split>/`` with ``masks/<split>/``
 3. ``<split>/images/`` with ``<split>/masks/``
-4. ``images/`` with ``masks/``, and lists ``train.txt``, ``val.txt``, ``test.txt`` here or in ``splits/``,
-   each line the name of an image, with or without its suffix
+4. ``images/`` with ``masks/``, and lists ``train.txt``, ``val.txt``, ``test.txt`` here, in ``splits/`` or in the folder
+   ``lists``, each line an image, with or without folders and suffix, and its mask where there is a second column
 5. ``images/`` with ``masks/``: divided into ``train`` and ``test`` by fraction over the sorted names
 6. ``images`` and ``masks`` as patterns, see :mod:`segstudy.data.readers.patterns`, or as two files of many pages
 
@@ -27,11 +27,11 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide, num_pages
-from segstudy.data.quality.faults import Fault, refuse
+from segstudy.data.quality.faults import Fault, as_one_warning, refuse
 from segstudy.data.quality.pairing import common_start, list_images, match_by_stem
 from segstudy.data.readers import Reader
 from segstudy.data.readers.colour_tables import colours_beside
-from segstudy.data.readers.lists import find_lists, listed, unread_lists
+from segstudy.data.readers.lists import find_lists, listed, lists_folder, unread_lists
 from segstudy.data.readers.numbers import ArrayOptions
 from segstudy.data.readers.patterns import (
     IMAGE_NAMES,
@@ -53,6 +53,7 @@ from segstudy.data.stored import StoredMask, read_mask
 from segstudy.errors import DataError, listing
 
 ALL_PAGES = "all"
+UNMASKED = "images have no mask"
 MAX_STACKS = 20  # files looked into for a pair of stacks
 PATTERN = re.compile(r"[*?{]")
 
@@ -61,12 +62,17 @@ class Options(ArrayOptions):
     """``page``: which page of files that have several, counted from 0, images and masks alike; with ``all``, each page is an image
     with the mask of that page, and named ``<file>#<page>``. See also :class:`ArrayOptions`.
 
+    ``lists`` names the folder of ``train.txt``, ``val.txt`` and ``test.txt``, if it is another than the root or ``splits/``.
+    ``unmasked: left-out`` leaves out images without a mask; without it they are errors.
+
     ``masks`` may name a pattern for each class, where an image has several mask files; see
     :mod:`segstudy.data.readers.several`.
     """
 
     page: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
     masks: str | dict[str, str] | None = Field(None, min_length=1)  # type: ignore[assignment]
+    lists: str | None = Field(None, min_length=1)
+    unmasked: Literal["left-out"] | None = None
 
     @model_validator(mode="after")
     def _of_several(self) -> Options:
@@ -110,6 +116,8 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     stored_of = partial(_stored, channel=options.channel, page=options.page)
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     found = _find_splits(root, options)
+    if options.unmasked is not None:
+        found.faults = as_one_warning(root, found.faults, "image-without-mask", UNMASKED)
     if not PATTERN.search(f"{options.images or ''}{options.masks or ''}"):
         found.faults += _other_folders(root, found)
     if options.page == ALL_PAGES and not found.by_fraction:
@@ -146,6 +154,8 @@ def _read_several(name: str, root: Path, options: Options, masks: dict[str, str]
     several = find_several(root, options.images, masks)
     found = _divided(root, several.samples, several.faults, options)
     found.notes += several.notes
+    if options.unmasked is not None:
+        found.faults = as_one_warning(root, found.faults, "image-without-mask", UNMASKED)
     stored_of = partial(read_mask, channel=options.channel, page=_page(options.page))
     image_of = partial(_image, scale=options.scale, bands=options.bands, page=options.page)
     resized = options.resize_masks is not None
@@ -189,7 +199,7 @@ def _find_splits(root: Path, options: Options) -> Found:
         samples, faults = match_by_stem(images, masks)
     except DataError as error:
         raise DataError(f"{error}{_advice(root)}", error.kind) from None
-    if lists := find_lists(root):
+    if lists := find_lists(root, options.lists):
         found = listed(samples, list_images(images).images, lists)
         if not found.splits:
             refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
@@ -235,7 +245,7 @@ def _divided(root: Path, pairs: list[tuple[Sample, str]], faults: list[Fault], o
     assert options.images is not None
     if "{split}" not in options.images:
         samples = tuple(sample for sample, _ in pairs)
-        if lists := find_lists(root):
+        if lists := find_lists(root, options.lists):
             found = listed(samples, {sample.id: sample.image for sample in samples}, lists)
             if not found.splits:
                 refuse(f"{root}: its lists name no image with a mask", [*faults, *found.faults])
@@ -385,6 +395,7 @@ def _propose(root: Path) -> dict[str, Any]:
         else:
             found = _find_splits(root, Options(**lines))
             first = next(sample for part in found.splits.values() for sample in part)
+            lines |= _propose_lists(root, found, lines)
         lines |= propose_picture(first.image)
         if "page" in lines and num_pages(first.image) == num_pages(first.mask):
             lines["page"] = ALL_PAGES
@@ -392,6 +403,17 @@ def _propose(root: Path) -> dict[str, Any]:
     if coloured and not isinstance(lines.get("masks"), dict) and len(colours := colours_beside(root)[0]) > 1:
         lines["colours"] = colours
     return lines
+
+
+def _propose_lists(root: Path, found: Found, lines: dict[str, Any]) -> dict[str, str]:
+    """The folder of lists that divide the images, where nothing else does."""
+    if not found.by_fraction or (folder := lists_folder(root)) is None:
+        return {}
+    with contextlib.suppress(DataError):
+        listed_too = _find_splits(root, Options(**lines, lists=folder))
+        if all(fault.severity == "warning" for fault in listed_too.faults):
+            return {"lists": folder}
+    return {}
 
 
 def _propose_stacks(root: Path) -> dict[str, Any]:

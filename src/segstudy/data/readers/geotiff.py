@@ -1,13 +1,15 @@
 """GeoTIFF: aerial and satellite images with masks, through rasterio, whole or as tiles.
 
 Pairs are found by patterns (``images: "images/*.tif"``, ``masks: "labels/{stem}.tif"``) or by names that agree. ``tile: 512`` cuts
-both into squares from the left upper corner, those at the right and lower edge being smaller. A mask's nodata value is ignored.
+both into squares from the left upper corner, those at the right and lower edge being smaller. A mask's nodata value is ignored,
+and what its own mask of valid pixels leaves out.
 All tiles of a file are one group.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -111,8 +113,8 @@ def _tiles(file: Sample, tile: int | None) -> list[Sample]:
     ]
 
 
-def _pixels(path: Path, sample: Sample, tile: int | None) -> tuple[Numbers, float | None]:
-    """Values (c, h, w) of a sample, and the value that marks missing data."""
+def _pixels(path: Path, sample: Sample, tile: int | None, labels: bool = False) -> tuple[Numbers, float | None]:
+    """Values (c, h, w) of a sample, and the value that marks missing data; of ``labels``, as the file's own mask says too."""
     with opened(path) as file:
         window = None
         if tile is not None:
@@ -122,7 +124,11 @@ def _pixels(path: Path, sample: Sample, tile: int | None) -> tuple[Numbers, floa
         elif file.width * file.height * file.count > 4 * MAX_PIXELS:
             raise DataError(f"{path}: has {file.width}x{file.height} pixels; add tile: 1024 to the entry")
         try:
-            return file.read(window=window), file.nodata
+            values = file.read(window=window)
+            if labels and rasterio_module().enums.MaskFlags.per_dataset in file.mask_flag_enums[0]:
+                valid = file.dataset_mask(window=window) > 0  # the file says of each pixel whether it is valid
+                return np.where(valid, values.astype(np.float64), np.nan), math.nan
+            return values, file.nodata
         except Exception as error:  # whatever GDAL meets in damaged bytes
             raise DataError(f"{path}: cannot be decoded ({error})", "truncated") from None
 
@@ -133,7 +139,7 @@ def _image(sample: Sample, tile: int | None, scale: list[float] | None, bands: l
 
 
 def _stored(sample: Sample, tile: int | None) -> StoredMask:
-    values, nodata = _pixels(sample.mask, sample, tile)
+    values, nodata = _pixels(sample.mask, sample, tile, labels=True)
     if len(values) != 1:
         text = f"{sample.mask}: a mask has one band, and this has {len(values)}; save the class of each pixel"
         raise DataError(text, "coloured-mask")

@@ -24,7 +24,7 @@ from segstudy.data.readers import Reader
 from segstudy.data.readers.annotated import split_of
 from segstudy.data.readers.arrays import labels_of_array
 from segstudy.data.readers.numbers import found_of
-from segstudy.data.readers.patterns import IMAGE_NAMES, MASK_NAMES, SPLIT_NAMES
+from segstudy.data.readers.patterns import IMAGE_NAMES, MASK_NAMES, files_below
 from segstudy.data.readers.pictures import picture_of
 from segstudy.data.readers.values import ValueOptions, value_dataset
 from segstudy.data.stored import StoredMask, read_mask
@@ -79,9 +79,6 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     place = _places(samples)
     image_of = partial(_image, column=columns[0], place=place)
     stored_of = partial(_stored, column=columns[1], place=place, channel=options.channel)
-    if any(not split for _, split in samples) and any(split for _, split in samples):
-        strange = sorted({sample.id.partition("/")[0] for sample, split in samples if not split})
-        raise DataError(f"{root}: {listing(strange)} is no split; splits are {listing(SPLIT_NAMES)}")
     return value_dataset(name, found_of(samples, [], options), options, stored_of, image_of)
 
 
@@ -106,7 +103,15 @@ def _split_folders(root: Path) -> list[str]:
         return splits
     if (root / "state.json").is_file():
         return [""]
-    raise DataError(f"{root}: holds no dataset_dict.json and no state.json; write it with save_to_disk")
+    advice = "write it with save_to_disk"
+    if _parquet(root):
+        line = f"python -c \"from datasets import load_dataset as load; load({str(root)!r}).save_to_disk('{root.name}-disk')\""
+        advice = f"its Parquet files are read once this has written them anew: {line}"
+    raise DataError(f"{root}: holds no dataset_dict.json and no state.json; {advice}")
+
+
+def _parquet(root: Path) -> list[str]:
+    return [path for path in files_below(root) if path.endswith(".parquet")]
 
 
 def _arrow_files(folder: Path) -> list[Path]:
@@ -235,7 +240,7 @@ def _recognise(root: Path) -> str:
         with contextlib.suppress(OSError):
             if (root / name).is_file():
                 return f"it holds {name} of a Hugging Face dataset"
-    return ""
+    return "it holds Parquet files" if _parquet(root) else ""
 
 
 READER = Reader(Options, read, _recognise)

@@ -39,7 +39,18 @@ from segstudy.data.readers.shapes import Size, Stencil, ellipse, polygon, rectan
 from segstudy.errors import DataError
 from segstudy.files import open_regular
 
+LOOKED_AT = 5  # JSON files that are opened to recognise the short form
 UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the name of a file that is uploaded
+NO_OBJECTS = (
+    "choices",
+    "textarea",
+    "rating",
+    "number",
+    "datetime",
+    "taxonomy",
+    "pairwise",
+    "ranker",
+)  # of whole images
 TITLES = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 
 
@@ -108,7 +119,7 @@ def _take(
         text = f"names the image '{names[0] if names else '(none)'}', which is missing; copy it anew"
         listed.faults.append(Fault("missing", text, path))
         return set()
-    results = [each for each in annotation["result"] if "original_width" in each]
+    results = [each for each in annotation["result"] if "original_width" in each and each["type"] not in NO_OBJECTS]
     things = [_thing(each) for each in results]
     sizes = {(each["original_width"], each["original_height"]) for each in results}
     if len(sizes) > 1:
@@ -224,15 +235,30 @@ class _Bits:
 def _files(root: Path) -> list[Path]:
     found = [root / path for path in files_below(root) if path.endswith(".json") and _is_export(root / path)]
     if not found:
-        raise DataError(f"{root}: holds no JSON export of Label Studio")
+        short = [path for path in files_below(root) if path.endswith(".json")][:LOOKED_AT]
+        short = [path for path in short if _is_short(root / path)]
+        advice = f"; {short[0]} is its short form, JSON-MIN, so export the project as JSON" if short else ""
+        raise DataError(f"{root}: holds no JSON export of Label Studio{advice}")
     return found
+
+
+def _is_short(path: Path) -> bool:
+    """Whether a file is JSON-MIN: tasks whose columns hold objects with their original size."""
+    with contextlib.suppress(DataError, OSError, *MALFORMED):
+        first = load_json(path)[0] if _holds_list(path) else {}
+        return any(isinstance(each, list) and "original_width" in each[0] for each in first.values())
+    return False
+
+
+def _holds_list(path: Path) -> bool:
+    with open_regular(path) as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
 
 
 def _is_export(path: Path) -> bool:
     with contextlib.suppress(DataError, OSError):
-        with open_regular(path) as file:
-            if not file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
-                return False
+        if not _holds_list(path):
+            return False
         content = load_json(path)
         return bool(content) and all(
             isinstance(each, dict) and {"data", "annotations"} <= each.keys() for each in content
@@ -243,6 +269,10 @@ def _is_export(path: Path) -> bool:
 def _recognise(root: Path) -> str:
     with contextlib.suppress(DataError, OSError):
         return f"{_files(root)[0].relative_to(root)} is Label Studio's"
+    with contextlib.suppress(OSError):
+        for path in [each for each in files_below(root) if each.endswith(".json")][:LOOKED_AT]:
+            if _is_short(root / path):
+                return f"{path} is Label Studio's"
     return ""
 
 

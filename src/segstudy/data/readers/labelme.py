@@ -84,6 +84,10 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
         except MALFORMED as error:
             listed.faults.append(Fault("annotation", f"is no LabelMe file ({reason(error)})", path))
             continue
+        if image is not None and image.stem != path.stem and (own := pictures.beside(path)) is not None:
+            text = f"names the image '{image.name}', while '{own.name}' with its own name lies next to it"
+            listed.faults.append(Fault("crossed", f"{text}; correct imagePath, or rename one of the two", path))
+            continue
         if image is None:
             text = f"names the image '{content.get('imagePath')}', which is missing; copy it anew"
             listed.faults.append(Fault("missing", text, path))

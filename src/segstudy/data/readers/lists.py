@@ -1,11 +1,14 @@
-"""Lists that say in which split images stand: ``train.txt``, ``val.txt``, ``test.txt``, a name a line."""
+"""Lists that say in which split images stand: ``train.txt``, ``val.txt``, ``test.txt``, an image a line.
+
+A line is an image's name, with or without suffix and folders, and may name its mask in a second column.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from segstudy.data.core import Sample
 from segstudy.data.quality.faults import Fault
@@ -15,41 +18,74 @@ from segstudy.errors import DataError, listing
 from segstudy.files import read_text
 
 LISTS, MAX_LISTS, MAX_BYTES = (".txt", ".csv", ".lst", ".tsv"), 50, 2**22
+ENDS = (".txt", ".lst")
 PLACES = "train.txt, val.txt and test.txt, here or in splits/, a name a line"
 
 
-def find_lists(root: Path) -> dict[str, Path]:
-    """The list of each split, in the root or in ``splits/``."""
+def find_lists(root: Path, folder: str | None = None) -> dict[str, Path]:
+    """The list of each split, in ``folder``, or if none is given in the root or in ``splits/``."""
+    places = [root, root / "splits"] if folder is None else [root / folder]
     found = {}
     for split, aliases in SPLIT_NAMES.items():
-        paths = [folder / f"{alias}.txt" for folder in (root, root / "splits") for alias in aliases]
+        paths = [place / f"{alias}{end}" for place in places for alias in aliases for end in ENDS]
         there = [path for path in paths if path.is_file()]
         if len(there) > 1:
             raise DataError(f"{root}: several lists for '{split}': {listing(there)}; keep one")
         if there:
             found[split] = there[0]
+    if folder is not None and not found:
+        raise DataError(
+            f"{root / folder}: holds no list of a split; lists: names a folder with train.txt, val.txt or test.txt"
+        )
     return found
 
 
+def lists_folder(root: Path) -> str | None:
+    """The one folder, other than those that are read anyway, that holds lists of two splits or more."""
+    files = [path for path in files_below(root) if path.lower().endswith(ENDS) and 1 <= path.count("/") <= 2]
+    splits: dict[str, set[str]] = {}
+    for path in map(PurePosixPath, files):
+        if path.stem in SPLIT_OF and str(path.parent) != "splits":
+            splits.setdefault(str(path.parent), set()).add(SPLIT_OF[path.stem])
+    found = [folder for folder, own in splits.items() if len(own) > 1 and "train" in own]
+    return found[0] if len(found) == 1 else None
+
+
+class _Images:
+    """Images by every name that a list may give them."""
+
+    def __init__(self, images: Mapping[str, Path]) -> None:
+        self.keys_of: dict[str, set[str]] = {}
+        for key, path in images.items():
+            for name in {key, path.name, path.stem, f"{key}{path.suffix}"}:
+                self.keys_of.setdefault(name, set()).add(key)
+
+    def find(self, entry: str) -> tuple[str, ...]:
+        """The keys of images that a name with or without folders may mean; the longest part of it that fits counts."""
+        parts = PurePosixPath(entry.replace("\\", "/")).parts
+        tails = ["/".join(parts[k:]) for k in range(len(parts))]
+        return next((tuple(sorted(self.keys_of[tail])) for tail in tails if tail in self.keys_of), ())
+
+
 def listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, Path]) -> Found:
-    """Divide samples by list files; every unknown, repeated or shared name is a fault."""
+    """Divide samples by list files; every unknown, repeated or shared name is a fault, and so is another mask."""
     by_stem = {sample.id: sample for sample in samples}
-    stem_of = {path.name: stem for stem, path in images.items()} | {stem: stem for stem in images}
+    known = _Images(images)
     place: dict[str, str] = {}
     splits: dict[str, list[Sample]] = {split: [] for split in lists}
     faults = []
     for split, path in lists.items():
         for number, entry in enumerate(_lines(path), 1):
-            stem = stem_of.get(entry, "")
-            if entry and not stem:
-                text = f"line {number}: '{entry}' is no image in images/; correct the name or take the line out"
-                faults.append(Fault("table", text, path, split))
-            elif stem in place:
-                text = f"line {number}: '{entry}' already stands in {place[stem]}; take one of the two lines out"
-                faults.append(Fault("table", text, path, split, stem))
-            elif stem:
-                place[stem] = f"{path.name}, line {number}"
-                splits[split] += [by_stem[stem]] if stem in by_stem else []  # else it has no mask, a fault already
+            if not entry:
+                continue
+            stem, wrong = _read_line(entry, known, by_stem)
+            if not wrong and stem in place:
+                wrong = f"'{entry}' already stands in {place[stem]}; take one of the two lines out"
+            if wrong:
+                faults.append(Fault("table", f"line {number}: {wrong}", path, split, stem))
+                continue
+            place[stem] = f"{path.name}, line {number}"
+            splits[split] += [by_stem[stem]] if stem in by_stem else []  # else it has no mask, a fault already
         if not splits[split]:
             faults.append(Fault("table", "names no image; list some or delete the file", path, split))
     unlisted = sorted(by_stem.keys() - place.keys())
@@ -59,7 +95,28 @@ def listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, 
     return Found({split: tuple(part) for split, part in splits.items() if part}, faults=faults)
 
 
-def unread_lists(root: Path, lists: Mapping[str, Path], samples: Sequence[Sample]) -> list[Fault]:
+def _read_line(entry: str, known: _Images, samples: Mapping[str, Sample]) -> tuple[str, str]:
+    """The key of the image that a line names, and what is wrong with the line."""
+    image, mask = entry, ""
+    found = known.find(entry)
+    if not found:
+        columns = re.split(r"[\s,;]+", entry)
+        image, mask = columns[0], columns[1] if len(columns) == 2 else ""
+        found = known.find(image) if len(columns) == 2 else ()
+    if not found:
+        return "", f"'{entry}' is no image in images/; correct the name or take the line out"
+    if len(found) > 1:
+        return "", f"'{image}' may be {listing(found, 3)}; write the folder too"
+    sample = samples.get(found[0])
+    if mask and sample is not None and PurePosixPath(mask).stem != sample.mask.stem:
+        text = f"'{mask}' in the second column is not the mask that '{image}' has by its name, {sample.mask.name}"
+        return found[0], f"{text}; pair them by names that agree, or by the patterns images: and masks:"
+    return found[0], ""
+
+
+def unread_lists(
+    root: Path, lists: Mapping[str, Path], samples: Sequence[Sample], places_read: str = PLACES
+) -> list[Fault]:
     """A warning of each text or table that lists images and is no list of a split, as ``dev.txt`` or ``train.csv``."""
     known = {name for sample in samples for name in (sample.id, sample.image.name, sample.image.stem)}
     faults = []
@@ -72,7 +129,9 @@ def unread_lists(root: Path, lists: Mapping[str, Path], samples: Sequence[Sample
             words = [re.split(r"[\s,;]+", line)[0].rpartition("/")[2] for line in _lines(path) if line]
             named = len(known.intersection(words))
             if named and 2 * named >= len(words):
-                text = f"names {named} images and is not read; lists of splits are {PLACES}"
+                text = f"names {named} images and is not read; lists of splits are {places_read}"
+                if places_read == PLACES and path.suffix in ENDS and path.stem in SPLIT_OF:
+                    text += f", or in the folder that `lists: {path.parent.relative_to(root).as_posix()}` names"
                 faults.append(Fault("left-out", text, path, severity="warning"))
     return faults
 

@@ -74,8 +74,8 @@ def pairs_of_arrays(
 
 def found_of(samples: Sequence[tuple[Sample, str]], faults: Sequence[Fault], options: ReaderOptions) -> Found:
     """Samples in their splits, divided by fraction where none are named."""
-    splits, by_fraction = splits_of(samples, options)
-    return Found(splits, faults=list(faults), by_fraction=by_fraction)
+    splits, by_fraction, unplaced = splits_of(samples, options)
+    return Found(splits, faults=[*faults, *unplaced], by_fraction=by_fraction)
 
 
 def propose_arrays(

@@ -17,7 +17,7 @@ from typing import Any
 
 from segstudy.data.core import IMAGE_SUFFIXES, Sample
 from segstudy.data.quality.faults import Fault
-from segstudy.data.quality.pairing import common_start
+from segstudy.data.quality.pairing import common_start, hidden_images
 from segstudy.errors import DataError, listing
 
 SPLIT_NAMES = {
@@ -179,6 +179,7 @@ def _paired(
         text = f"no mask '{wanted}'; add the mask or move the image away"
         faults.append(Fault("image-without-mask", text, root / path, sample=_bare(path, image_suffixes)))
     faults += strange_images(root, files, set(mask_of) | are_masks, image_suffixes)
+    faults += hidden_images(root, image_suffixes)
     faults += _lone_masks(root, files, masks, are_masks | set(mask_of), mask_suffixes)
     if not samples:
         held = f"; it holds {listing(files, 4)}" if files else ""
@@ -341,7 +342,8 @@ def _by_start(images: Sequence[str], masks: set[str]) -> dict[str, str]:
         if len(found) > 1 and 3 * len(found) >= len(images):
             end = _only([path.rpartition("/")[2].partition(".")[1:] for path in found], ("", ""))
             suffix = "".join(end) or ".*"
-            return {"images": f"**/{one}{{id}}{suffix}", "masks": f"{{folder}}/{other}{{id}}{suffix}"}
+            mark = "" if all(PurePosixPath(path).stem == one for path in found) else "{id}"
+            return {"images": f"**/{one}{mark}{suffix}", "masks": f"{{folder}}/{other}{mark}{suffix}"}
     return {}
 
 
@@ -458,16 +460,18 @@ def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] 
         return None
     for keeps in ("[0-9A-Za-z]*", "[0-9]*"):  # what belongs to an id although all have it: words first, then digits
         parts = [_common_parts([PurePosixPath(path).stem for path in paths], keeps) for paths in (images, masks)]
-        both = set(parts[0][1]) & set(parts[1][1])
-        if 5 * len(both) >= 4 * min(len(images), len(masks)) and "" not in both:
-            patterns = []
-            for paths, (start, _, end) in zip((images, masks), parts, strict=True):
-                folder = paths[0].rpartition("/")[0]
-                suffix = _only([PurePosixPath(path).suffix for path in paths], ".*")
-                text = f"{start}{{id}}{end}{suffix}"
-                patterns.append(f"{folder}/{text}" if folder else text)
-            return patterns[0], patterns[1]
+        own, width = parts[0][1], len(parts[1][1][0])
+        for mark, names in (("{id}", own), (f"{{id:0{width}}}", [name.zfill(width) for name in own])):
+            both = set(names) & set(parts[1][1])
+            if 5 * len(both) >= 4 * min(len(images), len(masks)) and "" not in both:
+                return _with_mark(images, parts[0], "{id}"), _with_mark(masks, parts[1], mark)
     return None
+
+
+def _with_mark(paths: Sequence[str], parts: tuple[str, Sequence[str], str], mark: str) -> str:
+    folder = paths[0].rpartition("/")[0]
+    text = f"{parts[0]}{mark}{parts[2]}{_only([PurePosixPath(path).suffix for path in paths], '.*')}"
+    return f"{folder}/{text}" if folder else text
 
 
 def _common_parts(stems: Sequence[str], keeps: str) -> tuple[str, list[str], str]:

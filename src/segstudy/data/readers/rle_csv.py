@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
@@ -52,6 +54,9 @@ NAMES = (
 )
 CLASSES = ("classid", "class_id", "class", "label", "class_name", "category", "category_id", "attributeid")
 EMPTY = ("", "-1")
+MAX_LOOKED_AT = 40  # images
+MIN_JOINED = 10  # runs that touch one in the next line, from which the other order is said
+MIN_SPILT = 5  # runs that leave one pixel in the next line, and times those that end where a line does
 
 
 class Options(AnnotationOptions):
@@ -98,6 +103,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         objects.setdefault(image, []).append((title, (row[columns["runs"]] or "").strip()))
     words = {PurePosixPath(table.name).stem.lower()}
     things: dict[str, list[Thing]] = {}
+    objects_of: dict[str, list[tuple[str, str]]] = {}
     for number, (image_name, found) in enumerate(objects.items(), 1):
         path = pictures.find(image_name, None, words)
         if path is None:
@@ -106,17 +112,99 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
             continue
         sample = sample_of(root, path, table)
         if listed.add(sample, split_of(path.parent.relative_to(root).as_posix())):
+            objects_of[sample.id] = found
             things[sample.id] = [
                 Thing(title, "runs", partial(starts_and_lengths, text, order=options.order, first=options.first))
                 for title, text in found
                 if text not in EMPTY
             ]
     titles = sorted({title for found in objects.values() for title, _ in found})
+    texts = {
+        sample.id: [text for _, text in objects_of[sample.id] if text not in EMPTY] for sample, _ in listed.samples
+    }
+    _refuse_other_counting(table, [(sample.image, texts[sample.id]) for sample, _ in listed.samples], options)
 
     def drawing_of(sample: Sample) -> Drawing:
         return Drawing(_size(sample.image), things[sample.id])
 
     return annotation_dataset(name, root, listed, titles, drawing_of, options, pictures)
+
+
+def _refuse_other_counting(table: Path, objects: Sequence[tuple[Path, list[str]]], options: Options) -> None:
+    """Refuse runs that plainly run along the other lines, or count from the other number, than was declared.
+
+    A run of an object mostly touches one in the next line, laid along the right lines. Of objects that touch the upper or
+    lower edge, runs end at a line's end; counted from the wrong number, they leave one pixel in the next line.
+    """
+    other: Literal["column", "row"] = "row" if options.order == "column" else "column"
+    joined = dict.fromkeys((options.order, other), 0)
+    spilt = aligned = 0
+    for path, texts in _spread(objects):
+        if (size := _size_or_none(path)) is None:
+            continue
+        lines = {"column": size[1], "row": size[0]}
+        for runs in map(_starts_and_ends, texts):
+            for order in joined if size[0] != size[1] else ():
+                joined[order] += _num_joined(runs, lines[order])
+            over, ends = _line_ends(runs - options.first, lines[options.order], options.first)
+            spilt, aligned = spilt + over, aligned + ends
+    if joined[other] >= MIN_JOINED and joined[options.order] < joined[other] / 2:
+        text = (
+            f"{table}: laid along {other}s, {joined[other]} runs touch one in the next line, and along {options.order}s"
+        )
+        raise DataError(f"{text} {joined[options.order]}; write `order: {other}`", "encoding")
+    if spilt >= MIN_SPILT and spilt > MIN_SPILT * aligned:
+        first = 1 - options.first
+        text = f"{table}: {spilt} runs leave one pixel in the next line and {aligned} end where a line does"
+        raise DataError(f"{text}, so that pixels count from {first}; write `first: {first}`", "encoding")
+
+
+def _spread(objects: Sequence[tuple[Path, list[str]]]) -> Sequence[tuple[Path, list[str]]]:
+    shown = [each for each in objects if each[1]]
+    return shown[:: max(len(shown) // MAX_LOOKED_AT, 1)][:MAX_LOOKED_AT]
+
+
+def _size_or_none(path: Path) -> Size | None:
+    with contextlib.suppress(DataError):  # said where the image is read
+        return _size(path)
+    return None
+
+
+def _starts_and_ends(text: str) -> NDArray[np.int64]:
+    """Runs (n, 2) as they are numbered, the end left out; none of damaged text, which is said where it is drawn.
+
+    >>> _starts_and_ends("8 4 19 3").tolist()
+    [[8, 12], [19, 22]]
+    """
+    with contextlib.suppress(ValueError, OverflowError):
+        numbers = np.array(text.split(), np.int64)
+        starts, lengths = numbers[::2], numbers[1::2]
+        if len(starts) == len(lengths) and (lengths > 0).all() and (np.diff(starts) > 0).all():
+            return np.stack([starts, starts + lengths], axis=1)
+    return np.empty((0, 2), np.int64)
+
+
+def _num_joined(runs: NDArray[np.int64], line: int) -> int:
+    """Runs that touch one in the next line, of so many pixels.
+
+    >>> _num_joined(_starts_and_ends("8 4 19 3 40 2"), 10)
+    1
+    """
+    starts, ends = runs.T
+    after = np.searchsorted(ends, starts + line, side="right")
+    inside = after < len(runs)
+    return int((starts[after[inside]] < ends[inside] + line).sum())
+
+
+def _line_ends(runs: NDArray[np.int64], line: int, first: int) -> tuple[int, int]:
+    """Runs, numbered from 0, that leave a single pixel in the line before or after, and those that begin or end as a line does.
+
+    >>> _line_ends(_starts_and_ends("9 4 18 3"), 10, 1), _line_ends(_starts_and_ends("6 4 10 3"), 10, 1)
+    ((1, 0), (0, 2))
+    """
+    starts, ends = runs[(runs[:, 1] - runs[:, 0] > 1) & (runs[:, 1] - runs[:, 0] <= line)].T
+    spilt = ends % line == 1 if first == 0 else starts % line == line - 1
+    return int(spilt.sum()), int(((starts % line == 0) | (ends % line == 0)).sum())
 
 
 def _size(path: Path) -> Size:

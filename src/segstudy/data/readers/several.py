@@ -22,7 +22,7 @@ from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample
 from segstudy.data.declared import IGNORE_NAME
 from segstudy.data.encoding import shown_in
 from segstudy.data.quality.faults import Fault
-from segstudy.data.quality.pairing import bare_name
+from segstudy.data.quality.pairing import bare_name, hidden_images
 from segstudy.data.readers.patterns import (
     as_patterns,
     files_below,
@@ -74,7 +74,7 @@ def find_several(root: Path, images: str, masks: Mapping[str, str]) -> Several:
     found = {path: each for path, each in found.items() if path not in taken}
     samples: list[tuple[Sample, str]] = []
     parts: dict[str, list[tuple[str, Path]]] = {}
-    faults = strange_images(root, files, set(found) | taken, IMAGE_SUFFIXES)
+    faults = strange_images(root, files, set(found) | taken, IMAGE_SUFFIXES) + hidden_images(root)
     for path, each in found.items():
         key = bare_name(path)
         if key in parts:

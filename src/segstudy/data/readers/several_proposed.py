@@ -40,7 +40,13 @@ Tails = Mapping[str, Mapping[str, str]]  # by image: file of each tail of a name
 def propose_several(root: Path) -> dict[str, Any]:
     """``images`` and ``masks`` for folders with several mask files for an image; empty for all others."""
     files = [path for path in files_below(root)[:MAX_FILES] if path.lower().endswith(IMAGE_SUFFIXES)]
-    return _folder_of_each(files) or _folder_of_class(root, files) or _by_tails(root, files)
+    return (
+        _folder_of_each(files)
+        or _files_of_each(root, files)
+        or _folder_of_class(root, files)
+        or _by_tails(root, files)
+        or _by_heads(root, files)
+    )
 
 
 def _folder_of_each(files: Sequence[str]) -> dict[str, Any]:
@@ -69,6 +75,54 @@ def _folder_of_each(files: Sequence[str]) -> dict[str, Any]:
                     "masks": {FOREGROUND: f"{start}/{mask}/*{_suffix(masks)}"},
                 }
     return {}
+
+
+def _files_of_each(root: Path, files: Sequence[str]) -> dict[str, Any]:
+    """A folder for each image, with its file and one for each class, such as ``7/image.png`` and ``7/cat.png``."""
+    by_folder: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in files:
+        by_folder[path.rpartition("/")[0]][PurePosixPath(path).stem] = path
+    first = next((stem for own in by_folder.values() for stem in own if stem.lower() in IMAGE_NAMES), "")
+    whole = {folder: own for folder, own in by_folder.items() if folder and first in own and len(own) > 1}
+    tails = {own[first]: {stem: path for stem, path in own.items() if stem != first} for own in whole.values()}
+    names = Counter(stem for own in tails.values() for stem in own)
+    places = {folder.rpartition("/")[0] for folder in whole}
+    if len(whole) < len(by_folder) or len(whole) < 2 or len(places) > 1 or not all(map(_is_class, names)):
+        return {}
+    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES or min(names.values()) < 2:
+        return {}
+    start = "/".join(filter(None, [places.pop(), "{id}"]))
+    suffix = {stem: _suffix([own[stem] for own in tails.values() if stem in own]) for stem in names}
+    ordered = _largest_first(root, tails, names)
+    return {
+        "images": f"{start}/{first}{_suffix(list(tails))}",
+        "masks": {stem: f"{start}/{stem}{suffix[stem]}" for stem in ordered},
+    }
+
+
+def _by_heads(root: Path, files: Sequence[str]) -> dict[str, Any]:
+    """Masks whose names are a class and their image's, such as ``cat_7.png``, in a folder of masks."""
+    masks = [path for path in files if looks_like_masks(path.rpartition("/")[0])]
+    images = {PurePosixPath(path).stem: path for path in files if path not in set(masks)}
+    tails: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in masks:
+        stem = PurePosixPath(path).stem
+        cut = next((match.end() for match in CUT.finditer(stem) if stem[match.end() :] in images), 0)
+        if not cut:
+            return {}
+        tails[images[stem[cut:]]][stem[:cut]] = path
+    names = Counter(head for own in tails.values() for head in own)
+    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES or min(names.values()) < 2 or len(tails) < 2:
+        return {}
+    if not all(_is_class(head.strip(" _.-")) for head in names) or 2 * len(tails) < len(images):
+        return {}
+    folder, above = (_joined([path.rpartition("/")[0] for path in paths]) for paths in (list(tails), masks))
+    suffix = _suffix(masks)
+    ordered = _largest_first(root, tails, names)
+    return {
+        "images": f"{folder}{{id}}{_suffix(list(tails))}",
+        "masks": {head.strip(" _.-"): f"{above}{head}{{id}}{suffix}" for head in ordered},
+    }
 
 
 def _folder_of_class(root: Path, files: Sequence[str]) -> dict[str, Any]:

@@ -54,6 +54,10 @@ def checked_corners(points: Any, size: Size, least: int = 3) -> NDArray[np.float
         raise ValueError(f"corners lie far outside the image of {size[0]}x{size[1]}; a polygon must be near the image")
     if (high < 0).any() or (low > size).any():
         raise ValueError(f"the outline lies wholly outside the image of {size[0]}x{size[1]}")
+    if least > 2 and low.min() >= 0 and high.max() <= 1 and min(size) > 2 and (corners % 1).any():
+        raise ValueError(
+            "all corners lie between 0 and 1, as shares of the image's sides do; multiply them by its width and height"
+        )
     if np.abs(np.diff(corners, axis=0)).sum() > MAX_LENGTH:
         raise ValueError("the outline is longer than any sane one")
     return corners
@@ -154,7 +158,8 @@ def starts_and_lengths(text: str, size: Size, order: str, first: int) -> Stencil
         raise ValueError(f"{numbers.size} numbers are no pairs of start and length")
     starts, lengths = numbers[::2] - first, numbers[1::2]
     if numbers.size and (starts.min() < 0 or lengths.min() < 1 or lengths.max() > pixels or starts.max() >= pixels):
-        raise ValueError(f"a run lies outside the image's {pixels} pixels, which begin at {first}")
+        other = "; write first: 0 if they begin at 0" if first and starts.min() == -1 else ""
+        raise ValueError(f"a run lies outside the image's {pixels} pixels, which begin at {first}{other}")
     if numbers.size and (starts + lengths).max() > pixels:
         raise ValueError(f"a run ends beyond the image's {pixels} pixels")
     change = np.zeros(pixels + 1, np.int32)

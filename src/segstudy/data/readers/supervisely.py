@@ -5,7 +5,8 @@ Layout (a), the review's: ``df.csv`` with the columns ``images`` and ``masks``, 
 PNG, 0 and 255. The table's rows, in file order, are divided 80/20; other columns are not looked at.
 
 Layout (b), a project: ``meta.json`` and, for each dataset of the project, ``<dataset>/img/<image>`` with
-``<dataset>/ann/<image>.json`` (once ``<image without suffix>.json``); nested datasets in ``<dataset>/datasets/<nested>/``. Objects
+``<dataset>/ann/<image>.json`` (once ``<image without suffix>.json``); nested datasets in ``<dataset>/datasets/<nested>/``.
+Datasets named train, val and test are the splits. Objects
 are bitmaps or polygons, drawn in order, later ones over earlier; corners of polygons are rounded down, as Supervisely does.
 """
 
@@ -18,7 +19,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -33,7 +34,8 @@ from segstudy.data.encoding import threshold_labels
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, Neighbours, bare_names, list_images, lone_files
 from segstudy.data.readers import Reader
-from segstudy.data.readers.patterns import files_below
+from segstudy.data.readers.annotated import refuse_spellings
+from segstudy.data.readers.patterns import SPLIT_OF, files_below
 from segstudy.data.readers.shapes import MAX_PIXELS, floored_polygon
 from segstudy.data.readers.values import default_palette
 from segstudy.errors import DataError, listing, nearest
@@ -55,7 +57,7 @@ DEFAULTS = Options()
 
 
 def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
-    """Read Supervisely Person's mirror or a Supervisely project, divided into ``train`` and ``test``.
+    """Read Supervisely Person's mirror or a Supervisely project, divided into ``train`` and ``test`` unless its datasets are.
 
     In a project whose class titles all contain "person" the classes are background and person; else they are
     background and the titles in the order of ``meta.json``. Objects titled neutral or ignore are ignored pixels.
@@ -85,10 +87,14 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         return Dataset(name, PERSON, palette, splits, threshold_labels, by_fraction=True, faults=tuple(faults))
     classes, label_of, palette = _read_classes(start)
     samples, faults = _project_samples(start.parent)
-    splits = _divided(samples, options.test_fraction, options.split_seed)
+    named = _named_splits(samples)
+    splits = named or _divided(samples, options.test_fraction, options.split_seed)
     labels_of = partial(annotation_labels, label_of=label_of)
     reading = str(sorted(label_of.items()))
-    return Dataset(name, classes, palette, splits, labels_of, reading=reading, by_fraction=True, faults=tuple(faults))
+    faults += _spellings(start, label_of if len(set(label_of.values())) == len(label_of) else classes)
+    return Dataset(
+        name, classes, palette, splits, labels_of, reading=reading, by_fraction=not named, faults=tuple(faults)
+    )
 
 
 def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
@@ -121,6 +127,26 @@ def annotation_labels(sample: Sample, label_of: Mapping[str, int]) -> Labels:
 def _divided(samples: Sequence[Sample], test_fraction: float, split_seed: int) -> dict[str, tuple[Sample, ...]]:
     train, test = divide(samples, test_fraction, split_seed)
     return {"train": train, "test": test}
+
+
+def _named_splits(samples: Sequence[Sample]) -> dict[str, tuple[Sample, ...]]:
+    """Samples by the split that their project's dataset is named for; none unless all are, and one is not train."""
+    splits: dict[str, tuple[Sample, ...]] = {}
+    for sample in samples:
+        split = SPLIT_OF.get(sample.id.partition("/")[0].lower(), "")
+        splits[split] = (*splits.get(split, ()), sample)
+    return splits if "" not in splits and {"train"} < splits.keys() else {}
+
+
+def _spellings(meta: Path, titles: Iterable[str]) -> list[Fault]:
+    """A warning of titles that differ only in capitals, spaces and marks, which are classes of their own."""
+    try:
+        refuse_spellings(meta, titles)
+    except DataError as error:
+        text = str(error).removeprefix(f"{meta}: ").partition(". If each")[0]
+        advice = "they are different classes, so rename one if they are not meant to be"
+        return [Fault("annotation", f"{text}; {advice}", meta, severity="warning")]
+    return []
 
 
 def _find(root: Path) -> Path:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from segstudy.data.core import Dataset, Sample, divide
+from segstudy.data.core import IMAGE_SUFFIXES, Dataset, Sample, divide
 from segstudy.data.declared import Declared
 from segstudy.data.quality.faults import Fault, refuse
 from segstudy.data.quality.pairing import Listing, list_images, lone_files
 from segstudy.data.readers import Reader
+from segstudy.data.readers.lists import unread_lists
 from segstudy.data.readers.values import Found, ValueOptions, value_dataset
 from segstudy.errors import DataError, listing
 from segstudy.files import read_text
@@ -27,6 +28,7 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 LISTS = {"train": ("trn", "train"), "val": ("valid", "val"), "test": ("tst", "test")}  # the last name is VOC's own
+PLACES = "ImageSets/Segmentation/train.txt, val.txt and test.txt, or in ImageSets/, a name a line"
 VOC_ID = re.compile(r"\d{4}_\d{6}")  # 2007_000032
 MASK_FOLDERS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")
 
@@ -72,7 +74,11 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
         refuse(f"{base}: no image has a mask", faults)
         raise DataError(f"{base}: no image of JPEGImages has a mask in {masks.name}")
     lists = _lists(base)
-    found = _listed(lists, pairs, image_files, faults) if lists else _drawn(pairs, faults, options)
+    if lists:
+        found = _listed(lists, pairs, image_files, faults)
+    else:
+        unread = unread_lists(base, {}, tuple(pairs.values()), PLACES)
+        found = _drawn(pairs, [*faults, *unread], options)
     without = len(image_files.images) - len(pairs)
     if without and lists:  # of VOC's own images most have no mask
         found.notes.append(f"{without} images have no mask in {masks.name} and are left out")
@@ -171,6 +177,8 @@ def _find(root: Path, masks: str | None) -> tuple[Path, Path]:
         for folder in ([masks] if masks else MASK_FOLDERS)
         if (base / "JPEGImages").is_dir() and (base / folder).is_dir()
     ]
+    pictured = [each for each in found if any(path.suffix.lower() in IMAGE_SUFFIXES for path in each[1].iterdir())]
+    found = pictured or found  # LabelMe's export once had arrays in the first of these folders
     if len({base for base, _ in found}) > 1:
         names = listing(dict.fromkeys(str(base.relative_to(root)) for base, _ in found))
         raise DataError(f"{root}: holds several datasets ({names}); name the folder of one as root")
