@@ -275,10 +275,10 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
         raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
     alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
     picture = as_rgb(path, image)
-    rgb = np.asarray(picture)
-    red, green, blue = map(np.asarray, cv2.split(rgb))
+    red, green, blue = map(np.asarray, picture.split())
     if np.array_equal(red, green) and np.array_equal(green, blue):
-        return StoredMask(path, "grey", red, 1, jpeg, rgb, alpha)
+        return StoredMask(path, "grey", red, 1, jpeg, np.broadcast_to(red[..., None], (*red.shape, 3)), alpha)
+    rgb = np.asarray(picture)
     bright = np.asarray(picture.convert("L"))
     traces = colour_spread(rgb) <= COLOUR_TRACES and (jpeg or _has_traces(bright))
     return StoredMask(path, "grey" if traces else "colour", bright, 1, jpeg, rgb, alpha)
