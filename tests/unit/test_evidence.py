@@ -353,7 +353,7 @@ def test_optimism_is_what_choosing_on_the_reported_split_adds(tables: dict[str, 
 
 def test_runs_that_did_not_record_the_reported_split_have_no_optimism() -> None:
     runs = pd.DataFrame({"experiment": ["a"], "seed": [1], "dataset": ["d"], "state": ["done"]})
-    curves = pd.DataFrame({"experiment": ["a"], "seed": [1], "epoch": [1], "select_miou": [0.5]})
+    curves = pd.DataFrame({"experiment": ["a"], "seed": [1], "fold": [0], "epoch": [1], "select_miou": [0.5]})
     assert selection_frame(curves, runs)[["last", "chosen", "best", "optimism_points"]].isna().all(axis=None)
     assert selection_frame(pd.DataFrame(), runs)["chosen"].isna().all()
 

@@ -16,13 +16,14 @@ from PIL import Image
 from report_stores import DEEP, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
 from segstudy.counts.countset import read_counts
 from segstudy.plan import make_plan
-from segstudy.report.answer import answer_frame, best_frame, change_words, sentences, warnings
+from segstudy.report.answer import answer_frame, best_frame, sentences, warnings
 from segstudy.report.build import build_report
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries, influences
 from segstudy.report.sections.experiments import changes_frame
 from segstudy.report.sections.provenance import missing
 from segstudy.report.table import escape_markdown, visible
+from segstudy.report.wording import change_words
 from segstudy.results import read_results
 from segstudy.spec import parse_study
 from segstudy.store import Store
@@ -86,8 +87,9 @@ def test_the_highest_score_is_named_with_what_makes_it_so(store: Store) -> None:
     best = best_frame(data_of(store)).set_index("dataset")
     assert (best.loc["city", "experiment"], best.loc["city", "next"]) == ("deep-wide", "deep-both")
     assert best.loc["city", "score"] == pytest.approx((10 / 13 + 1.5) / 3)
-    (text,) = [text for text in sentences(data_of(store)) if text.startswith("Highest on city")]
-    assert "DeepLabV3 with ResNet-101 instead of" in text and "mIoU 0.756" in text
+    (text,) = [text for text in sentences(data_of(store)) if text.startswith("Highest mIoU on city, 0.756")]
+    assert text.startswith("Highest mIoU on city, 0.756: DeepLabV3 with ResNet-101 (")
+    assert " over DeepLabV3 with ResNet-101, OS 16: " in text
 
 
 def test_warnings_name_what_changes_the_reading(store: Store) -> None:
@@ -112,7 +114,7 @@ def test_settings_are_shown_as_differences_to_the_base(store: Store) -> None:
 def test_influence_is_the_difference_with_and_without_an_image(store: Store) -> None:
     fill(store, plan_of())
     gallery = next(g for g in collect_galleries(data_of(store)) if g.test == "city")
-    found = dict(influences(gallery))["deep-wide − deep-city"]
+    found = dict(influences(gallery))["deep-wide", "deep-city"]
 
     def miou(counts: np.ndarray) -> float:
         iou = [counts[k, k] / (counts[k].sum() + counts[:, k].sum() - counts[k, k]) for k in range(3)]
@@ -176,7 +178,7 @@ def test_twenty_numbers_lead_to_their_line_and_their_counts(whole: Store) -> Non
         shown = float(re.match(r"[-\d.e]+", exact)[0])
         row = rows[int(line) - 1]
         assert float(row[value]) == shown
-        file = [name for first, name in counts if first <= int(line)][-1]
+        file = [name for first, name, *_ in counts if first <= int(line)][-1]
         found = read_counts(whole.report / file)
         assert (found.about.test_data, found.about.split) == (row[4], row[5])
         assert f"/{row[1].removesuffix(' (constant)')}/seed{row[2]}/" in file

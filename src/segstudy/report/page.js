@@ -54,8 +54,9 @@ function showNumber(cell) {
   const lines = (cell.dataset.lines || "").split(" ").filter(Boolean).map(Number);
   const [, exact, contract] = cell.title.match(/^(.*?) \((.*)\)$/s) || [null, cell.title, ""];
   const rows = lines.map(line => {
-    const [, file] = counts.filter(([first]) => first <= line).pop();
-    return make("li", {}, "line " + line + " of ", make("a", {href: "results.csv"}, "results.csv"), ", from ", make("a", {href: file}, file));
+    const [, ...files] = counts.filter(([first]) => first <= line).pop();
+    return make("li", {}, "line " + line + " of ", make("a", {href: "results.csv"}, "results.csv"), ", from ",
+      ...files.flatMap((file, k) => [k ? ", " : "", make("a", {href: file}, file)]));
   });
   numberDialog.replaceChildren(
     make("h3", {}, cell.textContent),

@@ -120,8 +120,8 @@ def point_words(data: ReportData, points: pd.DataFrame, named: int = MOST_NAMES)
     said = ""
     if points["dataset"].value_counts().max() > named:
         said += " Only the highest are named."
-    if set(points["experiment"]) & data.apart:
-        said += " Hollow: scored otherwise, so not comparable with the others."
+    if set(points["experiment"]) & data.apart.keys():
+        said += " Hollow: not scored alike, so not ranked."
     return said
 
 
