@@ -16,7 +16,7 @@ from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
 from segstudy.report.figure import MUTED, STYLE, Drawing, across, shortened
 from segstudy.report.frames import ReportData
-from segstudy.report.sections.cost import NAME_POINTS, cost_frame, draw_points, label_points, point_words
+from segstudy.report.sections.cost import cost_frame, draw_points, label_points, pareto_front, point_words
 from segstudy.report.sections.transfer import cross_frame
 from segstudy.report.table import interval_text, number_text
 from segstudy.report.wording import change_words
@@ -24,6 +24,7 @@ from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
 from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, OPEN
 
 MOST = 3  # datasets whose best network is named in a sentence
+NAMED = 6  # points of a panel that are named: those of the front, then the highest
 FEW = 2  # effects that get a sentence of their own; the others stand in the figure
 
 
@@ -127,7 +128,21 @@ def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
         text += _cost_words(float(row["cost"]))
     if row["confounded"]:
         text += ", but more than one thing changes"
-    return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
+    return f"{text}{'; what else differs: ' + also_different(row['flags']) if row['flags'] else ''}."
+
+
+def also_different(flags: str) -> str:
+    """The flags of a comparison, in which runs that are not done yet are not named one by one.
+
+    >>> also_different("unet: missing unet/seed2, unet/seed3 (not scored yet); other versions")
+    'other versions; seeds that are not done'
+    """
+    known = [flag for flag in flags.split("; ") if not flag.endswith("(not scored yet)")]
+    return "; ".join([*known, *(["seeds that are not done"] if len(known) < flags.count("; ") + 1 else [])])
+
+
+def _changes_of(rows: pd.DataFrame) -> list[str]:
+    return [f"{row.change} ({row.against})" for row in rows.itertuples()]
 
 
 def _cost_words(cost: float) -> str:
@@ -147,16 +162,16 @@ def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
     """The changes that this study cannot tell from chance, and those that may not be compared."""
     said = []
     if len(rest := frame[frame["verdict"] == UNDECIDED]):
-        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
+        names = listing(_changes_of(rest), 3)
         seen = rest["detectable"].dropna()
         power = f"; this study can miss differences below {seen.max():.3f} {name_of(measure)}" if len(seen) else ""
         said.append(f"Not distinguishable from chance: {names}{power}{_equivalence_words(rest)}.")
     if len(rest := frame[frame["verdict"] == NOT_COMPARABLE]):
-        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
-        said.append(f"Not comparable with its base: {names}.")
+        said.append(f"Not comparable with its base: {listing(_changes_of(rest), 3)}.")
     if len(rest := frame[frame["verdict"].eq("") & frame["value"].notna()]):
-        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
-        said.append(f"No verdict: {names}; {rest['reason'].iloc[0] or rest['assumption'].iloc[0]}.")
+        said.append(
+            f"No verdict: {listing(_changes_of(rest), 3)}; {rest['reason'].iloc[0] or rest['assumption'].iloc[0]}."
+        )
     return [" ".join(said)] if said else []
 
 
@@ -217,8 +232,9 @@ def warnings(data: ReportData) -> list[str]:
     changes = answer_frame(data)
     flagged = changes[(changes["flags"].fillna("") != "") & (changes["verdict"] != NOT_COMPARABLE)]
     if len(flagged):
-        said = [f"{row.change} ({row.against}) also differs in {row.flags}" for row in flagged.itertuples()]
-        found.append(f"Not a clean comparison: {listing(said, 3)}.")
+        reasons = flagged.groupby(flagged["flags"].map(also_different), sort=False)
+        said = [f"{listing(_changes_of(rows), 3)} ({why})" for why, rows in reasons]
+        found.append(f"Not a clean comparison: {'; '.join(said[:3])}.")
     found += [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(data.effects["cautions"]) if words]
     return found
 
@@ -240,10 +256,11 @@ def draw_front(data: ReportData) -> Drawing | None:
             axes.margins(x=0.15, y=0.25)
             axes.set_title(dataset, fontsize=9)
             axes.grid()
-            points_of = {
-                data.called[str(row.experiment)]: (float(row.gflops), float(row.miou)) for row in part.itertuples()
-            }
-            short = shortened(points_of, across(4.3 / 2))
+            first = pareto_front(part[~part["experiment"].isin(data.apart)])["experiment"].iloc[::-1]
+            named = [*first, *part.sort_values("miou", ascending=False)["experiment"]]
+            at = part.drop_duplicates("experiment").set_index("experiment")[["gflops", "miou"]].astype(float)
+            points_of = {data.called[str(name)]: tuple(at.loc[name]) for name in list(dict.fromkeys(named))[:NAMED]}
+            short = shortened(points_of, across(4.3 / 2.5))
             label_points(axes, {short[name]: point for name, point in points_of.items()}, 72 * tall - 50)
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
@@ -252,5 +269,5 @@ def draw_front(data: ReportData) -> Drawing | None:
         for row in points.itertuples()
     )
     caption = "Up and left is better. Dashed: the Pareto front."
-    caption += point_words(data, points, int((72 * tall - 50) / NAME_POINTS))
+    caption += point_words(data, points, NAMED)
     return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)

@@ -121,7 +121,7 @@ widgets.browser = (place, data) => {
   }
 
   // the viewer
-  const heading = make("h3", {}), stage = make("div", {class: "stage large"}), cards = make("div", {class: "cards"});
+  const heading = make("h3", {}), stage = make("div", {class: "stage large"}), cards = make("div", {class: "cards", tabindex: 0, role: "region", "aria-label": "The image with each network's prediction and errors"});
   const range = (label, field, scale) => make("input", {type: "range", min: 0, max: 100, value: state[field] * scale, "aria-label": label,
     oninput(event) { state[field] = event.target.value / scale; paint(); }});
   const opacity = range("Opacity of the overlay", "opacity", 100), cut = range("Where left meets right", "cut", 1);

@@ -254,7 +254,6 @@ def _progress(result: RunResult) -> dict[str, Any]:
     return {
         "split": record.roles.report if record else "",
         "state": result.state,
-        "epochs_done": len(epochs),
         **({"epochs": len(epochs) or np.nan} if result.run.config.epochs is None else {}),
         "chosen_epoch": best.epoch if best else (imported or {}).get("epoch", np.nan),
         "progress": _done_of(result, len(epochs)),
@@ -321,7 +320,7 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
         epochs = [f"{epoch:.0f}" if epoch == epoch else "–" for epoch in group["chosen_epoch"]]
         epochs = [f"{text} (imported)" if own else text for text, own in zip(epochs, group["imported"], strict=True)]
         rows.append(group.iloc[0].to_dict() | {"state": states_text(group["state"]), "chosen": ", ".join(epochs)})
-    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "epochs_done", "progress", "imported", "reason"])
+    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "progress", "imported", "reason"])
 
 
 def experiments_frame(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
