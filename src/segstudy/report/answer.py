@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segstudy.comparison import NOT_COMPARABLE
@@ -239,6 +240,14 @@ def warnings(data: ReportData) -> list[str]:
     return found
 
 
+def _that_fit(axes: Axes, points: Mapping[str, tuple[float, ...]]) -> dict[str, str]:
+    """Names as long as there is room for, on the wider side of their point; equally short ones where two would read alike."""
+    low, high = axes.get_xlim()
+    sides = {name: max(x - low, high - x) / (high - low) for name, (x, _) in points.items()}
+    short = {name: shortened([name], across(3.4 * side - 0.2))[name] for name, side in sides.items()}
+    return short if len(set(short.values())) == len(short) else shortened(points, across(1.7))
+
+
 def draw_front(data: ReportData) -> Drawing | None:
     """mIoU against operations with the front, a panel a dataset, labelled by what differs; None where no cost is known."""
     points = data.experiments.merge(cost_frame(data)[["experiment", "gflops"]], on="experiment")
@@ -259,8 +268,11 @@ def draw_front(data: ReportData) -> Drawing | None:
             first = pareto_front(part[~part["experiment"].isin(data.apart)])["experiment"].iloc[::-1]
             named = [*first, *part.sort_values("miou", ascending=False)["experiment"]]
             at = part.drop_duplicates("experiment").set_index("experiment")[["gflops", "miou"]].astype(float)
-            points_of = {data.called[str(name)]: tuple(at.loc[name]) for name in list(dict.fromkeys(named))[:NAMED]}
-            short = shortened(points_of, across(4.3 / 2.5))
+            points_of = {
+                data.called[str(name)]: (at.loc[name, "gflops"], at.loc[name, "miou"])
+                for name in list(dict.fromkeys(named))[:NAMED]
+            }
+            short = _that_fit(axes, points_of)
             label_points(axes, {short[name]: point for name, point in points_of.items()}, 72 * tall - 50)
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)

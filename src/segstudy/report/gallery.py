@@ -178,10 +178,21 @@ class Gallery:
                 source = _Pairs(self)
                 list(threads.map(lambda one: source.write(*one), missing))
 
+    def _best(self) -> int:
+        """The place of the network with the best score among those scored alike."""
+        measure = self.data.results.primary
+        scores = [float(side.mean(measure)[0]) * (1 if measure.higher_is_better else -1) for side in self.sides]
+        ranks = [
+            (side.name not in self.data.apart, np.nan_to_num(one, nan=-np.inf))
+            for side, one in zip(self.sides, scores, strict=True)
+        ]
+        return ranks.index(max(ranks))
+
     def inline(self, report: Path, count: int) -> dict[str, str]:
-        """The files of the first ``count`` images in :meth:`order`, as data URIs by path."""
+        """The files of ``count`` images as data URIs by path: the worst of the best network, then those in :meth:`order`."""
         found = {}
-        for k in self.order()[:count]:
+        worst = int(np.nan_to_num(self.scores()[self._best()], nan=2.0).argmin())
+        for k in list(dict.fromkeys([worst, *self.order()]))[:count]:
             folders = [self.network_folder(side) for side in self.sides if side.name in self.predicted]
             paths = [f"{self.folder}/{self.files[k]}{end}" for end in (".webp", ".png")]
             for path in [*paths, *(f"{folder}/{self.files[k]}.png" for folder in folders)]:

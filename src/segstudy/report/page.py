@@ -127,6 +127,7 @@ def render_page(
             for part in parts
         ],
         counts=counts_files(data),
+        single=inline is not None,
         notes=NOTES,
         environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
