@@ -128,7 +128,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = make_plan(parse_study(text.replace("PROTOCOL", "paper").replace("SEEDS", "42")))
     store, folder = Store(tmp_path_factory.mktemp("tiny")), tmp_path_factory.mktemp("alone")
     fill(store, plan)
-    for name, on in (("deep-city", "city"), ("deep-spot", "spot")):
+    for name, on in (("deep-wide", "city"), ("deep-spot", "spot")):
         add_pictures(store, run_of(plan, name), on, 2 if on == "city" else 1)
     return Path(shutil.copy(build_report(store, plan, single_file=1), folder))
 
