@@ -294,7 +294,7 @@ def test_an_empty_prediction_and_a_lost_one_are_said_and_the_image_is_seen(open_
     assert "nothing predicted" in empty.inner_text() and viewer.locator(".empty").count() == 2  # there, and on the left
     colours = np.asarray(Image.open(io.BytesIO(empty.locator(".stage").screenshot())).convert("RGB")).reshape(-1, 3)
     assert colours.std(axis=0).min() > 20  # the image, whose pixels are noise, and no black tile
-    assert "U-Net with epochs 2: no prediction kept" in viewer.locator(".cards").inner_text()
+    assert "U-Net with 2 epochs: no prediction kept" in viewer.locator(".cards").inner_text()
 
 
 def test_tables_sort_filter_and_copy(open_page: Any) -> None:
@@ -355,7 +355,7 @@ def test_the_worst_image_of_the_best_network_is_one_click_away(open_page: Any, r
             if all(row[key] == value for key, value in wanted.items())
         ]
     assert len(scores) == NUM_IMAGES
-    called = "U-Net" if best == "e0" else f"U-Net with epochs {int(best[1:]) + 1}"
+    called = "U-Net" if best == "e0" else f"U-Net with {int(best[1:]) + 1} epochs"
     assert link.inner_text() == called
     assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500), {called} {min(scores)[0]:.3f}"
     assert viewer.locator(".cards > div").nth(2).inner_text().startswith(f"{called}: ")  # after input and truth

@@ -35,6 +35,7 @@ from segstudy.errors import SegstudyError
 from segstudy.folds import in_fold
 from segstudy.report.figure import ERROR_COLOURS
 from segstudy.report.frames import ReportData
+from segstudy.report.table import visible
 from segstudy.spec import find_path
 
 FOLDER = "images"
@@ -133,12 +134,12 @@ class Gallery:
         spread = np.nanmax(scores, axis=0, initial=0) - np.nanmin(scores, axis=0, initial=1)
         return {
             "folder": self.folder,
-            "classes": list(first.classes),
+            "classes": [visible(name) for name in first.classes],
             "background": background_of(first.classes),
             "errors": {kind: f"rgb({' '.join(map(str, colour))})" for kind, colour in ERROR_COLOURS.items()},
             "palette": [list(colour) for colour in first.about.palette],
             "networks": networks,
-            "ids": list(first.ids),
+            "ids": [visible(name) for name in first.ids],
             "files": self.files,
             "groups": list(first.groups or ()),
             "scores": _plain(scores, 4),

@@ -37,6 +37,16 @@ PHRASES = {
     "recipe.schedule": "{0} instead of {1} as schedule",
     "recipe.augment": "{0} instead of {1} as augmentation",
 }
+LABELS = {
+    "model.arch": "{}",
+    "model.encoder": "{}",
+    "model.weights": "{} weights",
+    "model.output_stride": "OS {}",
+    "recipe.input_size": "{} px",
+    "recipe.batch_size": "batches of {}",
+    "recipe.epochs": "{} epochs",
+    "recipe.loss": "loss {}",
+}
 WEIGHTS = {"none": "random", "imagenet": "ImageNet", "packaged": "ImageNet"}
 SIZES = ("recipe.input_size", "recipe.crop_px")
 
@@ -76,10 +86,8 @@ def change_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
 
 def short_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
     """The same as a label: the new values alone."""
-    short = {"model.output_stride": "OS {}", "recipe.input_size": "{} px", "model.weights": "{} weights"}
-    said = {"model.encoder": "{}", "model.arch": "{}"} | short
     return ", ".join(
-        said.get(key, key.rsplit(".", 1)[-1].replace("_", " ") + " {}").format(value_words(key, after))
+        LABELS.get(key, key.rsplit(".", 1)[-1].replace("_", " ") + " {}").format(value_words(key, after))
         for key, (_, after) in changes.items()
     )
 

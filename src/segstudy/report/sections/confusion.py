@@ -20,7 +20,7 @@ from segstudy.report.contract import contract
 from segstudy.report.figure import INK, STYLE, WIDTH, Drawing, across, new_figure, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, Widget
-from segstudy.report.table import Format, Table
+from segstudy.report.table import Format, Table, visible
 
 NUMBERED = 12  # classes up to which each cell shows its number
 BELOW = 20  # characters of a class that fit below a matrix; for longer ones, their numbers stand there
@@ -134,7 +134,7 @@ def matrix(data: ReportData, dataset: str, sides: list[Side]) -> Widget:
     grids = [np.round(100 * shares(side), 3) for side in alike]
     rows = [[[None if v != v else float(v) for v in row] for row in grid] for grid in grids]
     names = [data.called[side.name] for side in alike]
-    shown = {"classes": list(sides[0].first.classes), "names": names, "percent": rows}
+    shown = {"classes": [visible(name) for name in sides[0].first.classes], "names": names, "percent": rows}
     caption = (
         "Choose a network, and another to subtract. Each row is a true class; a cell is the share of its pixels, in percent, "
         "that the column's class was predicted for; seeds merged."
