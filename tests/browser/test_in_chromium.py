@@ -23,7 +23,7 @@ from segstudy.counts.countset import CountSet, hash_labels, write_counts
 from segstudy.files import write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
 from segstudy.report.build import build_report
-from segstudy.report.figure import ERROR_COLOURS
+from segstudy.report.figure import ERROR_COLOURS, Drawing
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study
 from segstudy.store import Store
@@ -106,9 +106,16 @@ def wide_store(root: Path) -> tuple[Store, Plan]:
     return store, plan
 
 
+def build_page(store: Store, plan: Plan, single_file: int | None = None) -> Path:
+    """The page without the files of its figures, which it does not load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drawing, "write", lambda self, folder: None)
+        return build_report(store, plan, single_file=single_file)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_report(*wide_store(tmp_path_factory.mktemp("wide")))
+    return build_page(*wide_store(tmp_path_factory.mktemp("wide")))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +137,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(store, plan)
     for name, on in (("deep-wide", "city"), ("deep-spot", "spot")):
         add_pictures(store, run_of(plan, name), on, 2 if on == "city" else 1)
-    return Path(shutil.copy(build_report(store, plan, single_file=1), folder))
+    return Path(shutil.copy(build_page(store, plan, 1), folder))
 
 
 @pytest.fixture
@@ -181,9 +188,8 @@ def test_the_first_screen_is_whole(open_page: Any, scheme: str) -> None:
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) > 384) == (scheme == "light")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_that_is_one_file_is_whole_without_its_folder(open_page: Any, alone: Path, scheme: str) -> None:
-    page = open_page(scheme=scheme, report=alone)  # nothing is asked for but the page itself
+def test_a_page_that_is_one_file_is_whole_without_its_folder(open_page: Any, alone: Path) -> None:
+    page = open_page(scheme="dark", report=alone)  # nothing is asked for but the page itself
     assert page.evaluate("document.querySelector('#answer').getBoundingClientRect().bottom") <= 800
     assert page.locator("a[href]:visible").evaluate_all("all => all.every(one => one.getAttribute('href')[0] === '#')")
     page.locator("a[data-worst]").first.click()
@@ -200,7 +206,9 @@ def test_paper_has_no_triangles(open_page: Any, alone: Path) -> None:
     page = open_page(report=alone)
     text = "".join(sheet.extract_text() for sheet in PdfReader(io.BytesIO(page.pdf())).pages)
     assert "Baselines" in text and "How to read this" in text  # every section is open
-    assert not set(text) & set("▾▸▼▶")
+    page.emulate_media(media="print")
+    shown = "all => all.map(one => getComputedStyle(one).display)"  # a list item has a marker, the triangle
+    assert set(page.locator("details.section > summary").evaluate_all(shown)) == {"block"}
 
 
 def test_the_first_screen_says_what_the_csv_and_the_counts_say(open_page: Any, report: Path) -> None:
@@ -261,10 +269,9 @@ def test_axe_finds_nothing_serious(open_page: Any, scheme: str) -> None:
     assert serious == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_errors_have_a_colour_for_each_kind_and_a_legend(open_page: Any, scheme: str) -> None:
+def test_errors_have_a_colour_for_each_kind_and_a_legend(open_page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install segstudy[browser]")
-    page = open_page(scheme=scheme)
+    page = open_page(scheme="dark")
     page.locator("a[data-worst]").click()
     viewer = page.locator("dialog.viewer")
     card = viewer.locator(".cards > div", has_text="errors of").last
