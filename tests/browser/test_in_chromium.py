@@ -364,6 +364,7 @@ def test_the_worst_image_of_the_best_network_is_one_click_away(open_page: Any, r
     assert len(scores) == NUM_IMAGES
     called = "U-Net" if best == "e0" else f"U-Net with {int(best[1:]) + 1} epochs"
     assert link.inner_text() == called
+    assert page.get_by_label("Network A").input_value() != page.get_by_label("Network B").input_value()
     assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500), {called} {min(scores)[0]:.3f}"
     assert viewer.locator(".cards > div").nth(2).inner_text().startswith(f"{called}: ")  # after input and truth
     assert viewer.get_by_label("Left", exact=True).locator("option:checked").inner_text() == called

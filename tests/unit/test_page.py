@@ -148,8 +148,8 @@ def test_what_is_not_ranked_or_not_clean_is_said_by_its_change_and_with_the_reas
     assert "; not ranked: DeepLabV3 with ResNet-101, scored against different true masks" in best
     (line,) = [line for line in warnings(data) if line.startswith("Not a clean comparison")]
     assert line == (
-        "Not a clean comparison: ResNet-101 instead of ResNet-50 as encoder and output stride 16 instead of 8 "
-        "(DeepLabV3 on city) (seeds that are not done)."
+        "Not a clean comparison (seeds that are not done): ResNet-101 instead of ResNet-50 as encoder and output stride 16 "
+        "instead of 8 (DeepLabV3 on city)."
     )
     page = build_report(store, plan).read_text()
     assert "not comparable: scored against different true masks" in re.sub(r"\s+", " ", page)
@@ -203,7 +203,12 @@ def test_empty_and_lost_predictions_are_named(store: Store) -> None:
         store, spot, "spot", ["background", "polyp"], np.array([[[8, 0], [2, 0]], [[6, 2], [0, 2]], [[7, 0], [0, 3]]])
     )
     add_pictures(store, spot, "spot", 2)
-    (found,) = next(g for g in collect_galleries(data_of(store)) if g.test == "spot").plain()["networks"]
+    gallery = next(g for g in collect_galleries(data_of(store)) if g.test == "spot")
+    (found,) = gallery.plain()["networks"]
+    gallery.write(store.report)
+    assert gallery.written(store.report) == {
+        "lost": [0, 1, 2]
+    }  # the cache holds two images, not the three that were scored
     assert (found["nothing"], found["absent"], found["label"]) == ([0], [2], "DeepLabV3")
     city = next(g for g in collect_galleries(data_of(store)) if g.test == "city").plain()
     assert city["background"] is None and all(one["nothing"] == [] for one in city["networks"])

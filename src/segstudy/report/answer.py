@@ -234,8 +234,7 @@ def warnings(data: ReportData) -> list[str]:
     flagged = changes[(changes["flags"].fillna("") != "") & (changes["verdict"] != NOT_COMPARABLE)]
     if len(flagged):
         reasons = flagged.groupby(flagged["flags"].map(also_different), sort=False)
-        said = [f"{listing(_changes_of(rows), 3)} ({why})" for why, rows in reasons]
-        found.append(f"Not a clean comparison: {'; '.join(said[:3])}.")
+        found += [f"Not a clean comparison ({why}): {listing(_changes_of(rows), 3)}." for why, rows in reasons]
     found += [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(data.effects["cautions"]) if words]
     return found
 

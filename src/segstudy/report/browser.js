@@ -14,8 +14,9 @@ widgets.browser = (place, data) => {
   const key = data.folder.replace(/[^a-zA-Z0-9]/g, "-"), names = data.networks.map(one => one.label);
   const shown = new Set([...data.classes.keys()].filter(k => k !== data.background));
   const state = {at: 0, order: [], a: 0, b: Math.min(1, names.length - 1), errors: false, opacity: 0.6, cut: 50};
+  const lost = new Set(data.lost || []);
   const url = path => data.inline ? data.inline[path] || "" : path;
-  const files = k => ({image: url(`${data.folder}/${data.files[k]}.webp`), truth: url(`${data.folder}/${data.files[k]}.png`)});
+  const files = k => lost.has(k) ? {image: "", truth: ""} : ({image: url(`${data.folder}/${data.files[k]}.webp`), truth: url(`${data.folder}/${data.files[k]}.png`)});
   const absent = data.networks.map(one => new Set(one.absent)), nothing = data.networks.map(one => new Set(one.nothing));
   const noObject = k => data.background !== null && data.pixels[k].every((pixels, c) => c === data.background || !pixels);
   const empty = (network, k) => network < 0 ? noObject(k) && "no object in the truth" : nothing[network].has(k) && "nothing predicted";
@@ -115,7 +116,7 @@ widgets.browser = (place, data) => {
     status.textContent = `${data.ids.length} images, ${Math.min(limit, available.length)} shown` +
       (data.inline ? `; pictures of ${available.length} are in this file` : "");
     const buttons = available.slice(0, limit).map(k => make("button", {type: "button", onclick: () => open(state.order.indexOf(k))},
-      pictures ? make("img", {src: files(k).image, alt: "", loading: "lazy", onerror: event => event.target.remove()}) : "", make("span", {}, `${data.ids[k].replace(/[/_]/g, "$&\u200b")}: ${number(score(state.a, k))}`)));
+      pictures && files(k).image ? make("img", {src: files(k).image, alt: "", loading: "lazy", onerror: event => event.target.remove()}) : "", make("span", {}, `${data.ids[k].replace(/[/_]/g, "$&\u200b")}: ${number(score(state.a, k))}`)));
     if (limit < available.length) buttons.push(make("button", {type: "button", class: "more", onclick() { limit += 24; list(); }}, "Show more"));
     strip.replaceChildren(...buttons);
   }
@@ -202,7 +203,7 @@ widgets.browser = (place, data) => {
     const k = state.order[state.at];
     heading.textContent = `${data.ids[k]} (${state.at + 1} of ${state.order.length}), ${names[state.a]} ${number(score(state.a, k))}`;
     plot.querySelectorAll(".now").forEach(one => one.classList.remove("now"));
-    if (!files(k).image) { stage.replaceChildren("The picture of this image is not in this file."); cards.replaceChildren(); return; }
+    if (!files(k).image) { stage.replaceChildren("The picture of this image is not in " + (data.inline ? "this file." : "the dataset's folder or the cache.")); cards.replaceChildren(); return; }
     halves = [labels(Number(leftSide.value), k, state.errors), labels(Number(rightSide.value), k, state.errors)];
     keep("hit", hit); keep("rest", c => known(c) && !hit(c)); keep("none", c => !hit(c));
     stage.replaceChildren(sheet(k, state.errors, ...halves, make("div", {class: "cut"}),
@@ -228,6 +229,7 @@ widgets.browser = (place, data) => {
   });
   place.addEventListener("worst", event => {
     state.a = data.networks.findIndex(one => one.name === event.detail);
+    if (state.b === state.a) state.b = names.length > 1 && !state.a ? 1 : 0;
     sort.value = "worst"; ofClass.value = "";
     update();
     leftSide.value = state.a; rightSide.value = -1;

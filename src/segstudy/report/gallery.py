@@ -179,6 +179,11 @@ class Gallery:
                 source = _Pairs(self)
                 list(threads.map(lambda one: source.write(*one), missing))
 
+    def written(self, report: Path) -> dict[str, list[int]]:
+        """Images whose picture could not be written: neither the dataset nor the cache holds it."""
+        folder = report / self.folder
+        return {"lost": [k for k, file in enumerate(self.files) if not (folder / f"{file}.webp").is_file()]}
+
     def _best(self) -> int:
         """The place of the network with the best score among those scored alike."""
         measure = self.data.results.primary

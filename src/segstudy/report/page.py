@@ -218,7 +218,7 @@ def _shown(item: Item, data: ReportData, inline: Mapping[str, Mapping[str, str]]
     if isinstance(item, Drawing):
         return {"kind": "figure", "drawing": item, "markup": markup_of(item)}
     if isinstance(item, Widget):
-        files = {} if inline is None else {"inline": inline[item.name]}
+        files = dict(item.written(data.results.store.report)) if inline is None else {"inline": inline[item.name]}
         return {"kind": "widget", "widget": item, "data": {**item.data, **files}}
     return {"kind": "text", "text": item}
 

@@ -351,7 +351,8 @@ def browsers(data: ReportData) -> Iterator[Widget]:
         if not gallery.predicted:
             caption += " No pictures: the predicted masks are no longer in the store."
         title = f"Image browser: {gallery.title}"
-        yield Widget(gallery.anchor, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
+        files = {"write": gallery.write, "written": gallery.written, "inline": gallery.inline}
+        yield Widget(gallery.anchor, title, caption, "browser", gallery.plain(), **files)
 
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:
