@@ -53,6 +53,7 @@ def test_codes_in_names_are_text_on_paper(printed: tuple[Store, Plan]) -> None:
     assert EVIL in text
     assert "Is \\textbf#1 = $2?" in text
     assert "car_50%" in text
+    assert "deep-both: DeepLabV3 with ResNet-101, OS 16 on city." in text
 
 
 def scores_by_hand(merged: np.ndarray) -> dict[str, float]:

@@ -73,6 +73,11 @@ NOTES = (
         "One seed",
         "Without several seeds no spread is known: a difference may be the luck of one run, however many decimals it has.",
     ),
+    (
+        "Names",
+        "Sentences, the first screen and the image browser call a network by its factors; tables and figures by its "
+        "experiment's name in the study file and in results.csv. The section “Runs” has both.",
+    ),
     ("A dash", "There is no number: the run is not done, or the value is not defined in this row."),
 )
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import matplotlib
 
+from segstudy.errors import and_more
 from segstudy.files import write_bytes, write_text
-from segstudy.report.answer import sentences, warnings
+from segstudy.report.answer import network_words, sentences, warnings
 from segstudy.report.contract import contract
 from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData, estimates_frame
@@ -31,6 +32,7 @@ FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu, in which f
 LAST_OF_PAPER = (6,)  # tables of a lower order are the review's Tables 1 to 7
 BODY_FIGURES = ("figure6-", "figure1-", "figure2-")  # in this order, so that the small one fills a page of tables
 LEFT_TO_APPENDIX = ("p_greater", "simultaneous", "margin_met", "about")  # columns of the table of comparisons
+MOST_NAMES = 12  # variants that the setup names
 LONGEST = 28  # characters of a word without a place to break
 Intervals = dict[tuple[str, str, str, str], tuple[float, float]]  # experiment, test_data, split, measure
 
@@ -110,10 +112,14 @@ def setup(data: ReportData) -> list[dict[str, Any]]:
         f"{row.experiment}: {row.arch}, {row.encoder}, weights {row.weights}"
         for row in data.experiments[data.experiments["base"] == ""].itertuples()
     )
+    names = [str(name) for name in data.experiments.loc[data.experiments["base"] != "", "experiment"]]
+    variants = "; ".join(f"{name}: {network_words(data, name)}" for name in names[:MOST_NAMES])
+    variants += f" {and_more(len(names) - MOST_NAMES)}" if len(names) > MOST_NAMES else ""
     said = {
         "Data and scores": contract(data.scores),
         "Datasets": "; ".join(f"{name} ({entry.reader})" for name, entry in study.data.items()) + ".",
         "Baselines": f"{networks}.",
+        "Variants": f"{variants}." if variants else "",
         "Protocol": f"“{study.protocol}”.",
         "Seeds": f"{', '.join(map(str, study.seeds))}.",
         "Recipe": f"{_pairs(study.recipe.model_dump())}.",
