@@ -22,7 +22,7 @@ from segstudy.report.answer import warnings
 from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries
-from segstudy.report.page import counts_files
+from segstudy.report.page import counts_files, run_rows
 from segstudy.report.sections.changes import comparisons_table
 from segstudy.report.sections.training import content as training_content
 from segstudy.report.sections.training import curves_frame, over_epochs
@@ -182,6 +182,9 @@ def test_a_missing_fold_leaves_the_seed_out_and_says_so(tmp_path: Path) -> None:
     assert [r.state for r in results.runs] == ["done", "done", "done", "partial"]
     assert results.side("deep").seeds == [1]
     assert "missing deep/seed2" in " ".join(results.side("deep").notes)
+    rows = {row["name"]: row for row in run_rows(ReportData(results))}
+    assert [state["text"] for state in rows["deep"]["states"]] == ["done", "partial, 2 of 3 folds"]
+    assert rows["deep"]["called"] == "U-Net with ResNet-101"
 
 
 def test_the_report_says_how_folds_enter(tmp_path: Path) -> None:
