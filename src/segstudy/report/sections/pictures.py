@@ -351,8 +351,8 @@ def browsers(data: ReportData) -> Iterator[Widget]:
         if not gallery.predicted:
             caption += " No pictures: the predicted masks are no longer in the store."
         title = f"Image browser: {gallery.title}"
-        files = {"write": gallery.write, "written": gallery.written, "inline": gallery.inline}
-        yield Widget(gallery.anchor, title, caption, "browser", gallery.plain(), **files)
+        plain = gallery.plain()
+        yield Widget(gallery.anchor, title, caption, "browser", plain, gallery.write, gallery.written, gallery.inline)
 
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:
