@@ -352,7 +352,7 @@ def test_whatever_else_differs_stands_beside_every_comparison(tmp_path: Path) ->
     assert rows["same"][-1] == "–"
     variants = next(table for name, table in tables.items() if name.startswith("variants"))
     assert {row[0]: row[-1] for row in printed(variants)} == {"base": "–", "good": words, "same": "–", "large": "–"}
-    assert f"the two also differ in {words}" in build_report(store, plan).read_text()
+    assert f"what else differs: {words}." in build_report(store, plan).read_text()
 
 
 def test_results_on_other_images_are_not_compared(tmp_path: Path) -> None:

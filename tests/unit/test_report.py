@@ -509,7 +509,7 @@ def test_what_was_scored_otherwise_is_hollow_wherever_accuracy_stands_against_co
         assert len(points) == 5 and [line.get_ydata()[0] for line in hollow] == [
             pytest.approx((6 / 12 + 4 / 10 + 1) / 3)
         ]
-        assert "Hollow: scored otherwise" in drawing.caption
+        assert "Hollow: not scored alike, so not ranked." in drawing.caption
 
 
 def test_names_of_many_points_stay_within_their_panel() -> None:
