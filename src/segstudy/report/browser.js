@@ -136,12 +136,13 @@ widgets.browser = (place, data) => {
   const keys = make("div", {class: "keys caption"}, ...data.classes.map((name, k) => make("label", {}, make("input", {type: "checkbox", checked: shown.has(k),
     onchange(event) { event.target.checked ? shown.add(k) : shown.delete(k); toggle(); }}),
     swatch(`rgb(${(data.palette[k] || [128, 128, 128]).join(" ")})`), name)));
+  const hint = make("p", {class: "caption hint"}, "Keys: ← → images, 1 to 9 network on the left, e errors, t truth, + − opacity, Esc close.");
   const legend = make("div", {class: "keys legend caption"});
   const viewer = make("dialog", {class: "viewer", "aria-label": "Image viewer"}, make("div", {class: "tools"},
     button("←", "Previous image", () => step(-1)), button("→", "Next image", () => step(1)),
     make("label", {}, "left ", leftSide), make("label", {}, "right ", rightSide), make("label", {}, "show ", kind),
     make("label", {}, "opacity ", opacity), make("label", {}, "slider ", cut), button("Close", "Close", () => viewer.close())),
-    heading, make("div", {class: "stages"}, make("div", {}, stage, legend, keys), cards));
+    heading, make("div", {class: "stages"}, make("div", {}, stage, legend, keys, hint), cards));
   place.append(viewer);
   const step = by => { state.at = (state.at + by + state.order.length) % state.order.length; view(); };
   function open(at) { state.at = at; if (!viewer.open) viewer.showModal(); view(); }
