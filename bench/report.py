@@ -1,17 +1,19 @@
 """How long ``segstudy report`` takes on a study of many finished runs, on this machine.
 
-    python bench/report.py [--runs 20x5] [--images 200] [--pictures]
+    python bench/report.py [--runs 20x5] [--images 200] [--pictures] [--open]
 
 Makes a store of so many experiments x seeds, each scored on so many images of two classes with boundaries, objects and
 calibration, and 20 epochs of training. ``--pictures`` adds cached images and the masks of each experiment's first seed.
 Prints the seconds of the first report and of a second one, whose pictures are unchanged, by the clock and of the
-processor, and whether torch was imported.
+processor, and whether torch was imported. ``--open`` adds how long headless Chromium takes to open the page (needs the
+extra ``browser``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -98,11 +100,28 @@ def make_store(root: Path, plan: Plan, images: int, pictures: bool) -> Store:
     return store
 
 
+def seconds_to_open(page: Path) -> float:
+    """Until the page's load event, the median of five openings in a browser that runs already."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser, times = running.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"]), []
+        for _ in range(5):
+            one = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+            clock = time.perf_counter()
+            one.goto(page.as_uri(), wait_until="load")
+            times.append(time.perf_counter() - clock)
+        browser.close()
+    return float(np.median(times))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default="20x5", help="experiments x seeds")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--pictures", action="store_true")
+    parser.add_argument("--open", action="store_true")
     given = parser.parse_args()
     experiments, seeds = map(int, given.runs.split("x"))
     plan = study_of(experiments, seeds)
@@ -115,6 +134,8 @@ def main() -> None:
             print(
                 f"{name}: {len(plan.runs)} runs x {given.images} images: {spent}; page {page.stat().st_size / 1e6:.1f} MB"
             )
+        if given.open:
+            print(f"opened in Chromium: {seconds_to_open(page):.2f} s")
     print(f"torch imported: {'torch' in sys.modules}")
 
 

@@ -91,13 +91,14 @@ def _record(parts: Sequence[CountSet]) -> RunRecord | None:
     if len(records) < len(parts):
         return None
     first, split = records[0], pooled_split(len(parts))
+    named = {"data.name": whole(str(first.values["data.name"]))} if "data.name" in first.values else {}
     prints = [record.data_fingerprints or {} for record in records]
     hashes = {role: digest({"folds": [each.get(role) for each in prints]}) for role in prints[0]}
     sizes = {name: number for name, number in first.splits.items() if name != first.roles.report}
     return first.model_copy(
         update={
             "experiment": whole(first.experiment),
-            "values": {**first.values, "data.name": whole(str(first.values.get("data.name"))), "data.fold": ALL_FOLDS},
+            "values": {**first.values, **named, "data.fold": ALL_FOLDS},
             "roles": first.roles.model_copy(update={"report": split}),
             "splits": {**sizes, split: sum(len(part.ids) for part in parts)},
             "data_fingerprints": hashes or None,

@@ -33,7 +33,7 @@ class RunResult:
     """What the store holds of one run; for a run made with other settings, only its state.
 
     ``sets`` are there once counts were read; ``counts`` are their files. ``damage`` says what of a finished run, or of its
-    record, is not what it was; with ``gaps``, files are only missing.
+    record, is not what it was; with ``gaps``, files are only missing. ``folds`` are the results behind one over all folds.
     """
 
     run: Run
@@ -47,6 +47,7 @@ class RunResult:
     counts: tuple[Path, ...] = ()
     damage: str = ""
     gaps: bool = False
+    folds: tuple[RunResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -302,11 +303,10 @@ def _over_folds(runs: Sequence[RunResult], pooled: Run) -> RunResult:
     states = {part.state for part in parts}
     decisive: tuple[State, ...] = ("failed", "stale", "running")
     state = next((each for each in decisive if each in states), parts[0].state if len(states) == 1 else "partial")
-    scored = all(part.sets for part in parts)
-    sets = (pool([part.sets[0] for part in parts]),) if scored else ()
+    sets = (pool([part.sets[0] for part in parts]),) if all(part.sets for part in parts) else ()
     record = sets[0].record if sets else parts[0].record
     failure = "; ".join(part.failure for part in parts if part.failure)
-    return RunResult(pooled, parts[0].folder, state, record, (), parts[0].cost, sets, failure)
+    return RunResult(pooled, parts[0].folder, state, record, (), parts[0].cost, sets, failure, folds=tuple(parts))
 
 
 def side_of_file(path: Path) -> Side:

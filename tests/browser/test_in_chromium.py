@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import shutil
 import time
@@ -13,13 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 
-from report_stores import spot_record
+from report_stores import STUDY as TINY
+from report_stores import add_pictures, fill, run_of, spot_record
 from segstudy.counts.counting import count_pair, stack_counts
 from segstudy.counts.countset import CountSet, hash_labels, write_counts
 from segstudy.files import write_json, write_sums, write_text, write_yaml
 from segstudy.plan import Plan, make_plan
 from segstudy.report.build import build_report
+from segstudy.report.figure import ERROR_COLOURS, Drawing
 from segstudy.schema import ScoringRules
 from segstudy.spec import parse_study
 from segstudy.store import Store
@@ -92,14 +96,26 @@ def wide_store(root: Path) -> tuple[Store, Plan]:
             masks.mkdir(parents=True)
             for name, truth in zip(ids, truths, strict=True):
                 Image.fromarray(np.roll(truth, 2, 0)).save(masks / f"{name}.png")
+            if run.experiment == "e0":  # finds nothing in the first image
+                Image.fromarray(np.zeros((64, 64), np.uint8)).save(masks / f"{ids[0]}.png")
+                own["confusion"][0] = [[4096 - 400, 0], [400, 0]]
+            if run.experiment == "e1":
+                (masks / f"{ids[0]}.png").unlink()
         write_counts(folder.evaluation("spot", "test"), CountSet(run.name, own, ids, about, None, hashes))
         write_sums(folder.path)
     return store, plan
 
 
+def build_page(store: Store, plan: Plan, single_file: int | None = None) -> Path:
+    """The page without the files of its figures, which it does not load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drawing, "write", lambda self, folder: None)
+        return build_report(store, plan, single_file=single_file)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_report(*wide_store(tmp_path_factory.mktemp("wide")))
+    return build_page(*wide_store(tmp_path_factory.mktemp("wide")))
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +126,27 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a study with two datasets, warnings and a cross-evaluation, as one file in a folder of its own."""
+    text = TINY.replace(
+        "title:", 'question: "Which of these choices make the segmentation better, and at what cost?"\ntitle:'
+    )
+    plan = make_plan(parse_study(text.replace("PROTOCOL", "paper").replace("SEEDS", "42")))
+    store, folder = Store(tmp_path_factory.mktemp("tiny")), tmp_path_factory.mktemp("alone")
+    fill(store, plan)
+    for name, on in (("deep-wide", "city"), ("deep-spot", "spot")):
+        add_pictures(store, run_of(plan, name), on, 2 if on == "city" else 1)
+    return Path(shutil.copy(build_page(store, plan, 1), folder))
+
+
 @pytest.fixture
 def open_page(chromium: Any, report: Path) -> Iterator[Any]:
     """Opens the page at a size and scheme; says afterwards that nothing went wrong and nothing left the folder."""
     wrong: list[str] = []
     contexts = []
 
-    def opened(width: int = 1280, height: int = 800, scheme: str = "light") -> Any:
+    def opened(width: int = 1280, height: int = 800, scheme: str = "light", report: Path = report) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
@@ -158,6 +188,61 @@ def test_the_first_screen_is_whole(open_page: Any, scheme: str) -> None:
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) > 384) == (scheme == "light")
 
 
+def test_a_page_that_is_one_file_is_whole_without_its_folder(open_page: Any, alone: Path) -> None:
+    page = open_page(scheme="dark", report=alone)  # nothing is asked for but the page itself
+    assert page.evaluate("document.querySelector('#answer').getBoundingClientRect().bottom") <= 800
+    assert page.locator("a[href]:visible").evaluate_all("all => all.every(one => one.getAttribute('href')[0] === '#')")
+    page.locator("a[data-worst]").first.click()
+    viewer = page.locator("dialog.viewer[open]")
+    viewer.wait_for()
+    assert "(1 of 2)" in viewer.locator("h3").inner_text()
+    page.wait_for_timeout(200)
+    assert viewer.locator("img").evaluate_all("all => all.length > 2 && all.every(one => one.naturalWidth > 0)")
+    page.keyboard.press("ArrowRight")
+    assert "not in this file" in viewer.locator(".stage.large").inner_text()
+
+
+def test_paper_has_no_triangles(open_page: Any, alone: Path) -> None:
+    page = open_page(report=alone)
+    text = "".join(sheet.extract_text() for sheet in PdfReader(io.BytesIO(page.pdf())).pages)
+    assert "Baselines" in text and "How to read this" in text  # every section is open
+    page.emulate_media(media="print")
+    shown = "all => all.map(one => getComputedStyle(one).display)"  # a list item has a marker, the triangle
+    assert set(page.locator("details.section > summary").evaluate_all(shown)) == {"block"}
+
+
+def test_the_first_screen_says_what_the_csv_and_the_counts_say(open_page: Any, report: Path) -> None:
+    with (report.parent / "results.csv").open(encoding="utf-8") as file:
+        wanted = {"measure": "miou", "level": "dataset", "resolution": "native"}
+        rows = [row for row in csv.DictReader(file) if all(row[key] == value for key, value in wanted.items())]
+
+    def score(experiment: str) -> float:
+        values = [float(row["value"]) for row in rows if row["experiment"] == experiment]
+        assert len(values) == 5
+        for seed, value in enumerate(values):
+            with np.load(report.parents[1] / f"runs/{experiment}/seed{seed}/evaluations/spot-test.npz") as counts:
+                (a, b), (c, d) = counts["confusion"].sum(axis=0).tolist()
+            assert value == pytest.approx((a / (a + b + c) + d / (b + c + d)) / 2)
+        return sum(values) / 5
+
+    page = open_page()
+    shown = page.locator(".changes tr[data-experiment]").evaluate_all(
+        "all => all.map(row => [row.dataset.experiment, row.querySelector('td.n').textContent])"
+    )
+    base = score("e0")
+    found = {name: float(text.split(" ")[0].replace("−", "-")) for name, text in shown}
+    assert found == {f"e{k}": pytest.approx(score(f"e{k}") - base, abs=0.00051) for k in range(1, 8)}
+    assert f"mIoU {base:.3f}" in page.locator(".changes .group").inner_text()
+    said = " ".join(page.locator(".answer li").all_inner_texts())
+    effect, best = (
+        re.search(r"instead of 1 epochs (?:gains|costs) U-Net ([\d.]+)", said),
+        re.search(r"mIoU, ([\d.]+)", said),
+    )
+    assert effect and best
+    assert effect[1] in {f"{abs(value):.3f}" for value in found.values()}
+    assert best[1] == f"{max([base, *(score(name) for name in found)]):.3f}"
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_reaches_over_the_side(open_page: Any, width: int) -> None:
     page = open_page(width)
@@ -182,6 +267,41 @@ def test_axe_finds_nothing_serious(open_page: Any, scheme: str) -> None:
     found = axe.Axe().run(page).response["violations"]
     serious = [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+def test_errors_have_a_colour_for_each_kind_and_a_legend(open_page: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install segstudy[browser]")
+    page = open_page(scheme="dark")
+    page.locator("a[data-worst]").click()
+    viewer = page.locator("dialog.viewer")
+    card = viewer.locator(".cards > div", has_text="errors of").last
+    card.scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    picture = np.asarray(Image.open(io.BytesIO(card.locator(".stage").screenshot())).convert("RGB")).astype(int)
+    legend = viewer.locator(".legend").inner_text()
+    for kind in ("missed", "false"):  # the square of 20 x 20 is predicted two rows too low, in an image of 64 x 64
+        share = (np.abs(picture - ERROR_COLOURS[kind]).max(-1) < 4).mean()
+        assert share == pytest.approx(2 * 20 / 64**2, rel=0.25), kind
+        assert f"{kind}: " in legend
+    assert "wrong class" not in legend  # with one class besides the background there is none
+    found = axe.Axe().run(page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_an_empty_prediction_and_a_lost_one_are_said_and_the_image_is_seen(open_page: Any) -> None:
+    page = open_page()
+    page.goto(page.url + "#pictures")
+    page.get_by_label("Network A").select_option("0")
+    page.get_by_label("Sort images by").select_option("worst")
+    page.locator(".strip button").first.click()
+    viewer = page.locator("dialog.viewer")
+    assert viewer.locator("h3").inner_text().startswith("i000 (1 of 500), U-Net 0.451")  # (3696 / 4096 + 0) / 2
+    page.wait_for_timeout(200)
+    empty = viewer.locator(".cards > div").nth(2)
+    assert "nothing predicted" in empty.inner_text() and viewer.locator(".empty").count() == 2  # there, and on the left
+    colours = np.asarray(Image.open(io.BytesIO(empty.locator(".stage").screenshot())).convert("RGB")).reshape(-1, 3)
+    assert colours.std(axis=0).min() > 20  # the image, whose pixels are noise, and no black tile
+    assert "U-Net with 2 epochs: no prediction kept" in viewer.locator(".cards").inner_text()
 
 
 def test_tables_sort_filter_and_copy(open_page: Any) -> None:
@@ -242,9 +362,12 @@ def test_the_worst_image_of_the_best_network_is_one_click_away(open_page: Any, r
             if all(row[key] == value for key, value in wanted.items())
         ]
     assert len(scores) == NUM_IMAGES
-    assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500), {best} {min(scores)[0]:.3f}"
-    assert viewer.locator(".cards > div").nth(2).inner_text().startswith(f"{best}: ")  # after input and truth
-    assert viewer.get_by_label("Left", exact=True).locator("option:checked").inner_text() == best
+    called = "U-Net" if best == "e0" else f"U-Net with {int(best[1:]) + 1} epochs"
+    assert link.inner_text() == called
+    assert page.get_by_label("Network A").input_value() != page.get_by_label("Network B").input_value()
+    assert viewer.locator("h3").inner_text() == f"{min(scores)[1]} (1 of 500), {called} {min(scores)[0]:.3f}"
+    assert viewer.locator(".cards > div").nth(2).inner_text().startswith(f"{called}: ")  # after input and truth
+    assert viewer.get_by_label("Left", exact=True).locator("option:checked").inner_text() == called
 
 
 def test_long_choices_stay_on_a_small_screen(open_page: Any) -> None:
@@ -277,7 +400,7 @@ def test_the_image_browser_by_keyboard(open_page: Any) -> None:
     page.keyboard.press("ArrowLeft")
     assert viewer.locator("h3").inner_text() == first
     page.keyboard.press("e")
-    assert "errors" in viewer.locator(".stage.large .labels").first.evaluate("one => one.style.filter")
+    assert viewer.locator(".stage.large .labels.errors").count() == 1
     page.keyboard.press("3")
     assert viewer.get_by_label("Left", exact=True).input_value() == "2"
     page.wait_for_timeout(200)

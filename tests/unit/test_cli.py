@@ -98,8 +98,9 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     assert "done before" in err
     code, out, _ = segstudy("status", study, "--json")
     assert json.loads(out)["states"] == {"done": ["unet/seed42", "wider/seed42"]}
-    code, out, _ = segstudy("report", study)
-    assert (tmp_path / "small" / "report" / "results.csv").is_file()
+    code, out, _ = segstudy("report", study, "--single-file", "2")
+    size = (tmp_path / "small" / "report" / "index.html").stat().st_size
+    assert f"size: {size / 1e6:.1f} MB, with the pictures of up to 2 images of each browser" in out
     code, out, err = segstudy("compare", f"{study}:wider", f"{study}:unet/seed42", "--json")
     assert code == 0, err
     assert json.loads(out)["changes"] == [{"key": "model.encoder", "a": "tu-test_efficientnet", "b": "tu-test_resnet"}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
@@ -19,6 +21,7 @@ from segstudy.errors import SegstudyError, StoreError
 from segstudy.files import read_arrays, write_arrays, write_sums, write_text, write_yaml
 from segstudy.plan import IMPORTED, Plan, make_plan
 from segstudy.planning import requirements
+from segstudy.report.answer import sentences
 from segstudy.report.build import build_report
 from segstudy.report.contract import contract
 from segstudy.report.frames import ReportData, estimates_frame
@@ -129,6 +132,33 @@ def test_verdicts_say_what_the_counts_were_made_to_show(filled: tuple[Store, Pla
     # 15 pixels of polyp and as many of background more are right: IoU 0.85/1.15 - 0.7/1.3 and 285/315 - 270/330, halved
     expected = (85 / 115 - 70 / 130 + 285 / 315 - 270 / 330) / 2
     assert frame.loc["good", "value"] == pytest.approx(expected, abs=0.02)
+
+
+def test_numbers_of_sentences_lead_to_the_csv_and_the_counts(filled: tuple[Store, Plan]) -> None:
+    data = data_of(*filled)
+    rows = list(csv.DictReader(io.StringIO(data.form.text())))
+
+    def score(experiment: str) -> float:
+        wanted = {"experiment": experiment, "measure": "miou", "level": "dataset", "resolution": "native"}
+        values = [float(row["value"]) for row in rows if all(row[key] == value for key, value in wanted.items())]
+        by_hand = []
+        for seed in (1, 2, 3):
+            (a, b), (c, d) = counts_of(experiment, seed).sum(0).tolist()
+            by_hand.append((a / (a + b + c) + d / (b + c + d)) / 2)
+        assert values == pytest.approx(by_hand, abs=1e-12)
+        return float(np.mean(values))
+
+    text = " ".join(sentences(data))
+    effect = re.search(
+        r"ResNet-101 instead of ResNet-50 as encoder gains U-Net ([\d.]+) mIoU \[([\d.]+),\s([\d.]+)\]", text
+    )
+    best = re.search(r"Highest mIoU, ([\d.]+): (.+?) \(\+([\d.]+) \[", text)
+    assert effect and best
+    assert effect[1] == f"{score('good') - score('base'):.3f}"
+    row = data.effects.set_index("experiment").loc["good"]
+    assert (effect[2], effect[3]) == (f"{row['low']:.3f}", f"{row['high']:.3f}")
+    assert (best[1], best[2]) == (f"{score('good'):.3f}", "U-Net with ResNet-101")
+    assert best[3] == f"{score('good') - max(map(score, ('base', 'same', 'large'))):.3f}"
 
 
 def test_estimates_are_means_over_seeds_with_an_interval_around(
@@ -322,7 +352,7 @@ def test_whatever_else_differs_stands_beside_every_comparison(tmp_path: Path) ->
     assert rows["same"][-1] == "–"
     variants = next(table for name, table in tables.items() if name.startswith("variants"))
     assert {row[0]: row[-1] for row in printed(variants)} == {"base": "–", "good": words, "same": "–", "large": "–"}
-    assert f"the two also differ in {words}" in build_report(store, plan).read_text()
+    assert f"what else differs: {words}." in build_report(store, plan).read_text()
 
 
 def test_results_on_other_images_are_not_compared(tmp_path: Path) -> None:
@@ -353,7 +383,7 @@ def test_optimism_is_what_choosing_on_the_reported_split_adds(tables: dict[str, 
 
 def test_runs_that_did_not_record_the_reported_split_have_no_optimism() -> None:
     runs = pd.DataFrame({"experiment": ["a"], "seed": [1], "dataset": ["d"], "state": ["done"]})
-    curves = pd.DataFrame({"experiment": ["a"], "seed": [1], "epoch": [1], "select_miou": [0.5]})
+    curves = pd.DataFrame({"experiment": ["a"], "seed": [1], "fold": [0], "epoch": [1], "select_miou": [0.5]})
     assert selection_frame(curves, runs)[["last", "chosen", "best", "optimism_points"]].isna().all(axis=None)
     assert selection_frame(pd.DataFrame(), runs)["chosen"].isna().all()
 

@@ -124,7 +124,7 @@ def test_figure_3_draws_the_mean_over_seeds_in_the_band_of_all(data: ReportData)
         for epoch, value in enumerate(values, 1)
     ]
     curves = pd.DataFrame(rows, columns=["experiment", "seed", "epoch", "loss", "chosen"])
-    curves["select_miou"] = curves["loss"] / 10
+    curves["select_miou"], curves["fold"] = curves["loss"] / 10, 0
     assert over_epochs(curves, "loss")[["mean", "lowest", "highest"]].to_numpy().tolist() == [[4, 3, 5], [1.5, 1, 2]]
     loss, _ = draw_training(data, "city", curves).figure.axes
     assert np.asarray(loss.lines[0].get_ydata()).tolist() == [4, 1.5]

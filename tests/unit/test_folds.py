@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from PIL import Image
 from scipy import stats
 
 from report_stores import add_counts, add_run
 from segstudy.errors import SegstudyError, SpecError
+from segstudy.files import write_sums, write_text
 from segstudy.launch.workshop import Workshop
 from segstudy.measures import mean_iou
 from segstudy.plan import Plan, make_plan
 from segstudy.report.answer import warnings
+from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
-from segstudy.report.page import counts_files
+from segstudy.report.gallery import collect_galleries
+from segstudy.report.page import counts_files, run_rows
 from segstudy.report.sections.changes import comparisons_table
+from segstudy.report.sections.training import content as training_content
+from segstudy.report.sections.training import curves_frame, over_epochs
 from segstudy.results import compare_results, read_results
 from segstudy.spec import parse_study
 from segstudy.stats.comparison import compare
@@ -175,6 +182,9 @@ def test_a_missing_fold_leaves_the_seed_out_and_says_so(tmp_path: Path) -> None:
     assert [r.state for r in results.runs] == ["done", "done", "done", "partial"]
     assert results.side("deep").seeds == [1]
     assert "missing deep/seed2" in " ".join(results.side("deep").notes)
+    rows = {row["name"]: row for row in run_rows(ReportData(results))}
+    assert [state["text"] for state in rows["deep"]["states"]] == ["done", "partial, 2 of 3 folds"]
+    assert rows["deep"]["called"] == "U-Net with ResNet-101"
 
 
 def test_the_report_says_how_folds_enter(tmp_path: Path) -> None:
@@ -184,8 +194,38 @@ def test_the_report_says_how_folds_enter(tmp_path: Path) -> None:
     caption = comparisons_table(data).caption
     assert "Nadeau and Bengio 2003" in caption and "A network for each fold, seed 1" in caption
     assert "another seed could turn it" not in caption and not any("One seed" in text for text in warnings(data))
-    assert [Path(file).as_posix() for _, file in counts_files(data)] == ["../runs"] * 2
+    files = [f"../runs/plain@fold{k}/seed1/evaluations/spot@fold{k}-val.npz" for k in range(3)]
+    assert next(found for _, *found in counts_files(data)) == files and len(counts_files(data)) == 2
     assert data.experiments["miou"].notna().all()
+
+
+def test_curves_and_pictures_are_of_every_fold(tmp_path: Path) -> None:
+    plan, store = plan_of(STUDY.replace("[1, 2]", "[1]")), Store(tmp_path)
+    fill(store, plan)
+    for run in plan.runs:
+        folder = store.run(run.experiment, run.seed)
+        epochs = () if run.experiment == "deep@fold2" else (1, 2)
+        lines = [
+            {"epoch": n, "loss": (run.fold or 0) + n, "select_miou": 0.3 + 0.1 * n, "report_miou": 0.5} for n in epochs
+        ]
+        write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in lines))
+        masks = folder.predictions(run.config.dataset, "val") / run.config.dataset
+        masks.mkdir(parents=True)
+        for k in range(2):
+            Image.fromarray(np.full((8, 8), k, np.uint8)).save(masks / f"{k}.png")
+        write_sums(folder.path)
+    data = ReportData(read_results(store, plan))
+    curves = curves_frame(data.results)
+    line = over_epochs(curves[curves["experiment"] == "plain"], "loss")
+    assert line[["mean", "lowest", "highest", "networks"]].to_numpy().tolist() == [[2, 1, 3, 3], [3, 2, 4, 3]]
+    assert over_epochs(curves[curves["experiment"] == "deep"], "loss")["networks"].tolist() == [2, 2]
+    assert curves[curves["chosen"]][["fold", "epoch"]].to_numpy().tolist() == [[0, 2], [1, 2], [2, 2], [0, 2], [1, 2]]
+    (figure,) = [item for item in training_content(data) if isinstance(item, Drawing)]
+    assert "the mean over seeds and folds" in figure.caption
+    (gallery,) = collect_galleries(data)
+    gallery.write(store.report)
+    found = sorted((store.report / gallery.folder / "deep-seed1").glob("*.png"))
+    assert gallery.predicted.keys() == {"plain", "deep"} and len(found) == 6
 
 
 def test_folds_of_other_studies_are_not_compared(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import itertools
 import json
 import random
 import re
@@ -13,16 +14,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from report_stores import DEEP, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
+from report_stores import CITY, DEEP, STUDY, WIDE, add_counts, add_pictures, add_run, fill, plan_of, run_of
 from segstudy.counts.countset import read_counts
 from segstudy.plan import make_plan
-from segstudy.report.answer import answer_frame, best_frame, change_words, sentences, warnings
+from segstudy.report.answer import answer_frame, best_frame, sentences, warnings
 from segstudy.report.build import build_report
+from segstudy.report.figure import ERROR_COLOURS
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries, influences
 from segstudy.report.sections.experiments import changes_frame
+from segstudy.report.sections.pictures import error_map, errors_of
 from segstudy.report.sections.provenance import missing
 from segstudy.report.table import escape_markdown, visible
+from segstudy.report.wording import called, change_words
 from segstudy.results import read_results
 from segstudy.spec import parse_study
 from segstudy.store import Store
@@ -58,6 +62,40 @@ def test_changes_are_said_by_their_factors() -> None:
     )
 
 
+NETWORKS = """
+name: called
+data:
+  city: {reader: folder, root: city, classes: [road, car]}
+  spot: {reader: folder, root: spot, classes: [background, polyp]}
+experiments:
+  small: {data: city, model: {arch: unet, encoder: resnet50}}
+  bare: {data: city, model: {arch: unet, encoder: resnet50, weights: none}}
+  large: {data: city, model: {arch: unet, encoder: resnet101}}
+  deep: {data: city, model: {arch: deeplabv3, encoder: resnet50}}
+  small-512: {base: small, change: {recipe.input_size: 512}}
+  small-512-bare: {base: small-512, change: {model.weights: none}}
+  deep-u: {base: deep, change: {model.arch: fpn}}
+  twin-a: {data: spot, model: {arch: deeplabv3, output_stride: 8}}
+  twin-b: {data: spot, model: {arch: deeplabv3, output_stride: 16}}
+  other: {data: spot, model: {arch: fpn}}
+"""
+
+
+def test_networks_are_called_by_what_tells_them_apart() -> None:
+    assert called(make_plan(parse_study(NETWORKS))) == {
+        "small": "U-Net with ResNet-50, ImageNet weights",
+        "bare": "U-Net with ResNet-50, random weights",
+        "large": "U-Net with ResNet-101",
+        "deep": "DeepLabV3",
+        "small-512": "U-Net with ResNet-50, ImageNet weights, 512 px",
+        "small-512-bare": "U-Net with ResNet-50, ImageNet weights, 512 px, random weights",
+        "deep-u": "FPN",
+        "twin-a": "twin-a",  # alike in architecture, encoder and weights
+        "twin-b": "twin-b",
+        "other": "FPN",
+    }
+
+
 def test_every_change_is_drawn_at_its_place(store: Store) -> None:
     fill(store, plan_of())
     data = data_of(store)
@@ -86,8 +124,9 @@ def test_the_highest_score_is_named_with_what_makes_it_so(store: Store) -> None:
     best = best_frame(data_of(store)).set_index("dataset")
     assert (best.loc["city", "experiment"], best.loc["city", "next"]) == ("deep-wide", "deep-both")
     assert best.loc["city", "score"] == pytest.approx((10 / 13 + 1.5) / 3)
-    (text,) = [text for text in sentences(data_of(store)) if text.startswith("Highest on city")]
-    assert "DeepLabV3 with ResNet-101 instead of" in text and "mIoU 0.756" in text
+    (text,) = [text for text in sentences(data_of(store)) if text.startswith("Highest mIoU on city, 0.756")]
+    assert text.startswith("Highest mIoU on city, 0.756: DeepLabV3 with ResNet-101 (")
+    assert " over DeepLabV3 with ResNet-101, OS 16: " in text
 
 
 def test_warnings_name_what_changes_the_reading(store: Store) -> None:
@@ -97,6 +136,82 @@ def test_warnings_name_what_changes_the_reading(store: Store) -> None:
     text = " ".join(warnings(data_of(store)))
     assert "Protocol “paper”" in text and "One seed" in text and "4 of 5 runs are not done (4 missing)" in text
     assert any("Runs that are missing: deep-wide/seed42" in line for line in missing(data_of(store)))
+
+
+def test_what_is_not_ranked_or_not_clean_is_said_by_its_change_and_with_the_reason(store: Store) -> None:
+    text = STUDY.replace("PROTOCOL", "held-out").replace("SEEDS", "1, 2")
+    plan = make_plan(parse_study(text))
+    fill(store, plan, 1)
+    add_counts(store, run_of(plan, "deep-wide", 1), "city", CITY, 2 * WIDE)  # twice the true pixels: other masks
+    data = ReportData(read_results(store, plan))
+    (best,) = [line for line in sentences(data) if line.startswith("Highest mIoU on city")]
+    assert "; not ranked: DeepLabV3 with ResNet-101, scored against different true masks" in best
+    (line,) = [line for line in warnings(data) if line.startswith("Not a clean comparison")]
+    assert line == (
+        "Not a clean comparison (seeds that are not done): ResNet-101 instead of ResNet-50 as encoder and output stride 16 "
+        "instead of 8 (DeepLabV3 on city)."
+    )
+    page = build_report(store, plan).read_text()
+    assert "not comparable: scored against different true masks" in re.sub(r"\s+", " ", page)
+    assert "among networks scored alike" in page
+
+
+def test_wrong_pixels_are_missed_false_or_of_a_wrong_class() -> None:
+    truth = np.array([[0, 0, 1, 1, 1, 2, 255]], np.uint8)
+    said = np.array([[0, 1, 0, 1, 2, 0, 1]], np.uint8)
+    kinds = {kind: np.flatnonzero(where).tolist() for kind, where in errors_of(truth, said, 0).items()}
+    assert kinds == {"missed": [2, 5], "false": [1], "wrong class": [4]}
+    assert np.flatnonzero(errors_of(truth, said, None)["wrong class"]).tolist() == [1, 2, 4, 5]
+    grey = np.full((1, 7, 3), 100, np.uint8)
+    drawn = error_map(grey, truth, said, 0)[0].tolist()
+    assert drawn[0] == [162] * 3  # right: 255 - 0.6 (255 - 100), pale
+    assert [tuple(drawn[k]) for k in (2, 1, 4)] == [ERROR_COLOURS[kind] for kind in ("missed", "false", "wrong class")]
+
+
+# Linear RGB as seen without one kind of cones (Machado, Oliveira and Fernandes 2009, severity 1).
+BLIND = {
+    "none": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]])
+
+
+def lab_of(colour: tuple[int, int, int], seen: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of an sRGB colour as it is seen."""
+    share = np.array(colour) / 255
+    linear = np.clip(seen @ np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4), 0, 1)
+    x, y, z = XYZ @ linear / [0.95047, 1, 1.08883]
+    f = [v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("blind", BLIND)
+def test_colours_of_errors_are_told_apart_by_everybody(blind: str) -> None:
+    grounds = {"dark": (110, 110, 110), "light": (225, 225, 225)}  # the pale image below
+    seen = {name: lab_of(colour, np.array(BLIND[blind])) for name, colour in (ERROR_COLOURS | grounds).items()}
+    pairs = [pair for pair in itertools.combinations(seen, 2) if pair != ("dark", "light")]
+    assert min(np.linalg.norm(seen[a] - seen[b]) for a, b in pairs) > 25  # 2 can just be seen
+
+
+def test_empty_and_lost_predictions_are_named(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    spot = run_of(plan, "deep-spot")
+    add_counts(
+        store, spot, "spot", ["background", "polyp"], np.array([[[8, 0], [2, 0]], [[6, 2], [0, 2]], [[7, 0], [0, 3]]])
+    )
+    add_pictures(store, spot, "spot", 2)
+    gallery = next(g for g in collect_galleries(data_of(store)) if g.test == "spot")
+    (found,) = gallery.plain()["networks"]
+    gallery.write(store.report)
+    assert gallery.written(store.report) == {
+        "lost": [0, 1, 2]
+    }  # the cache holds two images, not the three that were scored
+    assert (found["nothing"], found["absent"], found["label"]) == ([0], [2], "DeepLabV3")
+    city = next(g for g in collect_galleries(data_of(store)) if g.test == "city").plain()
+    assert city["background"] is None and all(one["nothing"] == [] for one in city["networks"])
 
 
 def test_settings_are_shown_as_differences_to_the_base(store: Store) -> None:
@@ -112,7 +227,7 @@ def test_settings_are_shown_as_differences_to_the_base(store: Store) -> None:
 def test_influence_is_the_difference_with_and_without_an_image(store: Store) -> None:
     fill(store, plan_of())
     gallery = next(g for g in collect_galleries(data_of(store)) if g.test == "city")
-    found = dict(influences(gallery))["deep-wide − deep-city"]
+    found = dict(influences(gallery))["deep-wide", "deep-city"]
 
     def miou(counts: np.ndarray) -> float:
         iou = [counts[k, k] / (counts[k].sum() + counts[:, k].sum() - counts[k, k]) for k in range(3)]
@@ -176,7 +291,7 @@ def test_twenty_numbers_lead_to_their_line_and_their_counts(whole: Store) -> Non
         shown = float(re.match(r"[-\d.e]+", exact)[0])
         row = rows[int(line) - 1]
         assert float(row[value]) == shown
-        file = [name for first, name in counts if first <= int(line)][-1]
+        file = [name for first, name, *_ in counts if first <= int(line)][-1]
         found = read_counts(whole.report / file)
         assert (found.about.test_data, found.about.split) == (row[4], row[5])
         assert f"/{row[1].removesuffix(' (constant)')}/seed{row[2]}/" in file

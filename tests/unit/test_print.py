@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,10 @@ from pypdf import PdfReader
 
 from report_stores import CITY, DEEP, STUDY, add_counts, add_pictures, add_run, every_table, fill, plan_of, run_of
 from segstudy.plan import Plan, make_plan
-from segstudy.report.build import build_report
+from segstudy.report.build import build_report, every_part
 from segstudy.report.frames import ReportData
 from segstudy.report.page import Part
-from segstudy.report.print import write_pdf
+from segstudy.report.print import paper_of, write_pdf
 from segstudy.report.sections.baselines import SECTION
 from segstudy.report.sections.published import printed_frame
 from segstudy.report.table import Format, Table
@@ -52,6 +53,7 @@ def test_codes_in_names_are_text_on_paper(printed: tuple[Store, Plan]) -> None:
     assert EVIL in text
     assert "Is \\textbf#1 = $2?" in text
     assert "car_50%" in text
+    assert "deep-both: DeepLabV3 with ResNet-101, OS 16 on city." in text
 
 
 def scores_by_hand(merged: np.ndarray) -> dict[str, float]:
@@ -125,6 +127,21 @@ def test_a_table_too_wide_and_too_tall_for_a_page_is_split_and_nothing_is_cut(tm
 
         page.extract_text(visitor_text=note)
         assert all(0 <= x <= float(page.mediabox.width) - 40 for x in places)
+
+
+def test_a_table_of_comparisons_has_the_columns_that_fit_and_the_appendix_all(
+    printed: tuple[Store, Plan], tmp_path: Path
+) -> None:
+    store, plan = printed
+    data = ReportData(read_results(store, plan))
+    paper = paper_of(data, every_part(data), tmp_path)
+
+    def labels(section: dict[str, Any]) -> list[list[str]]:
+        return [one["labels"] for one in section["items"] if "What each change does, and" in one.get("title", "")]
+
+    (short,), (whole,) = labels(paper["body"][-1]), labels(paper["appendix"][0])
+    assert short == [label for label in whole if label in short] and len(short) < len(whole)
+    assert {"Name", "Against", "Verdict"} <= set(short) and "P(variant better)" in set(whole) - set(short)
 
 
 def test_printed_numbers_stand_next_to_reproduced_ones_of_the_review_only(tmp_path: Path) -> None:

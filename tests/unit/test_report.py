@@ -501,7 +501,7 @@ def test_what_was_scored_otherwise_is_hollow_wherever_accuracy_stands_against_co
     fill(store, plan)
     add_counts(store, run_of(plan, "flat-city"), "city", CITY, 2 * FLAT)  # twice the true pixels: not the same masks
     data = data_of(store, plan)
-    assert data.apart == {"flat-city"}
+    assert data.apart == {"flat-city": "scored against different true masks"}
     front, (figure5,) = draw_front(data), [item for item in cost.content(data) if not isinstance(item, Table)]
     for drawing in (front, figure5):
         points = [line for axes in drawing.figure.axes for line in axes.lines if line.get_marker() == "o"]
@@ -509,7 +509,7 @@ def test_what_was_scored_otherwise_is_hollow_wherever_accuracy_stands_against_co
         assert len(points) == 5 and [line.get_ydata()[0] for line in hollow] == [
             pytest.approx((6 / 12 + 4 / 10 + 1) / 3)
         ]
-        assert "Hollow: scored otherwise" in drawing.caption
+        assert "Hollow: not scored alike, so not ranked." in drawing.caption
 
 
 def test_names_of_many_points_stay_within_their_panel() -> None:

@@ -14,7 +14,7 @@ from segstudy.data.cache.arrays import resize_pair
 from segstudy.data.cache.batches import crop_window
 from segstudy.plan import make_plan
 from segstudy.predict import predict_labels
-from segstudy.report.answer import change_words, short_words
+from segstudy.report.wording import change_words, short_words
 from segstudy.schema import Recipe
 from segstudy.spec import parse_study
 

@@ -181,7 +181,12 @@ def report(
         return
     study = studies[0]
     whole, store = plan_of(study, out, set_)
-    print(f"report: {shown(build_report(store, whole, data, single_file, pdf))}")
+    page = build_report(store, whole, data, single_file, pdf)
+    print(f"report: {shown(page)}")
+    if single_file is not None:
+        print(
+            f"size: {page.stat().st_size / 1e6:.1f} MB, with the pictures of up to {single_file} images of each browser"
+        )
     if pdf:
         print(f"paper: {shown(store.pdf)}")
     print_changes([], data_changes_of(whole, store, data))

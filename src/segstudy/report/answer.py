@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segstudy.comparison import NOT_COMPARABLE
@@ -17,84 +17,23 @@ from segstudy.folds import is_pooled
 from segstudy.measures import Measure, name_of
 from segstudy.report.figure import MUTED, STYLE, Drawing, across, shortened
 from segstudy.report.frames import ReportData
-from segstudy.report.sections.cost import NAME_POINTS, cost_frame, draw_points, label_points, point_words
+from segstudy.report.sections.cost import cost_frame, draw_points, label_points, pareto_front, point_words
 from segstudy.report.sections.transfer import cross_frame
-from segstudy.report.table import ARCHITECTURES, interval_text, number_text
+from segstudy.report.table import interval_text, number_text
+from segstudy.report.wording import change_words
 from segstudy.stats.comparison import BETTER, UNDECIDED, WORSE
 from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, OPEN
 
-# How a change is said, {0} after and {1} before; any other setting by the last part of its key.
-PHRASES = {
-    "model.arch": "{0} instead of {1}",
-    "model.encoder": "{0} instead of {1} as encoder",
-    "model.weights": "{0} instead of {1} weights",
-    "model.output_stride": "output stride {0} instead of {1}",
-    "recipe.input_size": "{0} instead of {1} pixels of input",
-    "recipe.batch_size": "batches of {0} instead of {1}",
-    "recipe.epochs": "{0} instead of {1} epochs",
-    "recipe.loss": "{0} instead of {1} as loss",
-    "recipe.schedule": "{0} instead of {1} as schedule",
-    "recipe.augment": "{0} instead of {1} as augmentation",
-}
-WEIGHTS = {"none": "random", "imagenet": "ImageNet", "packaged": "ImageNet"}
-SIZES = ("recipe.input_size", "recipe.crop_px")
 MOST = 3  # datasets whose best network is named in a sentence
+NAMED = 6  # points of a panel that are named: those of the front, then the highest
 FEW = 2  # effects that get a sentence of their own; the others stand in the figure
 
 
-def value_words(key: str, value: Any) -> str:
-    """A setting's value as people write it.
-
-    >>> value_words("model.encoder", "resnet101"), value_words("model.weights", "none")
-    ('ResNet-101', 'random')
-    """
-    text = "x".join(map(str, value)) if key in SIZES and isinstance(value, list) else str(value)
-    if key == "model.weights":
-        return WEIGHTS.get(text, text.rsplit("/", 1)[-1])
-    if key == "model.arch":
-        return ARCHITECTURES.get(text.lower(), text)
-    if key == "model.encoder":
-        name = re.sub(r"^(tu-|timm-)?(tf_)?", "", text)
-        name = re.sub(r"^resnet(\d+)$", r"ResNet-\1", name)
-        return re.sub(r"^efficientnet[-_](lite)?(\w+)$", lambda m: f"EfficientNet-{'Lite' if m[1] else ''}{m[2]}", name)
-    return text
-
-
-def change_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """What a variant changes, by names of factors: key -> (before, after).
-
-    >>> change_words({"model.weights": ("imagenet", "none")})
-    'random instead of ImageNet weights'
-    """
-    said = []
-    for key, (before, after) in changes.items():
-        last = key.rsplit(".", 1)[-1].replace("_", " ")
-        phrase = PHRASES.get(key)
-        words = value_words(key, after), value_words(key, before)
-        said.append(phrase.format(*words) if phrase else f"{last} {words[0]} instead of {words[1]}")
-    return " and ".join(said)
-
-
-def short_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """The same as a label: the new values alone."""
-    short = {"model.output_stride": "OS {}", "recipe.input_size": "{} px", "model.weights": "{} weights"}
-    said = {"model.encoder": "{}", "model.arch": "{}"} | short
-    return ", ".join(
-        said.get(key, key.rsplit(".", 1)[-1].replace("_", " ") + " {}").format(value_words(key, after))
-        for key, (_, after) in changes.items()
-    )
-
-
 def network_words(data: ReportData, experiment: str) -> str:
-    """A network by its architecture, with its dataset where the study has several; by its name where that is not enough."""
-    run = data.plan.first(experiment)
-    arch, dataset = run.config.model.arch, run.config.dataset
-    others = [data.plan.first(name) for name in data.plan.experiments if name != experiment]
-    alike = [o for o in others if (o.config.model.arch, o.config.dataset) == (arch, dataset) and o.variation is None]
-    if run.variation is not None or alike:
-        return experiment
+    """What an experiment is called, with its dataset where the study has several."""
+    words, dataset = data.called[experiment], data.plan.first(experiment).config.dataset
     several = len({data.plan.first(name).config.dataset for name in data.plan.experiments}) > 1
-    return f"{ARCHITECTURES.get(arch.lower(), arch)}{f' on {dataset}' if several else ''}"
+    return f"{words} on {dataset}" if several and words != experiment else words
 
 
 def answer_frame(data: ReportData) -> pd.DataFrame:
@@ -146,7 +85,7 @@ def best_frame(data: ReportData) -> pd.DataFrame:
         row: dict[str, Any] = {
             "dataset": dataset,
             "experiment": alike[0],
-            "left_out": [n for n in ranked if n not in alike],
+            "left_out": [name for name in ranked if name in data.apart],
         }
         row["score"] = float(group.set_index("experiment")["score"][alike[0]])
         if len(alike) > 1:
@@ -157,14 +96,6 @@ def best_frame(data: ReportData) -> pd.DataFrame:
         rows.append(row)
     columns = ["dataset", "experiment", "score", "next", "verdict", "value", "low", "high", "left_out"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def full_words(data: ReportData, experiment: str) -> str:
-    """A configuration: the network, and what it changes in it."""
-    run = data.plan.first(experiment)
-    if run.variation is None:
-        return network_words(data, experiment)
-    return f"{network_words(data, run.variation.base)} with {change_words(run.variation.changes)}"
 
 
 def sentences(data: ReportData) -> list[str]:
@@ -198,7 +129,21 @@ def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
         text += _cost_words(float(row["cost"]))
     if row["confounded"]:
         text += ", but more than one thing changes"
-    return f"{text}{'; the two also differ in ' + row['flags'] if row['flags'] else ''}."
+    return f"{text}{'; what else differs: ' + also_different(row['flags']) if row['flags'] else ''}."
+
+
+def also_different(flags: str) -> str:
+    """The flags of a comparison, in which runs that are not done yet are not named one by one.
+
+    >>> also_different("unet: missing unet/seed2, unet/seed3 (not scored yet); other versions")
+    'other versions; seeds that are not done'
+    """
+    known = [flag for flag in flags.split("; ") if not flag.endswith("(not scored yet)")]
+    return "; ".join([*known, *(["seeds that are not done"] if len(known) < flags.count("; ") + 1 else [])])
+
+
+def _changes_of(rows: pd.DataFrame) -> list[str]:
+    return [f"{row.change} ({row.against})" for row in rows.itertuples()]
 
 
 def _cost_words(cost: float) -> str:
@@ -218,17 +163,16 @@ def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
     """The changes that this study cannot tell from chance, and those that may not be compared."""
     said = []
     if len(rest := frame[frame["verdict"] == UNDECIDED]):
-        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
+        names = listing(_changes_of(rest), 3)
         seen = rest["detectable"].dropna()
         power = f"; this study can miss differences below {seen.max():.3f} {name_of(measure)}" if len(seen) else ""
         said.append(f"Not distinguishable from chance: {names}{power}{_equivalence_words(rest)}.")
     if len(rest := frame[frame["verdict"] == NOT_COMPARABLE]):
-        said.append(
-            f"Not comparable with its base: {listing([f'{r.change} ({r.against})' for r in rest.itertuples()], 3)}."
-        )
+        said.append(f"Not comparable with its base: {listing(_changes_of(rest), 3)}.")
     if len(rest := frame[frame["verdict"].eq("") & frame["value"].notna()]):
-        names = listing([f"{row.change} ({row.against})" for row in rest.itertuples()], 3)
-        said.append(f"No verdict: {names}; {rest['reason'].iloc[0] or rest['assumption'].iloc[0]}.")
+        said.append(
+            f"No verdict: {listing(_changes_of(rest), 3)}; {rest['reason'].iloc[0] or rest['assumption'].iloc[0]}."
+        )
     return [" ".join(said)] if said else []
 
 
@@ -244,16 +188,14 @@ def _equivalence_words(rest: pd.DataFrame) -> str:
 def _best_sentence(data: ReportData) -> Iterator[str]:
     several = len(best := best_frame(data)) > 1
     for row in best.head(MOST).to_dict("records"):
-        words = full_words(data, row["experiment"])
         measure, best_word = data.results.primary, "Highest" if data.results.primary.higher_is_better else "Lowest"
-        text = f"{best_word} on {row['dataset']}" if several else f"{best_word} score"
-        text += f": {words.replace(' on ' + str(row['dataset']), '', 1)}, {name_of(measure)} {row['score']:.3f}"
+        text = f"{best_word} {name_of(measure)}{' on ' + str(row['dataset']) if several else ''}, {row['score']:.3f}"
+        text += f": {data.called[row['experiment']]}"
         if isinstance(row["next"], str) and row["value"] == row["value"]:
-            second = full_words(data, row["next"]).replace(f" on {row['dataset']}", "", 1)
             text += f" ({number_text(row['value'], 3, True)} {interval_text(row['low'], row['high'], 3, True)}"
-            text += f" over {second}: {row['verdict'] or 'no test'})"
+            text += f" over {data.called[row['next']]}: {row['verdict'] or 'no test'})"
         if row["left_out"]:
-            text += f"; not scored alike, so not ranked: {listing(row['left_out'], 3)}"
+            text += f"; not ranked: {listing([f'{data.called[n]}, {data.apart[n]}' for n in row['left_out']], 3)}"
         yield f"{text}."
     if len(best) > MOST:
         yield f"The tables show the other {len(best) - MOST} datasets."
@@ -267,7 +209,7 @@ def _cross_sentences(data: ReportData) -> list[str]:
         if target["miou_drop"] == target["miou_drop"]:
             own = data.plan.first(cross.experiment).config.dataset
             said.append(
-                f"{network_words(data, cross.experiment).removesuffix(f' on {own}')} goes from {inside['miou']:.3f} on {own} to "
+                f"{data.called[cross.experiment]} goes from {inside['miou']:.3f} on {own} to "
                 f"{target['miou']:.3f} on {cross.on} (one class everywhere: {nothing['miou']:.3f})"
             )
     return [f"{'; '.join(said[:2])}."] if said else []
@@ -288,11 +230,21 @@ def warnings(data: ReportData) -> list[str]:
     if len(waiting := runs[runs["state"] != "done"]):
         states = ", ".join(f"{n} {state}" for state, n in waiting["state"].value_counts(sort=False).items())
         found.append(f"{len(waiting)} of {len(runs)} runs are not done ({states}).")
-    flagged = data.effects[data.effects["flags"].fillna("") != ""]
+    changes = answer_frame(data)
+    flagged = changes[(changes["flags"].fillna("") != "") & (changes["verdict"] != NOT_COMPARABLE)]
     if len(flagged):
-        found.append(f"Not a clean comparison: {listing(flagged['experiment'], 4)}; the table of comparisons says why.")
+        reasons = flagged.groupby(flagged["flags"].map(also_different), sort=False)
+        found += [f"Not a clean comparison ({why}): {listing(_changes_of(rows), 3)}." for why, rows in reasons]
     found += [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(data.effects["cautions"]) if words]
     return found
+
+
+def _that_fit(axes: Axes, points: Mapping[str, tuple[float, ...]]) -> dict[str, str]:
+    """Names as long as there is room for, on the wider side of their point; equally short ones where two would read alike."""
+    low, high = axes.get_xlim()
+    sides = {name: max(x - low, high - x) / (high - low) for name, (x, _) in points.items()}
+    short = {name: shortened([name], across(3.4 * side - 0.2))[name] for name, side in sides.items()}
+    return short if len(set(short.values())) == len(short) else shortened(points, across(1.7))
 
 
 def draw_front(data: ReportData) -> Drawing | None:
@@ -302,7 +254,7 @@ def draw_front(data: ReportData) -> Drawing | None:
     datasets = list(dict.fromkeys(points["dataset"]))[:3]
     if not datasets:
         return None
-    tall = {1: 3.1, 2: 1.95, 3: 1.5}[len(datasets)]
+    tall = {1: 3.1, 2: 1.8, 3: 1.4}[len(datasets)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, tall * len(datasets)), layout="constrained")
         panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
@@ -312,26 +264,21 @@ def draw_front(data: ReportData) -> Drawing | None:
             axes.margins(x=0.15, y=0.25)
             axes.set_title(dataset, fontsize=9)
             axes.grid()
-            points_of = _labelled(data, part)
-            short = shortened(points_of, across(4.3 / 2))
+            first = pareto_front(part[~part["experiment"].isin(data.apart)])["experiment"].iloc[::-1]
+            named = [*first, *part.sort_values("miou", ascending=False)["experiment"]]
+            at = part.drop_duplicates("experiment").set_index("experiment")[["gflops", "miou"]].astype(float)
+            points_of = {
+                data.called[str(name)]: (at.loc[name, "gflops"], at.loc[name, "miou"])
+                for name in list(dict.fromkeys(named))[:NAMED]
+            }
+            short = _that_fit(axes, points_of)
             label_points(axes, {short[name]: point for name, point in points_of.items()}, 72 * tall - 50)
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
-    told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
-    caption = "Up and left is better. Dashed: the Pareto front; nothing scores higher with as few operations."
-    caption += point_words(data, points, int((72 * tall - 50) / NAME_POINTS))
+    told = "; ".join(
+        f"{network_words(data, str(row.experiment))} {row.miou:.3f} at {row.gflops:.2f} GFLOPs"
+        for row in points.itertuples()
+    )
+    caption = "Up and left is better. Dashed: the Pareto front."
+    caption += point_words(data, points, NAMED)
     return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
-
-
-def _labelled(data: ReportData, part: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Points by a short label: a baseline's architecture, a variant's new values; by name where two are called alike."""
-    labels = []
-    for name in part["experiment"]:
-        run = data.plan.first(str(name))
-        arch = ARCHITECTURES.get(run.config.model.arch.lower(), run.config.model.arch)
-        changes = run.variation.changes if run.variation else {}
-        words = short_words({key: values for key, values in changes.items() if key != "model.arch"})
-        labels.append(f"{arch}, {words}" if words else arch)
-    twice = {label for label in labels if labels.count(label) > 1}
-    rows = zip(part["experiment"], labels, part["gflops"], part["miou"], strict=True)
-    return {str(name) if label in twice else label: (float(x), float(y)) for name, label, x, y in rows}

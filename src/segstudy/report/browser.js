@@ -1,5 +1,6 @@
 // Every reported image as a point and as a picture; a viewer with overlays, errors and a slider.
-// Masks are grey levels, a class index a level; SVG filters colour them, hide classes, and turn differences into errors.
+// Masks are grey levels, a class index a level; SVG filters colour them and hide classes. Errors are masks turned into white
+// for yes and black for no, multiplied, and painted in a colour for each kind.
 widgets.browser = (place, data) => {
   const parsed = document.createElement("div");
   parsed.innerHTML = "<svg></svg>";
@@ -10,12 +11,16 @@ widgets.browser = (place, data) => {
     element.append(...children);
     return element;
   };
-  const key = data.folder.replace(/[^a-zA-Z0-9]/g, "-"), names = data.networks.map(one => one.name);
-  const shown = new Set(data.classes.keys());
+  const key = data.folder.replace(/[^a-zA-Z0-9]/g, "-"), names = data.networks.map(one => one.label);
+  const shown = new Set([...data.classes.keys()].filter(k => k !== data.background));
   const state = {at: 0, order: [], a: 0, b: Math.min(1, names.length - 1), errors: false, opacity: 0.6, cut: 50};
+  const lost = new Set(data.lost || []);
   const url = path => data.inline ? data.inline[path] || "" : path;
-  const files = k => ({image: url(`${data.folder}/${data.files[k]}.webp`), truth: url(`${data.folder}/${data.files[k]}.png`)});
-  const mask = (network, k) => data.networks[network].masks ? url(`${data.networks[network].folder}/${data.files[k]}.png`) : "";
+  const files = k => lost.has(k) ? {image: "", truth: ""} : ({image: url(`${data.folder}/${data.files[k]}.webp`), truth: url(`${data.folder}/${data.files[k]}.png`)});
+  const absent = data.networks.map(one => new Set(one.absent)), nothing = data.networks.map(one => new Set(one.nothing));
+  const noObject = k => data.background !== null && data.pixels[k].every((pixels, c) => c === data.background || !pixels);
+  const empty = (network, k) => network < 0 ? noObject(k) && "no object in the truth" : nothing[network].has(k) && "nothing predicted";
+  const mask = (network, k) => data.networks[network].masks && !absent[network].has(k) ? url(`${data.networks[network].folder}/${data.files[k]}.png`) : "";
   const number = value => value === null || value === undefined ? "–" : value.toFixed(3);
   const pictures = data.networks.some(one => one.masks);
 
@@ -23,24 +28,27 @@ widgets.browser = (place, data) => {
   const table = entry => Array.from({length: 256}, (_, k) => entry(k)).join(" ");
   const channel = place => table(k => ((data.palette[k] || [128, 128, 128])[place] / 255).toFixed(4));
   const visible = svg("feFuncA", {type: "discrete"});
-  const wrong = svg("feFuncA", {type: "discrete", tableValues: table(k => k > 0 && k < data.classes.length ? 1 : 0)});
   const alpha = {in: "SourceGraphic", type: "matrix", values: "0 0 0 0 1  0 0 0 0 1  0 0 0 0 1  1 0 0 0 0"};
+  const filter = (name, ...steps) => svg("filter", {id: `${name}-${key}`, "color-interpolation-filters": "sRGB", x: 0, y: 0, width: "100%", height: "100%"}, ...steps);
+  // which levels a mask keeps as white: the classes that errors are about, the others, and whatever is not 0
+  const levels = Object.fromEntries(["hit", "rest", "none", "apart"].map(name => [name, ["R", "G", "B"].map(one => svg("feFunc" + one, {type: "discrete"}))]));
+  const keep = (name, test) => levels[name].forEach(one => one.setAttribute("tableValues", table(k => test(k) ? 1 : 0)));
+  keep("apart", k => k > 0);
   place.append(svg("svg", {width: 0, height: 0, style: "position:absolute", "aria-hidden": "true"},
-    svg("filter", {id: `classes-${key}`, "color-interpolation-filters": "sRGB", x: 0, y: 0, width: "100%", height: "100%"},
-      svg("feColorMatrix", alpha), svg("feComponentTransfer", {result: "mask"}, visible),
+    filter("classes", svg("feColorMatrix", alpha), svg("feComponentTransfer", {result: "mask"}, visible),
       svg("feComponentTransfer", {in: "SourceGraphic"}, ...["R", "G", "B"].map((one, c) =>
         svg("feFunc" + one, {type: "discrete", tableValues: channel(c)}))),
       svg("feComposite", {in2: "mask", operator: "in"})),
-    svg("filter", {id: `errors-${key}`, "color-interpolation-filters": "sRGB", x: 0, y: 0, width: "100%", height: "100%"},
-      svg("feColorMatrix", alpha), svg("feComponentTransfer", {result: "mask"}, wrong),
-      svg("feFlood", {"flood-color": "#d5006d"}), svg("feComposite", {in2: "mask", operator: "in"}))));
+    ...Object.entries(levels).map(([name, steps]) => filter(name, svg("feComponentTransfer", {}, ...steps))),
+    ...Object.entries(data.errors).map(([kind, colour]) => filter(kind.replace(" ", "-"), svg("feColorMatrix", {...alpha, result: "mask"}),
+      svg("feFlood", {"flood-color": colour}), svg("feComposite", {in2: "mask", operator: "in"})))));
   const toggle = () => visible.setAttribute("tableValues", table(k => k >= data.classes.length || shown.has(k) ? 1 : 0));
   toggle();
 
   // controls
-  const option = (value, text) => make("option", {value}, text);
+  const option = (value, text, title = null) => make("option", {value, title}, text);
   const networks = (label, field) => make("select", {"aria-label": label, onchange(event) { state[field] = Number(event.target.value); update(); }},
-    ...names.map((name, k) => option(k, name)));
+    ...names.map((name, k) => option(k, name, data.networks[k].name)));
   const selectA = networks("Network A", "a"), selectB = networks("Network B", "b");
   const across = make("select", {"aria-label": "Across", onchange: () => update()}, option("b", "score of B"),
     option("size", "pixels of the class"), option("disagreement", "disagreement"), ...(data.groups.length ? [option("group", "group")] : []));
@@ -108,51 +116,73 @@ widgets.browser = (place, data) => {
     status.textContent = `${data.ids.length} images, ${Math.min(limit, available.length)} shown` +
       (data.inline ? `; pictures of ${available.length} are in this file` : "");
     const buttons = available.slice(0, limit).map(k => make("button", {type: "button", onclick: () => open(state.order.indexOf(k))},
-      pictures ? make("img", {src: files(k).image, alt: "", loading: "lazy"}) : "", make("span", {}, `${data.ids[k].replace(/[/_]/g, "$&\u200b")}: ${number(score(state.a, k))}`)));
+      pictures && files(k).image ? make("img", {src: files(k).image, alt: "", loading: "lazy", onerror: event => event.target.remove()}) : "", make("span", {}, `${data.ids[k].replace(/[/_]/g, "$&\u200b")}: ${number(score(state.a, k))}`)));
     if (limit < available.length) buttons.push(make("button", {type: "button", class: "more", onclick() { limit += 24; list(); }}, "Show more"));
     strip.replaceChildren(...buttons);
   }
 
   // the viewer
-  const heading = make("h3", {}), stage = make("div", {class: "stage large"}), cards = make("div", {class: "cards"});
+  const heading = make("h3", {}), stage = make("div", {class: "stage large"}), cards = make("div", {class: "cards", tabindex: 0, role: "region", "aria-label": "The image with each network's prediction and errors"});
   const range = (label, field, scale) => make("input", {type: "range", min: 0, max: 100, value: state[field] * scale, "aria-label": label,
     oninput(event) { state[field] = event.target.value / scale; paint(); }});
   const opacity = range("Opacity of the overlay", "opacity", 100), cut = range("Where left meets right", "cut", 1);
   const kind = make("select", {"aria-label": "Overlay", onchange(event) { state.errors = event.target.value === "errors"; view(); }},
     option("classes", "classes"), option("errors", "errors"));
-  const side = label => make("select", {"aria-label": label, onchange: () => view()}, option(-1, "truth"), ...names.map((name, k) => option(k, name)));
+  const side = label => make("select", {"aria-label": label, onchange: () => view()}, option(-1, "truth"), ...names.map((name, k) => option(k, name, data.networks[k].name)));
   const leftSide = side("Left"), rightSide = side("Right");
   leftSide.value = 0; rightSide.value = -1;
+  const swatch = colour => make("span", {class: "swatch", style: `background: ${colour}`});
   const button = (text, label, act) => make("button", {type: "button", "aria-label": label, onclick: act}, text);
-  const keys = make("div", {class: "keys caption"}, ...data.classes.map((name, k) => make("label", {}, make("input", {type: "checkbox", checked: true,
+  const keys = make("div", {class: "keys caption"}, ...data.classes.map((name, k) => make("label", {}, make("input", {type: "checkbox", checked: shown.has(k),
     onchange(event) { event.target.checked ? shown.add(k) : shown.delete(k); toggle(); }}),
-    make("span", {class: "swatch", style: `background: rgb(${(data.palette[k] || [128, 128, 128]).join(" ")})`}), name)));
+    swatch(`rgb(${(data.palette[k] || [128, 128, 128]).join(" ")})`), name)));
+  const hint = make("p", {class: "caption hint"}, "Keys: ← → images, 1 to 9 network on the left, e errors, t truth, + − opacity, Esc close.");
+  const legend = make("div", {class: "keys legend caption"});
   const viewer = make("dialog", {class: "viewer", "aria-label": "Image viewer"}, make("div", {class: "tools"},
     button("←", "Previous image", () => step(-1)), button("→", "Next image", () => step(1)),
     make("label", {}, "left ", leftSide), make("label", {}, "right ", rightSide), make("label", {}, "show ", kind),
     make("label", {}, "opacity ", opacity), make("label", {}, "slider ", cut), button("Close", "Close", () => viewer.close())),
-    heading, make("div", {class: "stages"}, make("div", {}, stage, keys), cards));
+    heading, make("div", {class: "stages"}, make("div", {}, stage, legend, keys, hint), cards));
   place.append(viewer);
   const step = by => { state.at = (state.at + by + state.order.length) % state.order.length; view(); };
   function open(at) { state.at = at; if (!viewer.open) viewer.showModal(); view(); }
-  const picture = (src, alt, classes = "") => make("img", {src, alt, class: classes});
+  const picture = (src, alt, more = {}) => make("img", {src, alt, ...more});
+  const through = name => ({style: `filter: url("#${name}-${key}")`});
 
-  function labels(network, k, errors) {
-    const layer = make("div", {class: "labels"}), source = network < 0 ? files(k).truth : mask(network, k);
-    if (!source) return layer;
-    if (errors && network >= 0) layer.append(picture(files(k).truth, ""), picture(source, "", "difference"));
-    else layer.append(picture(source, network < 0 ? "truth" : "prediction of " + names[network]));
-    layer.style.filter = `url("#${errors && network >= 0 ? "errors" : "classes"}-${key}")`;
+  // Errors are about the chosen class, else about all but the background; without a background every error is a wrong class.
+  const about = () => ofClass.value !== "" ? data.classes[ofClass.value] : "";
+  const known = k => k < data.classes.length;
+  const hit = k => known(k) && (ofClass.value === "" ? k !== data.background : k === Number(ofClass.value));
+  function kinds() {
+    const found = [];
+    if (about() || data.background !== null) found.push("missed", "false");
+    if (!about() && data.classes.length > (data.background === null ? 1 : 2)) found.push("wrong class");
+    return found;
+  }
+  function errorsOf(network, k) {
+    const truth = files(k).truth, found = mask(network, k), layer = make("div", {class: "labels errors"});
+    const of = (src, name) => make("img", {src, alt: "", class: "and", ...through(name)});
+    const paint = {missed: () => [of(truth, "hit"), of(found, "none")], false: () => [of(truth, "rest"), of(found, "hit")],
+      "wrong class": () => [make("div", {class: "labels and", ...through("apart")}, picture(truth, ""), picture(found, "", {class: "difference"})), of(truth, "hit"), of(found, "hit")]};
+    for (const kind of kinds()) layer.append(make("div", {class: "labels", ...through(kind.replace(" ", "-"))}, ...paint[kind]()));
     return layer;
   }
-  function sheet(k, ...layers) {
+  function labels(network, k, errors) {
+    const source = network < 0 ? files(k).truth : mask(network, k);
+    if (source && errors && network >= 0) return errorsOf(network, k);
+    return make("div", {class: "labels", ...through("classes")}, ...(source ? [picture(source, network < 0 ? "truth" : "prediction of " + names[network])] : []));
+  }
+  const badge = (text, side = "") => text ? [make("span", {class: "empty " + side}, text)] : [];
+  function sheet(k, errors, ...layers) {
     const both = files(k);
     const measured = make("img", {src: both.truth, alt: "", class: "size", onload(event) {  // no taller than the window has room for
       const {naturalWidth, naturalHeight} = event.target;
       const large = event.target.closest(".large");
       if (large) event.target.parentElement.style.maxWidth = `calc(66vh * ${naturalWidth / naturalHeight})`;
     }});
-    return make("div", {class: "sheet"}, measured, picture(both.image, "input image " + data.ids[k]), ...layers);
+    const photo = picture(both.image, "input image " + data.ids[k], {class: "photo", onerror: event =>
+      event.target.closest(".stage")?.replaceChildren("This picture is no longer in the dataset's folder or in the cache.")});
+    return make("div", {class: "sheet" + (errors ? " grey" : "")}, measured, photo, ...layers);
   }
   let halves = [];
   function paint() {
@@ -162,18 +192,26 @@ widgets.browser = (place, data) => {
     halves[1].style.clipPath = `inset(0 0 0 ${state.cut}%)`;
     stage.querySelector(".cut").style.left = `${state.cut}%`;
   }
-  function card(words, k, ...layers) { return make("div", {}, make("div", {class: "stage"}, sheet(k, ...layers)), words); }
+  function card(words, title, k, errors, ...layers) { return make("div", {title}, make("div", {class: "stage"}, sheet(k, errors, ...layers)), words); }
+  function cardsOf(n, k) {
+    const {name} = data.networks[n];
+    if (!mask(n, k)) return [make("div", {title: name}, `${names[n]}: no prediction kept`)];
+    return [card(`${names[n]}: ${number(data.scores[n][k])}`, name, k, false, labels(n, k, false), ...badge(empty(n, k))),
+      card(`errors of ${names[n]}`, name, k, true, labels(n, k, true))];
+  }
   const inOrder = () => names.map((_, n) => n).sort((p, q) => (q === state.a) - (p === state.a));  // A first
   function view() {
     const k = state.order[state.at];
     heading.textContent = `${data.ids[k]} (${state.at + 1} of ${state.order.length}), ${names[state.a]} ${number(score(state.a, k))}`;
     plot.querySelectorAll(".now").forEach(one => one.classList.remove("now"));
-    if (!files(k).image) { stage.replaceChildren("The picture of this image is not in this file."); cards.replaceChildren(); return; }
+    if (!files(k).image) { stage.replaceChildren("The picture of this image is not in " + (data.inline ? "this file." : "the dataset's folder or the cache.")); cards.replaceChildren(); return; }
     halves = [labels(Number(leftSide.value), k, state.errors), labels(Number(rightSide.value), k, state.errors)];
-    stage.replaceChildren(make("div", {class: "sheet"}, ...sheet(k, ...halves).children, make("div", {class: "cut"})));
-    cards.replaceChildren(card("input", k), card("truth", k, labels(-1, k, false)), ...inOrder().flatMap(n => mask(n, k)
-      ? [card(`${names[n]}: ${number(data.scores[n][k])}`, k, labels(n, k, false)), card(`errors of ${names[n]}`, k, labels(n, k, true))]
-      : [make("div", {}, `${names[n]}: no prediction kept`)]));
+    keep("hit", hit); keep("rest", c => known(c) && !hit(c)); keep("none", c => !hit(c));
+    stage.replaceChildren(sheet(k, state.errors, ...halves, make("div", {class: "cut"}),
+      ...badge(empty(Number(leftSide.value), k), "left"), ...badge(empty(Number(rightSide.value), k), "right")));
+    const words = {missed: `missed: true${about() && " " + about()}, not predicted`, false: `false: predicted${about() && " " + about()}, not true`, "wrong class": "wrong class"};
+    legend.replaceChildren("Errors:", ...kinds().map(kind => make("span", {}, swatch(data.errors[kind]), words[kind])), "no colour: right or ignored");
+    cards.replaceChildren(card("input", null, k, false), card("truth", null, k, false, labels(-1, k, false), ...badge(empty(-1, k))), ...inOrder().flatMap(n => cardsOf(n, k)));
     paint();
   }
   viewer.addEventListener("keydown", event => {
@@ -191,7 +229,8 @@ widgets.browser = (place, data) => {
     event.preventDefault();
   });
   place.addEventListener("worst", event => {
-    state.a = names.indexOf(event.detail);
+    state.a = data.networks.findIndex(one => one.name === event.detail);
+    if (state.b === state.a) state.b = names.length > 1 && !state.a ? 1 : 0;
     sort.value = "worst"; ofClass.value = "";
     update();
     leftSide.value = state.a; rightSide.value = -1;

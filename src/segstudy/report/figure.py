@@ -28,6 +28,8 @@ from segstudy.files import write_bytes, write_text
 
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
+# Kinds of wrong pixels; told apart with any colour blindness, and from the grey image below them.
+ERROR_COLOURS = {"missed": (0, 114, 178), "false": (213, 94, 0), "wrong class": (90, 0, 90)}
 WIDTH = 10.0  # inches; 100 pixels each at the page's width
 PNG_DPI = 200
 CHARACTER = 0.6  # mean width of a character over its height

@@ -24,6 +24,7 @@ from segstudy.plan import Plan, Run, Variation
 from segstudy.records import NOT_TRAINED
 from segstudy.report.figure import assign_colours
 from segstudy.report.long import CONSTANT, LongForm, evaluation_of, long_blocks
+from segstudy.report.wording import called
 from segstudy.results import RunResult, StudyResults
 from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference
@@ -121,17 +122,23 @@ class ReportData:
         return class_scores_frame(self.results)
 
     @cached_property
-    def apart(self) -> frozenset[str]:
-        """Experiments scored otherwise than the first of their dataset, with whose scores theirs do not compare."""
+    def apart(self) -> dict[str, str]:
+        """Experiments scored otherwise than the first of their dataset, with whose scores theirs do not compare, and why."""
         first: dict[str, Side] = {}
-        found = []
+        found = {}
         for name in self.plan.experiments:
             side = self.results.side(name)
             if side.sets and not np.isnan(side.mean(self.results.primary)[0]):
                 reference = first.setdefault(self.plan.first(name).config.dataset, side)
-                if side is not reference and problems_between(side, reference, self.results.primary):
-                    found.append(name)
-        return frozenset(found)
+                problems = () if side is reference else problems_between(side, reference, self.results.primary)
+                if problems:
+                    found[name] = problems[0].what
+        return found
+
+    @cached_property
+    def called(self) -> dict[str, str]:
+        """What each experiment is called in words: by its architecture and what it changes."""
+        return called(self.plan)
 
     @cached_property
     def colours(self) -> dict[str, str]:
@@ -247,12 +254,19 @@ def _progress(result: RunResult) -> dict[str, Any]:
     return {
         "split": record.roles.report if record else "",
         "state": result.state,
-        "epochs_done": len(epochs),
         **({"epochs": len(epochs) or np.nan} if result.run.config.epochs is None else {}),
         "chosen_epoch": best.epoch if best else (imported or {}).get("epoch", np.nan),
+        "progress": _done_of(result, len(epochs)),
         "imported": imported is not None,
         "reason": result.failure,
     }
+
+
+def _done_of(result: RunResult, epochs: int) -> str:
+    """How far an unfinished run is."""
+    if result.folds:
+        return f"{sum(fold.state == 'done' for fold in result.folds)} of {len(result.folds)} folds"
+    return f"{epochs} of {result.run.config.epochs or epochs} epochs"
 
 
 def states_text(states: Iterable[str]) -> str:
@@ -306,7 +320,7 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
         epochs = [f"{epoch:.0f}" if epoch == epoch else "–" for epoch in group["chosen_epoch"]]
         epochs = [f"{text} (imported)" if own else text for text, own in zip(epochs, group["imported"], strict=True)]
         rows.append(group.iloc[0].to_dict() | {"state": states_text(group["state"]), "chosen": ", ".join(epochs)})
-    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "epochs_done", "imported", "reason"])
+    return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "progress", "imported", "reason"])
 
 
 def experiments_frame(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,13 +32,21 @@ from segstudy.data.cache.arrays import find_part, parts_of
 from segstudy.data.core import Dataset, Sample, load_pair
 from segstudy.data.load import read_dataset
 from segstudy.errors import SegstudyError
+from segstudy.folds import in_fold
+from segstudy.report.figure import ERROR_COLOURS
 from segstudy.report.frames import ReportData
+from segstudy.report.table import visible
 from segstudy.spec import find_path
 
 FOLDER = "images"
 OURS = re.compile(r".+-[0-9a-f]{8}")  # folders of pictures that this module wrote
 MOST_VALUES = 400_000  # scores of classes of images; where there are more, the browser has scores of images only
 QUALITY = 88
+
+
+def background_of(classes: Sequence[str]) -> int | None:
+    """The class that is no object, by its name; None where a dataset has none."""
+    return next((k for k, name in enumerate(classes) if name.casefold() == "background"), None)
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Gallery:
         """Where its pictures lie, below the report's folder: named after the images' contents."""
         about = self.first.about
         content = f"{about.data_fingerprint}|{about.resolution}|{about.input_size}|{'|'.join(self.first.ids)}"
-        return f"{FOLDER}/{self.test}-{self.split}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        return f"{FOLDER}/{self.test}-{self.split.replace(' ', '-')}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
     @cached_property
     def files(self) -> list[str]:
@@ -79,11 +87,30 @@ class Gallery:
         return [hashlib.sha256(name.encode()).hexdigest()[:16] for name in self.first.ids]
 
     @cached_property
-    def predicted(self) -> dict[str, Path]:
-        """Folders of predicted masks, of the networks that have one."""
-        store = self.data.results.store
-        found = {s.name: store.run(s.name, s.first.seed).predictions(self.test, self.split) for s in self.sides}
-        return {name: path for name, path in found.items() if path.is_dir()}
+    def predicted(self) -> dict[str, list[Path | None]]:
+        """The predicted mask of every image, of the networks that have any; None where there is none."""
+        found = {side.name: [path if path.is_file() else None for path in self._masks(side)] for side in self.sides}
+        return {name: paths for name, paths in found.items() if any(paths)}
+
+    def _masks(self, side: Side) -> list[Path]:
+        """Where the predicted masks lie: over folds, each with the network of its fold."""
+        store, first = self.data.results.store, side.first
+        if first.folds is None:
+            folder = store.run(side.name, first.seed).predictions(self.test, self.split)
+            return [folder / f"{name}.png" for name in first.ids]
+        kept = {fold: store.run(in_fold(side.name, fold), first.seed).path / "predictions" for fold in set(first.folds)}
+        folders = {
+            fold: next(iter(sorted(path.glob(f"{in_fold(self.test, fold)}-*"))), path) for fold, path in kept.items()
+        }
+        return [folders[fold] / f"{name}.png" for fold, name in zip(first.folds, first.ids, strict=True)]
+
+    def nothing(self, side: Side) -> list[int]:
+        """Images in which a network found nothing but background."""
+        if (background := background_of(self.first.classes)) is None:
+            return []
+        pixels = side.first.confusion.sum(axis=1)
+        found = np.flatnonzero((pixels.sum(axis=1) == pixels[:, background]) & (pixels.sum(axis=1) > 0))
+        return [int(k) for k in found]
 
     def network_folder(self, side: Side) -> str:
         """Where a network's masks lie."""
@@ -99,24 +126,30 @@ class Gallery:
         small = len(self.sides) * first.support.size <= MOST_VALUES
         by_class = [_plain(measures.iou(side.first.confusion), 3) for side in self.sides] if small else []
         networks = [
-            {"name": side.name, "seed": side.first.seed, "folder": self.network_folder(side)}
-            | {"masks": side.name in self.predicted}
+            {"name": side.name, "label": self.data.called[side.name], "folder": self.network_folder(side)}
+            | {"seed": side.first.seed, "masks": side.name in self.predicted, "nothing": self.nothing(side)}
+            | {"absent": [k for k, path in enumerate(self.predicted.get(side.name, [])) if path is None]}
             for side in self.sides
         ]
         spread = np.nanmax(scores, axis=0, initial=0) - np.nanmin(scores, axis=0, initial=1)
         return {
             "folder": self.folder,
-            "classes": list(first.classes),
+            "classes": [visible(name) for name in first.classes],
+            "background": background_of(first.classes),
+            "errors": {kind: f"rgb({' '.join(map(str, colour))})" for kind, colour in ERROR_COLOURS.items()},
             "palette": [list(colour) for colour in first.about.palette],
             "networks": networks,
-            "ids": list(first.ids),
+            "ids": [visible(name) for name in first.ids],
             "files": self.files,
             "groups": list(first.groups or ()),
             "scores": _plain(scores, 4),
             "iou": by_class,
             "pixels": first.support.tolist(),
             "disagreement": _plain(np.maximum(spread, 0), 4),
-            "influence": [{"name": name, "values": _plain(values, 6)} for name, values in influences(self)],
+            "influence": [
+                {"name": f"{self.data.called[a]} − {self.data.called[b]}", "values": _plain(values, 6)}
+                for (a, b), values in influences(self)
+            ],
         }
 
     def order(self) -> list[int]:
@@ -130,26 +163,42 @@ class Gallery:
         if not self.predicted:
             return
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-            tasks = [(report, name, file) for name, file in zip(self.first.ids, self.files, strict=True)]
             for side in self.sides:
-                if side.name in self.predicted:
-                    target = report / self.network_folder(side)
+                target = report / self.network_folder(side)
+                pairs = zip(self.predicted.get(side.name, []), self.files, strict=False)
+                tasks = [(path, target / f"{file}.png") for path, file in pairs if path is not None]
+                if tasks:
                     target.mkdir(parents=True, exist_ok=True)
-                    source = self.predicted[side.name]
-                    list(threads.map(lambda t, s=source, d=target: _grey(s / f"{t[1]}.png", d / f"{t[2]}.png"), tasks))
+                    list(threads.map(lambda task: _grey(*task), tasks))
             missing = [
                 (name, report / self.folder / file)
                 for name, file in zip(self.first.ids, self.files, strict=True)
                 if not ((report / self.folder / file).with_suffix(".webp").is_file())
             ]
             if missing:
-                pairs = _Pairs(self)
-                list(threads.map(lambda one: pairs.write(*one), missing))
+                source = _Pairs(self)
+                list(threads.map(lambda one: source.write(*one), missing))
+
+    def written(self, report: Path) -> dict[str, list[int]]:
+        """Images whose picture could not be written: neither the dataset nor the cache holds it."""
+        folder = report / self.folder
+        return {"lost": [k for k, file in enumerate(self.files) if not (folder / f"{file}.webp").is_file()]}
+
+    def _best(self) -> int:
+        """The place of the network with the best score among those scored alike."""
+        measure = self.data.results.primary
+        scores = [float(side.mean(measure)[0]) * (1 if measure.higher_is_better else -1) for side in self.sides]
+        ranks = [
+            (side.name not in self.data.apart, np.nan_to_num(one, nan=-np.inf))
+            for side, one in zip(self.sides, scores, strict=True)
+        ]
+        return ranks.index(max(ranks))
 
     def inline(self, report: Path, count: int) -> dict[str, str]:
-        """The files of the first ``count`` images in :meth:`order`, as data URIs by path."""
+        """The files of ``count`` images as data URIs by path: the worst of the best network, then those in :meth:`order`."""
         found = {}
-        for k in self.order()[:count]:
+        worst = int(np.nan_to_num(self.scores()[self._best()], nan=2.0).argmin())
+        for k in list(dict.fromkeys([worst, *self.order()]))[:count]:
             folders = [self.network_folder(side) for side in self.sides if side.name in self.predicted]
             paths = [f"{self.folder}/{self.files[k]}{end}" for end in (".webp", ".png")]
             for path in [*paths, *(f"{folder}/{self.files[k]}.png" for folder in folders)]:
@@ -249,16 +298,16 @@ def _plain(values: NDArray[np.float64], digits: int) -> list[Any]:
     return found
 
 
-def influences(gallery: Gallery) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """For each comparison of the study among these networks: how far each image moves the difference in mIoU, (n,).
+def influences(gallery: Gallery) -> Iterator[tuple[tuple[str, str], NDArray[np.float64]]]:
+    """For each comparison of the study among these networks, how far each image moves the difference in mIoU, (n,).
 
-    The difference with all images minus the difference without that one.
+    Variant and base, and the difference with all images minus the difference without that one.
     """
     names = {side.name: side for side in gallery.sides}
     for name, found in gallery.data.results.comparisons.items():
         if found.difference is not None and name in names and found.b.name in names:
             moved = [_moved(names[one]) for one in (name, found.b.name)]
-            yield f"{name} − {found.b.name}", moved[0] - moved[1]
+            yield (name, found.b.name), moved[0] - moved[1]
 
 
 def _moved(side: Side) -> NDArray[np.float64]:

@@ -45,6 +45,8 @@ document.querySelectorAll("a[data-worst]").forEach(link => link.addEventListener
 
 // A number opens its contract, its lines of results.csv and its counts.
 const counts = JSON.parse(document.getElementById("counts").textContent);
+const single = document.body.classList.contains("single");  // without the files that links would lead to
+const fileLink = path => single ? make("code", {}, path) : make("a", {href: path}, path);
 const numberDialog = document.getElementById("number");
 document.addEventListener("click", event => {
   const button = event.target.closest("button.num");
@@ -54,8 +56,8 @@ function showNumber(cell) {
   const lines = (cell.dataset.lines || "").split(" ").filter(Boolean).map(Number);
   const [, exact, contract] = cell.title.match(/^(.*?) \((.*)\)$/s) || [null, cell.title, ""];
   const rows = lines.map(line => {
-    const [, file] = counts.filter(([first]) => first <= line).pop();
-    return make("li", {}, "line " + line + " of ", make("a", {href: "results.csv"}, "results.csv"), ", from ", make("a", {href: file}, file));
+    const [, ...files] = counts.filter(([first]) => first <= line).pop();
+    return make("li", {}, "line " + line + " of ", fileLink("results.csv"), ", from ", ...files.flatMap((file, k) => [k ? ", " : "", fileLink(file)]));
   });
   numberDialog.replaceChildren(
     make("h3", {}, cell.textContent),

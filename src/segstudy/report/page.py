@@ -14,14 +14,24 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from segstudy.comparison import NOT_COMPARABLE
 from segstudy.counts.countset import CountSet
 from segstudy.measures import name_of
-from segstudy.report.answer import answer_frame, best_frame, draw_front, primary_scores, sentences, warnings
+from segstudy.report.answer import (
+    answer_frame,
+    best_frame,
+    draw_front,
+    network_words,
+    primary_scores,
+    sentences,
+    warnings,
+)
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, Drawing
 from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries
 from segstudy.report.section import Item, Section, Widget
 from segstudy.report.table import Cell, Table, interval_text, number_text, visible
+from segstudy.results import RunResult
 
 NOTES = (
     (
@@ -62,6 +72,11 @@ NOTES = (
     (
         "One seed",
         "Without several seeds no spread is known: a difference may be the luck of one run, however many decimals it has.",
+    ),
+    (
+        "Names",
+        "Sentences, the first screen and the image browser call a network by its factors; tables and figures by its "
+        "experiment's name in the study file and in results.csv. The section “Runs” has both.",
     ),
     ("A dash", "There is no number: the run is not done, or the value is not defined in this row."),
 )
@@ -104,7 +119,7 @@ def render_page(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         scripts=[_script(name) for name in ("page", *dict.fromkeys(widget.script for widget in widgets))],
         seeds=list(dict.fromkeys(data.runs["seed"])),
-        runs=run_rows(data.runs),
+        runs=run_rows(data),
         reasons=[
             f"{r['experiment']}, seed {r['seed']}: {r['reason']}" for r in data.runs.to_dict("records") if r["reason"]
         ],
@@ -117,6 +132,7 @@ def render_page(
             for part in parts
         ],
         counts=counts_files(data),
+        single=inline is not None,
         notes=NOTES,
         environment=environment_pairs(environment.model_dump()) if environment else [],
         version=version,
@@ -147,6 +163,7 @@ def first_screen(data: ReportData) -> dict[str, Any]:
         "measure": name_of(data.results.primary),
         "best_word": "highest" if data.results.primary.higher_is_better else "lowest",
         "best": {row["experiment"] for row in best_frame(data).to_dict("records")},
+        "marked": bool(((changes["flags"].fillna("") != "") & (changes["verdict"] != NOT_COMPARABLE)).any()),
         "baselines": baseline_rows(data),
         "worst": worst_images(data),
         "places": 3 if changes["value"].abs().max() >= 0.01 else 4,
@@ -157,12 +174,12 @@ def first_screen(data: ReportData) -> dict[str, Any]:
     }
 
 
-def worst_images(data: ReportData) -> list[tuple[str, str, str]]:
-    """The best network of each dataset that has pictures: dataset, experiment, and the anchor of its image browser."""
+def worst_images(data: ReportData) -> list[tuple[str, str, str, str]]:
+    """The best network of each dataset that has pictures: dataset, experiment, its words, the anchor of its image browser."""
     galleries = {one.test: one for one in collect_galleries(data) if one.train == one.test}
     best = best_frame(data)
     return [
-        (dataset, experiment, galleries[dataset].anchor)
+        (dataset, experiment, data.called[experiment], galleries[dataset].anchor)
         for dataset, experiment in zip(best["dataset"], best["experiment"], strict=True)
         if dataset in galleries and experiment in galleries[dataset].predicted
     ]
@@ -173,29 +190,29 @@ def _script(name: str) -> Markup:
 
 
 def counts_files(data: ReportData) -> list[list[Any]]:
-    """First line in ``results.csv`` of each evaluation, and its counts' file as seen from the page."""
+    """First line in ``results.csv`` of each evaluation, and its counts' files as seen from the page: one, or one a fold."""
     files = {
-        (one.experiment, one.seed, one.about.test_data, one.about.split): os.path.relpath(
-            _counts_of(data, one), data.results.store.report
-        )
-        for one in data.sets
+        (one.experiment, one.seed, one.about.test_data, one.about.split): [
+            Path(os.path.relpath(path, data.results.store.report)).as_posix() for path in _counts_of(result, one)
+        ]
+        for result in data.results.runs
+        for one in result.sets
     }
-    return [[line, Path(files[key]).as_posix()] for key, line in data.form.first_lines().items()]
+    return [[line, *files[key]] for key, line in data.form.first_lines().items()]
 
 
-def _counts_of(data: ReportData, one: CountSet) -> Path:
-    """The file of counts; for an experiment over all folds, the folder that holds the run of each."""
-    store = data.results.store
-    if one.folds is not None:
-        return store.root / "runs"
-    return store.run(one.experiment, one.seed).evaluation(str(one.about.test_data), str(one.about.split))
+def _counts_of(result: RunResult, one: CountSet) -> list[Path]:
+    if result.folds:
+        return [path for fold in result.folds for path in fold.counts]
+    return [result.folder.evaluation(str(one.about.test_data), str(one.about.split))]
 
 
 def baseline_rows(data: ReportData) -> list[dict[Any, Any]]:
     """Baselines that nothing is compared with, for the first screen of a study without changes."""
     known = data.experiments[data.experiments["base"] == ""]
     known = known.assign(score=known["experiment"].map(primary_scores(data)).astype(float))
-    return known[["experiment", "dataset", "score", "state"]].to_dict("records")
+    known = known.assign(called=known["experiment"].map(data.called))
+    return known[["experiment", "called", "dataset", "score", "state"]].to_dict("records")
 
 
 def _shown(item: Item, data: ReportData, inline: Mapping[str, Mapping[str, str]] | None) -> dict[str, Any]:
@@ -206,7 +223,7 @@ def _shown(item: Item, data: ReportData, inline: Mapping[str, Mapping[str, str]]
     if isinstance(item, Drawing):
         return {"kind": "figure", "drawing": item, "markup": markup_of(item)}
     if isinstance(item, Widget):
-        files = {} if inline is None else {"inline": inline[item.name]}
+        files = dict(item.written(data.results.store.report)) if inline is None else {"inline": inline[item.name]}
         return {"kind": "widget", "widget": item, "data": {**item.data, **files}}
     return {"kind": "text", "text": item}
 
@@ -253,20 +270,20 @@ def progress_text(runs: pd.DataFrame) -> str:
     return f"{int(counts.get('done', 0))} of {len(runs)} runs done{rest}"
 
 
-def run_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
+def run_rows(data: ReportData) -> list[dict[str, Any]]:
     """States of the runs, an experiment a row, a seed a column."""
     rows = []
-    for name, group in runs.groupby("experiment", sort=False):
+    for name, group in data.runs.groupby("experiment", sort=False):
         states = [{"state": r.state, "text": _state_text(r)} for r in group.itertuples()]
         what = group.iloc[0]
         note = f"{what['note']}: {what['variant']}" if what["base"] else what["note"]
-        rows.append({"name": name, "note": note, "states": states})
+        rows.append({"name": name, "called": network_words(data, str(name)), "note": note, "states": states})
     return rows
 
 
 def _state_text(run: Any) -> str:
     unfinished = run.state in ("partial", "running", "failed")
-    return f"{run.state}, {run.epochs_done} of {run.epochs} epochs" if unfinished else str(run.state)
+    return f"{run.state}, {run.progress}" if unfinished else str(run.state)
 
 
 def environment_pairs(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,13 +11,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 
+from segstudy.errors import and_more
 from segstudy.files import write_bytes, write_text
-from segstudy.report.answer import sentences, warnings
+from segstudy.report.answer import network_words, sentences, warnings
 from segstudy.report.contract import contract
 from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData, estimates_frame
@@ -29,6 +31,8 @@ HERE = Path(__file__).parent
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu, in which figures are drawn
 LAST_OF_PAPER = (6,)  # tables of a lower order are the review's Tables 1 to 7
 BODY_FIGURES = ("figure6-", "figure1-", "figure2-")  # in this order, so that the small one fills a page of tables
+LEFT_TO_APPENDIX = ("p_greater", "simultaneous", "margin_met", "about")  # columns of the table of comparisons
+MOST_NAMES = 12  # variants that the setup names
 LONGEST = 28  # characters of a word without a place to break
 Intervals = dict[tuple[str, str, str, str], tuple[float, float]]  # experiment, test_data, split, measure
 
@@ -61,14 +65,18 @@ def paper_of(data: ReportData, parts: Sequence[Part], root: Path) -> dict[str, A
     chosen = [figure for start in BODY_FIGURES for figure in figures if figure.name.startswith(start)]
     paper = [_table(table, intervals) for table in tables if table.order < LAST_OF_PAPER]
     by_slug = {table.slug: table for table in tables}
-    verdicts = [_table(by_slug[slug], {}) for slug in ("comparisons", "printed") if slug in by_slug]
+    verdicts = [_table(_shorter(by_slug[slug]), {}) for slug in ("comparisons", "printed") if slug in by_slug]
     shown = [*paper, *verdicts, *(_figure(figure, root) for figure in chosen)]
     body = [
         _section("Summary", [_text(words) for words in [*sentences(data), *warnings(data)]]),
         _section("Setup", setup(data)),
         _section("Results", [_text(f"{'; '.join(item['title'] for item in shown)}.", "Shown"), *shown]),
     ]
-    rest = [by_slug[slug] for slug in ("estimates", "settings", "splits", "cost", "provenance") if slug in by_slug]
+    rest = [
+        by_slug[slug]
+        for slug in ("comparisons", "estimates", "settings", "splits", "cost", "provenance")
+        if slug in by_slug
+    ]
     appendix = [
         _section("Appendix: configuration, hashes and versions", [*_recipe(data), *(_table(t, {}) for t in rest)]),
     ]
@@ -104,10 +112,14 @@ def setup(data: ReportData) -> list[dict[str, Any]]:
         f"{row.experiment}: {row.arch}, {row.encoder}, weights {row.weights}"
         for row in data.experiments[data.experiments["base"] == ""].itertuples()
     )
+    names = [str(name) for name in data.experiments.loc[data.experiments["base"] != "", "experiment"]]
+    variants = "; ".join(f"{name}: {network_words(data, name)}" for name in names[:MOST_NAMES])
+    variants += f" {and_more(len(names) - MOST_NAMES)}" if len(names) > MOST_NAMES else ""
     said = {
         "Data and scores": contract(data.scores),
         "Datasets": "; ".join(f"{name} ({entry.reader})" for name, entry in study.data.items()) + ".",
         "Baselines": f"{networks}.",
+        "Variants": f"{variants}." if variants else "",
         "Protocol": f"“{study.protocol}”.",
         "Seeds": f"{', '.join(map(str, study.seeds))}.",
         "Recipe": f"{_pairs(study.recipe.model_dump())}.",
@@ -147,6 +159,14 @@ def _figure(drawing: Drawing, root: Path) -> dict[str, Any]:
     words = {key: _breakable(getattr(drawing, key)) for key in ("title", "caption", "alt")}
     wide, high = drawing.figure.get_size_inches()
     return {"kind": "figure", "path": path.name, "tall": bool(high > 1.1 * wide), **words}
+
+
+def _shorter(table: Table) -> Table:
+    """The columns of a table of comparisons that fit a paper's page; the appendix has all of them."""
+    formats = tuple(column for column in table.formats if column.key not in LEFT_TO_APPENDIX)
+    if len(formats) == len(table.formats):
+        return table
+    return replace(table, formats=formats, caption=f"{table.caption} The appendix has further columns.")
 
 
 def _table(table: Table, intervals: Intervals) -> dict[str, Any]:

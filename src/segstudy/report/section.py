@@ -29,6 +29,8 @@ class Widget:
         Plain data for the script.
     write
         Writes the files that the widget loads, into the folder of the report.
+    written
+        What the script must know of the files, once they are written.
     inline
         The first so many of these files by path, as data URIs, for a page that is one file.
 
@@ -40,6 +42,7 @@ class Widget:
     script: str
     data: Mapping[str, Any]
     write: Callable[[Path], None] = lambda folder: None
+    written: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     inline: Callable[[Path, int], Mapping[str, str]] = lambda folder, count: {}
 
 

@@ -21,23 +21,9 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from segstudy.report.contract import choice_words, number_words, scored_words
 from segstudy.report.figure import VISIBLE
+from segstudy.report.wording import value_words
 
 GAP = "–"
-
-ARCHITECTURES = {
-    "unet": "U-Net",
-    "unetplusplus": "U-Net++",
-    "manet": "MA-Net",
-    "linknet": "LinkNet",
-    "fpn": "FPN",
-    "pspnet": "PSPNet",
-    "pan": "PAN",
-    "deeplabv3": "DeepLabV3",
-    "deeplabv3plus": "DeepLabV3+",
-    "upernet": "UPerNet",
-    "segformer": "SegFormer",
-    "dpt": "DPT",
-}
 
 
 RunKey = tuple[str, int, str, str]  # experiment, seed, test_data, split: one evaluation
@@ -264,7 +250,7 @@ def state_column(frame: pd.DataFrame) -> tuple[Format, ...]:
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:
     """Experiments with ``model``, the architecture as people write it."""
-    return frame.assign(model=frame["arch"].map(lambda arch: ARCHITECTURES.get(arch.lower(), arch)))
+    return frame.assign(model=frame["arch"].map(lambda arch: value_words("model.arch", arch)))
 
 
 def scored_columns(frame: pd.DataFrame, front: Sequence[str]) -> pd.DataFrame:

@@ -11,12 +11,12 @@ import pandas as pd
 
 from segstudy.across import Across, across_datasets
 from segstudy.measures import name_of
-from segstudy.report.answer import short_words
 from segstudy.report.contract import contract
 from segstudy.report.figure import INK, MUTED, STYLE, Drawing, new_figure
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section
 from segstudy.report.table import Format, Table
+from segstudy.report.wording import short_words
 
 FEW = 6  # datasets; below it a test of signs cannot reach 5 %
 

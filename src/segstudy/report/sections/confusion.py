@@ -20,7 +20,7 @@ from segstudy.report.contract import contract
 from segstudy.report.figure import INK, STYLE, WIDTH, Drawing, across, new_figure, shortened
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section, Widget
-from segstudy.report.table import Format, Table
+from segstudy.report.table import Format, Table, visible
 
 NUMBERED = 12  # classes up to which each cell shows its number
 BELOW = 20  # characters of a class that fit below a matrix; for longer ones, their numbers stand there
@@ -128,17 +128,18 @@ def draw_grid(axes: Axes, title: str, grid: NDArray[np.float64], classes: tuple[
     axes.tick_params(length=0)
 
 
-def matrix(dataset: str, sides: list[Side]) -> Widget:
+def matrix(data: ReportData, dataset: str, sides: list[Side]) -> Widget:
     """The matrix of each network and the difference of any two, to choose on the page."""
     alike = [side for side in sides if side.first.classes == sides[0].first.classes]
     grids = [np.round(100 * shares(side), 3) for side in alike]
     rows = [[[None if v != v else float(v) for v in row] for row in grid] for grid in grids]
-    data = {"classes": list(sides[0].first.classes), "names": [side.name for side in alike], "percent": rows}
+    names = [data.called[side.name] for side in alike]
+    shown = {"classes": [visible(name) for name in sides[0].first.classes], "names": names, "percent": rows}
     caption = (
         "Choose a network, and another to subtract. Each row is a true class; a cell is the share of its pixels, in percent, "
         "that the column's class was predicted for; seeds merged."
     )
-    return Widget(f"matrix-{dataset}", f"Any network, or two, on {dataset}", caption, "matrix", data)
+    return Widget(f"matrix-{dataset}", f"Any network, or two, on {dataset}", caption, "matrix", shown)
 
 
 def content(data: ReportData) -> Iterator[Item]:
@@ -146,7 +147,7 @@ def content(data: ReportData) -> Iterator[Item]:
     for dataset, sides in own_sides(data).items():
         baselines = [side for side in sides if data.plan.first(side.name).variation is None]
         alike = [side for side in [*baselines, *sides] if side.first.classes == sides[0].first.classes]
-        yield matrix(dataset, sides)
+        yield matrix(data, dataset, sides)
         yield draw_confusion(data, dataset, list({side.name: side for side in alike}.values()))
         yield confusion_table(data, dataset, sides)
 

@@ -110,18 +110,18 @@ def draw_points(axes: Axes, data: ReportData, points: pd.DataFrame, size: float)
     for name, x, y in points[["experiment", "gflops", "miou"]].to_numpy().tolist():
         colour = data.colours[name]
         if name in data.apart:
-            axes.plot([x], [y], "o", ms=size, mfc=PAPER, mec=colour, mew=1.6)
+            axes.plot([x], [y], "o", ms=size, mfc=PAPER, mec=colour, mew=1.6, zorder=5)  # above names
         else:
-            axes.plot([x], [y], "o", ms=size, color=colour, mec=PAPER, mew=1)
+            axes.plot([x], [y], "o", ms=size, color=colour, mec=PAPER, mew=1, zorder=5)
 
 
 def point_words(data: ReportData, points: pd.DataFrame, named: int = MOST_NAMES) -> str:
     """What hollow points and points without a name are, for the end of a caption; ``named`` fit into a panel."""
     said = ""
     if points["dataset"].value_counts().max() > named:
-        said += " Only the highest are named."
-    if set(points["experiment"]) & data.apart:
-        said += " Hollow: scored otherwise, so not comparable with the others."
+        said += " Not all points are named."
+    if set(points["experiment"]) & data.apart.keys():
+        said += " Hollow: not scored alike, so not ranked."
     return said
 
 

@@ -25,19 +25,20 @@ from segstudy.counts.countset import CountSet
 from segstudy.data.cache.arrays import KeptPart, find_part, parts_of
 from segstudy.data.core import IGNORE
 from segstudy.report.contract import contract
-from segstudy.report.figure import INK, MUTED, STYLE, WIDTH, Drawing, across, shortened
+from segstudy.report.figure import ERROR_COLOURS, INK, MUTED, PAPER, STYLE, WIDTH, Drawing, across, shortened
 from segstudy.report.frames import ReportData
-from segstudy.report.gallery import collect_galleries
+from segstudy.report.gallery import background_of, collect_galleries
 from segstudy.report.section import Item, Section, Widget, not_drawn, trained_on
 from segstudy.sizes import Size, height_width
 from segstudy.store import Store
 
 PERCENTILES = (10, 50, 90)
 SHOWN_PX = 512  # the longer side of an image that was not resized
-WRONG = (213, 0, 109)
 TITLE_LONGEST = 28  # characters of a title above a picture
 PER_BAND = 5  # experiments side by side; more of them go on another figure
 TITLE: dict[str, Any] = {"fontsize": 7, "fontweight": "normal", "color": INK, "pad": 3}
+
+KINDS = " (missed: an object not predicted; false: an object that is not there)"
 
 Pixels = NDArray[np.uint8]
 
@@ -201,12 +202,29 @@ def hatch(picture: Pixels, where: NDArray[np.bool_]) -> Pixels:
     return np.where(where[..., None], stripes[..., None], picture)
 
 
-def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
-    """Wrong pixels in one strong colour over the pale grey image; ignored pixels are hatched."""
-    grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    pale = (255 - 0.6 * (255 - grey)).astype(np.uint8)[..., None].repeat(3, axis=-1)
+def errors_of(truth: Labels, prediction: Labels, background: int | None) -> dict[str, NDArray[np.bool_]]:
+    """Wrong pixels by kind; without a background, each of them has a wrong class. Ignored pixels are never wrong."""
     wrong = (truth != prediction) & (truth != IGNORE)
-    return hatch(np.where(wrong[..., None], np.array(WRONG, np.uint8), pale), truth == IGNORE)
+    if background is None:
+        return {"wrong class": wrong}
+    missed, false = wrong & (prediction == background), wrong & (truth == background)
+    return {"missed": missed, "false": false, "wrong class": wrong & ~missed & ~false}
+
+
+def kinds_of(classes: Sequence[str]) -> list[str]:
+    """Kinds of errors that there can be between these classes."""
+    if background_of(classes) is None:
+        return ["wrong class"]
+    return list(ERROR_COLOURS)[: 3 if len(classes) > 2 else 2]
+
+
+def error_map(image: Pixels, truth: Labels, prediction: Labels, background: int | None) -> Pixels:
+    """Wrong pixels in the colour of their kind over the pale grey image; ignored pixels are hatched."""
+    grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    picture = (255 - 0.6 * (255 - grey)).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    for kind, where in errors_of(truth, prediction, background).items():
+        picture[where] = ERROR_COLOURS[kind]
+    return hatch(picture, truth == IGNORE)
 
 
 def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, caption: str) -> Drawing:
@@ -245,20 +263,26 @@ def draw_example(axes: list[list[Axes]], example: Example, pictures: Pictures, s
     titles = shortened((panel.experiment for panel in example.panels[shown]), TITLE_LONGEST)
     for column, panel in enumerate(example.panels[shown], 1):
         title = titles[panel.experiment]
-        draw_panel(axes[0][column], axes[1][column], panel, title, example.image, pictures.palette)
+        draw_panel(axes[0][column], axes[1][column], panel, title, example.image, pictures)
 
 
-def draw_panel(above: Axes, below: Axes, panel: Panel, title: str, image: Pixels, palette: Pixels) -> None:
+def draw_panel(above: Axes, below: Axes, panel: Panel, title: str, image: Pixels, pictures: Pictures) -> None:
     """One prediction and its errors, or the words that there is none."""
     if panel.prediction is None or panel.truth is None:
         above.set_title(title, **TITLE)
         above.text(0.5, 0.5, "no prediction", ha="center", color=MUTED, transform=above.transAxes)
         return
-    show(above, colour_labels(panel.prediction, palette), title)
+    background = background_of(pictures.classes)
+    show(above, colour_labels(panel.prediction, pictures.palette), title)
+    if background is not None and (panel.prediction == background).all():
+        box = {"facecolor": PAPER, "edgecolor": MUTED, "lw": 0.5, "boxstyle": "round,pad=0.3"}
+        above.text(
+            0.5, 0.5, "nothing predicted", ha="center", va="center", fontsize=7, transform=above.transAxes, bbox=box
+        )
     if image.shape[:2] != panel.truth.shape:
         rows, columns = (np.arange(new) * old // new for new, old in zip(panel.truth.shape, image.shape, strict=False))
         image = image[rows][:, columns]
-    show(below, error_map(image, panel.truth, panel.prediction), f"errors, mIoU {panel.miou:.3f}")
+    show(below, error_map(image, panel.truth, panel.prediction, background), f"errors, mIoU {panel.miou:.3f}")
 
 
 def legend_entries(pictures: Pictures, shown: slice) -> list[Patch]:
@@ -272,7 +296,9 @@ def legend_entries(pictures: Pictures, shown: slice) -> list[Patch]:
         for label in found
         if label < len(pictures.classes)
     ]
-    entries.append(Patch(facecolor=rgb(WRONG), label="wrong"))
+    entries += [
+        Patch(facecolor=rgb(ERROR_COLOURS[kind]), label=f"error: {kind}") for kind in kinds_of(pictures.classes)
+    ]
     if any((truth == IGNORE).any() for truth in truths):
         entries.append(Patch(facecolor="#cdcdcd", edgecolor="#969696", lw=0, hatch="//////", label="ignored"))
     return entries
@@ -306,23 +332,27 @@ def content(data: ReportData) -> Iterator[Item]:
             name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
             yield draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption)
     if not drawn:
-        yield "Not drawn: the predicted masks or the cached images are no longer in the store."
+        folds = any(one.folds is not None for one in data.sets)
+        reason = "over all folds, each image has a network of its own; the browser shows them"
+        yield f"Not drawn: {reason if folds else 'the predicted masks or the cached images are no longer in the store'}."
 
 
 def browsers(data: ReportData) -> Iterator[Widget]:
     """The image browser of every pair of training and test data."""
     for gallery in collect_galleries(data):
         caption = (
-            "Every image is a point at its own mIoU (over the classes in that image), first seed of each network. Choose a "
+            "Every image is a point at its own mIoU (over the classes in that image), first seed of each network; the section "
+            "Runs says which experiment each network is. Choose a "
             "point or a picture to open it; in the viewer the arrow keys go through the images, 1 to 9 choose the network on "
             "the left, e shows errors, t the truth, + and − change the overlay. “Influence” is how far the image moves the "
-            "difference of a comparison; “disagreement” the range of the image's scores over networks. Hatched or grey pixels "
-            "are ignored."
+            "difference of a comparison; “disagreement” the range of the image's scores over networks. "
+            "With a class chosen, errors are about that class."
         )
         if not gallery.predicted:
             caption += " No pictures: the predicted masks are no longer in the store."
         title = f"Image browser: {gallery.title}"
-        yield Widget(gallery.anchor, title, caption, "browser", gallery.plain(), gallery.write, gallery.inline)
+        plain = gallery.plain()
+        yield Widget(gallery.anchor, title, caption, "browser", plain, gallery.write, gallery.written, gallery.inline)
 
 
 def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: list[str]) -> str:
@@ -332,10 +362,11 @@ def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: lis
         height, width = height_width(pictures.size)
         seen = f"{'squares ' if height == width else ''}as the network sees them ({width} × {height} pixels)"
     scores = data.scores_of(names, pictures.test_data).drop_duplicates("experiment")
+    kinds = KINDS if background_of(pictures.classes) is not None else ""
     return (
         f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
-        f"{pictures.split}, so chosen by rule, not by eye; {seen}. Below each prediction its wrong pixels; "
-        f"hatched pixels are ignored. First seed.{not_drawn(data, wanted, names)} {contract(scores, 'image')}"
+        f"{pictures.split}, so chosen by rule, not by eye; {seen}. Below each prediction its wrong pixels"
+        f"{kinds}; hatched pixels are ignored. First seed.{not_drawn(data, wanted, names)} {contract(scores, 'image')}"
     )
 
 

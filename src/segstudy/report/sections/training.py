@@ -22,20 +22,24 @@ PANELS = (("loss", "Training loss"), ("select_miou", "mIoU on the split that cho
 
 
 def curves_frame(results: StudyResults) -> pd.DataFrame:
-    """Every epoch of every run: experiment, seed, and the fields of :class:`~segstudy.records.Epoch`."""
-    return pd.DataFrame(
-        [
-            {"experiment": r.run.experiment, "seed": r.run.seed, **epoch.model_dump()}
-            for r in results.runs
-            for epoch in r.epochs
-        ]
-    )
+    """Every epoch of every run: experiment, seed, fold (0 without folds), the fields of :class:`~segstudy.records.Epoch`.
+
+    ``chosen`` is the epoch whose weights are scored, the first of the highest on the split that chooses.
+    """
+    rows = []
+    for r in results.runs:
+        for fold, part in enumerate(r.folds or (r,)):
+            known = [epoch for epoch in part.epochs if epoch.select_miou == epoch.select_miou]
+            best = max(known, key=lambda epoch: epoch.select_miou, default=None)
+            keys = {"experiment": r.run.experiment, "seed": r.run.seed, "fold": fold}
+            rows += [keys | epoch.model_dump() | {"chosen": epoch is best} for epoch in part.epochs]
+    return pd.DataFrame(rows)
 
 
 def over_epochs(runs: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Mean, lowest and highest seed of ``key`` at each epoch, and how many seeds got there."""
+    """Mean, lowest and highest network of ``key`` at each epoch, over seeds and folds, and how many got there."""
     found = runs.dropna(subset=[key]).groupby("epoch")[key].agg(["mean", "min", "max", "count"]).reset_index()
-    return found.rename(columns={"min": "lowest", "max": "highest", "count": "seeds"})
+    return found.rename(columns={"min": "lowest", "max": "highest", "count": "networks"})
 
 
 def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -43,13 +47,13 @@ def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     ``last``, ``chosen`` (on the split that chooses) and ``best`` (as if chosen on the reported split); ``optimism_points``
     is best minus chosen, in points of mIoU (hundredths): what the review's habit would have added. Imported runs, and runs
-    that did not record the reported split, have NaN.
+    that did not record the reported split, have NaN. Over all folds, each is the mean of the folds' networks.
     """
     keys = ["experiment", "seed", "dataset", "state"]
     if curves.empty or "report_miou" not in curves:
         return runs[keys].assign(**dict.fromkeys(("last", "chosen", "best", "optimism_points"), np.nan))
     rows = []
-    for (experiment, seed), run in curves.groupby(["experiment", "seed"], sort=False):
+    for (experiment, seed, _), run in curves.groupby(["experiment", "seed", "fold"], sort=False):
         scored = run.dropna(subset=["report_miou", "select_miou"])
         reported, select = scored["report_miou"].astype(float), scored["select_miou"].astype(float)
         known = len(scored) > 0
@@ -57,7 +61,8 @@ def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         best, last = (float(reported.max()), float(reported.iloc[-1])) if known else (np.nan, np.nan)
         values = {"last": last, "chosen": chosen, "best": best, "optimism_points": 100 * (best - chosen)}
         rows.append({"experiment": experiment, "seed": seed, **values})
-    return runs[keys].merge(pd.DataFrame(rows), on=["experiment", "seed"], how="left")
+    found = pd.DataFrame(rows).groupby(["experiment", "seed"], sort=False).mean().reset_index()
+    return runs[keys].merge(found, on=["experiment", "seed"], how="left")
 
 
 def selection_table(data: ReportData, selection: pd.DataFrame) -> Table:
@@ -98,7 +103,7 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
             ends = {}
             for name, runs in curves.groupby("experiment", sort=False):
                 colour, line = colours[str(name)], over_epochs(runs, key)
-                if (line["seeds"] > 1).any():
+                if (line["networks"] > 1).any():
                     axes.fill_between(line["epoch"], line["lowest"], line["highest"], color=colour, alpha=0.18, lw=0)
                 axes.plot(line["epoch"], line["mean"], color=colour, lw=1.6, alpha=0.9)
                 chosen = runs[runs["chosen"]]
@@ -113,10 +118,11 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
             if key == "select_miou":
                 label_ends(axes, ends, colours, figure.get_figheight())
     trained = [name for name in trained_on(data, dataset) if data.plan.first(name).config.evaluate is None]
+    over = "seeds and folds" if curves["fold"].any() else "seeds"
     alt = f"Training loss and mIoU by epoch for {', '.join(experiments)}; the chosen epoch of each is a dot."
     caption = (
-        "Every epoch, unsmoothed: the mean over seeds, and a band from the lowest to the highest seed where there are "
-        "several. A dot marks the chosen epoch of a run. The right panel's split is the one that "
+        f"Every epoch, unsmoothed: the mean over {over}, and a band from the lowest to the highest where there are "
+        "several. A dot marks the chosen epoch of a network. The right panel's split is the one that "
         f"chooses the epoch, scored at the network's input size, {LEVELS['dataset']}; pixels labelled {IGNORE} are "
         f"ignored.{not_drawn(data, trained, experiments)}"
     )
@@ -147,8 +153,7 @@ def content(data: ReportData) -> Iterator[Item]:
     yield selection_table(data, selection_frame(curves, data.runs))
     if curves.empty:
         return
-    curves = curves.merge(data.runs[["experiment", "seed", "dataset", "chosen_epoch"]], on=["experiment", "seed"])
-    curves = curves.assign(chosen=curves["epoch"] == curves["chosen_epoch"])
+    curves = curves.merge(data.runs[["experiment", "seed", "dataset"]], on=["experiment", "seed"])
     for dataset, group in curves.groupby("dataset", sort=False):
         yield draw_training(data, str(dataset), group)
 

@@ -11,7 +11,6 @@ from segstudy.report.contract import contract
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section
 from segstudy.report.table import (
-    ARCHITECTURES,
     SCORES,
     Format,
     Table,
@@ -21,6 +20,7 @@ from segstudy.report.table import (
     state_column,
     with_contract,
 )
+from segstudy.report.wording import value_words
 
 
 def variant_groups(experiments: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -51,7 +51,7 @@ def variants_table(data: ReportData, arch: str, group: pd.DataFrame, place: int)
         *((Format("flags", "Also differs in"),) if (frame["flags"] != "").any() else ()),
         *state_column(frame),
     )
-    label = ARCHITECTURES.get(arch.lower(), arch)
+    label = value_words("model.arch", arch)
     confounded = (
         " A confounded variant differs from its base in more than one thing, so its Δ cannot be put down to one of them."
         if group["confounded"].any()
