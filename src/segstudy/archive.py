@@ -16,6 +16,7 @@ from segstudy.store import RunFolder, Store
 
 DENSE = (".npz", ".png", ".webp", ".safetensors")  # packed as they are: compressing them takes long and gains little
 
+
 def export_run(run: Run, folder: RunFolder, target: Path) -> Path:
     """Write a run's network as ``config.json`` and ``model.safetensors`` into ``target``.
 
