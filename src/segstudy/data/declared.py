@@ -21,10 +21,8 @@ from segstudy.errors import DataError, SpecError, listing
 
 MAX_CLASSES = 255
 MIDDLE = 127
-MIN_FAR, MIN_FAR_SHARE = (
-    16,
-    0.001,
-)  # pixels in flat areas, and share of all, that may be far from everything that is named
+# Pixels in flat areas, and share of all, that may be far from everything that is named.
+MIN_FAR, MIN_FAR_SHARE = 16, 0.001
 IGNORE_NAME = "ignore"  # in ``values`` and ``colours``: pixels that are left out
 
 

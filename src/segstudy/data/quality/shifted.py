@@ -31,11 +31,8 @@ MIN_ALL, MAX_T = 8, 1.0  # images, and t statistic up to which masks fit their o
 SURE, SURE_T = 20, 1.65  # the same of sets that are large enough to be sure
 MANY, MIN_SPREAD = 40, 3.0  # fewer images must differ that many times as much in how masks fit them as noise does
 MAX_ALL = 400  # images that are compared with each other
-MIN_TURNED, TURNED_T, MIN_FIT = (
-    8,
-    4.0,
-    0.6,
-)  # images, t statistic, and agreement from which masks fit once they are turned
+# Images, t statistic, and agreement from which masks fit once they are turned.
+MIN_TURNED, TURNED_T, MIN_FIT = 8, 4.0, 0.6
 TURNS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {  # of outlines (n, h, w)
     "mirrored left to right": lambda outlines: outlines[:, :, ::-1],
     "flipped upside down": lambda outlines: outlines[:, ::-1],
