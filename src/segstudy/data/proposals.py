@@ -12,10 +12,8 @@ CLOSE, MIN_CLOSE = 4, 0.5  # grey levels around a level within which that share 
 MAX_LEVELS, MAX_SHOWN = 12, 24
 MIN_SHARE = 0.002  # of all pixels, that a level needs at least
 MAX_FLAT = 0.0005  # share of all pixels in flat areas that are neither black nor white, in a mask of these two
-COLOUR_REACH, COLOUR_CLOSE = (
-    48,
-    12,
-)  # distances in red, green and blue from a colour: of its traces, and of most of these
+# Distances in red, green and blue from a colour: of its traces, and of most of these.
+COLOUR_REACH, COLOUR_CLOSE = 48, 12
 MIN_COVERED = 0.9  # share of the pixels in flat areas that the colours and their traces cover
 Colour = tuple[int, int, int]
 
