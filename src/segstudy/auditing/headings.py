@@ -65,7 +65,19 @@ MEASURES = {
         *("sparsecategoricalaccuracy", "categoricalaccuracy", "multiclassaccuracy"),
     ),
 }
-MEAN_OF = {"iou": "miou", "dice": "mdice", "class_accuracy": "mean_class_accuracy"}
+MEAN_OF = {
+    **{
+        "iou": "miou",
+        "dice": "mdice",
+        "class_accuracy": "mean_class_accuracy",
+        "f1": "mf1",
+        "precision": "mean_precision",
+    },
+    "score": "mean_score",  # of columns whose measure nothing says
+}
+CLASS_OF = {mean: measure for measure, mean in MEAN_OF.items()}
+MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
+SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
 
 DIFFERENCES = {"delta", "diff", "difference", "drop", "gain", "improvement", "reduction"}
 VAGUE = {"change", "gap"}  # differences too, but only next to a measure's name
@@ -114,7 +126,7 @@ class Heading:
 
     Of a difference, ``falls`` says that a lower score makes it positive, ``unsigned`` that it is printed without a sign,
     ``guessed`` that its measure is not named but that of the nearest column on its left, ``aside`` that it stands in
-    brackets after the scores of a column.
+    brackets after the scores of a column; of a mean, ``closes`` says that it is that of the classes beside it.
     """
 
     text: str
@@ -126,6 +138,7 @@ class Heading:
     unsigned: bool = False
     guessed: bool = False
     aside: bool = False
+    closes: bool = False
 
 
 def fold(text: str) -> str:
