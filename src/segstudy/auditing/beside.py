@@ -18,7 +18,8 @@ from segstudy.auditing.headings import CLASS_OF, MEAN_OF, MEANS, SUMMARY, Headin
 from segstudy.auditing.printed import Interval, Number, Reading, judge, parse_number
 from segstudy.errors import listing
 
-CERTAIN = 3.0  # powers of ten against a chance agreement of rows with a mean: one in a thousand
+# Powers of ten against a chance agreement of the rows with a mean; fewer where the headings say the measure, too.
+CERTAIN, CERTAIN_IF_NAMED = 2.5, 1.5
 NO_CLASSES = {"params", "param", "parameters", "flops", "gflops", "mflops", "macs", "gmacs", "fps", "time", "latency"}
 NO_CLASSES |= {"speed", "throughput", "memory", "mem", "gpu", "size", "epochs", "epoch", "iters", "iterations", "batch"}
 NO_CLASSES |= {"hd", "hd95", "hausdorff", "assd", "asd", "msd", "nsd", "mae", "mse", "rmse", "rank", "kappa", "loss"}
@@ -43,11 +44,12 @@ class Fit(NamedTuple):
     agree: int
     rows: int
     weight: float
+    named: bool  # whether the headings of the others say their measure
 
     @property
     def shown(self) -> bool:
         """Whether the numbers show that the column is the mean of the others."""
-        return self.weight >= CERTAIN and 2 * self.agree >= self.rows
+        return self.weight >= (CERTAIN_IF_NAMED if self.named else CERTAIN) and 2 * self.agree >= self.rows
 
 
 def classes_beside(
@@ -67,7 +69,7 @@ def classes_beside(
     """
     columns = [_numbers([row[at] for row in rows]) for at in range(len(headings))]
     fits = [
-        _fit(columns, mean, members)
+        _fit(columns, mean, members, headings[members[0]].kind == "value")
         for mean in range(len(headings))
         if _is_mean(headings[mean]) and columns[mean] is not None
         for members in _groups(headings, columns)
@@ -85,8 +87,8 @@ def classes_beside(
             done[at] = heading
         names += [heading.of for heading in named[1:]]
         remarks.append(
-            f"{_list(headings, fit)} are taken for the classes of {headings[fit.mean].text}, which is their mean in "
-            f"{fit.agree} of {fit.rows} rows"
+            f"{headings[fit.mean].text} is taken for the mean of {_list(headings, fit)}, which it is in {fit.agree} of "
+            f"{fit.rows} rows"
         )
     return Found(done, tuple(dict.fromkeys(names)), (*remarks, *_open(headings, fits, used)))
 
@@ -150,7 +152,7 @@ def _groups(headings: Sequence[Heading], columns: Sequence[Column | None]) -> It
                 yield tuple(group)
 
 
-def _fit(columns: Sequence[Column | None], mean: int, members: tuple[int, ...]) -> Fit:
+def _fit(columns: Sequence[Column | None], mean: int, members: tuple[int, ...], named: bool = False) -> Fit:
     """Hold a column against the mean of others, row by row; rows with a gap do not count."""
     agree, rows, weight = 0, 0, 0.0
     for printed, *others in zip(columns[mean] or (), *(columns[at] or () for at in members), strict=True):
@@ -167,7 +169,7 @@ def _fit(columns: Sequence[Column | None], mean: int, members: tuple[int, ...]) 
             agree += 1
             spread = max(each.high for each in classes) - min(each.low for each in classes)
             weight += max(0.0, math.log10(spread / (2 * printed.step))) if spread else 0.0
-    return Fit(mean, members, agree, rows, weight)
+    return Fit(mean, members, agree, rows, weight, named)
 
 
 def _name(headings: Sequence[Heading], columns: Sequence[Column | None], fit: Fit, measure: str) -> list[Heading]:
@@ -193,7 +195,9 @@ def _list(headings: Sequence[Heading], fit: Fit) -> str:
 def _open(headings: Sequence[Heading], fits: Sequence[Fit], used: set[int]) -> Iterator[str]:
     """Means by name beside columns that could be their classes, although no row shows it."""
     for mean in dict.fromkeys(fit.mean for fit in fits):
-        near = [fit for fit in fits if fit.mean == mean and fit.rows and not used & {mean, *fit.members}]
+        near = [
+            fit for fit in fits if fit.mean == mean and fit.rows and not fit.shown and not used & {mean, *fit.members}
+        ]
         near = [fit for fit in near if {min(fit.members) - 1, max(fit.members) + 1} & {mean}]
         near = [fit for fit in near if all(headings[at].kind == "unknown" for at in fit.members)]
         if near and (headings[mean].name in CLASS_OF or headings[mean].kind == "unknown"):

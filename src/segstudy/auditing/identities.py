@@ -254,7 +254,8 @@ def means_of_classes(claims: Claims) -> Iterator[Finding]:
         if verdict.severity:
             implied = claim.printed.printing_of(mean("printed"))
             which = "its" if len(classes) == number else f"the {len(classes)} printed of its"
-            message = f"{which} {number} classes make {claim.heading.text} {implied}, not {claim.printed.text}"
+            things = "columns" if claim.heading.closes else "classes"
+            message = f"{which} {number} {things} make {claim.heading.text} {implied}, not {claim.printed.text}"
             if verdict.severity == "undecided":
                 message += "; this cannot be decided, as it may be made of other means: of precision and recall"
             yield finding(claim, "mean", implied, verdict, message)
