@@ -80,9 +80,11 @@ def classes_beside(
     used: set[int] = set()
     for fit in sorted((fit for fit in fits if fit.shown or fit in said), key=lambda fit: (-fit.agree, fit.mean)):
         named = _name(done, columns, fit, measure)
-        if used & {fit.mean, *fit.members} or not set(named).isdisjoint(done):
-            continue
-        used |= {fit.mean, *fit.members}
+        together = {fit.mean, *fit.members}
+        others = {(each.name, each.of) for at, each in enumerate(done) if each.kind == "value" and at not in together}
+        if used & together or others & {(each.name, each.of) for each in named}:
+            continue  # two columns of one class and measure: a measure that the headings do not say
+        used |= together
         for at, heading in zip((fit.mean, *fit.members), named, strict=True):
             done[at] = heading
         names += [heading.of for heading in named[1:]]
