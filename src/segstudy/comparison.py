@@ -213,9 +213,13 @@ class Comparison:
 
     @property
     def margin_met(self) -> float:
-        """The smallest margin with which the two would be equivalent; NaN where nothing can be said of the recipes."""
+        """The smallest margin with which the two would be equivalent; NaN where nothing can be said of the recipes.
+
+        NaN also where it is more than the measure can differ at all.
+        """
         found = self._tested_against(self.margin or 1.0)
-        return float("nan") if found is None else found.margin_equivalent
+        met = float("nan") if found is None else found.margin_equivalent
+        return met if met < self.measure.difference_bounds[1] else float("nan")
 
     def _tested_against(self, margin: float) -> Equivalence | None:
         if self.difference is None:

@@ -447,9 +447,9 @@ def equivalence_words(claim: dict[str, Any], unit: str = "") -> str:
     """The result of the two one-sided tests in one line."""
     margin = f"{claim['margin']:g}{' ' + unit if unit else ''}"
     if claim["verdict"] == EQUIVALENT:
-        return f"A and B are equivalent within the margin of {margin} (p = {claim['p_equivalent']:.4f})"
+        return f"A and B are equivalent within the margin of {margin} ({_p_words(claim['p_equivalent'])})"
     if claim["verdict"] == NOT_WORSE:
-        return f"A is not worse than B by more than the margin of {margin} (p = {claim['p_not_worse']:.4f})"
+        return f"A is not worse than B by more than the margin of {margin} ({_p_words(claim['p_not_worse'])})"
     return f"undecided whether A and B are equivalent within the margin of {margin}"
 
 
