@@ -29,14 +29,14 @@ from scipy import optimize, special
 from segstudy import measures
 from segstudy.arrays import Counts
 from segstudy.stats.comparison import Difference, compare, compare_each, holm
-from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, simultaneous
+from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, probability_better, simultaneous
 from segstudy.stats.exchange import exchange_images
 from segstudy.stats.folds import over_splits
 from segstudy.stats.intervals import Estimate, bootstrap_each, estimate, estimate_each
 from segstudy.stats.planning import Components, detectable, required, upper_limits
 from segstudy.stats.resampling import bootstrap, influences
 from segstudy.stats.sequential import look_levels
-from segstudy.stats.unseen import Robust, failure_share, median, split_seeds, trimmed_mean
+from segstudy.stats.unseen import Robust, failure_share, median, split_seeds, trimmed_mean, unseen_failures
 from segstudy.stats.variance import Variance
 
 Array = NDArray[np.float64]
@@ -438,19 +438,22 @@ def pairing(studies: int, quick: bool) -> None:
         for correlation in (0.0, 0.8):
             for s in (3,) if quick else (2, 3, 5):
                 rng = np.random.default_rng([21, s])
-                found: dict[str, list[list[float]]] = {"independent": [[], []], "in pairs": [[], []]}
+                found: dict[str, list[list[Difference]]] = {"independent": [[], []], "in pairs": [[], []]}
                 for _ in range(studies):
                     for column, better in enumerate((0.0, 0.6)):
                         images = draw_images(world, rng, 50)
                         sides = correlated(world, rng, images, s, correlation, better)
-                        for name, p_values in found.items():
+                        for name, studies_of in found.items():
                             paired = name == "in pairs"
                             d = compare(*sides, measures.mean_iou, rng, num_permutations=10, pair_seeds=paired)
-                            p_values[column].append(d.p_value)
+                            studies_of[column].append(d)
                 for name, (none, some) in found.items():
-                    yield correlation, s, name, rejected(none), rejected(some)
+                    yield correlation, s, name, *false_verdicts(none), *false_verdicts(some)
 
-    heads = ("shared part of the seeds' noise", "seeds", "networks taken", "false positives", "power")
+    heads = (
+        *("shared part of the seeds' noise", "seeds", "networks taken", "false better", "false worse"),
+        *("better by 0.6: found", "called worse"),
+    )
     table("Networks of equal seed number, 50 images (mIoU, 2 classes)", heads, rows())
 
 
@@ -463,7 +466,7 @@ def one_network(studies: int, quick: bool) -> None:
             recipe = population(other, num_networks=600)[0]
             for s in (3,) if quick else (2, 3, 5):
                 rng = np.random.default_rng([22, s])
-                hits: list[bool] = []
+                errors: list[Difference] = []
                 verdicts = 0
                 for _ in range(studies):
                     images, many = draw_images(own, rng, 50), draw_images(own, rng, 2_000)
@@ -472,11 +475,22 @@ def one_network(studies: int, quick: bool) -> None:
                     truth = float(measures.mean_iou(draw_counts(this, rng, many)[0].sum(axis=0)) - recipe)
                     sides = draw_counts(this, rng, images), renamed(draw_counts(other, rng, images, s))
                     d = compare(*sides, measures.mean_iou, rng, num_permutations=10)
-                    hits += [] if d.reason else [d.low <= truth <= d.high]
+                    errors.append(replace(d, low=d.low - truth, high=d.high - truth))  # each study has its own truth
                     verdicts += not np.isnan(d.p_value)
-                yield noisy, quiet, s, float(np.mean(hits)), verdicts
+                yield noisy, quiet, s, covered(errors, 0), *missed(errors, 0), refused(errors), verdicts
 
-    heads = ("noise of its recipe", "noise of the other", "seeds of the other", "covers", "verdicts about the recipe")
+    heads = (
+        *(
+            "noise of its recipe",
+            "noise of the other",
+            "seeds of the other",
+            "covers",
+            "too high",
+            "too low",
+            "no interval",
+        ),
+        "verdicts about the recipe",
+    )
     table("One network against several, 50 images (mIoU, 2 classes)", heads, rows())
 
 
@@ -517,15 +531,22 @@ def distances(studies: int, quick: bool) -> None:
                     covered(found, truth),
                     *missed(found, truth),
                     refused(found),
-                    covered_by(middle, true_median),
+                    *sides_of(middle, float(true_median)),
                 )
 
-    heads = ("world", "images", "covers", "too high", "too low", "no interval", "the median's covers")
+    heads = (
+        *("world", "images", "covers", "too high", "too low", "no interval"),
+        *("the median's covers", "too high", "too low"),
+    )
     table("Distances, one network", heads, rows())
 
 
-def covered_by(results: Sequence[Robust], truth: float) -> float:
-    return float(np.mean([r.low <= truth <= r.high for r in results]))
+def sides_of(results: Sequence[Robust], truth: float) -> tuple[float, float, float]:
+    """Covered, too high, too low."""
+    high, low = (
+        float(np.mean(wrong)) for wrong in zip(*((r.low > truth, r.high < truth) for r in results), strict=True)
+    )
+    return 1 - high - low, high, low
 
 
 def failures(studies: int, quick: bool) -> None:
@@ -536,13 +557,13 @@ def failures(studies: int, quick: bool) -> None:
             truth = (1 - share) * 0.9 + share * 0.05
             for n in (50, 200) if quick else (20, 50, 200, 1000):
                 rng = np.random.default_rng([24, n])
-                found, bound, trimmed = [], [], []
+                found, bound, trimmed, unseen = [], [], [], []
                 for _ in range(studies):
                     failed = rng.random(n) < share
                     values = np.where(failed, 0.05, rng.beta(36, 4, n))
                     found.append(estimate({0: ones(values)}, mean_of))
-                    exact = failure_share(values, 0.2)
-                    bound.append(exact.low <= share <= exact.high)
+                    bound.append(failure_share(values, 0.2))
+                    unseen.append(unseen_failures(n, int(failed.sum())) >= share)
                     trimmed.append(trimmed_mean(values))
                 middle = trimmed_mean(
                     np.where(np.arange(400_000) < share * 4e5, 0.05, np.random.default_rng(1).beta(36, 4, 400_000))
@@ -552,11 +573,15 @@ def failures(studies: int, quick: bool) -> None:
                     n,
                     covered(found, truth),
                     *missed(found, truth),
-                    float(np.mean(bound)),
-                    covered_by(trimmed, middle.value),
+                    *sides_of(bound, share),
+                    float(np.mean(unseen)),
+                    *sides_of(trimmed, middle.value),
                 )
 
-    heads = ("images that fail", "images", "covers", "too high", "too low", "P(failure) covers", "trimmed mean covers")
+    heads = (
+        *("images that fail", "images", "covers", "too high", "too low", "P(failure) covers", "too high", "too low"),
+        *("upper bound holds", "trimmed mean covers", "too high", "too low"),
+    )
     table("Scores where few images fail outright, one network", heads, rows())
 
 
@@ -569,16 +594,14 @@ def bimodal(studies: int, quick: bool) -> None:
         for share in (0.0, 0.1, 0.2):
             for s in (5, 10):
                 rng = np.random.default_rng([25, s])
-                hits, flags, kept = [], [], []
-                for _ in range(studies):
-                    values = rng.normal(0.8, 0.01, s) - 0.3 * (rng.random(s) < share)
-                    half = special.stdtrit(s - 1, 0.975) * values.std(ddof=1) / np.sqrt(s)
-                    hits.append(abs(values.mean() - (0.8 - 0.3 * share)) <= half)
-                    flags.append(split_seeds(values.tolist()).split)
-                    kept += [] if flags[-1] else [hits[-1]]
-                yield share, s, float(np.mean(hits)), float(np.mean(flags)), float(np.mean(kept))
+                values = rng.normal(0.8, 0.01, (studies, s)) - 0.3 * (rng.random((studies, s)) < share)
+                half = special.stdtrit(s - 1, 0.975) * values.std(axis=1, ddof=1) / np.sqrt(s)
+                error = values.mean(axis=1) - (0.8 - 0.3 * share)
+                flags = np.array([split_seeds(each.tolist()).split for each in values])
+                hits, high, low = np.abs(error) <= half, error > half, error < -half
+                yield share, s, *(float(x.mean()) for x in (hits, high, low, flags, hits[~flags]))
 
-    heads = ("seeds that fail", "seeds", "covers", "flagged", "covers where not flagged")
+    heads = ("seeds that fail", "seeds", "covers", "too high", "too low", "flagged", "covers where not flagged")
     table("Seeds that fail: a mean over seeds, and the flag", heads, rows())
 
 
@@ -596,8 +619,9 @@ def equivalences(studies: int, quick: bool) -> None:
                 margin_here = float(population(own, shift)[0] - population(own)[0])
             else:
                 margin_here = margin
+            lower = equal_shift(own, 0.0, -margin_here)
             rng = np.random.default_rng([26, *sides])
-            at_margin, at_zero, below, together = [], [], [], []
+            at_margin, at_zero, below, together, sure = [], [], [], [], []
             for _ in range(studies):
                 images = draw_images(own, rng, n)
                 base_networks = draw_counts(own, rng, images, sides[1])
@@ -609,20 +633,22 @@ def equivalences(studies: int, quick: bool) -> None:
                         rng,
                         num_permutations=10,
                     )
-                    for b in (shift, -shift, 0.0, 0.0, 0.0)
+                    for b in (shift, lower, 0.0, 0.0, 0.0)
                 ]
                 at_margin.append(equivalence(found[0], margin_here).verdict == EQUIVALENT)
                 below.append(equivalence(found[1], margin_here).verdict in (EQUIVALENT, NOT_WORSE))
                 at_zero.append(equivalence(found[2], margin_here).verdict == EQUIVALENT)
-                together.append(all(low <= 0 <= high for low, high in simultaneous(found[2:])))
-            yield f"{sides[0]} and {sides[1]}", *(float(np.mean(x)) for x in (at_margin, below, at_zero, together))
+                intervals = simultaneous(found[2:])
+                together.append([any(low > 0 for low, _ in intervals), any(high < 0 for _, high in intervals)])
+                sure.append([(p := probability_better(found[2])) >= 0.975, p <= 0.025])
+            shares = (float(np.mean(x)) for x in (at_margin, below, at_zero))
+            either = (float(x) for part in (together, sure) for x in np.mean(part, axis=0))
+            yield f"{sides[0]} and {sides[1]}", *shares, *either
 
     heads = (
-        "seeds",
-        "equivalent, at the margin (false)",
-        "not worse, at the margin (false)",
-        "equivalent, no difference (true)",
-        "three simultaneous intervals cover",
+        *("seeds", "equivalent, better by the margin (false)", "not worse, worse by the margin (false)"),
+        *("equivalent, no difference (true)", "any of three simultaneous intervals too high", "too low"),
+        *("P(A > B) at 0.975 or more, no difference (false)", "at 0.025 or less"),
     )
     table("Equivalence, margin of 0.03, 100 images (mIoU, 2 classes)", heads, rows())
 
@@ -651,10 +677,13 @@ def folds(studies: int, quick: bool) -> None:
                             values.append(loss[0] - loss[1])
                         del repeat
                     plain.append(over_splits(values, 1e9, 1).p_value)
-                    ours.append(over_splits(values, 4, 1).p_value)
-                yield kind, n, rejected(plain), rejected(ours)
+                    ours.append(over_splits(values, 4, 1))
+                sides = [
+                    np.mean([each.p_value <= 1 - LEVEL and sign * each.value > 0 for each in ours]) for sign in (1, -1)
+                ]
+                yield kind, n, rejected(plain), *map(float, sides)
 
-    heads = ("splits", "images", "plain t: false positives", "corrected: false positives")
+    heads = ("splits", "images", "plain t: false positives", "corrected: false better", "corrected: false worse")
     table("Folds and repeated splits, two equally good recipes", heads, rows())
 
 
@@ -708,24 +737,28 @@ def sequential(studies: int, quick: bool) -> None:
                 common = rng.normal(size=(studies, 1)) * np.sqrt(share * 2 / at_most)  # images move every look alike
                 a = effect + common + rng.normal(size=(studies, at_most))
                 b = rng.normal(size=(studies, at_most))
-                p_values = []
+                p_values, values = [], []
                 for s in range(2, at_most + 1):
                     of_seeds = [side[:, :s].var(axis=1, ddof=1) / s for side in (a, b)]
                     parts = np.stack([np.full(studies, share * 2 / at_most), *of_seeds])
                     degrees = np.broadcast_to([[60.0], [s - 1.0], [s - 1.0]], parts.shape)
                     value = a[:, :s].mean(axis=1) - b[:, :s].mean(axis=1)
                     p_values.append(Variance(parts, degrees, degrees, agree=True).p_value(value))
+                    values.append(value)
                 p_at = np.stack(p_values, axis=1)
                 hit = p_at <= levels
+                at_stop = np.take_along_axis(np.stack(values, axis=1), hit.argmax(axis=1)[:, None], axis=1)[:, 0]
+                verdicts = [float((hit.any(axis=1) & (sign * at_stop > 0)).mean()) for sign in (1, -1)]
                 stopped = np.where(hit.any(axis=1), hit.argmax(axis=1) + 2, at_most)
-                decided, seeds = float(hit.any(axis=1).mean()), stopped.mean()
+                seeds = stopped.mean()
                 fixed, peeking = float((p_at[:, -1] <= 0.05).mean()), float((p_at.min(axis=1) <= 0.05).mean())
-                yield name, effect, decided, fixed, peeking, float(seeds), 1 - float(seeds) / at_most
+                yield name, effect, *verdicts, fixed, peeking, float(seeds), 1 - float(seeds) / at_most
 
     heads = (
         "noise",
         "difference (seeds' standard deviations)",
-        "decided",
+        "better",
+        "worse",
         "10 fixed seeds decide",
         "looking at 0.05 each time",
         "mean number of seeds",
