@@ -29,7 +29,8 @@ from scipy import optimize, special
 from segstudy import measures
 from segstudy.arrays import Counts
 from segstudy.stats.comparison import Difference, compare, compare_each, holm
-from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, probability_better, simultaneous
+from segstudy.stats.datasets import bayesian_signed_rank, friedman
+from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, probability_better, ranks, simultaneous
 from segstudy.stats.exchange import exchange_images
 from segstudy.stats.folds import over_splits
 from segstudy.stats.intervals import Estimate, bootstrap_each, estimate, estimate_each
@@ -792,6 +793,66 @@ def family(studies: int, quick: bool) -> None:
     )
 
 
+def places(studies: int, quick: bool) -> None:
+    """Ranks of four recipes from the tests of all pairs: false orders, and true orders that are found."""
+    del quick
+
+    def rows() -> Iterable[Sequence[object]]:
+        world = replace(POLYPS, seed=0.1, interaction=0.3)
+        for name, gains in (("all equal", (0.0,) * 4), ("two equal, two better", (0.0, 0.0, 0.6, 1.2))):
+            for s in (1, 3):
+                rng, own = np.random.default_rng([30, s]), world if s > 1 else replace(world, seed=0.0)
+                wrong, found, possible = [], 0, 0
+                for _ in range(studies):
+                    images = draw_images(own, rng, 50)
+                    sides = [draw_counts(own, rng, images, s, gain) for gain in gains]
+                    p_values = np.ones((4, 4))
+                    for one, other in zip(*np.triu_indices(4, 1), strict=True):
+                        pair = compare(sides[one], sides[other], measures.mean_iou, rng, num_permutations=1_000)
+                        p_values[one, other] = pair.p_value
+                    means = [np.mean([measures.mean_iou(c.sum(axis=0)) for c in side.values()]) for side in sides]
+                    placed = ranks([float(mean) for mean in means], p_values)
+                    better = [[a > b for b in gains] for a in gains]
+                    ahead = [[placed[a].worst < placed[b].best for b in range(4)] for a in range(4)]
+                    wrong.append(bool((np.array(ahead) & ~np.array(better)).any()))
+                    found, possible = found + int(np.logical_and(ahead, better).sum()), possible + int(np.sum(better))
+                yield name, s, float(np.mean(wrong)), found / possible if possible else "-"
+
+    table(
+        "Ranks of four recipes, 50 images (mIoU, 2 classes)", ("recipes", "seeds", "any false order", "found"), rows()
+    )
+
+
+def datasets(studies: int, quick: bool) -> None:
+    """Recipes over datasets: false positives of Friedman's test and Nemenyi's pairs, and false claims of signed ranks."""
+    del quick
+
+    def rows() -> Iterable[Sequence[object]]:
+        margin = 0.01
+        for number in (4, 6, 12, 20):
+            rng, shares = np.random.default_rng([31, number]), []
+            for _ in range(studies):
+                noise = rng.normal(0, 0.02, (number, 5)) + rng.normal(0, 0.1, (number, 1))
+                tests = [friedman(noise[:, :k]) for k in (3, 5)]
+                differences = noise[:, 0] - noise[:, 1]
+                at_zero = bayesian_signed_rank(differences, 1e-9, rng, num_draws=1000)
+                at_margin = bayesian_signed_rank(differences + margin, margin, rng, num_draws=1000)
+                shares.append(
+                    [
+                        *(test.p_value <= 0.05 for test in tests),
+                        *(len(test.groups) > 1 for test in tests),
+                        *(x >= 0.95 for x in (at_zero.better, at_zero.worse, at_margin.equal)),
+                    ]
+                )
+            yield number, *map(float, np.mean(shares, axis=0))
+
+    heads = (
+        *("datasets", "Friedman, 3 recipes", "5 recipes", "any pair (Nemenyi), 3 recipes", "5 recipes"),
+        *("P(better) at 0.95, equal recipes", "P(worse) at 0.95", "P(equal) at 0.95, better by the margin"),
+    )
+    table("Equal recipes over several datasets: false claims, normally distributed noise", heads, rows())
+
+
 def mean_components(parts: Sequence[Components]) -> Components:
     """The true variance parts, as the mean of many studies' estimates."""
     names = ("seed", "image", "residual", "seed_variance")
@@ -921,6 +982,8 @@ SECTIONS = {
         training_sets,
         sequential,
         family,
+        places,
+        datasets,
         power,
         planning,
         speed,
