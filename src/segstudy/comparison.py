@@ -352,8 +352,8 @@ def compare(
         folds=a.first.folds or b.first.folds,
     )
     found = without_interval(found, measure.difference_withheld)
-    if any(len(side.sets) == 1 and side.about("selected_on") in (NOT_TRAINED, None) for side in (a, b)):
-        found = of_fixed_network(found)
+    alone = next((side for side in (a, b) if len(side.sets) == 1), a)
+    found = of_fixed_network(found, alone.about("selected_on") in (NOT_TRAINED, None), "/seed" in alone.name)
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
 

@@ -28,6 +28,10 @@ FIXED_AGAINST_SEVERAL = (
     f"{_ONE} It was trained elsewhere and has no further seeds here. For a verdict about two networks, compare it with one "
     "seed of the other side (`segstudy compare` with `STUDY:EXPERIMENT/seedN`)"
 )
+CHOSEN_AGAINST_SEVERAL = (
+    f"{_ONE} For a verdict about the recipes, name the experiment without its seed; for one about two networks, name one seed "
+    "of the other side, too"
+)
 
 OVER_FOLDS = (
     "folds share training images, which their variance shows only in part: the interval assumes that their scores "
@@ -239,9 +243,11 @@ def without_interval(found: Found, reason: str) -> Found:
     return replace(found, **changed, method="", reason=reason)
 
 
-def of_fixed_network(found: Difference) -> Difference:
-    """The same difference with the advice for a single network that cannot be trained with more seeds."""
-    return replace(found, assumption=FIXED_AGAINST_SEVERAL) if found.assumption == ONE_AGAINST_SEVERAL else found
+def of_fixed_network(found: Difference, elsewhere: bool, chosen: bool) -> Difference:
+    """The same difference with the advice for a single network that was trained elsewhere, or chosen from several seeds."""
+    if found.assumption != ONE_AGAINST_SEVERAL or not (elsewhere or chosen):
+        return found
+    return replace(found, assumption=FIXED_AGAINST_SEVERAL if elsewhere else CHOSEN_AGAINST_SEVERAL)
 
 
 def _detectable(spread: Spread, level: float, questions: int, power: float, limit: float) -> Values:
