@@ -154,3 +154,11 @@ def test_dice_exceeds_the_mean_of_precision_and_recall_only_if_they_are_of_other
     audit = audited(tmp_path, f"Method,{heads}\nA,{row}\n")
     assert [each.severity for each in audit.findings] == found
     assert all("at most 0.80" in each.implied and "same images and classes" in each.message for each in audit.findings)
+
+
+def test_names_of_logs_and_of_medical_papers(tmp_path: Path):
+    """MMSegmentation logs a class behind a full stop; (90 + 80) / 2 = 85 and (85.0 + 74.0) / 2 = 79.5."""
+    text = "Model,IoU.road,IoU.tree,mIoU\nA,90.0,80.0,85.0\nB,85.0,74.0,79.5\nC,91.0,80.0,87.5\n"
+    assert told(audited(tmp_path, text)) == [("C", "mIoU", "85.5", "contradiction")]
+    audit = audited(tmp_path, "Method,JSC,Avg F1\nA,0.80,0.79\n")
+    assert [claim.measure for claim in audit.claims.scores] == ["iou", "mf1"]

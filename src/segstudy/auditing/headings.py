@@ -14,7 +14,17 @@ Kind = Literal["value", "difference", "relative", "key", "number", "unknown", "i
 MEASURES = {
     "iou": (
         *("iou", "jaccard", "jaccardindex", "jaccardscore", "jac", "ious", "intersectionoverunion"),
-        *("iouscore", "ji", "jaccardcoefficient", "jaccardcoeff", "binaryiou", "binaryjaccardindex", "vocjaccard"),
+        *(
+            "jsc",
+            "jaccardsimilaritycoefficient",
+            "iouscore",
+            "ji",
+            "jaccardcoefficient",
+            "jaccardcoeff",
+            "binaryiou",
+            "binaryjaccardindex",
+            "vocjaccard",
+        ),
     ),
     "dice": (
         *("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff", "dicecoef", "dicesimilarity"),
@@ -45,6 +55,7 @@ MEASURES = {
     ),
     "mf1": (
         *("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score", "mfscore", "multiclassf1score", "meanfscore"),
+        *("avgf1", "averagef1", "avgf1score", "averagef1score", "meanfmeasure"),
         *("f1macro", "mf1score"),
     ),
     "mean_precision": ("mprecision", "meanprecision", "macroprecision", "averageprecisionoverclasses"),
@@ -172,7 +183,8 @@ def parse_heading(text: str, read_as: str | None = None) -> Heading:
     percent = "%" in meant or "percent" in meant.casefold()
     bare = re.sub(r"[(\[]?\s*(?:in\s+)?(?:%|percent)\s*[)\]]?|[↑↓*]|(?:±|\+/-).*", " ", meant, flags=re.IGNORECASE)
     bare = re.sub(r"[Δδ∆]", " delta ", bare)
-    for separators in (r"[\s()\[\]|‖,:]+", r"[\s()\[\]|‖,:_/-]+"):  # a hyphen may belong to a run's name
+    # A hyphen may belong to a run's name, a full stop to an abbreviation; MMSegmentation logs IoU.road.
+    for separators in (r"[\s()\[\]|‖,:]+", r"[\s()\[\]|‖,:_/-]+", r"[\s()\[\]|‖,:_/.-]+"):
         found = _measure(text, [word for word in re.split(separators, bare) if word])
         if found.kind != "unknown":
             return replace(found, percent=percent, unsigned=bool(re.search(r"[|‖]|\babs", meant, re.IGNORECASE)))
