@@ -194,6 +194,14 @@ TABLES = {
         "| **GLANet** | **67.17** | **90.41** | **95.04** | **84.73** | **82.68** | 89.63 | **84.94** | **88.10** | **0.84458** | "
         "**74.80** |\n",
     ),
+    "classes-in-rows": (
+        "PMC10413074, Table 2 (IoU of seven classes by five networks, with the average in the last row)",
+        "| | Our model | U-Net | PSPNet | DeepLabV3 | FPN |\n|---|---|---|---|---|---|\n"
+        "| Background | 0.9846 | 0.9844 | 0.9798 | 0.9850 | 0.9839 |\n| Class 1 | 0.9048 | 0.8943 | 0.8583 | 0.8854 | 0.8996 |\n"
+        "| Class 2 | 0.9345 | 0.9256 | 0.9210 | 0.9339 | 0.9278 |\n| Class 3 | 0.9318 | 0.9331 | 0.9016 | 0.9312 | 0.9285 |\n"
+        "| Class 4 | 0.6949 | 0.6926 | 0.6745 | 0.6899 | 0.7084 |\n| Class 5 | 0.7047 | 0.6675 | 0.6436 | 0.6774 | 0.6867 |\n"
+        "| Class 6 | 0.6613 | 0.6134 | 0.4951 | 0.5577 | 0.6530 |\n| Average | 0.8310 | 0.8158 | 0.7820 | 0.8086 | 0.8269 |\n",
+    ),
     "brats": (
         "SparkSeg, Table 2 of the repository's README (BraTS 2021: Dice, then HD95 under the same headings)",
         "| Model | WT | TC | ET | Avg. | WT | TC | ET | Avg. | Params (M) | FLOPs (G) |\n"

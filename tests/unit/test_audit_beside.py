@@ -162,3 +162,20 @@ def test_names_of_logs_and_of_medical_papers(tmp_path: Path):
     assert told(audited(tmp_path, text)) == [("C", "mIoU", "85.5", "contradiction")]
     audit = audited(tmp_path, "Method,JSC,Avg F1\nA,0.80,0.79\n")
     assert [claim.measure for claim in audit.claims.scores] == ["iou", "mf1"]
+
+
+def test_a_row_for_each_class_and_a_column_for_each_network(tmp_path: Path):
+    """(90 + 80 + 76) / 3 = 82, (91 + 82 + 76) / 3 = 83, (92 + 84 + 79) / 3 = 85."""
+    head = "Organ,U-Net,PSPNet,FPN"
+    rows = "liver,90.0,91.0,92.0\nspleen,80.0,82.0,84.0\naorta,76.0,76.0,79.0\n"
+    assert told(audited(tmp_path, f"{head}\n{rows}Average,82.0,83.0,86.0\n")) == [
+        ("Average", "FPN", "85.0", "contradiction")
+    ]
+    assert told(audited(tmp_path, f"{head}\n{rows}Average,82.0,83.0,85.0\n")) == []
+
+
+@pytest.mark.parametrize("rows", ["Average,70.0,71.0,72.0\n", "Average,82.0,83.0,86.0\nFPS,30,40,50\n"])
+def test_rows_that_may_be_something_else_than_classes_are_not_recognised(tmp_path: Path, rows: str):
+    text = f"Organ,U-Net,PSPNet,FPN\nliver,90.0,91.0,92.0\nspleen,80.0,82.0,84.0\naorta,76.0,76.0,79.0\n{rows}"
+    audit = audited(tmp_path, text)
+    assert told(audit) == [] and not audit.claims.scores

@@ -67,6 +67,8 @@ def classes_beside(
         What columns hold that are headed by a class alone, where that is said.
 
     """
+    if turned := _classes_below(headings, rows, measure):
+        return turned
     columns = [_numbers([row[at] for row in rows]) for at in range(len(headings))]
     fits = [
         _fit(columns, mean, members, headings[members[0]].kind == "value")
@@ -93,6 +95,30 @@ def classes_beside(
             f"{fit.rows} rows"
         )
     return Found(done, tuple(dict.fromkeys(names)), (*remarks, *_open(headings, fits, used)))
+
+
+def _classes_below(headings: Sequence[Heading], rows: Sequence[Sequence[str]], measure: str) -> Found | None:
+    """A table with a row for each class, one for their mean, and a column for each network; None if it is no such table."""
+    scores = range(1, len(headings))
+    means = [at for at, row in enumerate(rows) if row[0].strip().casefold() in MEANS]
+    names = {fold(each.text) for each in headings}
+    if len(means) != 1 or len(names) < len(headings) or any(headings[at].kind != "unknown" for at in scores):
+        return None
+    numbers = [_numbers(row[1:]) for row in rows]
+    classes = tuple(at for at in range(len(rows)) if at not in means)
+    if len(classes) < 2 or not all(numbers) or any(_words(rows[at][0]) & NO_CLASSES for at in classes):
+        return None
+    fit = _fit(numbers, means[0], classes)
+    if not fit.shown:
+        return None
+    percent = any(number.high > 1 for row in numbers for number in row or () if number)
+    known = measure if measure in MEAN_OF else "score"
+    done = [replace(headings[0], kind="key", name="class", of="")]
+    done += [replace(headings[at], kind="value", name=known, of=headings[at].text, percent=percent) for at in scores]
+    remark = (
+        f"{rows[means[0]][0]} is taken for the mean of the other rows, which it is in {fit.agree} of {fit.rows} columns"
+    )
+    return Found(done, (), (remark,))
 
 
 def measure_of_columns(
@@ -131,6 +157,10 @@ def _is_mean(heading: Heading) -> bool:
     )
 
 
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+[0-9]*", text.casefold()))
+
+
 def _bare(text: str) -> str:
     return re.sub(r"[(\[]?\s*%\s*[)\]]?|[↑↓.]", " ", text).strip().casefold()
 
@@ -139,8 +169,7 @@ def _groups(headings: Sequence[Heading], columns: Sequence[Column | None]) -> It
     """Columns that may be the classes of a mean: neighbours without a known name, or one measure of several things."""
     runs: list[list[int]] = [[]]
     for at, heading in enumerate(headings):
-        words = set(re.findall(r"[a-z]+[0-9]*", heading.text.casefold()))
-        if heading.kind == "unknown" and columns[at] and not words & (NO_CLASSES | SUMMARY):
+        if heading.kind == "unknown" and columns[at] and not _words(heading.text) & (NO_CLASSES | SUMMARY):
             runs[-1].append(at)
         else:
             runs.append([])
