@@ -22,7 +22,7 @@ from segstudy.arrays import Values
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
 from segstudy.errors import listing
-from segstudy.failures import two_kinds
+from segstudy.failures import two_kinds, withheld
 from segstudy.guard import UNKNOWN_TRAINING, differing, recorded_changes
 from segstudy.measures import OVERALL, Measure
 from segstudy.records import NOT_TRAINED
@@ -287,7 +287,7 @@ class Comparison:
             limits=measure.difference_bounds,
             folds=self.a.first.folds or self.b.first.folds,
         )
-        found = tuple(without_interval(one, measure.difference_withheld) for one in found)
+        found = tuple(without_interval(d, withheld(measure, ours, theirs, d.value, k)) for k, d in enumerate(found))
         adjusted = holm([difference.p_value for difference in found])
         values = [side.mean(measure) for side in (self.a, self.b)]
         return tuple(
@@ -351,7 +351,7 @@ def compare(
         limits=measure.difference_bounds,
         folds=a.first.folds or b.first.folds,
     )
-    found = without_interval(found, measure.difference_withheld)
+    found = without_interval(found, withheld(measure, ours, theirs, found.value))
     alone = next((side for side in (a, b) if len(side.sets) == 1), a)
     found = of_fixed_network(found, alone.about("selected_on") in (NOT_TRAINED, None), "/seed" in alone.name)
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)

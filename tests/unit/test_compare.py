@@ -523,3 +523,45 @@ def test_a_dataset_is_refused_where_both_sides_are_files(tmp_path: Path) -> None
     names = [str(write_side(tmp_path / f"{name}.npz", confusions(5))) for name in "ab"]
     with pytest.raises(SpecError, match="--on kvasir: chooses a dataset of a study, and both sides are files"):
         compare_results(*names, on="kvasir")
+
+
+def with_distances(path: Path, missed: int, distance: float) -> Path:
+    """40 images of one object of class 1, ``missed`` of them not found; the others about ``distance`` px off."""
+    rng = np.random.default_rng(int(distance))
+    surface = np.zeros(
+        (40, 2, 5), np.int64
+    )  # sum of distances and pixels, Hausdorff 95, images, images never predicted
+    for k in range(40):
+        off = int(1000 * (distance + rng.uniform(-0.2, 0.2)))
+        surface[k, 0] = [100 * 500, 100, 500, 1, 0]
+        surface[k, 1] = [0, 0, 0, 0, 1] if k < missed else [50 * off, 50, off, 1, 0]
+    ids = [f"i{k:02d}" for k in range(40)]
+    arrays = {"confusion": confusions(5, number=40), "surface": surface, "ids": np.array(ids)}
+    meta = {"classes": CLASSES, "resolution": "native", "scoring": ScoringRules().model_dump(), **CONTRACT}
+    write_arrays(path, arrays, meta | {"selected_on": ELSEWHERE})
+    return path
+
+
+@pytest.mark.parametrize("measure", ["mean_surface_distance", "mean_hausdorff95"])
+@pytest.mark.parametrize(
+    ("missed", "verdict"),
+    [
+        ((0, 0), "better"),  # 1 px off, and 2
+        ((0, 20), "better"),  # the nearer one misses none
+        ((20, 20), "better"),
+        ((20, 0), ""),  # it is nearer on the half that it finds
+        ((5, 0), ""),
+    ],
+)
+def test_missing_objects_makes_no_distance_better(
+    tmp_path: Path, measure: str, missed: tuple[int, int], verdict: str
+) -> None:
+    one = side_of_file(with_distances(tmp_path / "a.npz", missed[0], 1.0))
+    other = side_of_file(with_distances(tmp_path / "b.npz", missed[1], 2.0))
+    record = compare_sides(one, other, measure)
+    assert record["difference"]["value"] < 0 and record["verdict"] == verdict
+    of_class = next(row for row in record["classes"] if row["class"] == "polyp")
+    assert (of_class["low"] is None) == (verdict == "")
+    if not verdict:
+        back = compare_sides(other, one, measure)
+        assert back["verdict"] == "" and f"leaves out {missed[0]} more of them" in back["difference"]["reason"]
