@@ -24,19 +24,20 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 from segstudy import measures
 from segstudy.arrays import Counts
 from segstudy.stats.comparison import Difference, compare, compare_each, holm
-from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, simultaneous
+from segstudy.stats.datasets import bayesian_signed_rank, friedman
+from segstudy.stats.equivalence import EQUIVALENT, NOT_WORSE, equivalence, probability_better, ranks, simultaneous
 from segstudy.stats.exchange import exchange_images
 from segstudy.stats.folds import over_splits
 from segstudy.stats.intervals import Estimate, bootstrap_each, estimate, estimate_each
 from segstudy.stats.planning import Components, detectable, required, upper_limits
 from segstudy.stats.resampling import bootstrap, influences
 from segstudy.stats.sequential import look_levels
-from segstudy.stats.unseen import Robust, failure_share, median, split_seeds, trimmed_mean
+from segstudy.stats.unseen import Robust, failure_share, median, split_seeds, trimmed_mean, unseen_failures
 from segstudy.stats.variance import Variance
 
 Array = NDArray[np.float64]
@@ -144,6 +145,16 @@ def equal_shift(world: World, own: float, wanted: float = 0.0) -> float:
     return (low + high) / 2
 
 
+def shift_between(one: World, two: World) -> float:
+    """How much better networks of ``one`` must be for the mean mIoU of its recipe to equal that of ``two``."""
+    wanted = population(two, num_networks=1000)[0]
+
+    def short_of(shift: float) -> float:
+        return float(population(one, shift, num_networks=1000)[0] - wanted)
+
+    return float(optimize.brentq(short_of, -0.5, 0.5, xtol=1e-3))
+
+
 def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as they are computed."""
     print(f"\n**{title}**\n\n| {' | '.join(heads)} |\n|{'|'.join('---' for _ in heads)}|", flush=True)
@@ -164,6 +175,12 @@ def refused(results: Sequence[Estimate | Difference]) -> float:
 def rejected(p_values: Iterable[float]) -> float:
     """Share of p-values at 5 % or below; no p-value rejects nothing."""
     return float(np.mean([p <= 1 - LEVEL for p in p_values]))
+
+
+def false_verdicts(found: Sequence[Difference]) -> tuple[float, float]:
+    """Shares of comparisons that call the variant better, and worse, at 5 %; half of it is meant for each."""
+    called = [d for d in found if d.p_value <= 1 - LEVEL]
+    return sum(d.value > 0 for d in called) / len(found), sum(d.value < 0 for d in called) / len(found)
 
 
 def plain_t(counts: Counts, item: int) -> tuple[float, float]:
@@ -350,14 +367,14 @@ def paired(studies: int, quick: bool) -> None:
                     for item, number in ((0, "mIoU"), (world.num_classes, "IoU of the last class")):
                         if item == 0 or own == 0:  # the variant of equal mIoU is not equal class by class
                             of_item = [study[item] for study in found]
-                            false = rejected(d.p_value for d in of_item), rejected(d.p_exchange for d in of_item)
+                            false = *false_verdicts(of_item), rejected(d.p_exchange for d in of_item)
                             sides = missed(of_item, truth[item])
                             covers, none = covered(of_item, truth[item]), refused(of_item)
                             yield world.name, number, name, n, covers, *sides, none, *false
 
     heads = (
-        *("world", "number", "networks", "images", "covers", "too high", "too low", "no interval", "false positives"),
-        "of the permutation test alone",
+        *("world", "number", "networks", "images", "covers", "too high", "too low", "no interval"),
+        *("false better", "false worse", "permutation test alone: false positives"),
     )
     table("Two networks on the same images", heads, rows())
 
@@ -386,21 +403,17 @@ def recipes(studies: int, quick: bool) -> None:
 
     def rows() -> Iterable[Sequence[object]]:
         for name, one, two in [*balances, *UNEQUAL]:
-            truth = (
-                0.0 if one is two else float((population(one, num_networks=600) - population(two, num_networks=600))[0])
-            )
+            shift = 0.0 if one is two else shift_between(one, two)
             for ours, theirs in [(3, 3), (3, 5)] if quick else [(2, 2), (3, 3), (5, 5), (2, 3), (3, 5), (2, 5), (5, 2)]:
                 rng = np.random.default_rng([5, ours, theirs])
                 found = []
                 for _ in range(studies):
                     images = draw_images(one, rng, 50)
-                    variant, base = draw_counts(one, rng, images, ours), draw_counts(two, rng, images, theirs)
+                    variant, base = draw_counts(one, rng, images, ours, shift), draw_counts(two, rng, images, theirs)
                     found.append(compare(variant, base, measures.mean_iou, rng, num_permutations=100))
-                # Where the truth is not 0, a false finding is one of the wrong sign, or of any sign were it 0.
-                false = rejected(d.p_value for d in found) if truth == 0 else float("nan")
-                yield name, f"{ours} and {theirs}", covered(found, truth), *missed(found, truth), false
+                yield name, f"{ours} and {theirs}", covered(found, 0), *missed(found, 0), *false_verdicts(found)
 
-    heads = ("noise", "seeds", "covers", "too high", "too low", "false positives")
+    heads = ("noise", "seeds", "covers", "too high", "too low", "false better", "false worse")
     table("Two recipes of equal score, 50 images (mIoU, 2 classes)", heads, rows())
 
 
@@ -426,19 +439,22 @@ def pairing(studies: int, quick: bool) -> None:
         for correlation in (0.0, 0.8):
             for s in (3,) if quick else (2, 3, 5):
                 rng = np.random.default_rng([21, s])
-                found: dict[str, list[list[float]]] = {"independent": [[], []], "in pairs": [[], []]}
+                found: dict[str, list[list[Difference]]] = {"independent": [[], []], "in pairs": [[], []]}
                 for _ in range(studies):
                     for column, better in enumerate((0.0, 0.6)):
                         images = draw_images(world, rng, 50)
                         sides = correlated(world, rng, images, s, correlation, better)
-                        for name, p_values in found.items():
+                        for name, studies_of in found.items():
                             paired = name == "in pairs"
                             d = compare(*sides, measures.mean_iou, rng, num_permutations=10, pair_seeds=paired)
-                            p_values[column].append(d.p_value)
+                            studies_of[column].append(d)
                 for name, (none, some) in found.items():
-                    yield correlation, s, name, rejected(none), rejected(some)
+                    yield correlation, s, name, *false_verdicts(none), *false_verdicts(some)
 
-    heads = ("shared part of the seeds' noise", "seeds", "networks taken", "false positives", "power")
+    heads = (
+        *("shared part of the seeds' noise", "seeds", "networks taken", "false better", "false worse"),
+        *("better by 0.6: found", "called worse"),
+    )
     table("Networks of equal seed number, 50 images (mIoU, 2 classes)", heads, rows())
 
 
@@ -449,9 +465,11 @@ def one_network(studies: int, quick: bool) -> None:
         for noisy, quiet in ((0.1, 0.1), (0.3, 0.1), (0.1, 0.3)):
             own, other = replace(POLYPS, seed=noisy), replace(POLYPS, seed=quiet)
             recipe = population(other, num_networks=600)[0]
+            of_recipes = float(population(own, num_networks=600)[0] - recipe)
             for s in (3,) if quick else (2, 3, 5):
                 rng = np.random.default_rng([22, s])
-                hits: list[bool] = []
+                errors: list[Difference] = []
+                read_as: list[Difference] = []
                 verdicts = 0
                 for _ in range(studies):
                     images, many = draw_images(own, rng, 50), draw_images(own, rng, 2_000)
@@ -460,11 +478,24 @@ def one_network(studies: int, quick: bool) -> None:
                     truth = float(measures.mean_iou(draw_counts(this, rng, many)[0].sum(axis=0)) - recipe)
                     sides = draw_counts(this, rng, images), renamed(draw_counts(other, rng, images, s))
                     d = compare(*sides, measures.mean_iou, rng, num_permutations=10)
-                    hits += [] if d.reason else [d.low <= truth <= d.high]
+                    errors.append(replace(d, low=d.low - truth, high=d.high - truth))  # each study has its own truth
+                    read_as.append(d)
                     verdicts += not np.isnan(d.p_value)
-                yield noisy, quiet, s, float(np.mean(hits)), verdicts
+                misread = covered(read_as, of_recipes)
+                yield noisy, quiet, s, covered(errors, 0), *missed(errors, 0), refused(errors), verdicts, misread
 
-    heads = ("noise of its recipe", "noise of the other", "seeds of the other", "covers", "verdicts about the recipe")
+    heads = (
+        *(
+            "noise of its recipe",
+            "noise of the other",
+            "seeds of the other",
+            "covers",
+            "too high",
+            "too low",
+            "no interval",
+        ),
+        *("verdicts about the recipe", "covers, read as the recipe's"),
+    )
     table("One network against several, 50 images (mIoU, 2 classes)", heads, rows())
 
 
@@ -505,15 +536,22 @@ def distances(studies: int, quick: bool) -> None:
                     covered(found, truth),
                     *missed(found, truth),
                     refused(found),
-                    covered_by(middle, true_median),
+                    *sides_of(middle, float(true_median)),
                 )
 
-    heads = ("world", "images", "covers", "too high", "too low", "no interval", "the median's covers")
+    heads = (
+        *("world", "images", "covers", "too high", "too low", "no interval"),
+        *("the median's covers", "too high", "too low"),
+    )
     table("Distances, one network", heads, rows())
 
 
-def covered_by(results: Sequence[Robust], truth: float) -> float:
-    return float(np.mean([r.low <= truth <= r.high for r in results]))
+def sides_of(results: Sequence[Robust], truth: float) -> tuple[float, float, float]:
+    """Covered, too high, too low."""
+    high, low = (
+        float(np.mean(wrong)) for wrong in zip(*((r.low > truth, r.high < truth) for r in results), strict=True)
+    )
+    return 1 - high - low, high, low
 
 
 def failures(studies: int, quick: bool) -> None:
@@ -524,13 +562,13 @@ def failures(studies: int, quick: bool) -> None:
             truth = (1 - share) * 0.9 + share * 0.05
             for n in (50, 200) if quick else (20, 50, 200, 1000):
                 rng = np.random.default_rng([24, n])
-                found, bound, trimmed = [], [], []
+                found, bound, trimmed, unseen = [], [], [], []
                 for _ in range(studies):
                     failed = rng.random(n) < share
                     values = np.where(failed, 0.05, rng.beta(36, 4, n))
                     found.append(estimate({0: ones(values)}, mean_of))
-                    exact = failure_share(values, 0.2)
-                    bound.append(exact.low <= share <= exact.high)
+                    bound.append(failure_share(values, 0.2))
+                    unseen.append(unseen_failures(n, int(failed.sum())) >= share)
                     trimmed.append(trimmed_mean(values))
                 middle = trimmed_mean(
                     np.where(np.arange(400_000) < share * 4e5, 0.05, np.random.default_rng(1).beta(36, 4, 400_000))
@@ -540,11 +578,15 @@ def failures(studies: int, quick: bool) -> None:
                     n,
                     covered(found, truth),
                     *missed(found, truth),
-                    float(np.mean(bound)),
-                    covered_by(trimmed, middle.value),
+                    *sides_of(bound, share),
+                    float(np.mean(unseen)),
+                    *sides_of(trimmed, middle.value),
                 )
 
-    heads = ("images that fail", "images", "covers", "too high", "too low", "P(failure) covers", "trimmed mean covers")
+    heads = (
+        *("images that fail", "images", "covers", "too high", "too low", "P(failure) covers", "too high", "too low"),
+        *("upper bound holds", "trimmed mean covers", "too high", "too low"),
+    )
     table("Scores where few images fail outright, one network", heads, rows())
 
 
@@ -557,16 +599,14 @@ def bimodal(studies: int, quick: bool) -> None:
         for share in (0.0, 0.1, 0.2):
             for s in (5, 10):
                 rng = np.random.default_rng([25, s])
-                hits, flags, kept = [], [], []
-                for _ in range(studies):
-                    values = rng.normal(0.8, 0.01, s) - 0.3 * (rng.random(s) < share)
-                    half = special.stdtrit(s - 1, 0.975) * values.std(ddof=1) / np.sqrt(s)
-                    hits.append(abs(values.mean() - (0.8 - 0.3 * share)) <= half)
-                    flags.append(split_seeds(values.tolist()).split)
-                    kept += [] if flags[-1] else [hits[-1]]
-                yield share, s, float(np.mean(hits)), float(np.mean(flags)), float(np.mean(kept))
+                values = rng.normal(0.8, 0.01, (studies, s)) - 0.3 * (rng.random((studies, s)) < share)
+                half = special.stdtrit(s - 1, 0.975) * values.std(axis=1, ddof=1) / np.sqrt(s)
+                error = values.mean(axis=1) - (0.8 - 0.3 * share)
+                flags = np.array([split_seeds(each.tolist()).split for each in values])
+                hits, high, low = np.abs(error) <= half, error > half, error < -half
+                yield share, s, *(float(x.mean()) for x in (hits, high, low, flags, hits[~flags]))
 
-    heads = ("seeds that fail", "seeds", "covers", "flagged", "covers where not flagged")
+    heads = ("seeds that fail", "seeds", "covers", "too high", "too low", "flagged", "covers where not flagged")
     table("Seeds that fail: a mean over seeds, and the flag", heads, rows())
 
 
@@ -584,8 +624,9 @@ def equivalences(studies: int, quick: bool) -> None:
                 margin_here = float(population(own, shift)[0] - population(own)[0])
             else:
                 margin_here = margin
+            lower = equal_shift(own, 0.0, -margin_here)
             rng = np.random.default_rng([26, *sides])
-            at_margin, at_zero, below, together = [], [], [], []
+            at_margin, at_zero, below, together, sure = [], [], [], [], []
             for _ in range(studies):
                 images = draw_images(own, rng, n)
                 base_networks = draw_counts(own, rng, images, sides[1])
@@ -597,20 +638,22 @@ def equivalences(studies: int, quick: bool) -> None:
                         rng,
                         num_permutations=10,
                     )
-                    for b in (shift, -shift, 0.0, 0.0, 0.0)
+                    for b in (shift, lower, 0.0, 0.0, 0.0)
                 ]
                 at_margin.append(equivalence(found[0], margin_here).verdict == EQUIVALENT)
                 below.append(equivalence(found[1], margin_here).verdict in (EQUIVALENT, NOT_WORSE))
                 at_zero.append(equivalence(found[2], margin_here).verdict == EQUIVALENT)
-                together.append(all(low <= 0 <= high for low, high in simultaneous(found[2:])))
-            yield f"{sides[0]} and {sides[1]}", *(float(np.mean(x)) for x in (at_margin, below, at_zero, together))
+                intervals = simultaneous(found[2:])
+                together.append([any(low > 0 for low, _ in intervals), any(high < 0 for _, high in intervals)])
+                sure.append([(p := probability_better(found[2])) >= 0.975, p <= 0.025])
+            shares = (float(np.mean(x)) for x in (at_margin, below, at_zero))
+            either = (float(x) for part in (together, sure) for x in np.mean(part, axis=0))
+            yield f"{sides[0]} and {sides[1]}", *shares, *either
 
     heads = (
-        "seeds",
-        "equivalent, at the margin (false)",
-        "not worse, at the margin (false)",
-        "equivalent, no difference (true)",
-        "three simultaneous intervals cover",
+        *("seeds", "equivalent, better by the margin (false)", "not worse, worse by the margin (false)"),
+        *("equivalent, no difference (true)", "any of three simultaneous intervals too high", "too low"),
+        *("P(A > B) at 0.975 or more, no difference (false)", "at 0.025 or less"),
     )
     table("Equivalence, margin of 0.03, 100 images (mIoU, 2 classes)", heads, rows())
 
@@ -639,10 +682,13 @@ def folds(studies: int, quick: bool) -> None:
                             values.append(loss[0] - loss[1])
                         del repeat
                     plain.append(over_splits(values, 1e9, 1).p_value)
-                    ours.append(over_splits(values, 4, 1).p_value)
-                yield kind, n, rejected(plain), rejected(ours)
+                    ours.append(over_splits(values, 4, 1))
+                sides = [
+                    np.mean([each.p_value <= 1 - LEVEL and sign * each.value > 0 for each in ours]) for sign in (1, -1)
+                ]
+                yield kind, n, rejected(plain), *map(float, sides)
 
-    heads = ("splits", "images", "plain t: false positives", "corrected: false positives")
+    heads = ("splits", "images", "plain t: false positives", "corrected: false better", "corrected: false worse")
     table("Folds and repeated splits, two equally good recipes", heads, rows())
 
 
@@ -696,24 +742,28 @@ def sequential(studies: int, quick: bool) -> None:
                 common = rng.normal(size=(studies, 1)) * np.sqrt(share * 2 / at_most)  # images move every look alike
                 a = effect + common + rng.normal(size=(studies, at_most))
                 b = rng.normal(size=(studies, at_most))
-                p_values = []
+                p_values, values = [], []
                 for s in range(2, at_most + 1):
                     of_seeds = [side[:, :s].var(axis=1, ddof=1) / s for side in (a, b)]
                     parts = np.stack([np.full(studies, share * 2 / at_most), *of_seeds])
                     degrees = np.broadcast_to([[60.0], [s - 1.0], [s - 1.0]], parts.shape)
                     value = a[:, :s].mean(axis=1) - b[:, :s].mean(axis=1)
                     p_values.append(Variance(parts, degrees, degrees, agree=True).p_value(value))
+                    values.append(value)
                 p_at = np.stack(p_values, axis=1)
                 hit = p_at <= levels
+                at_stop = np.take_along_axis(np.stack(values, axis=1), hit.argmax(axis=1)[:, None], axis=1)[:, 0]
+                verdicts = [float((hit.any(axis=1) & (sign * at_stop > 0)).mean()) for sign in (1, -1)]
                 stopped = np.where(hit.any(axis=1), hit.argmax(axis=1) + 2, at_most)
-                decided, seeds = float(hit.any(axis=1).mean()), stopped.mean()
+                seeds = stopped.mean()
                 fixed, peeking = float((p_at[:, -1] <= 0.05).mean()), float((p_at.min(axis=1) <= 0.05).mean())
-                yield name, effect, decided, fixed, peeking, float(seeds), 1 - float(seeds) / at_most
+                yield name, effect, *verdicts, fixed, peeking, float(seeds), 1 - float(seeds) / at_most
 
     heads = (
         "noise",
         "difference (seeds' standard deviations)",
-        "decided",
+        "better",
+        "worse",
         "10 fixed seeds decide",
         "looking at 0.05 each time",
         "mean number of seeds",
@@ -745,6 +795,66 @@ def family(studies: int, quick: bool) -> None:
     table(
         "Five variants that change nothing, 50 images: any false finding", ("networks", "uncorrected", "Holm"), rows()
     )
+
+
+def places(studies: int, quick: bool) -> None:
+    """Ranks of four recipes from the tests of all pairs: false orders, and true orders that are found."""
+    del quick
+
+    def rows() -> Iterable[Sequence[object]]:
+        world = replace(POLYPS, seed=0.1, interaction=0.3)
+        for name, gains in (("all equal", (0.0,) * 4), ("two equal, two better", (0.0, 0.0, 0.6, 1.2))):
+            for s in (1, 3):
+                rng, own = np.random.default_rng([30, s]), world if s > 1 else replace(world, seed=0.0)
+                wrong, found, possible = [], 0, 0
+                for _ in range(studies):
+                    images = draw_images(own, rng, 50)
+                    sides = [draw_counts(own, rng, images, s, gain) for gain in gains]
+                    p_values = np.ones((4, 4))
+                    for one, other in zip(*np.triu_indices(4, 1), strict=True):
+                        pair = compare(sides[one], sides[other], measures.mean_iou, rng, num_permutations=1_000)
+                        p_values[one, other] = pair.p_value
+                    means = [np.mean([measures.mean_iou(c.sum(axis=0)) for c in side.values()]) for side in sides]
+                    placed = ranks([float(mean) for mean in means], p_values)
+                    better = [[a > b for b in gains] for a in gains]
+                    ahead = [[placed[a].worst < placed[b].best for b in range(4)] for a in range(4)]
+                    wrong.append(bool((np.array(ahead) & ~np.array(better)).any()))
+                    found, possible = found + int(np.logical_and(ahead, better).sum()), possible + int(np.sum(better))
+                yield name, s, float(np.mean(wrong)), found / possible if possible else "-"
+
+    table(
+        "Ranks of four recipes, 50 images (mIoU, 2 classes)", ("recipes", "seeds", "any false order", "found"), rows()
+    )
+
+
+def datasets(studies: int, quick: bool) -> None:
+    """Recipes over datasets: false positives of Friedman's test and Nemenyi's pairs, and false claims of signed ranks."""
+    del quick
+
+    def rows() -> Iterable[Sequence[object]]:
+        margin = 0.01
+        for number in (4, 6, 12, 20):
+            rng, shares = np.random.default_rng([31, number]), []
+            for _ in range(studies):
+                noise = rng.normal(0, 0.02, (number, 5)) + rng.normal(0, 0.1, (number, 1))
+                tests = [friedman(noise[:, :k]) for k in (3, 5)]
+                differences = noise[:, 0] - noise[:, 1]
+                at_zero = bayesian_signed_rank(differences, 1e-9, rng, num_draws=1000)
+                at_margin = bayesian_signed_rank(differences + margin, margin, rng, num_draws=1000)
+                shares.append(
+                    [
+                        *(test.p_value <= 0.05 for test in tests),
+                        *(len(test.groups) > 1 for test in tests),
+                        *(x >= 0.95 for x in (at_zero.better, at_zero.worse, at_margin.equal)),
+                    ]
+                )
+            yield number, *map(float, np.mean(shares, axis=0))
+
+    heads = (
+        *("datasets", "Friedman, 3 recipes", "5 recipes", "any pair (Nemenyi), 3 recipes", "5 recipes"),
+        *("P(better) at 0.95, equal recipes", "P(worse) at 0.95", "P(equal) at 0.95, better by the margin"),
+    )
+    table("Equal recipes over several datasets: false claims, normally distributed noise", heads, rows())
 
 
 def mean_components(parts: Sequence[Components]) -> Components:
@@ -876,6 +986,8 @@ SECTIONS = {
         training_sets,
         sequential,
         family,
+        places,
+        datasets,
         power,
         planning,
         speed,

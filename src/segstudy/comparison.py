@@ -22,7 +22,7 @@ from segstudy.arrays import Values
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
 from segstudy.errors import listing
-from segstudy.failures import two_kinds
+from segstudy.failures import two_kinds, withheld
 from segstudy.guard import UNKNOWN_TRAINING, differing, recorded_changes
 from segstudy.measures import OVERALL, Measure
 from segstudy.records import NOT_TRAINED
@@ -213,9 +213,13 @@ class Comparison:
 
     @property
     def margin_met(self) -> float:
-        """The smallest margin with which the two would be equivalent; NaN where nothing can be said of the recipes."""
+        """The smallest margin with which the two would be equivalent; NaN where nothing can be said of the recipes.
+
+        NaN also where it is more than the measure can differ at all.
+        """
         found = self._tested_against(self.margin or 1.0)
-        return float("nan") if found is None else found.margin_equivalent
+        met = float("nan") if found is None else found.margin_equivalent
+        return met if met < self.measure.difference_bounds[1] else float("nan")
 
     def _tested_against(self, margin: float) -> Equivalence | None:
         if self.difference is None:
@@ -283,7 +287,7 @@ class Comparison:
             limits=measure.difference_bounds,
             folds=self.a.first.folds or self.b.first.folds,
         )
-        found = tuple(without_interval(one, measure.difference_withheld) for one in found)
+        found = tuple(without_interval(d, withheld(measure, ours, theirs, d.value, k)) for k, d in enumerate(found))
         adjusted = holm([difference.p_value for difference in found])
         values = [side.mean(measure) for side in (self.a, self.b)]
         return tuple(
@@ -347,9 +351,9 @@ def compare(
         limits=measure.difference_bounds,
         folds=a.first.folds or b.first.folds,
     )
-    found = without_interval(found, measure.difference_withheld)
-    if any(len(side.sets) == 1 and side.about("selected_on") in (NOT_TRAINED, None) for side in (a, b)):
-        found = of_fixed_network(found)
+    found = without_interval(found, withheld(measure, ours, theirs, found.value))
+    alone = next((side for side in (a, b) if len(side.sets) == 1), a)
+    found = of_fixed_network(found, alone.about("selected_on") in (NOT_TRAINED, None), "/seed" in alone.name)
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
 

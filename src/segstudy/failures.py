@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segstudy.arrays import Counts, Values
+from segstudy.counts.boundaries import SURFACE_COUNTS
 from segstudy.measures import Measure, iou, merge, support
+from segstudy.stats.resampling import Networks
 from segstudy.stats.unseen import failure_share, median, split_seeds, trimmed_mean, unseen_failures
 
 FAILED_BELOW = 0.1  # fixed, so that nobody can choose it after seeing the results
@@ -107,3 +109,22 @@ def typical_images(measure: Measure, counts: Counts) -> dict[str, float]:
         for name, robust in found.items()
         for key, number in ((name, robust.value), (f"{name}_low", robust.low), (f"{name}_high", robust.high))
     }
+
+
+def withheld(measure: Measure, ours: Networks, theirs: Networks, value: float, label: int | None = None) -> str:
+    """Why a difference has no interval: the measure's never do, or the side with the smaller distances leaves out more.
+
+    Empty where it has one. A distance is undefined where a mask has no pixel of the class, so a network that misses whole
+    objects is measured on the easier ones. ``value`` is ours minus theirs; ``label`` is one class, None all of them.
+    """
+    if measure.difference_withheld or measure.counts != "surface" or measure.unit != "px":
+        return measure.difference_withheld
+    at = SURFACE_COUNTS.index("images")
+    images = [np.mean([counts[..., at].sum(axis=0) for counts in side.values()], axis=0) for side in (ours, theirs)]
+    less = float((images[1] - images[0]).sum() if label is None else images[1][label] - images[0][label])
+    if not value * less < 0:
+        return ""
+    return (
+        f"the side with the smaller distance leaves out {abs(less):g} more of them, where it misses a class altogether, so that "
+        "it is not shown to be better; compare missed objects, or surface Dice"
+    )

@@ -420,11 +420,12 @@ def compare_results(
     """
     known: dict[Path, StudyResults] = {}
     named = _short([_named(name, out, settings, known) for name in (a, b)])
+    if on is not None and all(isinstance(one, Side) for one in named):
+        raise SpecError(f"--on {on}: chooses a dataset of a study, and both sides are files of counts; leave it out")
     first, second = (side_of_runs(one, on) if isinstance(one, Named) else one for one in named)
     primary, declared = _declared(named, measure)
     wanted = measure_of(first, measure or primary)
-    if margin is None and wanted.key == primary:
-        margin = declared
+    margin = declared if margin is None and wanted.key == primary else margin
     family = _family(named[0], named[1], on) if wanted.key == primary else None
     questions = 1 if family is None else family.questions
     if family is not None:
@@ -483,10 +484,9 @@ def _family(a: Named | Side, b: Named | Side, on: str | None) -> Comparison | No
     """The comparison of these two in their study, on their own dataset or on ``on``; None if there is none."""
     if isinstance(a, Side) or isinstance(b, Side) or a.results is not b.results or not a.seed is b.seed is None:
         return None
-    results = a.results
     for variant, base in ((a, b), (b, a)):
         name = variant.experiment
-        found = results.comparisons.get(name) if on is None else results.elsewhere.get((name, on))
+        found = a.results.comparisons.get(name) if on is None else a.results.elsewhere.get((name, on))
         if found is not None and found.b.name == base.experiment:
             return found
     return None
@@ -495,6 +495,6 @@ def _family(a: Named | Side, b: Named | Side, on: str | None) -> Comparison | No
 def checked(comparison: Comparison) -> Comparison:
     """Return the comparison; raises :class:`DataError` with the reasons if the two cannot be compared."""
     if comparison.problems:
-        names = f"{comparison.a.name} and {comparison.b.name} cannot be compared"
-        raise DataError("\n".join([f"{names}:", *map(str, comparison.problems)]))
+        names = f"{comparison.a.name} and {comparison.b.name}"
+        raise DataError("\n".join([f"{names} cannot be compared:", *map(str, comparison.problems)]))
     return comparison

@@ -426,11 +426,9 @@ def _verdict_lines(record: dict[str, Any]) -> list[str]:
 
 def _beyond_lines(record: dict[str, Any]) -> list[str]:
     """What is known in addition to the verdict, a line each."""
-    unit, lines, (low, high) = record["unit"], [], record["simultaneous"].values()
-    if record["p_greater"] is not None:
-        lines.append(f"P(A > B), that A is the better one: {record['p_greater']:.3f}")
-    if record["equivalence"] is not None and record["equivalence"]["verdict"]:
-        lines.append(equivalence_words(record["equivalence"], unit))
+    unit, sure, (low, high) = record["unit"], record["p_greater"], record["simultaneous"].values()
+    lines = [] if sure is None else [f"P(A > B), that A is the better one: {sure:.3f}"]
+    lines += [] if record["equivalence"] is None else [equivalence_words(record["equivalence"], unit)]
     if record["margin_met"] is not None and record["verdict"] == UNDECIDED:
         lines.append(f"smallest margin within which A and B would be equivalent: {shown(record['margin_met'], unit)}")
     if record["questions"] > 1 and low is not None:
@@ -447,9 +445,11 @@ def equivalence_words(claim: dict[str, Any], unit: str = "") -> str:
     """The result of the two one-sided tests in one line."""
     margin = f"{claim['margin']:g}{' ' + unit if unit else ''}"
     if claim["verdict"] == EQUIVALENT:
-        return f"A and B are equivalent within the margin of {margin} (p = {claim['p_equivalent']:.4f})"
+        return f"A and B are equivalent within the margin of {margin} ({_p_words(claim['p_equivalent'])})"
     if claim["verdict"] == NOT_WORSE:
-        return f"A is not worse than B by more than the margin of {margin} (p = {claim['p_not_worse']:.4f})"
+        return f"A is not worse than B by more than the margin of {margin} ({_p_words(claim['p_not_worse'])})"
+    if not claim["verdict"]:
+        return f"margin of {margin}: not tested, for the same reason"
     return f"undecided whether A and B are equivalent within the margin of {margin}"
 
 

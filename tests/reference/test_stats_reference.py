@@ -682,6 +682,8 @@ def test_trimmed_mean_by_scipy() -> None:
     half = scipy_stats.t.ppf(0.975, 14) / yuen.statistic / math.sqrt(2)
     assert_allclose([found.low, found.high], [found.value - half, found.value + half])
     assert trimmed_mean([1, 2], 0.0).reason and math.isnan(trimmed_mean([1, 2], 0.0).low)
+    alike = trimmed_mean([0.1, *[0.5] * 9], 0.1)  # nine images of ten score the same: no spread is left, not no error
+    assert alike.value == 0.5 and math.isnan(alike.low) and "the same" in alike.reason
     with pytest.raises(DataError, match=r"trimmed share 0\.5"):
         trimmed_mean(values, 0.5)
 

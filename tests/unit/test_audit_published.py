@@ -6,20 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from published import REPRINTED, SYNAPSE, TABLES
+from published import FAULTY, SYNAPSE, TABLES
 from segstudy.auditing import audit_tables
 
 
 def test_there_are_sixteen_tables_or_more():
-    assert len(REPRINTED) >= 16
+    assert len(TABLES) >= 16
     assert len({source for source, _ in TABLES.values()}) == len(TABLES)
+
+
+def written(folder: Path, name: str, *rows: str) -> str:
+    text = TABLES[name][1]
+    path = folder / f"{name}.{'md' if '|' in text else 'csv'}"
+    path.write_text(text + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return str(path)
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_no_contradiction_is_claimed(tmp_path: Path, name: str):
-    path = tmp_path / f"{name}.csv"
-    path.write_text(TABLES[name][1], encoding="utf-8")
-    found = audit_tables([str(path)])
+    found = audit_tables([written(tmp_path, name)])
     assert [(f.row, f.rule, f.message) for f in found.findings if f.severity != "rounding"] == []
     assert sum(claim.number is not None for claim in found.claims.scores) >= 4, "nothing was checked"
 
@@ -38,3 +43,9 @@ def test_faults_of_published_tables_are_found(tmp_path: Path, row: str, printed:
     path.write_text(f"{SYNAPSE}{row}\n", encoding="utf-8")
     [one] = audit_tables([str(path)]).findings
     assert (one.rule, one.printed, one.implied, one.severity) == ("mean", printed, implied, "contradiction")
+
+
+@pytest.mark.parametrize(("name", "row", "printed", "implied"), FAULTY)
+def test_a_faulty_row_is_found_among_sound_ones(tmp_path: Path, name: str, row: str, printed: str, implied: str):
+    found = [each for each in audit_tables([written(tmp_path, name, row)]).findings if each.severity == "contradiction"]
+    assert [(each.rule, each.printed, each.implied) for each in found] == [("mean", printed, implied)]

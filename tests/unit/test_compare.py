@@ -16,7 +16,7 @@ from segstudy.comparison import Side, compare
 from segstudy.errors import DataError, SpecError, StoreError
 from segstudy.files import write_arrays, write_yaml
 from segstudy.plan import make_plan
-from segstudy.results import Named, checked, measure_of, read_results, side_of_file, side_of_runs
+from segstudy.results import Named, checked, compare_results, measure_of, read_results, side_of_file, side_of_runs
 from segstudy.schema import ScoringRules
 from segstudy.scorecard import comparison_record, comparison_text
 from segstudy.scoring import ELSEWHERE
@@ -477,3 +477,91 @@ def test_text_of_a_small_p_value_and_a_distance() -> None:
     assert "Hausdorff 95, mean [px], lower is better" in text
     assert "p < 0.0001" in text and "A is better than B by 3.2 px, for" in text
     assert not math.isnan(record["difference"]["value"])
+
+
+# What few or easy images show
+
+
+def test_two_networks_without_an_error_are_not_proved_equal(side: Callable[..., Side]) -> None:
+    """Perfect scores on two images: other networks may score so, too, and nothing shows how much they vary."""
+    perfect = np.array([np.diag([300, 100])] * 2)
+    one, other = side(perfect, ids=IDS[:2]), side(perfect, ids=IDS[:2])
+    record = comparison_record(checked(compare(one, other, measure_of(one, "miou"), margin=0.0001)))
+    assert (record["verdict"], record["difference"]["low"], record["p_greater"], record["margin_met"]) == (
+        "",
+        None,
+        None,
+        None,
+    )
+    assert record["equivalence"]["verdict"] == ""
+    assert "the value is the same whichever image is left out" in comparison_text(record)
+
+
+def test_the_same_predictions_differ_by_nothing(side: Callable[..., Side]) -> None:
+    record = compare_sides(side(confusions(5)), side(confusions(5)))
+    assert (record["difference"]["low"], record["difference"]["high"], record["difference"]["p_value"]) == (0, 0, 1)
+
+
+def test_a_margin_that_no_difference_exceeds_is_not_offered(side: Callable[..., Side]) -> None:
+    """Of two images the interval is the whole range of mIoU, so that "equivalent within 1.18" would say nothing."""
+    good, poor = [[300, 0], [10, 90]], [[200, 100], [60, 40]]
+    record = compare_sides(
+        *(side(np.array(each), ids=IDS[:2]) for each in ([good, poor], [poor, [[290, 10], [5, 95]]]))
+    )
+    assert (record["difference"]["low"], record["difference"]["high"]) == (-1, 1)
+    assert record["margin_met"] is None
+    assert "smallest margin" not in comparison_text(record)
+
+
+def test_a_tiny_p_value_of_equivalence_is_not_printed_as_zero(side: Callable[..., Side]) -> None:
+    one, other = side(confusions(5)), side(confusions(5))
+    text = comparison_text(comparison_record(checked(compare(one, other, measure_of(one, "miou"), margin=0.5))))
+    assert "A and B are equivalent within the margin of 0.5 (p < 0.0001)" in text
+
+
+def test_a_dataset_is_refused_where_both_sides_are_files(tmp_path: Path) -> None:
+    names = [str(write_side(tmp_path / f"{name}.npz", confusions(5))) for name in "ab"]
+    with pytest.raises(SpecError, match="--on kvasir: chooses a dataset of a study, and both sides are files"):
+        compare_results(*names, on="kvasir")
+
+
+def with_distances(path: Path, missed: int, distance: float) -> Path:
+    """40 images of one object of class 1, ``missed`` of them not found; the others about ``distance`` px off."""
+    rng = np.random.default_rng(int(distance))
+    surface = np.zeros(
+        (40, 2, 5), np.int64
+    )  # sum of distances and pixels, Hausdorff 95, images, images never predicted
+    for k in range(40):
+        off = int(1000 * (distance + rng.uniform(-0.2, 0.2)))
+        surface[k, 0] = [100 * 500, 100, 500, 1, 0]
+        surface[k, 1] = [0, 0, 0, 0, 1] if k < missed else [50 * off, 50, off, 1, 0]
+    ids = [f"i{k:02d}" for k in range(40)]
+    arrays = {"confusion": confusions(5, number=40), "surface": surface, "ids": np.array(ids)}
+    meta = {"classes": CLASSES, "resolution": "native", "scoring": ScoringRules().model_dump(), **CONTRACT}
+    write_arrays(path, arrays, meta | {"selected_on": ELSEWHERE})
+    return path
+
+
+@pytest.mark.parametrize("measure", ["mean_surface_distance", "mean_hausdorff95"])
+@pytest.mark.parametrize(
+    ("missed", "verdict"),
+    [
+        ((0, 0), "better"),  # 1 px off, and 2
+        ((0, 20), "better"),  # the nearer one misses none
+        ((20, 20), "better"),
+        ((20, 0), ""),  # it is nearer on the half that it finds
+        ((5, 0), ""),
+    ],
+)
+def test_missing_objects_makes_no_distance_better(
+    tmp_path: Path, measure: str, missed: tuple[int, int], verdict: str
+) -> None:
+    one = side_of_file(with_distances(tmp_path / "a.npz", missed[0], 1.0))
+    other = side_of_file(with_distances(tmp_path / "b.npz", missed[1], 2.0))
+    record = compare_sides(one, other, measure)
+    assert record["difference"]["value"] < 0 and record["verdict"] == verdict
+    of_class = next(row for row in record["classes"] if row["class"] == "polyp")
+    assert (of_class["low"] is None) == (verdict == "")
+    if not verdict:
+        back = compare_sides(other, one, measure)
+        assert back["verdict"] == "" and f"leaves out {missed[0]} more of them" in back["difference"]["reason"]

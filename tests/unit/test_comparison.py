@@ -21,7 +21,7 @@ from segstudy.planning import requirements
 from segstudy.report.build import build_report
 from segstudy.report.frames import ReportData
 from segstudy.results import StudyResults, compare_results, read_results
-from segstudy.scorecard import comparison_record
+from segstudy.scorecard import comparison_record, comparison_text
 from segstudy.store import Store
 
 NUM_IMAGES = 30
@@ -285,3 +285,21 @@ def test_a_question_without_an_answer_yet_counts(tmp_path: Path) -> None:
     assert done.difference is not None
     assert corrected[0].p_holm == pytest.approx(min(1.0, 3 * done.difference.p_value))
     assert corrected[1].verdict == "" and np.isnan(corrected[1].p_holm)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("good", "Train it with as many seeds as the other side (`seeds: [...]`)"),
+        ("good/seed1", "name the experiment without its seed"),
+    ],
+)
+def test_one_network_against_several_gets_no_number_about_the_recipes(tmp_path: Path, name: str, advice: str) -> None:
+    """No verdict, no P(A > B), no equivalence; what helps depends on whether the other seeds are there."""
+    file, _, _ = study(tmp_path, Planted(without=() if "/" in name else (2, 3), only=()))
+    found = compare_results(f"{file}:{name}", f"{file}:base", out=tmp_path / "out", margin=0.05)
+    text, record = comparison_text(comparison_record(found)), comparison_record(found)
+    assert (record["verdict"], record["p_greater"], record["equivalence"]["verdict"]) == ("", None, "")
+    assert record["difference"]["low"] < record["difference"]["value"] < record["difference"]["high"]
+    assert advice in text and "P(A > B)" not in text
+    assert "margin of 0.05: not tested, for the same reason" in text

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from segstudy.auditing.headings import MEAN_OF, Heading, Kind, fold
+from segstudy.auditing.headings import CLASS_OF, MEAN_OF, MEANS, Heading, Kind, fold
 from segstudy.auditing.printed import Number, dice_of, increasing, judge
-from segstudy.auditing.subjects import MEANS, Runs, Subject, identity, part_of_classes, tested_on
+from segstudy.auditing.subjects import Runs, Subject, identity, part_of_classes, tested_on
 from segstudy.auditing.tables import Table
 from segstudy.errors import listing
 
@@ -168,11 +168,8 @@ def make_claims(tables: Sequence[Table]) -> Claims:
 
 def _means_left_out(claims: Claims) -> Iterable[tuple[str, str]]:
     """Tables whose means could be held against classes, if it were known how many there are."""
-    measure_of = {mean: measure for measure, mean in MEAN_OF.items()}
-    unknown = [
-        c for c in claims.scores if c.measure in measure_of and not (c.subject.cls or c.summary or c.num_classes)
-    ]
-    for name in dict.fromkeys(c.table for c in unknown if claims.classes_of(c, measure_of[c.measure])):
+    unknown = [c for c in claims.scores if c.measure in CLASS_OF and not (c.subject.cls or c.summary or c.num_classes)]
+    for name in dict.fromkeys(c.table for c in unknown if claims.classes_of(c, CLASS_OF[c.measure])):
         yield name, "means not held against their classes; say how many classes there are with 'classes: NUMBER'"
 
 
@@ -211,7 +208,7 @@ def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
                 pooled=table.pooled is not False and not (number and number.averaged),
                 level="" if table.pooled is None else "dataset" if table.pooled else "image",
                 num_classes=table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
-                summary=summary,
+                summary=summary or heading.closes,
                 stray=strays.get(column, {}).get(index, ""),
                 run_name=name,
                 data=keys.get("test", ""),

@@ -14,7 +14,17 @@ Kind = Literal["value", "difference", "relative", "key", "number", "unknown", "i
 MEASURES = {
     "iou": (
         *("iou", "jaccard", "jaccardindex", "jaccardscore", "jac", "ious", "intersectionoverunion"),
-        *("iouscore", "ji", "jaccardcoefficient", "jaccardcoeff", "binaryiou", "binaryjaccardindex", "vocjaccard"),
+        *(
+            "jsc",
+            "jaccardsimilaritycoefficient",
+            "iouscore",
+            "ji",
+            "jaccardcoefficient",
+            "jaccardcoeff",
+            "binaryiou",
+            "binaryjaccardindex",
+            "vocjaccard",
+        ),
     ),
     "dice": (
         *("dice", "dsc", "dicescore", "dicecoefficient", "dicecoeff", "dicecoef", "dicesimilarity"),
@@ -45,6 +55,7 @@ MEASURES = {
     ),
     "mf1": (
         *("mf1", "meanf1", "macrof1", "meanf1score", "macrof1score", "mfscore", "multiclassf1score", "meanfscore"),
+        *("avgf1", "averagef1", "avgf1score", "averagef1score", "meanfmeasure"),
         *("f1macro", "mf1score"),
     ),
     "mean_precision": ("mprecision", "meanprecision", "macroprecision", "averageprecisionoverclasses"),
@@ -65,7 +76,19 @@ MEASURES = {
         *("sparsecategoricalaccuracy", "categoricalaccuracy", "multiclassaccuracy"),
     ),
 }
-MEAN_OF = {"iou": "miou", "dice": "mdice", "class_accuracy": "mean_class_accuracy"}
+MEAN_OF = {
+    **{
+        "iou": "miou",
+        "dice": "mdice",
+        "class_accuracy": "mean_class_accuracy",
+        "f1": "mf1",
+        "precision": "mean_precision",
+    },
+    "score": "mean_score",  # of columns whose measure nothing says
+}
+CLASS_OF = {mean: measure for measure, mean in MEAN_OF.items()}
+MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
+SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
 
 DIFFERENCES = {"delta", "diff", "difference", "drop", "gain", "improvement", "reduction"}
 VAGUE = {"change", "gap"}  # differences too, but only next to a measure's name
@@ -114,7 +137,7 @@ class Heading:
 
     Of a difference, ``falls`` says that a lower score makes it positive, ``unsigned`` that it is printed without a sign,
     ``guessed`` that its measure is not named but that of the nearest column on its left, ``aside`` that it stands in
-    brackets after the scores of a column.
+    brackets after the scores of a column; of a mean, ``closes`` says that it is that of the classes beside it.
     """
 
     text: str
@@ -126,6 +149,7 @@ class Heading:
     unsigned: bool = False
     guessed: bool = False
     aside: bool = False
+    closes: bool = False
 
 
 def fold(text: str) -> str:
@@ -159,7 +183,8 @@ def parse_heading(text: str, read_as: str | None = None) -> Heading:
     percent = "%" in meant or "percent" in meant.casefold()
     bare = re.sub(r"[(\[]?\s*(?:in\s+)?(?:%|percent)\s*[)\]]?|[↑↓*]|(?:±|\+/-).*", " ", meant, flags=re.IGNORECASE)
     bare = re.sub(r"[Δδ∆]", " delta ", bare)
-    for separators in (r"[\s()\[\]|‖,:]+", r"[\s()\[\]|‖,:_/-]+"):  # a hyphen may belong to a run's name
+    # A hyphen may belong to a run's name, a full stop to an abbreviation; MMSegmentation logs IoU.road.
+    for separators in (r"[\s()\[\]|‖,:]+", r"[\s()\[\]|‖,:_/-]+", r"[\s()\[\]|‖,:_/.-]+"):
         found = _measure(text, [word for word in re.split(separators, bare) if word])
         if found.kind != "unknown":
             return replace(found, percent=percent, unsigned=bool(re.search(r"[|‖]|\babs", meant, re.IGNORECASE)))

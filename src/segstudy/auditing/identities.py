@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from segstudy.auditing.claims import Claim, Claims
 from segstudy.auditing.findings import Finding, finding, pairs, quote
-from segstudy.auditing.headings import MEAN_OF
+from segstudy.auditing.headings import CLASS_OF
 from segstudy.auditing.levels import Tie, assumed, judged
 from segstudy.auditing.printed import Implied, Interval, Reading, Verdict, dice_of, increasing, iou_of, judge
 
@@ -143,6 +143,37 @@ def dice_from_precision(claims: Claims) -> Iterator[Finding]:
             yield finding(claim, "precision-recall", implied, verdict, message)
 
 
+def dice_between(claims: Claims) -> Iterator[Finding]:
+    """Of every image and class, Dice lies between P + R - 1 and (P + R) / 2, and so do means over the same of them.
+
+    Whether they are over the same is not printed, so more than (P + R) / 2 is left open. Less than P + R - 1 says nothing, as
+    precision and recall may count the background and Dice leave it out.
+    """
+    for dice, precision_of, recall_of in (
+        *((each, "precision", "class_accuracy") for each in ("dice", "f1")),
+        *((each, "mean_precision", "mean_class_accuracy") for each in ("mdice", "mf1")),
+    ):
+        for claim, precision in pairs(claims, dice, precision_of):
+            recall = claims.partner(claim, recall_of)
+            if recall is None or (claim.exact and precision.exact and recall.exact):
+                continue
+            averaged = _harmonic(precision, recall)[1]
+
+            def below(reading: Reading, averaged: Implied = averaged) -> Interval:
+                return Fraction(0), averaged(reading)[1]
+
+            verdict = judge(claim.printed, below)
+            if verdict.severity:
+                verdict = Verdict("undecided") if verdict.severity == "contradiction" else verdict
+                most = claim.printed.printing(below("printed")[1])
+                message = (
+                    f"{quote(precision, claim)} and {quote(recall, claim)} make {claim.heading.text} {most} at most, not "
+                    f"{claim.printed.text}, if all three are means over the same images and classes; this cannot be decided by "
+                    "arithmetic otherwise"
+                )
+                yield finding(claim, "precision-recall", f"at most {most}", verdict, message)
+
+
 def _harmonic(precision: Claim, recall: Claim) -> tuple[Implied, Implied]:
     """Dice over all pixels, and what it may be as a mean over images."""
 
@@ -205,11 +236,10 @@ def _mean_by(function: Callable[[Fraction], Fraction], classes: Sequence[Claim])
 
 def means_of_classes(claims: Claims) -> Iterator[Finding]:
     """A mean is that of its classes; classes that are not printed, or have no score, may have had any from 0 to 1."""
-    class_measure = {mean: measure for measure, mean in MEAN_OF.items()}
     for claim in claims.scores:
-        if claim.measure not in class_measure or claim.subject.cls:
+        if claim.measure not in CLASS_OF or claim.subject.cls:
             continue
-        listed = claims.classes_of(claim, class_measure[claim.measure])
+        listed = claims.classes_of(claim, CLASS_OF[claim.measure])
         number = claim.num_classes or (len(listed) if claim.summary else 0)
         classes = [other for other in listed.values() if other.usable and other.alike(claim)]
         if not classes or len(listed) > number:
@@ -220,12 +250,27 @@ def means_of_classes(claims: Claims) -> Iterator[Finding]:
             low, high = (sum(end, Fraction(0)) for end in zip(*ends, strict=True))
             return low / number, (high + number - len(classes)) / number
 
-        verdict = judge(claim.printed, mean)
+        verdict = _of_classes(claims, claim, mean)
         if verdict.severity:
             implied = claim.printed.printing_of(mean("printed"))
             which = "its" if len(classes) == number else f"the {len(classes)} printed of its"
-            message = f"{which} {number} classes make {claim.heading.text} {implied}, not {claim.printed.text}"
+            things = "columns" if claim.heading.closes else "classes"
+            message = f"{which} {number} {things} make {claim.heading.text} {implied}, not {claim.printed.text}"
+            if verdict.severity == "undecided":
+                message += "; this cannot be decided, as it may be made of other means: of precision and recall"
             yield finding(claim, "mean", implied, verdict, message)
+
+
+def _of_classes(claims: Claims, claim: Claim, mean: Implied) -> Verdict:
+    """Hold a mean against its classes; a mean F1 may also be the harmonic mean of mean precision and mean recall."""
+    verdict = judge(claim.printed, mean)
+    if claim.measure != "mf1" or claim.heading.closes or verdict.severity != "contradiction":
+        return verdict
+    precision, recall = claims.partner(claim, "mean_precision"), claims.partner(claim, "mean_class_accuracy")
+    if not (precision and recall):
+        return Verdict("undecided")
+    other = judge(claim.printed, _harmonic(precision, recall)[0])
+    return verdict if other.severity == "contradiction" else other
 
 
 # A class's IoU is at most its recall, and pixel accuracy is the mean recall by the classes' shares of the true pixels.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 SYMBOLS = {
@@ -42,7 +43,7 @@ SUBSCRIPT = re.compile(r"_\s*\{?\s*(?:±|\\pm)?\s*(\d+(?:[.,]\d+)?|[.,]\d+)\s*(\
 EXPONENT = re.compile(r"\^\s*(?:\{[^{}]*\}|\\?\w+|[*†‡§])")
 COMMAND = re.compile(r"\\([A-Za-z]+)\*?\s*(?:\[[^\]]*\])?")
 FOOTNOTE = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|\[(.*?)\]\([^()]*\)", re.IGNORECASE)
-TAG = re.compile(r"</?(?:b|strong|i|em|u|sub|span|br|font|mark)\b[^<>]*>", re.IGNORECASE)
+TAG = re.compile(r"</?(?:b|strong|i|em|u|p|h[1-6]|div|center|sub|span|br|font|mark)\b[^<>]*>", re.IGNORECASE)
 MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|~~|`)(?=\S)(.+?)(?<=\S)\1")
 BOLD = re.compile(r"\\(?:textbf|mathbf|bfseries|bf|boldsymbol|bm)\b|\*\*(?=\S)|__(?=\S)|<(?:b|strong)>", re.IGNORECASE)
 EMPHASIS = re.compile(r"_(?=\S)([^_]+)_")
@@ -50,7 +51,7 @@ EMPHASIS = re.compile(r"_(?=\S)([^_]+)_")
 
 def plain(cell: str) -> str:
     """The text of a cell without its markup; a cell without any is left as it is, but for spaces around it."""
-    text = cell.strip()
+    text = html.unescape(cell).strip()
     if "\\" in text or "$" in text or (text.startswith("{") and text.endswith("}")):
         text = _without_latex(text)
     text = TAG.sub(" ", FOOTNOTE.sub(lambda match: match[1] or "", text)) if "[" in text or "<" in text else text

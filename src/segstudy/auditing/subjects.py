@@ -12,12 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from segstudy.auditing.headings import KEYS, fold
+from segstudy.auditing.headings import KEYS, MEANS, SUMMARY, fold
 from segstudy.auditing.tables import Row, Table
 
 OWN = ""  # tested on the data that it was trained on
-MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
-SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
 
 
 class Subject(NamedTuple):

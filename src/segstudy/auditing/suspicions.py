@@ -9,6 +9,7 @@ from math import isqrt
 
 from segstudy.auditing.claims import Claim, Claims
 from segstudy.auditing.findings import Finding, finding
+from segstudy.auditing.headings import MEAN_OF
 from segstudy.auditing.printed import Verdict
 
 ENOUGH = 3  # numbers of three digits or more that two rows share before one is taken for a copy
@@ -86,11 +87,12 @@ def outside_own_interval(claims: Claims) -> Iterator[Finding]:
 def wrong_best(claims: Claims) -> Iterator[Finding]:
     """One number of a column stands in bold, as the best, and another is better.
 
-    Bold may also mark the authors' own row, or the best of a group, so the question is left open.
+    Bold may also mark the authors' own row, or the best of a group, so the question is left open. Of scores without a known
+    measure, the lowest may be the best.
     """
     columns: dict[tuple[int, int], list[Claim]] = defaultdict(list)
     for claim in claims.scores:
-        if claim.kind == "value":
+        if claim.kind == "value" and claim.measure not in ("score", MEAN_OF["score"]):
             columns[claim.place.table, claim.place.column].append(claim)
     for column in columns.values():
         marked = [claim for claim in column if _is_bold(claims, claim)]

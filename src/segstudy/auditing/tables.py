@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from segstudy.auditing.beside import classes_beside, measure_of_columns
 from segstudy.auditing.classes import NUM_CLASSES, benchmark_of
 from segstudy.auditing.grids import Grid, read_grids
 from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading, spread_of
@@ -166,8 +167,8 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
     said = {**own.said, **given.said}
     read_as, fitting = _columns(grid.cells[0], own.columns, given.columns, path)
     headings = [parse_heading(text, read_as.get(index)) for index, text in enumerate(grid.cells[0])]
-    classes = _class_names(said, headings, path)
-    headings = complete(headings, classes.spellings, classes.measure)
+    classes = _class_names(said, headings, grid.cells[1:], path)
+    headings = complete(list(classes.headings), classes.spellings, classes.measure)
     _check_headings(headings, path)
     cells = _numbers(headings, grid.cells[1:], grid.lines[1:], path)
     headings, cells, spreads = _spread_columns(headings, cells, grid.cells[1:])
@@ -203,12 +204,13 @@ class _Classes(NamedTuple):
     names: tuple[str, ...]
     spellings: Mapping[str, str]  # folded heading -> name
     measure: str  # what columns hold that are headed by a class alone
+    headings: Sequence[Heading]  # with the classes that stand beside their mean
     benchmark: str = ""
     remarks: tuple[str, ...] = ()
 
 
-def _class_names(said: dict[str, str], headings: list[Heading], path: Path) -> _Classes:
-    """The classes of a table: those that are said, else those of the benchmark whose names head its columns."""
+def _class_names(said: dict[str, str], headings: list[Heading], rows: list[list[str]], path: Path) -> _Classes:
+    """The classes of a table: those that are said, of the benchmark whose names head its columns, or beside a mean."""
     for key, allowed in (("level", ("dataset", "image")), ("unit", ("percent", "fraction"))):
         if said.get(key, allowed[0]) not in allowed:
             raise TableError(f"{path}: {key} '{said[key]}': must be {' or '.join(allowed)}")
@@ -216,25 +218,42 @@ def _class_names(said: dict[str, str], headings: list[Heading], path: Path) -> _
     measure = parse_heading(said["measure"]).name if "measure" in said else ""
     if "measure" in said and not measure:
         raise TableError(f"{path}: measure '{said['measure']}' is not known; such as IoU, Dice, mIoU, mPA")
-    unsettled = [each.text for each in headings if each.kind in ("unknown", "key")]
-    benchmark, spellings = ("", {fold(name): name for name in names}) if names else benchmark_of(unsettled)
-    if names and not number:
-        number = len(names)
-    headed = [spellings[fold(text)] for text in unsettled if fold(text) in spellings]
+    unsettled = {at: each.text for at, each in enumerate(headings) if each.kind in ("unknown", "key")}
+    benchmark, spellings = ("", {fold(name): name for name in names}) if names else benchmark_of(unsettled.values())
+    headed = {at: spellings[fold(text)] for at, text in unsettled.items() if fold(text) in spellings}
+    whole = benchmark == "Pascal VOC" or (benchmark and len(set(headed.values())) == NUM_CLASSES[benchmark])
+    if not names and not whole:
+        beside = classes_beside(headings, rows, number, measure)
+        if beside.names or not headed:
+            return _Classes(number, beside.names, {}, measure, beside.headings, "", beside.remarks)
     if not headed:
-        return _Classes(number, names, spellings if names else {}, measure)
+        return _Classes(number or len(names) or None, names, spellings, measure, headings)
     remarks = []
     if benchmark:
-        names = tuple(dict.fromkeys(headed))
+        names = tuple(dict.fromkeys(headed.values()))
         remarks.append(f"columns headed by classes of {benchmark}: {listing(names, 30)}")
-        whole = len(names) == NUM_CLASSES[benchmark] or benchmark == "Pascal VOC"
         number = number or (NUM_CLASSES[benchmark] if whole else None)
+    number = number or (None if benchmark else len(names))
     if not measure:
-        means = {each.name for each in headings if each.kind == "value"}
-        measure = "dice" if "mdice" in means and "miou" not in means else "iou"
-        shown = "Dice" if measure == "dice" else "IoU"
-        remarks.append(f"columns headed by a class alone are taken for {shown}; say 'measure: ...' if they are not")
-    return _Classes(number, names, spellings, measure, benchmark, tuple(remarks))
+        measure, remark = _measure_of(headings, rows, list(headed), number)
+        remarks.append(remark)
+    return _Classes(number, names, spellings, measure, headings, benchmark, tuple(remarks))
+
+
+def _measure_of(
+    headings: list[Heading], rows: list[list[str]], headed: list[int], number: int | None
+) -> tuple[str, str]:
+    """What columns hold that are headed by a class alone, "" where the numbers speak against every mean; and a remark."""
+    found = measure_of_columns(headings, rows, headed)
+    if found == "" and number == len(headed):
+        return "", (
+            "columns headed by a class alone are not checked: no mean is theirs in any row; say 'measure: ...' if they hold "
+            "the measure of one"
+        )
+    means = {each.name for each in headings if each.kind == "value"}
+    measure = found or ("dice" if "mdice" in means and "miou" not in means else "iou")
+    shown = {"dice": "Dice", "iou": "IoU", "f1": "F1", "class_accuracy": "recall"}.get(measure, measure)
+    return measure, f"columns headed by a class alone are taken for {shown}; say 'measure: ...' if they are not"
 
 
 def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:

@@ -28,6 +28,10 @@ FIXED_AGAINST_SEVERAL = (
     f"{_ONE} It was trained elsewhere and has no further seeds here. For a verdict about two networks, compare it with one "
     "seed of the other side (`segstudy compare` with `STUDY:EXPERIMENT/seedN`)"
 )
+CHOSEN_AGAINST_SEVERAL = (
+    f"{_ONE} For a verdict about the recipes, name the experiment without its seed; for one about two networks, name one seed "
+    "of the other side, too"
+)
 
 OVER_FOLDS = (
     "folds share training images, which their variance shows only in part: the interval assumes that their scores "
@@ -211,7 +215,7 @@ def compare_each(
     numbers["detectable"] = _detectable(spread, level, questions, power, limits[1])
     reasons = spread.reasons(value, groups is not None)
     if fewest == most and all(map(np.array_equal, own.values(), other.values())):
-        reasons = _same_predictions(numbers, reasons)
+        reasons = _same_predictions(numbers, reasons, np.any(first.influences, axis=(0, 1)))
     shared: dict[str, Any] = {"level": level, "power": power, "questions": questions} | {
         "num_images": len(_only(variant)),
         "num_groups": spread.num_images,
@@ -239,9 +243,11 @@ def without_interval(found: Found, reason: str) -> Found:
     return replace(found, **changed, method="", reason=reason)
 
 
-def of_fixed_network(found: Difference) -> Difference:
-    """The same difference with the advice for a single network that cannot be trained with more seeds."""
-    return replace(found, assumption=FIXED_AGAINST_SEVERAL) if found.assumption == ONE_AGAINST_SEVERAL else found
+def of_fixed_network(found: Difference, elsewhere: bool, chosen: bool) -> Difference:
+    """The same difference with the advice for a single network that was trained elsewhere, or chosen from several seeds."""
+    if found.assumption != ONE_AGAINST_SEVERAL or not (elsewhere or chosen):
+        return found
+    return replace(found, assumption=FIXED_AGAINST_SEVERAL if elsewhere else CHOSEN_AGAINST_SEVERAL)
 
 
 def _detectable(spread: Spread, level: float, questions: int, power: float, limit: float) -> Values:
@@ -252,12 +258,17 @@ def _detectable(spread: Spread, level: float, questions: int, power: float, limi
     return np.where(seen > limit, np.nan, seen)
 
 
-def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """Put in what the same predictions show on any images, no difference; return the reasons that are left."""
+def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...], varies: Values) -> tuple[str, ...]:
+    """Put in what the same predictions show on any images, no difference; return the reasons that are left.
+
+    The same counts are taken for the same predictions where the score varies (m,) with the images. Two networks without an
+    error on a few easy images may well be different.
+    """
     value = numbers["value"]
     numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
     numbers["standard_error"] = np.zeros(value.shape)
-    return tuple(reason if np.isnan(x) else "" for reason, x in zip(reasons, value, strict=True))
+    told = zip(reasons, value, varies, strict=True)
+    return tuple(reason if np.isnan(x) or not of_images else "" for reason, x, of_images in told)
 
 
 def _about(fewest: int, most: int, over_folds: bool) -> dict[str, str]:

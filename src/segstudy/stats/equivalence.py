@@ -102,12 +102,14 @@ def equivalence(
 def probability_better(difference: Difference, *, higher_is_better: bool = True) -> float:
     """P(A > B): how much of the confidence distribution lies on the variant's side of 0; NaN without interval.
 
+    NaN also for one network against several: it would be read as a verdict about the recipes.
+
     It answers "is the variant's true score higher?", and not "does one more network of it win?". Before the study all
     differences count as equally likely; 0.975 goes with an interval whose end touches 0.
 
     Source: Schweder and Hjort, Confidence, likelihood, probability, 2016.
     """
-    if difference.reason:
+    if difference.reason or difference.population == THIS_NETWORK:
         return math.nan
     return _below(difference, difference.value if higher_is_better else -difference.value)
 

@@ -174,6 +174,8 @@ def trimmed_mean(values: Sequence[float] | Values, share: float = 0.1, level: fl
     if left < 3:
         return Robust(value, math.nan, math.nan, number, f"{number} images leave {left} after trimming")
     clipped = np.clip(given, given[cut], given[number - cut - 1])
+    if clipped[0] == clipped[-1]:
+        return Robust(value, math.nan, math.nan, number, "all values that are left are the same")
     error = math.sqrt(((clipped - clipped.mean()) ** 2).sum() / (left * (left - 1)))
     half = -float(special.stdtrit(left - 1, (1 - level) / 2)) * error
     return Robust(value, value - half, value + half, number, "")
