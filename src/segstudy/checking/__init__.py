@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +19,6 @@ from segstudy.data.threads import over_threads
 from segstudy.errors import SegstudyError
 from segstudy.launch.pending import find_problems
 from segstudy.launch.workshop import Workshop
-from segstudy.networks.build import import_smp
 from segstudy.plan import Run
 from segstudy.progress import Progress
 from segstudy.study import Study, base_chain, trained_on
@@ -100,41 +96,28 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         Datasets of the study to look at.
 
     """
-    findings, inspected, looked = [], [], []
+    findings, inspected = [], []
     unlisted: dict[str, str] = {}
+    prints: dict[str, Mapping[str, ImagePrint]] = {}
     for name in names:
         try:
             dataset, roles = workshop.dataset(name)
         except SegstudyError as error:
-            unlisted[name] = str(error)
+            unlisted[str(error)] = name
             findings += [DatasetFault(name, fault) for fault in _faults_of_undivided(workshop, name)]
             continue
         tally = Tally(dataset, roles)
-        findings += [DatasetFault(name, fault) for fault in _examine(dataset, workshop.progress, tally.add)]
-        looked.append((name, dataset, roles, tally))
-    prints = {name: tally.prints for name, _, _, tally in looked}
-    with _loading_networks():
-        for name, dataset, roles, tally in looked:
-            pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
-            faults = _repeated_images(pairs, tally) + _divided_groups(divided)
-            faults += doubts_of_dataset(dataset, roles.train, tally.seen, roles.report)
-            findings += [DatasetFault(name, fault) for fault in faults]
-            inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
-        findings += _shared_with_targets(workshop, prints)
-    listing_faults = [DatasetFault(name, Fault("dataset", message)) for name, message in unlisted.items()]
-    others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted.values()]
+        faults = _examine(dataset, workshop.progress, tally.add)
+        pairs, divided = find_duplicates(dataset, tally.prints), groups_across_splits(dataset)
+        faults += _repeated_images(pairs, tally) + _divided_groups(divided)
+        faults += doubts_of_dataset(dataset, roles.train, tally.seen, roles.report)
+        findings += [DatasetFault(name, fault) for fault in faults]
+        prints[name] = tally.prints
+        inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
+    findings += _shared_with_targets(workshop, prints)
+    listing_faults = [DatasetFault(name, Fault("dataset", message)) for message, name in unlisted.items()]
+    others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
-
-
-@contextlib.contextmanager
-def _loading_networks() -> Iterator[None]:
-    """Import the library of networks, which takes a second or more, while images are compared, which keeps one core busy.
-
-    Filters of warnings belong to all threads: those that the import sets for itself are undone here, once it has ended.
-    """
-    with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
-        pool.submit(import_smp)
-        yield
 
 
 def _shared_with_targets(workshop: Workshop, prints: Mapping[str, Mapping[str, ImagePrint]]) -> list[DatasetFault]:
