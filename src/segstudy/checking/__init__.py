@@ -103,7 +103,7 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         try:
             dataset, roles = workshop.dataset(name)
         except SegstudyError as error:
-            unlisted[str(error)] = name
+            unlisted[name] = str(error)
             findings += [DatasetFault(name, fault) for fault in _faults_of_undivided(workshop, name)]
             continue
         tally = Tally(dataset, roles)
@@ -115,8 +115,8 @@ def check_study(workshop: Workshop, runs: Sequence[Run], names: Sequence[str]) -
         prints[name] = tally.prints
         inspected.append(Inspected(dataset, roles, tally.card(pairs, len(divided)), tally.seen))
     findings += _shared_with_targets(workshop, prints)
-    listing_faults = [DatasetFault(name, Fault("dataset", message)) for message, name in unlisted.items()]
-    others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted]
+    listing_faults = [DatasetFault(name, Fault("dataset", message)) for name, message in unlisted.items()]
+    others = [study_problem(text) for text in find_problems(workshop, runs) if text not in unlisted.values()]
     return Checked((*others, *listing_faults, *findings), tuple(inspected))
 
 
