@@ -14,7 +14,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from segstudy.data.core import as_rgb, has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
@@ -275,9 +275,10 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
         raise DataError(f"{path}: the mask has colours of 16 bits; convert it to one channel of 8 bits", "16-bit")
     alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
     picture = as_rgb(path, image)
-    red, green, blue = map(np.asarray, picture.split())
-    if np.array_equal(red, green) and np.array_equal(green, blue):
-        return StoredMask(path, "grey", red, 1, jpeg, np.broadcast_to(red[..., None], (*red.shape, 3)), alpha)
+    bands = picture.split()
+    if not any(ImageChops.difference(bands[0], band).getbbox() for band in bands[1:]):
+        grey = np.asarray(bands[0])
+        return StoredMask(path, "grey", grey, 1, jpeg, np.broadcast_to(grey[..., None], (*grey.shape, 3)), alpha)
     rgb = np.asarray(picture)
     bright = np.asarray(picture.convert("L"))
     traces = colour_spread(rgb) <= COLOUR_TRACES and (jpeg or _has_traces(bright))

@@ -163,10 +163,8 @@ def channel_sums(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
     >>> channel_sums(np.array([[[1, 0, 255], [2, 0, 255]]], np.uint8)).tolist()
     [[3, 5], [0, 0], [510, 130050]]
     """
-    mean, deviation = (np.asarray(each).ravel() for each in cv2.meanStdDev(rgb))  # of whole sums, in 64 bits
-    number = rgb.shape[0] * rgb.shape[1]
-    sums = np.rint(np.stack([mean, deviation**2 + mean**2], axis=1) * number)
-    return np.asarray(sums, np.int64)
+    sums = [(cv2.sumElems(each)[0], cv2.norm(each, cv2.NORM_L2SQR)) for each in cv2.split(rgb)]
+    return np.rint(sums).astype(np.int64)  # whole numbers, but for the rounding of a square root and its square
 
 
 def part_areas(mask: NDArray[np.bool_]) -> dict[int, int]:
