@@ -49,3 +49,4 @@ def pytest_collection_finish() -> None:
     """What the tests import stays; no collection of garbage, of which every training asks for one, looks at it again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)  # as the command line does
