@@ -5,6 +5,7 @@ import functools
 import gc
 import os
 import sys
+from importlib import metadata
 
 import pytest
 import typer.main
@@ -14,6 +15,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Every call of the command line would build its tree of commands anew, which takes longer than most commands do.
 typer.main.get_command = functools.cache(typer.main.get_command)
+# Every training would read the metadata of all installed packages, in which Lightning looks for callbacks.
+_entry_points = metadata.entry_points
+_looked_up = functools.cache(lambda path, **selected: _entry_points(**selected))
+metadata.entry_points = lambda **selected: _looked_up(tuple(sys.path), **selected)
+os.fsync = lambda file: None  # power does not fail in a test
 # absl, which TensorBoard loads, closes the stream that it found when it was imported, once another library (submitit)
 # configures logging. In a test, that stream would be pytest's own capture, and every later test would fail.
 with contextlib.suppress(ImportError):
@@ -45,8 +51,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
 
 
+_modules_kept = 0
+
+
 def pytest_collection_finish() -> None:
-    """What the tests import stays; no collection of garbage, of which every training asks for one, looks at it again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000)  # as the command line does
+    """Look for garbage as seldom as the command line does."""
+    gc.set_threshold(50_000)
+
+
+def pytest_runtest_logfinish() -> None:
+    """What was imported stays; no collection of garbage, of which every training asks for one, looks at it again."""
+    global _modules_kept
+    if len(sys.modules) > _modules_kept + 100:
+        gc.collect()
+        gc.freeze()
+        _modules_kept = len(sys.modules)
