@@ -5,7 +5,8 @@
 Two sets: the 1,000 pairs of Kvasir-SEG, and synthetic streets of 2048 x 1024 pixels in Cityscapes' layout (48 scenes are
 drawn, and each is copied under further names with a changed line of pixels until there are as many as asked for, so that no
 two files are equal). Each check is a process of its own, versions take turns, and times are medians over rounds: of the
-processor (all threads together), which other jobs on the machine change little, and on the clock.
+processor (all threads together), which other jobs on the machine change little, and on the clock. A first round is not
+counted: in it, files come into memory and Python keeps its compiled modules, as an installation does.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def write_streets(root: Path, number: int) -> None:
 def seconds(source: Path, study: Path, scratch: Path) -> tuple[float, float]:
     """Time of the processor and of the clock of one check by the version whose packages lie in ``source``."""
     environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     arguments = ["segstudy", "check", str(study), "--out", str(scratch)]
     call = f"import sys; sys.argv = {arguments!r}; from segstudy.cli import main; main()"
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -87,11 +89,10 @@ def main() -> None:
             study = scratch / f"{reader}.yaml"
             study.write_text(STUDY.format(reader=reader, root=root))
             times: dict[str, list[tuple[float, float]]] = {name: [] for name in versions}
-            for number in range(given.rounds):
+            for number in range(given.rounds + 1):
                 for name, source in versions.items():
-                    times[name].append(
-                        seconds(source, study, scratch / f"out-{reader}-{number}-{len(times[name])}-{name[:4]}")
-                    )
+                    times[name].append(seconds(source, study, scratch / f"out-{reader}-{number}-{name[:4]}"))
+            times = {name: measured[1:] for name, measured in times.items()}
             print(title, flush=True)
             for name, measured in times.items():
                 processor, clock = (statistics.median(column) for column in zip(*measured, strict=True))

@@ -282,7 +282,7 @@ def _coarse_details(thumbnail: Pixels) -> Floats:
 def aligned_correlation(first: Pixels, second: Pixels, shared: Floats | None = None) -> float:
     """Correlation of two thumbnails' details after the second was laid on the first by an affine map; 0 if it cannot be.
 
-    It is 0 too where the details are alike only in what is ``shared``.
+    It is 0 too where details of near duplicates are alike only in what is ``shared``.
 
     Parameters
     ----------
@@ -308,12 +308,13 @@ def aligned_correlation(first: Pixels, second: Pixels, shared: Floats | None = N
     if both.sum() < 0.5 * min(shown.sum(), other_shown.sum()) or not 0.5 < area < 2:
         return 0.0  # laid on one another only by leaving most of them out
     details, moved = _details(still, 4)[both], _details(_moved(moving, affine, cv2.INTER_LINEAR), 4)[both]
-    if shared is not None and len(shared):
+    similarity = _correlation(details, moved)
+    if similarity >= MIN_SIMILARITY and shared is not None and len(shared):
         own = _own_details(first, shared)[both]
         other_own = _moved(_own_details(second, shared), affine, cv2.INTER_LINEAR)[both]
         if np.linalg.norm(own) > SAME_SHARE * np.linalg.norm(details) and _correlation(own, other_own) < MIN_OWN:
             return 0.0
-    return _correlation(details, moved)
+    return similarity
 
 
 def _moved(picture: NDArray[Any], affine: NDArray[Any], how: int) -> Floats:

@@ -177,7 +177,7 @@ def _spread(each: NDArray[np.float32], outlines: NDArray[np.float32]) -> float:
 
 def _agreement(ranks: Pixels, outlines: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Mean rank, from 0 to 1, of the changes of each image along the outlines of a mask."""
-    total = np.where(outlines, ranks, 0).sum(axis=1, dtype=np.int64)
+    total = (ranks * outlines).sum(axis=1, dtype=np.int64)
     return np.asarray(total / np.maximum(outlines.sum(axis=1), 1) / 255)
 
 
