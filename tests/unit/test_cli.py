@@ -221,7 +221,7 @@ def test_score_under_other_rules(segstudy, tmp_path):
             "data.polyps.root: 'none' was not found",
         ),
         (["run", "study.yaml", "--out", "study.yaml"], "is a file; choose a folder"),
-        (["run", "review"], "data.cityscapes.root: 'Cityspaces' was not found"),
+        (["run", "review", "--only", "unet-cityscapes"], "data.cityscapes.root: 'Cityspaces' was not found"),
         (["report", "study.yaml"], "segstudy run"),
         (["archive", "study.yaml"], "segstudy run"),
         (["verify", "nowhere"], "no such folder"),

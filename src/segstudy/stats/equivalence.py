@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from segstudy.arrays import Values
 from segstudy.errors import SegstudyError
 from segstudy.stats.comparison import THIS_NETWORK, Difference, holm
-from segstudy.stats.resampling import Function, GroupLabels, Networks, checked
+from segstudy.stats.resampling import Function, GroupLabels, Networks, checked, chunks
 
 EQUIVALENT = "equivalent within the margin"
 NOT_WORSE = "not worse by more than the margin"
@@ -224,15 +225,27 @@ def rank_shares(
     sides = [np.stack(list(checked(recipe, groups).values())).astype(np.float64) for recipe in recipes]
     num, num_images = len(sides), sides[0].shape[1]
     shares = np.zeros((num, num))
-    for _ in range(num_resamples):
-        weights = generator.multinomial(num_images, np.full(num_images, 1 / num_images)).astype(np.float64)
-        values = []
-        for side in sides:
-            drawn = side[generator.integers(0, len(side), len(side))]
-            values.append(np.mean(function(np.tensordot(np.moveaxis(drawn, 1, -1), weights, axes=1))))
-        score = np.array(values) * (1 if higher_is_better else -1)
-        above = (score[None, :] > score[:, None]).sum(axis=1)
-        alike = (score[None, :] == score[:, None]).sum(axis=1)
-        for row, (first, many) in enumerate(zip(above, np.maximum(alike, 1), strict=True)):
-            shares[row, first : first + many] += 1 / many
+    for chunk in chunks(num_resamples, num_images + 4 * max(side.size for side in sides) // num_images):
+        times, seeds = (
+            np.empty((len(chunk), num_images)),
+            [np.empty((len(chunk), len(side)), np.intp) for side in sides],
+        )
+        for b in range(len(chunk)):
+            times[b] = generator.multinomial(num_images, np.full(num_images, 1 / num_images))
+            for chosen in seeds:
+                chosen[b] = generator.integers(0, chosen.shape[1], chosen.shape[1])
+        values = np.stack([_means(side, function, times, chosen) for side, chosen in zip(sides, seeds, strict=True)])
+        for score in values.T * (1 if higher_is_better else -1):
+            above = (score[None, :] > score[:, None]).sum(axis=1)
+            alike = (score[None, :] == score[:, None]).sum(axis=1)
+            for row, (first, many) in enumerate(zip(above, np.maximum(alike, 1), strict=True)):
+                shares[row, first : first + many] += 1 / many
     return shares / num_resamples
+
+
+def _means(side: Values, function: Function, times: Values, seeds: NDArray[np.intp]) -> Values:
+    """Mean (b,) over the drawn ``seeds`` (b, s) of a recipe's counts (s, n, ...), each image drawn ``times`` (b, n)."""
+    flat = np.moveaxis(side, 1, 0).reshape(side.shape[1], -1)
+    values = function((times @ flat).reshape(len(times), len(side), *side.shape[2:]))
+    means: Values = np.take_along_axis(values, seeds, axis=1).mean(axis=1)
+    return means

@@ -201,6 +201,12 @@ def detectable(
     network of each tells nothing about recipes. The parts are combined by Banerjee's rule, so that more seeds or images
     never ask for a larger difference; a study of equal numbers of seeds finds it at least as often.
     """
+    variance = _variance_of(components, num_seeds, num_images)
+    return variance if isinstance(variance, float) else float(variance.detectable(level, power)[0])
+
+
+def _variance_of(components: Components, num_seeds: int, num_images: int) -> Variance | float:
+    """The variance of a difference between so many seeds and images; where it has none, the smallest that is found."""
     known = not math.isnan(components.seed)
     if known and num_seeds < 2:
         return math.inf
@@ -212,9 +218,10 @@ def detectable(
     if known:
         parts.append((components.seed + components.residual / num_images) / num_seeds)
         degrees_of.append(num_seeds - 1.0 if components.paired else _welch_degrees(num_seeds))
+    if sum(parts) == 0:
+        return 0.0
     degrees_of_parts = np.array([degrees_of]).T
-    variance = Variance(np.array([parts]).T, degrees_of_parts, degrees_of_parts)
-    return 0.0 if sum(parts) == 0 else float(variance.detectable(level, power)[0])
+    return Variance(np.array([parts]).T, degrees_of_parts, degrees_of_parts)
 
 
 def _welch_degrees(num_seeds: int) -> float:
@@ -259,14 +266,14 @@ def required(
         raise SegstudyError(f"difference {difference} must be a number other than 0, for instance 0.01")
     wanted, num_seeds, num_images = abs(difference), components.num_seeds, components.num_images
 
-    def smallest(s: int, n: int, noise: Components = components) -> float:
-        return detectable(noise, s, n, power, level)
+    def smallest(s: int, n: int) -> float:
+        return detectable(components, s, n, power, level)
 
     def seeds_for(noise: Components) -> int | None:
-        return _fewest(lambda s: smallest(s, num_images, noise) <= wanted)
+        return _fewest(lambda s: power_of(noise, wanted, s, num_images, level) >= power)
 
     def images_for(s: int, noise: Components) -> int | None:
-        return _fewest(lambda n: smallest(s, n, noise) <= wanted)
+        return _fewest(lambda n: power_of(noise, wanted, s, n, level) >= power)
 
     safe = upper_limits(components)
     found = Requirement(
@@ -323,14 +330,10 @@ def _what_cannot(components: Components, found: Requirement) -> str:
 
 def power_of(components: Components, difference: float, num_seeds: int, num_images: int, level: float = 0.95) -> float:
     """Probability that so many seeds (of each side) and images find ``difference``; NaN where nothing is known."""
-    low, high = 0.0, 1.0
-    for _ in range(12):
-        middle = (low + high) / 2
-        seen = detectable(components, num_seeds, num_images, middle, level)
-        if math.isnan(seen):
-            return math.nan
-        low, high = (middle, high) if seen <= abs(difference) else (low, middle)
-    return (low + high) / 2
+    variance = _variance_of(components, num_seeds, num_images)
+    if isinstance(variance, float):
+        return math.nan if math.isnan(variance) else float(variance <= abs(difference))
+    return float(variance.power(np.array([abs(difference)]), level)[0])
 
 
 def power_curves(

@@ -110,24 +110,23 @@ class Variance:
             self.degrees.sum(axis=0),
         )
 
-    def detectable(self, level: float, power: float) -> Values:
-        """Smallest true value (m,) that a test with an error rate of 1 - ``level`` finds with probability ``power``.
+    def power(self, value: Values, level: float) -> Values:
+        """Probability (m,) that a test with an error rate of 1 - ``level`` finds a true ``value`` (m,).
 
         The parts are taken for true. A study estimates them, each with its degrees of freedom, and so asks now for a
         larger, now for a smaller value; the probability is the mean over these.
         """
-        error = self.standard_error
-        least = self._estimated()._critical((1 - level) / 2).reshape(-1, len(error))
+        return _chance(value, self._asked(level), self.standard_error)
 
-        def found(value: Values) -> Any:
-            distance = np.divide(value - least, error, out=np.full(least.shape, np.nan), where=error > 0)
-            return special.ndtr(distance).mean(axis=0) >= power
+    def detectable(self, level: float, power: float) -> Values:
+        """Smallest true value (m,) whose :meth:`power` is at least ``power``."""
+        least, error = self._asked(level), self.standard_error
+        highest = least.max(axis=0) + 10 * error
+        return _smallest(lambda value: _chance(value, least, error) >= power, 0.1 * error, highest)
 
-        return _smallest(found, 0.1 * error, least.max(axis=0) + 10 * error)
-
-    def _estimated(self) -> Variance:
-        """What studies estimate when these parts are the true ones: (p, points x m), each point as likely as any."""
-        number = len(self.parts)
+    def _asked(self, level: float) -> Values:
+        """What studies with an error rate of 1 - ``level`` ask for, (points, m), each as likely as any."""
+        number, tail = len(self.parts), (1 - level) / 2
         points = (np.arange(_POINTS[number]) + 0.5) / _POINTS[number]
         of_parts = self.degrees if self.agree else self.test_degrees
         drawn = [
@@ -136,9 +135,12 @@ class Variance:
         ]
         chosen = np.stack(np.meshgrid(*[np.arange(len(points))] * number, indexing="ij")).reshape(number, -1)
         estimated = np.stack([values[rows] for values, rows in zip(drawn, chosen, strict=True)])
-        spread_out = [np.broadcast_to(x[:, None], estimated.shape) for x in (self.degrees, self.test_degrees)]
-        parts, degrees, for_tests = (x.reshape(number, -1) for x in (estimated, *spread_out))
-        return Variance(parts, degrees, for_tests, self.agree)
+        if not self.agree:
+            return _cautious(estimated, of_parts[:, None], tail)
+        parts, degrees = (
+            x.reshape(number, -1) for x in (estimated, np.broadcast_to(of_parts[:, None], estimated.shape))
+        )
+        return Variance(parts, degrees, degrees, True)._width(tail).reshape(estimated.shape[1:])
 
 
 def _together(
@@ -159,9 +161,16 @@ def _together(
 
 
 def _cautious(parts: Values, degrees: Values, tail: float | Values) -> Values:
-    """Root of the sum of ``parts``, each times its own squared quantile of t, (m,)."""
+    """Root of the sum of ``parts`` (p, ..., m), each times its own squared quantile of t, (..., m)."""
     width: Values = np.sqrt((special.stdtrit(degrees, tail) ** 2 * parts).sum(axis=0))
     return width
+
+
+def _chance(value: Values, least: Values, error: Values) -> Values:
+    """Probability (m,) that an estimate of ``value`` (m,) is above what is asked for, a mean over ``least`` (points, m)."""
+    distance = np.divide(value - least, error, out=np.full(least.shape, np.nan), where=error > 0)
+    chance: Values = special.ndtr(distance).mean(axis=0)
+    return chance
 
 
 def _smallest(reached: Callable[[Values], Any], low: Values, high: Values) -> Values:
