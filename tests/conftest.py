@@ -13,7 +13,7 @@ import typer.main
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tests run in two processes: threads of one would wait for those of the other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Every call of the command line would build its tree of commands anew, which takes longer than most commands do.
+# Every call of the command line would build its tree of commands again, which takes longer than most commands do.
 typer.main.get_command = functools.cache(typer.main.get_command)
 # Every training would read the metadata of all installed packages, in which Lightning looks for callbacks.
 _entry_points = metadata.entry_points

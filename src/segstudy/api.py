@@ -1,10 +1,9 @@
-"""What a notebook calls: one function for each question, objects that show themselves, paths as text or ``Path``.
+"""The functions for notebooks and scripts: one for each question. Paths may be strings.
 
 import segstudy
 
-segstudy.checking("my-images")
-results = segstudy.run("study.yaml")
-results.verdict, results.to_frame()
+segstudy.check("my-images")
+segstudy.run("study.yaml").verdict
 segstudy.compare("study.yaml:unet", "study.yaml:unet-noimagenet").verdict
 """
 
@@ -15,9 +14,12 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from segstudy.arguments import require, require_folders, require_list, require_path
 from segstudy.errors import DataError, StoreError
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ PathLike = str | os.PathLike[str]
 
 
 class Shown:
-    """What an answer looks like: text in a terminal, a heading and a table in a notebook."""
+    """How an answer is displayed: text in a terminal, a heading and a table in a notebook."""
 
     def to_frame(self) -> pd.DataFrame:
         """The answer as a data frame."""
@@ -44,7 +46,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         first = str(self).splitlines()[0] if str(self) else ""
-        table = self.to_frame().to_html(index=False, border=0, na_rep="–", float_format=lambda value: f"{value:.4f}")
+        table = self.to_frame().to_html(index=False, border=0, na_rep="–", float_format="{:.4f}".format)
         return f"<p>{html.escape(first)}</p>{table}"
 
 
@@ -55,7 +57,7 @@ class Scores(Shown):
     Attributes
     ----------
     counts
-        What was counted of every image; see :class:`segstudy.counts.countset.CountSet`.
+        The counts of every image; see :class:`segstudy.counts.countset.CountSet`.
 
     """
 
@@ -76,7 +78,7 @@ class Scores(Shown):
         return f"mIoU {shown(self.record['miou'])} over {len(self.counts.ids)} images"
 
     def to_frame(self) -> pd.DataFrame:
-        """A score a row: measure, class (empty for the whole set), value, low, high."""
+        """One row per score: measure, class (empty for the whole set), value, low, high."""
         import pandas as pd
 
         record = self.record
@@ -89,7 +91,7 @@ class Scores(Shown):
         return pd.DataFrame(rows, columns=["measure", "class", "value", "low", "high"])
 
     def images(self) -> pd.DataFrame:
-        """Every image's scores: an image a row, a measure a column."""
+        """The scores of every image: one row per image, one column per measure."""
         import io
 
         import pandas as pd
@@ -119,7 +121,7 @@ class ComparedResults(Shown):
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, ``not distinguishable``, ``not comparable``, or nothing where there is no test."""
+        """``better``, ``worse``, ``not distinguishable``, ``not comparable``, or an empty string if there is no test."""
         return self.comparison.verdict
 
     @property
@@ -130,7 +132,7 @@ class ComparedResults(Shown):
         return comparison_record(self.comparison)
 
     def to_frame(self) -> pd.DataFrame:
-        """A difference a row: the whole set first (class empty), then each class."""
+        """One row per difference: the whole set first (class empty), then each class."""
         import pandas as pd
 
         columns = ["class", "measure", "difference", "low", "high", "p_value", "p_holm", "verdict"]
@@ -152,17 +154,17 @@ class ComparedResults(Shown):
 
 @dataclass(frozen=True, repr=False)
 class AuditedTables(Shown):
-    """What arithmetic says of published tables."""
+    """The findings about published tables."""
 
     audited: Audit
 
     @property
     def verdict(self) -> str:
-        """Whether any number contradicts others."""
+        """Whether any number contradicts the others."""
         return "contradictions found" if self.audited.contradicts else "no contradiction found"
 
     def to_frame(self) -> pd.DataFrame:
-        """A finding a row."""
+        """One row per finding."""
         import pandas as pd
 
         from segstudy.auditing.findings import Finding
@@ -177,24 +179,24 @@ class AuditedTables(Shown):
 
 @dataclass(frozen=True, repr=False)
 class CheckedData(Shown):
-    """Everything that is wrong with a study and its data."""
+    """All problems of a study and its data."""
 
     checked: Checked
 
     @property
     def ok(self) -> bool:
-        """Whether nothing would stop a training or make it wrong."""
+        """Whether there is no error, that is, nothing that would stop a run or falsify its result."""
         return self.checked.number("error") == 0
 
     @property
     def verdict(self) -> str:
-        """How much is wrong, in a line."""
+        """The number of problems, in one line."""
         from segstudy.checking.text import verdict
 
         return verdict(self.checked)
 
     def to_frame(self) -> pd.DataFrame:
-        """A fault a row."""
+        """One row per problem."""
         import pandas as pd
 
         columns = ["severity", "dataset", "split", "sample", "kind", "message", "file"]
@@ -208,33 +210,33 @@ class CheckedData(Shown):
 
 @dataclass(frozen=True, repr=False)
 class Results(Shown):
-    """What a study's output folder holds."""
+    """The results in a study's output folder."""
 
     study: StudyResults
 
     @property
     def comparisons(self) -> Mapping[str, ComparedResults]:
-        """Every variant against its base, by the variant's name."""
+        """The comparison of each variant with its base, by the variant's name."""
         return {name: ComparedResults(found) for name, found in self.study.comparisons.items()}
 
     @property
     def verdict(self) -> Mapping[str, str]:
-        """What the study says of each variant, by its name; empty where there is no result yet."""
+        """The verdict of each variant, by its name; empty if there is no result yet."""
         return {name: found.verdict for name, found in self.study.comparisons.items()}
 
     @property
     def page(self) -> Path:
-        """The report's page, where it was written."""
+        """Path of the report's page."""
         return self.study.store.page
 
     def to_frame(self) -> pd.DataFrame:
-        """Every number in long form, as in ``results.csv``."""
+        """All numbers in long form, as in ``results.csv``."""
         from segstudy.report.long import results_frame
 
         return results_frame(self.study.plan, self.study.sets)
 
     def effects(self) -> pd.DataFrame:
-        """Every variant against its base: a comparison a row."""
+        """One row per comparison of a variant with its base."""
         from segstudy.report.frames import effects_frame
 
         return effects_frame(self.study).drop(columns="components")
@@ -266,27 +268,27 @@ def run(
     report: bool = True,
     quiet: bool = False,
 ) -> Results:
-    """Do what is missing of a study, write its report, and return its results; call it again after any interruption.
+    """Train and score the missing runs of a study, write its report, and return its results; safe to repeat.
 
     Parameters
     ----------
     study
-        A study file, or the name of one that comes with the package: ``demo``, ``review``.
+        A study file, or the name of a built-in study: ``demo``, ``review``.
     out
-        The output folder; ``./<study name>`` unless given.
+        The output folder; by default ``./<study name>``.
     data
-        Where datasets lie.
+        The folder of the datasets.
     settings
-        ``key=value`` that replace values of the file: ``["recipe.epochs=3"]``.
+        Values that replace those of the file: ``["recipe.epochs=3"]``.
     report
-        Whether the report is written.
+        Whether to write the report.
     quiet
-        Whether progress is not shown.
+        Whether to hide the progress.
 
     Raises
     ------
     SegstudyError
-        When the study or its data are wrong, or every run failed.
+        If the study or its data are invalid, or every run failed.
 
     """
     from segstudy.errors import SegstudyError
@@ -297,8 +299,11 @@ def run(
     from segstudy.report.build import build_report
     from segstudy.results import read_results
 
+    require_path("study", study, "a study file, or the name of a built-in study")
+    require_folders(out=out, data=data)
+    require_list("settings", settings, str, "a list such as ['recipe.epochs=3']")
     root = None if data is None else Path(data)
-    plan, store = open_plan(str(study), None if out is None else Path(out), settings, root)
+    plan, store = open_plan(os.fspath(study), None if out is None else Path(out), settings, root)
     with showing(quiet) as progress:
         outcome, plan = execute_until_decided(Workshop(plan.study, store, root, progress), plan)
     failures = outcome.failures
@@ -307,14 +312,6 @@ def run(
     if report:
         build_report(store, plan, root)
     return Results(read_results(store, plan))
-
-
-def _check_path(name: str, given: object, wanted: str) -> None:
-    """Refuse what is no path, such as an array, before anything takes it for one."""
-    from segstudy.errors import SpecError
-
-    if not isinstance(given, str | os.PathLike):
-        raise SpecError(f"{name}: is of type {type(given).__name__}; must be {wanted}")
 
 
 def score(
@@ -326,32 +323,36 @@ def score(
     groups: str | None = None,
     quiet: bool = False,
 ) -> Scores:
-    """Score masks from any framework against true masks of the same names.
+    """Score masks from any framework against true masks with the same names.
 
     Parameters
     ----------
     predictions, truth
-        Folders; files are paired by name without suffix.
+        Folders of masks. Files are paired by name, without the suffix.
     num_classes, classes
-        Number or names of the classes; found from the masks unless given.
+        Number or names of the classes; by default, they are found from the masks.
     ignore
-        Values of the true masks that are not scored, besides 255.
+        Values of the true masks to exclude, in addition to 255.
     groups
-        Pattern whose first bracket names an image's group in its name.
+        Regular expression whose first group finds an image's group in its name.
     quiet
-        Whether progress is not shown.
+        Whether to hide the progress.
 
     Raises
     ------
     SegstudyError
-        When masks cannot be paired, read, or understood.
+        If masks cannot be paired, read or understood.
 
     """
     from segstudy.progress import showing
     from segstudy.scoring import score_masks
 
     for name, given in (("predictions", predictions), ("truth", truth)):
-        _check_path(name, given, "a folder of masks; write arrays as .npy or .png files of one name first")
+        require_path(name, given, "a folder of masks; write arrays to .npy or .png files of the same names first")
+    require("num_classes", num_classes, (Integral, NoneType), "a whole number")
+    require_list("classes", () if classes is None else classes, str, "a list of names")
+    require("groups", groups, (str, NoneType), "a regular expression")
+    require_list("ignore", ignore, Integral, "a list of values of the true masks")
     with showing(quiet) as progress:
         counted = score_masks(predictions, truth, num_classes, classes, ignore, groups=groups, progress=progress)
     return Scores(counted)
@@ -373,18 +374,18 @@ def compare(
         ``STUDY:EXPERIMENT``, ``STUDY:EXPERIMENT/seedN``, a ``.npz`` of counts, or what :func:`score` returned; the
         difference is ``a`` minus ``b``.
     measure
-        The measure of the whole set that is asked about; by default the primary measure of the study, or mIoU.
+        The measure over the whole set; by default the primary measure of the study, or mIoU.
     on
-        Dataset of a cross-evaluation; each side's own unless given.
+        Dataset of a cross-evaluation; by default each side's own dataset.
     out
         The studies' output folder.
     margin
-        The largest difference that does not matter, such as 0.01: tests equivalence. By default the study's.
+        Tests equivalence: the largest difference that does not matter, such as 0.01. By default the study's margin.
 
     Raises
     ------
     SegstudyError
-        When a name names no result, the two may not be compared, or the margin is not above 0.
+        If a name is not that of a result, the two cannot be compared, or the margin is not above 0.
 
     """
     from segstudy.comparison import Side
@@ -392,7 +393,11 @@ def compare(
 
     for name, given in (("a", a), ("b", b)):
         if not isinstance(given, Scores):
-            _check_path(name, given, "STUDY:EXPERIMENT, a .npz of counts, or what segstudy.score returned")
+            require_path(name, given, "STUDY:EXPERIMENT, a .npz of counts, or what segstudy.score returned")
+    require("measure", measure, (str, NoneType), "the name of a measure")
+    require("on", on, (str, NoneType), "the name of a dataset")
+    require("margin", margin, (Real, NoneType), "a number above 0, such as 0.01")
+    require_folders(out=out)
     sides = [
         Side(f"{letter} ({side.counts.name})", [side.counts]) if isinstance(side, Scores) else os.fspath(side)
         for letter, side in (("A", a), ("B", b))
@@ -402,49 +407,50 @@ def compare(
 
 
 def audit(table: PathLike | Sequence[PathLike], notes: Sequence[str] = ()) -> AuditedTables:
-    """Check the tables of a publication by arithmetic.
+    """Check the tables of one publication by arithmetic.
 
     Parameters
     ----------
     table
-        A file or several of one publication, or ``review``.
+        A file, or a list of files of one publication, or ``review``.
     notes
-        What to read columns as: ``["column FPS: ignore", "classes: 19"]``.
+        How to read columns: ``["column FPS: ignore", "classes: 19"]``.
 
     Raises
     ------
     SegstudyError
-        When a file is no table.
+        If a file holds no table.
 
     """
     from segstudy.auditing import audit_tables
 
     names: Sequence[Any] = table if isinstance(table, list | tuple) else [table]
     for given in names:
-        _check_path("table", given, "a file of a table, or a list of several; write a frame with to_csv first")
+        require_path("table", given, "a file with a table, or a list of files; write a frame with to_csv first")
+    require_list("notes", notes, str, "a list such as ['classes: 19']")
     return AuditedTables(audit_tables([os.fspath(name) for name in names], notes))
 
 
 def check(
     target: PathLike, out: PathLike | None = None, data: PathLike | None = None, quiet: bool = False
 ) -> CheckedData:
-    """Find everything that is wrong with a folder of images and masks, or with a study and its data.
+    """Find all problems of a folder of images and masks, or of a study and its data.
 
     Parameters
     ----------
     target
-        A folder of images and masks, a study file, or the name of a study.
+        A folder of images and masks, a study file, or the name of a built-in study.
     out
         The study's output folder.
     data
-        Where datasets lie.
+        The folder of the datasets.
     quiet
-        Whether progress is not shown.
+        Whether to hide the progress.
 
     Raises
     ------
     SegstudyError
-        When the folder or the study file cannot be understood.
+        If the folder or the study file cannot be understood.
 
     """
     from segstudy.checking import check_study
@@ -453,6 +459,8 @@ def check(
     from segstudy.plan import open_plan
     from segstudy.progress import showing
 
+    require_path("target", target, "a folder of images and masks, a study file, or the name of a built-in study")
+    require_folders(out=out, data=data)
     with tempfile.TemporaryDirectory() as scratch, showing(quiet) as progress:
         study, root = os.fspath(target), None if data is None else Path(data)
         place = None if out is None else Path(out)
@@ -466,7 +474,7 @@ def check(
 
 
 def load_results(out: PathLike) -> Results:
-    """Read what a study's output folder holds.
+    """Read the results in a study's output folder.
 
     Parameters
     ----------
@@ -476,16 +484,17 @@ def load_results(out: PathLike) -> Results:
     Raises
     ------
     SegstudyError
-        When the folder is none of a study, or is damaged.
+        If the folder is not that of a study, or is damaged.
 
     """
     from segstudy.plan import open_plan
     from segstudy.results import due, read_results
 
+    require_path("out", out, "the output folder of a study")
     root = Path(out)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the output folder of a study")
     if not (root / "study.yaml").is_file():
-        raise StoreError(f"{root}: is not a study's output folder (it has no study.yaml)")
+        raise StoreError(f"{root}: is not the output folder of a study (it has no study.yaml)")
     plan, store = open_plan(str(root / "study.yaml"), root)
     return Results(read_results(store, due(plan, store)))

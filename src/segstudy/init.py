@@ -169,7 +169,7 @@ def _option_lines(root: Path, found: _Understood, dataset: Dataset, looks: Seque
         lines.append(f"num_classes: {len(dataset.classes)}  # {guess}; classes: [background, ...] names them")
         lines.append("# ignore_values: [11]  # would leave out a mask value that is no class; 255 always is")
     if "train" not in dataset.splits or len(dataset.splits) < 2:
-        text = f"there is only {listing(dataset.splits)}, so all images are divided anew and part 0 is the test set"
+        text = f"there is only {listing(dataset.splits)}, so all images are divided again and part 0 is the test set"
         lines.append(f"folds: {min(5, len(dataset.samples('all')))}  # {text}")
     if guess and dataset.classes[0] == "class_0" and looks and not any(0 in (look.pixels or {0: 1}) for look in looks):
         found_values = sorted({value for look in looks for value in look.pixels or {}} - {IGNORE})

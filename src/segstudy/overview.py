@@ -200,4 +200,5 @@ def _verdict_words(found: Comparison) -> str:
         text += f" ({difference.reason or difference.assumption or 'too few seeds for the first look'})"
     if claim is not None and claim.verdict and found.verdict:
         text += f"; {claim.verdict} ({claim.margin:g})"
-    return text + "".join(f"; caution: {words}" for words in found.cautions)
+    text += "".join(f"; caution: {words}" for words in found.cautions)
+    return text + (f"; also differs in: {'; '.join(found.flags)}" if found.flags else "")

@@ -22,7 +22,7 @@ from segstudy.tuning import found_values, read_found
 
 # Raised whenever the same configuration would give other networks than before.
 RESULT_VERSION = 1
-# Raised whenever evaluation keeps other counts than before; finished runs are then scored anew, not trained anew.
+# Raised whenever evaluation keeps other counts than before; finished runs are then scored again, not trained again.
 COUNTS_VERSION = 2
 
 # Keys that came after the first version, with the value that says what was so before them: runs that were made without

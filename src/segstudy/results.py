@@ -255,7 +255,7 @@ def _check_seeds(runs: Sequence[RunResult]) -> None:
         if what := known.record and other_origin(known.record, known.sets, result.record, result.sets):
             raise StoreError(
                 f"{result.folder.path}: {what} than seed {known.run.seed} of this experiment, so the two cannot be pooled; move "
-                "the folder of one of them away and call segstudy run to make it anew"
+                "the folder of one of them away and call segstudy run to train it again"
             )
 
 

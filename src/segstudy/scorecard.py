@@ -436,7 +436,7 @@ def _beyond_lines(record: dict[str, Any]) -> list[str]:
         lines.append(f"interval that holds at once with the study's {others}: {interval_words(low, high, unit, True)}")
     if record["exploratory"]:
         lines.append(
-            f"exploratory: {record['primary']} is the primary measure and decides; take this result as a hint to test anew"
+            f"exploratory: {record['primary']} is the primary measure and decides; take this result as a hint to test again"
         )
     return lines + [f"caution: {line}" for line in record["cautions"]]
 

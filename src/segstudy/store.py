@@ -352,7 +352,7 @@ class RunFolder:
             number += 1
         return aside
 
-    def set_aside(self) -> Path:
+    def archive(self) -> Path:
         """Move the run's folder to a free name beside it, so that nothing is lost, and return that name."""
         aside = self._free_name()
         try:
@@ -449,7 +449,7 @@ class Store:
         write_yaml(note, dict(study))
 
     def _noted_name(self, note: Path) -> str | None:
-        """The name of the study that the folder holds; None where its note is lost or damaged, as it is written anew."""
+        """The name of the study that the folder holds; None where its note is lost or damaged, as it is written again."""
         try:
             return str(read_yaml(note).get("name")) if note.is_file() else None
         except StoreError:

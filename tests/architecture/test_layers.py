@@ -17,7 +17,14 @@ SOURCE = Path(__file__).parents[2] / "src" / "segstudy"
 # module that no name covers is an error: say here where it belongs.
 LAYERS = [
     ["segstudy.errors", "segstudy.arrays", "segstudy.sizes"],
-    ["segstudy.document", "segstudy.doors", "segstudy.records", "segstudy.files", "segstudy.folds"],
+    [
+        "segstudy.arguments",
+        "segstudy.document",
+        "segstudy.doors",
+        "segstudy.records",
+        "segstudy.files",
+        "segstudy.folds",
+    ],
     ["segstudy.named"],
     ["segstudy.schema", "segstudy.contestant", "segstudy.trials", "segstudy.explanations"],
     [

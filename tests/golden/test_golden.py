@@ -1,7 +1,7 @@
 """A refactoring leaves the golden study's numbers identical.
 
 The counts come from a formula, the numbers from ``results.csv`` beside this file. A change that moves them on purpose
-writes the file anew with ``python tests/golden/test_golden.py`` and says in the changelog what moved, and why.
+writes the file again with ``python tests/golden/test_golden.py`` and says in the changelog what moved, and why.
 """
 
 import tempfile

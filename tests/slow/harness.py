@@ -205,7 +205,7 @@ def numbers(out: Path) -> dict[str, Any]:
 
 
 def leftovers(out: Path) -> list[str]:
-    """What no finished study has: temporary files, checkpoints; but for results that were set aside, which is said."""
+    """What no finished study has: temporary files, checkpoints; but for results that were archived, which is said."""
     names = [path.name for path in out.rglob("*") if not re.search(r"\.old\d+$", path.parent.name)]
     return [name for name in names if name.endswith((".tmp", ".ckpt", ".gone")) or name.startswith("best-epoch")]
 

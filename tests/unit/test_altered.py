@@ -304,7 +304,7 @@ def test_verdicts_that_were_said_before_follow_whatever_changes(folder, segstudy
     def status():
         return segstudy("status", "study.yaml")[1]
 
-    def anew():
+    def again():
         memo.unlink()
         return status()
 
@@ -319,7 +319,7 @@ def test_verdicts_that_were_said_before_follow_whatever_changes(folder, segstudy
     assert "changed since the run was finished" in status()
     write_sums(folder.path)
     other = status()
-    assert other != first and other == anew()
+    assert other != first and other == again()
     study = folder.path.parents[3] / "study.yaml"
     study.write_text(study.read_text() + "primary: mdice\n")
-    assert "mDice" in status() and status() == anew()
+    assert "mDice" in status() and status() == again()

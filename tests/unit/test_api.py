@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import segstudy
 from fakes import fake_folder, save
 from segstudy import api
-from segstudy.errors import DataError, SegstudyError
+from segstudy.errors import DataError, SegstudyError, SpecError
 
 STUDY = """
 name: tiny
@@ -99,6 +100,46 @@ def test_wrong_input_is_one_message(tmp_path: Path) -> None:
         api.load_results(str(tmp_path))
     with pytest.raises(SegstudyError, match="no such folder"):
         api.score(str(tmp_path / "a"), str(tmp_path / "b"), quiet=True)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"x", ["x"], {}, np.zeros(3), "", "a\0b"])
+def test_what_is_no_path_is_one_message(wrong: Any) -> None:
+    quiet = {"quiet": True}
+    for function, arguments, named in (
+        (api.run, {"study": wrong, **quiet}, "study"),
+        (api.check, {"target": wrong, **quiet}, "target"),
+        (api.score, {"predictions": wrong, "truth": "x", **quiet}, "predictions"),
+        (api.score, {"predictions": "x", "truth": wrong, **quiet}, "truth"),
+        (api.compare, {"a": "x", "b": wrong}, "b"),
+        (api.audit, {"table": [wrong]}, "table"),
+        (api.load_results, {"out": wrong}, "out"),
+    ):
+        with pytest.raises(SpecError, match=rf"^{named}: is (of type|'.*); must be "):
+            function(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "changed", "says"),
+    [
+        (api.run, {"settings": "recipe.epochs=1"}, r"settings: is of type str; must be a list such as \['recipe"),
+        (api.run, {"settings": [3]}, "settings: is of type int"),
+        (api.run, {"out": 3}, "out: is of type int; must be a folder"),
+        (api.check, {"data": 3}, "data: is of type int; must be a folder"),
+        (api.score, {"num_classes": "2"}, "num_classes: is of type str; must be a whole number"),
+        (api.score, {"num_classes": True}, "num_classes: is of type bool"),
+        (api.score, {"classes": "ab"}, "classes: is of type str; must be a list of names"),
+        (api.score, {"classes": [1, 2]}, "classes: is of type int"),
+        (api.score, {"ignore": 3}, "ignore: is of type int; must be a list of values"),
+        (api.score, {"groups": 5}, "groups: is of type int; must be a regular expression"),
+        (api.compare, {"measure": 5}, "measure: is of type int; must be the name of a measure"),
+        (api.compare, {"margin": "a"}, "margin: is of type str; must be a number above 0"),
+        (api.compare, {"out": 3}, "out: is of type int"),
+        (api.audit, {"notes": "classes: 2"}, "notes: is of type str; must be a list"),
+    ],
+)
+def test_an_argument_of_another_type_is_one_message(function: Any, changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=f"^{says}"):
+        function(*(["demo"] if function in (api.run, api.check, api.audit) else ["x", "x"]), **changed)
 
 
 def test_names_in_html_are_text(tmp_path: Path) -> None:

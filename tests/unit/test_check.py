@@ -410,9 +410,9 @@ def test_what_stands_in_the_way_of_dividing_does_not_hide_other_faults(tmp_path:
 
 
 def test_a_thousand_equal_faults_are_a_few_lines() -> None:
-    faults = [Fault("truncated", "is cut off; copy it anew", Path(f"/d/{k}.png")) for k in range(1000)]
+    faults = [Fault("truncated", "is cut off; copy it again", Path(f"/d/{k}.png")) for k in range(1000)]
     assert grouped(faults, Path("/d")) == [
-        "truncated (1,000): the file is cut off; copy it anew",
+        "truncated (1,000): the file is cut off; copy it again",
         "  0.png: is cut off",
         "  1.png: is cut off",
         "  2.png: is cut off",
@@ -465,7 +465,7 @@ def test_records_are_complete_and_of_one_shape(tmp_path: Path) -> None:
             "file": str(root / "images" / "cju001.jpg"),
             "kind": "unreadable",
             "severity": "error",
-            "message": "not an image that Pillow can read; copy it anew from its source",
+            "message": "not an image that Pillow can read; copy it again from its source",
         }
     ]
     (card,) = record["datasets"]

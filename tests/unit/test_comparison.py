@@ -16,6 +16,7 @@ from segstudy.comparison import NOT_COMPARABLE, Side, compare, correct, problems
 from segstudy.counts.countset import CountSet, hash_labels, read_counts, write_counts
 from segstudy.errors import DataError
 from segstudy.files import write_sums, write_text, write_yaml
+from segstudy.overview import verdict_lines
 from segstudy.plan import Plan, Run, open_plan
 from segstudy.planning import requirements
 from segstudy.report.build import build_report
@@ -193,12 +194,14 @@ def test_report_compare_and_planning_agree(name: str, tmp_path: Path) -> None:
     assert row["verdict"] == verdict
     assert words in row["flags"] and (words or not row["flags"] or name == "another split")
     planned = {need["about"]: need for need in requirements(results, 0.8, 0.05)}
+    (status,) = verdict_lines(results.comparisons)
     if verdict == NOT_COMPARABLE:
         assert np.isnan(row["value"]) and np.isnan(row["p_value"])
         with pytest.raises(DataError) as refused:
             compare_results(f"{file}:good", f"{file}:base", out=store.root)
         assert words in str(refused.value)
         assert "good against base" not in planned
+        assert status == f"verdict  good against base: {NOT_COMPARABLE} ({row['flags']})"
         return
     record = comparison_record(compare_results(f"{file}:good", f"{file}:base", out=store.root))
     assert "; ".join(record["flags"]) == row["flags"]
@@ -206,6 +209,9 @@ def test_report_compare_and_planning_agree(name: str, tmp_path: Path) -> None:
     for key in ("value", "low", "high", "p_value", "p_exchange", "detectable", "standard_error"):
         assert record["difference"][key] == row[key], key
     assert record["p_holm"] == row["p_holm"]
+    said = f"{row['verdict']}, {row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}] mIoU"
+    assert status.startswith(f"verdict  good against base: {said}")
+    assert not row["flags"] or status.endswith(f"; also differs in: {row['flags']}")
     assert planned["good against base"]["num_images"] == NUM_IMAGES
 
 

@@ -66,9 +66,9 @@ def tenth(samples: Sequence[Sample]) -> Parts:
 
 def test_divide_keeps_every_sample_once() -> None:
     samples = numbered(13, "train")
-    kept, aside = divide(samples, 0.2, 3)
-    assert len(aside) == 3
-    assert sorted(kept + aside) == sorted(samples)
+    kept, held_out = divide(samples, 0.2, 3)
+    assert len(held_out) == 3
+    assert sorted(kept + held_out) == sorted(samples)
 
 
 def test_paper_protocol_selects_on_the_reported_split() -> None:
@@ -117,7 +117,7 @@ def test_text_in_disguise_is_no_image(tmp_path: Path) -> None:
 def test_truncated_image_is_an_error(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"a{suffix}", random_image(RNG, (64, 64)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"cannot be decoded .*copy it anew"):
+    with pytest.raises(DataError, match=r"cannot be decoded .*copy it again"):
         read_rgb(path)
 
 

@@ -51,7 +51,7 @@ def rotated(rgb: Pixels, degrees: float) -> Pixels:
 
 
 def framed(rgb: Pixels) -> Pixels:
-    """In a black surround, as when a picture is exported anew."""
+    """In a black surround, as when a picture is exported again."""
     return np.pad(rgb, ((12, 30), (50, 8), (0, 0)))
 
 

@@ -141,7 +141,7 @@ def test_run_is_scored_on_its_own_data_first_then_on_its_crosses() -> None:
 
 def test_what_is_counted_is_part_of_what_every_evaluation_asks_for() -> None:
     plain, finer = plan_of().first("unet"), plan_of(STUDY, "scoring.tolerances_px=[1]").first("unet")
-    assert plain.identity == finer.identity  # nothing is trained anew
+    assert plain.identity == finer.identity  # nothing is trained again
     assert len({scoring.evaluation_hash for run in (plain, finer) for scoring in run.scored_on}) == 4
 
 
@@ -166,7 +166,7 @@ def test_identity_is_a_hash_of_all_that_the_file_says() -> None:
 
 
 # Of run unet/seed3, as version 0.1.0 gave them before files counted by their contents: a change of a literal makes runs on disk
-# stale, or has them scored anew. Files that are not there count by their paths, as all did then.
+# stale, or has them scored again. Files that are not there count by their paths, as all did then.
 IDENTITIES = {
     "title=plain": ("6bfdbe5195c167f0", ["800a6fa5dfd85c68", "b178022d5db66f99"]),
     "data.road.groups='^(.)'; data.road.stratify=true": ("bd7f1966f98f0509", ["800a6fa5dfd85c68", "b178022d5db66f99"]),

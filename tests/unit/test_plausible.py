@@ -98,15 +98,15 @@ def test_a_target_needs_no_training_split_and_may_be_scored_whole() -> None:
     samples = tuple(Sample(f"{k}", Path(f"{k}.png"), Path(f"{k}m.png")) for k in range(4))
     target = Dataset("b", ("x", "y"), ((0, 0, 0), (1, 1, 1)), {"val": samples[:1], "extra": samples[1:]}, index_labels)  # type: ignore[arg-type]
 
-    def set_aside(train: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    def hold_out(train: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
         return divide(train, 0.5, 0)
 
-    assert assign_roles(target, "held-out", None, set_aside, trains=False)[1].report == "val"
-    roles = assign_roles(target, "held-out", "all", set_aside, trains=False)[1]
+    assert assign_roles(target, "held-out", None, hold_out, trains=False)[1].report == "val"
+    roles = assign_roles(target, "held-out", "all", hold_out, trains=False)[1]
     assert (roles.train, roles.select, roles.report) == ("", "", "all")
     assert target.samples("all") == samples
     with pytest.raises(DataError, match="training needs 'train'"):
-        assign_roles(target, "held-out", None, set_aside)
+        assign_roles(target, "held-out", None, hold_out)
 
 
 def test_flags_say_what_values_mean() -> None:

@@ -79,7 +79,7 @@ def test_soft_edges_are_no_levels(tmp_path: Path) -> None:
 
 
 def test_traces_of_colour_are_traces(tmp_path: Path) -> None:
-    """A colour JPEG in black and white, saved anew as PNG."""
+    """A colour JPEG in black and white, saved again as PNG."""
     rgb = np.repeat(blocks(0, 255)[..., None], 3, axis=2)
     rgb[3, 3], rgb[3, 40] = (6, 2, 9), (250, 255, 248)
     save(tmp_path / "a.png", rgb)

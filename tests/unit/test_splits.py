@@ -24,7 +24,7 @@ from segstudy.data.splitting.splits import (
     groups_across_splits,
     label_counts,
     read_split,
-    set_aside,
+    hold_out,
     split_hash,
     take_fold,
     write_split,
@@ -85,10 +85,10 @@ def test_deal_divides_no_group_and_comes_near_the_sizes(
 @given(st.integers(4, 150), st.floats(0.05, 0.6), st.integers(0, 2**32 - 1))
 def test_stratified_without_groups_has_the_exact_size_and_close_shares(count: int, fraction: float, seed: int) -> None:
     samples = ungrouped(count)
-    kept, aside = set_aside(samples, fraction, seed, parity, "key")
-    assert sorted(kept + aside) == sorted(samples)
-    assert len(aside) == len(train_test_split(samples, test_size=fraction, random_state=0)[1])
-    for share in parity(aside).sum(axis=0) - parity(samples).sum(axis=0) * len(aside) / count:
+    kept, held_out = hold_out(samples, fraction, seed, parity, "key")
+    assert sorted(kept + held_out) == sorted(samples)
+    assert len(held_out) == len(train_test_split(samples, test_size=fraction, random_state=0)[1])
+    for share in parity(held_out).sum(axis=0) - parity(samples).sum(axis=0) * len(held_out) / count:
         assert abs(share) <= 1
 
 
@@ -110,13 +110,13 @@ def test_folds_partition_the_samples(groups: list[int], folds: int, seed: int, g
 
 def test_another_seed_is_another_split() -> None:
     for samples, traits in ((samples_of([k % 12 for k in range(60)]), None), (ungrouped(60), parity)):
-        first, second = (set_aside(samples, 0.25, seed, traits, "key")[1] for seed in (1, 2))
+        first, second = (hold_out(samples, 0.25, seed, traits, "key")[1] for seed in (1, 2))
         assert first != second
 
 
 def test_division_does_not_depend_on_the_order_it_is_given() -> None:
     samples = samples_of([k % 12 for k in range(60)])
-    assert set_aside(samples, 0.25, 3, parity, "key") == set_aside(samples[::-1], 0.25, 3, parity, "key")
+    assert hold_out(samples, 0.25, 3, parity, "key") == hold_out(samples[::-1], 0.25, 3, parity, "key")
     assert take_fold(samples, 4, 1, 3, None, "key") == take_fold(samples[::-1], 4, 1, 3, None, "key")
 
 
@@ -129,8 +129,8 @@ def test_rare_traits_are_shared_out_too() -> None:
 
     samples = ungrouped(500)
     for seed in range(3):
-        _, aside = set_aside(samples, 0.2, seed, traits, "key")
-        assert np.abs(traits(aside).sum(axis=0) - [2, 4, 100]).max() <= 1
+        _, held_out = hold_out(samples, 0.2, seed, traits, "key")
+        assert np.abs(traits(held_out).sum(axis=0) - [2, 4, 100]).max() <= 1
         for fold in range(5):
             _, test = take_fold(samples, 5, fold, seed, traits, "key")
             assert np.abs(traits(test).sum(axis=0) - [2, 4, 100]).max() <= 1
@@ -139,7 +139,7 @@ def test_rare_traits_are_shared_out_too() -> None:
 def test_large_groups_are_tested_too() -> None:
     """A group of 10 among fifteen of 6 fits in a fifth of 100: it must not always be trained on."""
     samples = samples_of([0] * 10 + [1 + k // 6 for k in range(90)])
-    tested = [any(s.group == "0" for s in set_aside(samples, 0.2, seed, None, "key")[1]) for seed in range(60)]
+    tested = [any(s.group == "0" for s in hold_out(samples, 0.2, seed, None, "key")[1]) for seed in range(60)]
     assert 0.05 < np.mean(tested) < 0.4
 
 
@@ -183,7 +183,7 @@ def test_a_group_larger_than_the_part_is_named() -> None:
     with pytest.raises(
         DataError, match=r"key: 0\.2 of 100 images is 20, but whole groups come no nearer .* \(2 groups of 40 to 60"
     ):
-        set_aside(samples, 0.2, 42, None, "key")
+        hold_out(samples, 0.2, 42, None, "key")
     with pytest.raises(
         DataError, match=r"key\.groups: the group 'a' has 60 images, more than one of 2 folds holds \(50\)"
     ):
@@ -196,7 +196,7 @@ def test_fewer_groups_than_parts() -> None:
     with pytest.raises(DataError, match=r"key\.folds: 4 images cannot fill 5 folds"):
         take_fold(ungrouped(4), 5, 0, 42, None, "key")
     with pytest.raises(DataError, match=r"key: 0\.2 of 4 images is 1, but whole groups come no nearer"):
-        set_aside(samples_of("aaaa"), 0.2, 42, None, "key")
+        hold_out(samples_of("aaaa"), 0.2, 42, None, "key")
 
 
 # Groups

@@ -711,17 +711,17 @@ def test_read_only_folder_of_somebody_else_can_be_asked(tmp_path: Path, monkeypa
     assert folder.state("id", SCORED) == "done"
 
 
-def test_set_aside_loses_nothing(tmp_path: Path) -> None:
+def test_archiving_loses_nothing(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         folder = make_run(tmp_path, "run.yaml")
         write_text(folder.metrics, str(number))
-        aside = folder.set_aside()
+        aside = folder.archive()
         assert aside.name == f"seed1.old{number}"
         assert (aside / "metrics.jsonl").read_text() == str(number)
         assert not folder.path.exists()
     assert (tmp_path / "runs/unet/seed1.old1/metrics.jsonl").read_text() == "1"
     with pytest.raises(StoreError, match=r"seed1: cannot be moved to seed1\.old4"):
-        RunFolder(tmp_path / "runs/unet/seed1").set_aside()
+        RunFolder(tmp_path / "runs/unet/seed1").archive()
 
 
 def test_metrics_leave_out_what_a_crash_cut_off(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def stop_after(progress, name):
     return task
 
 
-def test_changed_settings_are_refused_and_set_aside_on_request(trained, tmp_path):
+def test_changed_settings_are_refused_and_archived_on_request(trained, tmp_path):
     changed = workshop_at(trained, tmp_path / "out", epochs=2)
     with pytest.raises(StoreError, match=r"unet/seed42: recipe.epochs was 1, is 2(.|\n)*--replace"):
         run_part(changed)
@@ -274,7 +274,7 @@ def test_changed_data_are_noticed_when_a_run_goes_on(data, tmp_path):
     failures = run_part(workshop_at(data, tmp_path / "out", epochs=2))
     assert len(failures) == 1
     assert "the training data (split 'train' of 'kvasir')" in failures[0]
-    assert "changed since this run began; bring back what was, or call again with --replace" in failures[0]
+    assert "changed since this run began; restore what was, or repeat the command with --replace" in failures[0]
 
 
 def test_one_failing_run_does_not_stop_the_others(data, tmp_path):
@@ -682,7 +682,7 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_with(data, tmp_path):
     other = workshop_at(data, tmp_path / "broken", epochs=2, settings=["recipe.optimizer.lr=0.01", *ALONE])
     with pytest.raises(StoreError, match="--replace"):
         run_part(other)
-    folder.set_aside()
+    folder.archive()
     folder.path.mkdir()
     folder.last.write_bytes(last)
     fresh = workshop_at(data, tmp_path / "fresh", epochs=2, settings=["recipe.optimizer.lr=0.01", *ALONE])

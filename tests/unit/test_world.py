@@ -216,7 +216,7 @@ def test_images_of_one_split_and_of_none_are_divided_and_said(tmp_path: Path, on
         labelme_folder(tmp_path / folder, CAT)
     dataset = opened(tmp_path, "labelme")
     assert {split: len(part) for split, part in dataset.splits.items()} == {"train": 6, "test": 2}
-    assert f"4 are of {only}, so that all are divided anew" in said(dataset)
+    assert f"4 are of {only}, so that all are divided again" in said(dataset)
 
 
 def test_datasets_of_a_project_that_are_splits_are_the_splits(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, csv.Error) as error:
-        raise StoreError(f"{path}: is damaged ({error}); write it anew with segstudy report") from None
+        raise StoreError(f"{path}: is damaged ({error}); write it again with segstudy report") from None
 
 
 def _complete(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 Matches = Annotated[
     list[str] | None, typer.Option("--match", help="ROW=EXPERIMENT, or ROW=EXPERIMENT@DATA; may be repeated.")
 ]
-Seeds = Annotated[int, typer.Option("--seeds", help="Seeds that a printed score is the mean of.")]
-Sd = Annotated[float | None, typer.Option("--sd", help="Standard deviation of one image's score, as 0.2.")]
-SeedSd = Annotated[float | None, typer.Option("--seed-sd", help="Standard deviation of a score over seeds, as 0.005.")]
+Seeds = Annotated[int, typer.Option("--seeds", help="Number of seeds that each printed score is averaged over.")]
+Sd = Annotated[float | None, typer.Option("--sd", help="Standard deviation of one image's score, such as 0.2.")]
+SeedSd = Annotated[
+    float | None, typer.Option("--seed-sd", help="Standard deviation of a score over seeds, such as 0.005.")
+]
 Correlation = Annotated[
-    float | None, typer.Option("--correlation", help="Of one image's scores between two networks, as 0.5.")
+    float | None,
+    typer.Option("--correlation", help="Correlation of one image's scores between two networks, such as 0.5."),
 ]
 
 
@@ -37,7 +40,8 @@ def audit(
     out: Out = None,
     match: Matches = None,
     images: Annotated[
-        int | None, typer.Option("--images", help="Test images: how likely is each printed order a fluke?")
+        int | None,
+        typer.Option("--images", help="Number of test images; prints how likely each printed order is due to chance."),
     ] = None,
     seeds: Seeds = 1,
     sd: Sd = None,
@@ -45,7 +49,7 @@ def audit(
     correlation: Correlation = None,
     as_json: Json = False,
 ) -> None:
-    """Check a publication's tables by arithmetic, or hold them against a study's own results.
+    """Check a publication's tables by arithmetic, or compare them with a study's own results.
 
     Exits with 1 if a number contradicts others (with --study: if one differs from the study's), with 0 otherwise.
     """

@@ -32,9 +32,9 @@ def cache(
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; the next run builds it again.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete the whole cache; the next run rebuilds it.")] = False,
     clear_unused: Annotated[
-        bool, typer.Option("--clear-unused", help="Delete what no run of the study would use.")
+        bool, typer.Option("--clear-unused", help="Delete the parts that no run of the study uses.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -36,7 +36,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="A folder of images and masks.")],
     file: Annotated[Path, typer.Option("--file", help="The study file to write.")] = Path("study.yaml"),
 ) -> None:
-    """Look at a folder of images and masks and write a commented study file for it."""
+    """Inspect a folder of images and masks and write a commented study file for it."""
     from segstudy.init import write_study_file
 
     written = write_study_file(folder, file)
@@ -72,21 +72,26 @@ def check(
         Path | None, typer.Option("--card", help="Write card.md, card.json and contact-sheet.jpg to this folder.")
     ] = None,
     write_split: Annotated[
-        Path | None, typer.Option("--write-split", help="Write which images stand in which split to this file.")
+        Path | None, typer.Option("--write-split", help="Write the images of each split to this file.")
     ] = None,
     show_augment: Annotated[
         bool,
-        typer.Option("--show-augment", help="Draw what augmentation makes of a few images, here or beside --card."),
+        typer.Option(
+            "--show-augment", help="Draw a few augmented images, in the current folder or the folder of --card."
+        ),
     ] = False,
     thorough: Annotated[
         bool,
-        typer.Option("--thorough", help="Compare contents with what runs were made from, whatever files' times say."),
+        typer.Option(
+            "--thorough",
+            help="Compare all file contents with those that the runs used, and do not rely on modification times.",
+        ),
     ] = False,
     set_: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find everything that is wrong with a study file and its data, at once, by reading every image and mask.
+    """Read every image and mask, and list all problems of a study file and its data at once.
 
     Errors, which would stop training or make it wrong, exit with 2; warnings are printed and exit with 0.
     """
@@ -112,7 +117,7 @@ def check(
 
 
 def _changed_unseen(whole: Plan, store: Store, data: Path | None) -> list[str]:
-    """Read the contents of all files anew, and name files and runs that are not what they were."""
+    """Read the contents of all files again, and name files and runs that are not what they were."""
     from segstudy.data.cache.arrays import reread_files
     from segstudy.launch.changes import data_changes
     from segstudy.launch.workshop import Workshop

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 
 TruthArg = Annotated[
-    str, typer.Argument(help="Folder of true masks of the same names, or a study's dataset: study.yaml:NAME[:SPLIT].")
+    str, typer.Argument(help="Folder of true masks with the same names, or a study's dataset: study.yaml:NAME[:SPLIT].")
 ]
 ValuesFlag = Annotated[
     str | None,
-    typer.Option(help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' leaves out)."),
+    typer.Option(
+        help="Class of each value of the true masks: '0=background,128=disc,255=cup' ('ignore' excludes a value)."
+    ),
 ]
-NearestFlag = Annotated[bool, typer.Option("--nearest", help="With --values or --colours: take others as the nearest.")]
+NearestFlag = Annotated[
+    bool, typer.Option("--nearest", help="With --values or --colours: map any other value to the nearest one.")
+]
 ColoursFlag = Annotated[
     str | None, typer.Option(help="Class of each colour of the true masks: '#000000=background,#ff0000=car'.")
 ]
-ThresholdFlag = Annotated[float | None, typer.Option(help="Two classes: foreground is above this value.", min=0)]
+ThresholdFlag = Annotated[float | None, typer.Option(help="Two classes: values above this one are foreground.", min=0)]
 ChannelFlag = Annotated[str | None, typer.Option(help="Channel that holds the mask: grey, red, green, blue or alpha.")]
 AsFlag = Annotated[
     list[str] | None,
@@ -38,7 +42,7 @@ BoundaryFlag = Annotated[
 ]
 GroupsFlag = Annotated[
     str | None,
-    typer.Option(help="Pattern whose bracket finds an image's group in its name, such as '^(p[0-9]+)_'."),
+    typer.Option(help="Regular expression whose group finds an image's group in its name, such as '^(p[0-9]+)_'."),
 ]
 CsvFlag = Annotated[Path | None, typer.Option("--out", help="Write every image's scores to this CSV.")]
 CountsFlag = Annotated[Path | None, typer.Option("--counts", help="Write counts to this .npz, for 'segstudy compare'.")]
@@ -50,7 +54,7 @@ def score(
     truth: TruthArg,
     num_classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, max=255)] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, separated by commas.")] = None,
-    ignore: Annotated[list[int] | None, typer.Option(help="Further value of the true masks to leave out.")] = None,
+    ignore: Annotated[list[int] | None, typer.Option(help="Another value of the true masks to exclude.")] = None,
     values: ValuesFlag = None,
     nearest: NearestFlag = False,
     colours: ColoursFlag = None,
@@ -114,10 +118,11 @@ def compare(
     b: Annotated[str, typer.Argument(help="The result to compare it with, in the same form.")],
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="Measure of the whole set; by default the study's primary one. Can be repeated."),
+        typer.Option(help="Measure over the whole set; by default the study's primary measure. Can be repeated."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="Largest difference that does not matter, such as 0.01: tests equivalence.")
+        float | None,
+        typer.Option(help="Test equivalence; this is the largest difference that does not matter, such as 0.01."),
     ] = None,
     on: Annotated[
         str | None, typer.Option("--on", help="Dataset of a cross-evaluation; by default each side's own.")

@@ -43,23 +43,26 @@ CheckpointEvery = Annotated[
     str | None, typer.Option("--checkpoint-every", help="Also save within an epoch, at this interval: 10m.")
 ]
 Devices = Annotated[
-    int | None, typer.Option("--devices", min=1, help="Train each run on so many devices of this machine together.")
+    int | None, typer.Option("--devices", min=1, help="Train each run on this many devices of this machine.")
 ]
 Nodes = Annotated[
-    int, typer.Option("--nodes", min=1, help="Machines of such a training; srun or torchrun starts them.")
+    int,
+    typer.Option(
+        "--nodes", min=1, help="Number of machines that train each run together, started by srun or torchrun."
+    ),
 ]
 Workers = Annotated[
-    str | None, typer.Option("--workers", help="Work in so many processes, or 'auto' to measure how many are best.")
+    str | None, typer.Option("--workers", help="Number of worker processes, or 'auto' to measure how many are best.")
 ]
 RunsPerGpu = Annotated[
     str | None,
-    typer.Option("--runs-per-gpu", help="Share each GPU among so many runs, or 'auto' to measure how many fill it."),
+    typer.Option("--runs-per-gpu", help="Number of runs that share each GPU, or 'auto' to measure how many fill it."),
 ]
 On = Annotated[
     str | None,
-    typer.Option("--on", help="Where to work: local, slurm, ray, ray://HOST:PORT, or a launcher of your own."),
+    typer.Option("--on", help="Where to run: local, slurm, ray, ray://HOST:PORT, or your own launcher."),
 ]
-With = Annotated[list[str] | None, typer.Option("--with", help="key=value, an option of --on, such as partition=gpu.")]
+With = Annotated[list[str] | None, typer.Option("--with", help="Option of --on as key=value, such as partition=gpu.")]
 FitMemory = Annotated[
     bool, typer.Option("--fit-memory", help="First find the smallest recipe.accumulate that fits into memory.")
 ]
@@ -74,9 +77,9 @@ Track = Annotated[
     typer.Option("--track", help="Also write epochs and scores to: csv, tensorboard, mlflow, wandb; may be repeated."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Scale = Annotated[str | None, typer.Option("--scale", help="Numbers that become black and white, as 0,4095.")]
-Bands = Annotated[str | None, typer.Option("--bands", help="One or three channels of the images, as 0,1,2.")]
-Page = Annotated[int | None, typer.Option("--page", help="Page of files that have several, from 0.", min=0)]
+Scale = Annotated[str | None, typer.Option("--scale", help="Pixel values that become black and white, such as 0,4095.")]
+Bands = Annotated[str | None, typer.Option("--bands", help="One or three image channels, such as 0,1,2.")]
+Page = Annotated[int | None, typer.Option("--page", help="Page of multi-page files, counted from 0.", min=0)]
 
 
 def plan_of(study: str, out: Path | None, settings: list[str] | None, data: Path | None = None) -> tuple[Plan, Store]:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def demo(out: Out = None, quiet: Quiet = False) -> None:
-    """Run the review in miniature on synthetic scenes; nothing is downloaded."""
+    """Run a miniature of the review on synthetic scenes; nothing is downloaded."""
     run("demo", out=out, quiet=quiet)
 
 
@@ -63,8 +63,8 @@ def run(
     seed: Seed = None,
     set_: Set = None,
     replace: Replace = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the report as it is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write the report.")] = False,
     max_time: MaxTime = None,
     checkpoint_every: CheckpointEvery = None,
     fit_memory: FitMemory = False,
@@ -79,7 +79,7 @@ def run(
     graphs: Graphs = False,
     quiet: Quiet = False,
 ) -> None:
-    """Do what is missing of a study, then write its report; call it again after any interruption.
+    """Train and score the missing runs of a study, then write its report; safe to repeat after any interruption.
 
     Runs that another process is working on are left to it.
     """
@@ -123,7 +123,7 @@ def work(
     graphs: Graphs = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take what is free of a study, one run after the other, until all of it is done; any number of processes may.
+    """Take free runs of a study, one after the other, until all are done; any number of processes can share a study.
 
     A run of a process that died is taken over. No report is written: call segstudy report when all have ended.
     """

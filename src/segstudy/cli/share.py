@@ -76,7 +76,7 @@ def push(
     set_: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Upload an export to the Hugging Face hub; of a run, its hub folder, which is written first if need be."""
+    """Upload an export or a run to the Hugging Face hub; for a run, the hub folder is written first."""
     from segstudy.exporting import HUB, export_run, former_export
     from segstudy.exporting.push import push as upload
 
@@ -97,7 +97,7 @@ def serve(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
     set_: Set = None,
 ) -> None:
-    """Open a page in the browser on which a run segments your images; Ctrl-C ends it. Only this machine can see it."""
+    """Open a browser page on which a run segments your images. Only this machine can reach it; Ctrl-C stops it."""
     from segstudy.serve import make_page, open_page
 
     chosen, folder = finished_run(run_name, out, set_)

@@ -28,7 +28,7 @@ def show(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Show one run: its state, scores with intervals, classes, cost, and the curve of its epochs."""
+    """Show one run: its state, scores with intervals, classes, cost and learning curve."""
     from segstudy.plan import run_of
     from segstudy.results import read_results
 

@@ -41,25 +41,35 @@ def plan(
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
-    power: Annotated[float | None, typer.Option(help="Chance to see --difference, such as 0.8.")] = None,
+    power: Annotated[
+        float | None, typer.Option(help="Power: the probability of detecting --difference, such as 0.8.")
+    ] = None,
     difference: Annotated[
-        float | None, typer.Option(help="True difference in the primary measure to be seen, such as 0.01.")
+        float | None, typer.Option(help="True difference in the primary measure to detect, such as 0.01.")
     ] = None,
     power_curves: Annotated[
-        bool, typer.Option("--power-curves", help="Chance to see --difference, over seeds x images.")
+        bool, typer.Option("--power-curves", help="Power to detect --difference, for each number of seeds and images.")
     ] = False,
     assume_seed_sd: Annotated[
-        str | None, typer.Option(help="Standard deviation between seeds from elsewhere: 0.005; of 3 seeds: 0.005:3.")
+        str | None,
+        typer.Option(
+            help="Standard deviation between seeds from another source: 0.005, or 0.005:3 if measured on 3 seeds."
+        ),
     ] = None,
     estimated: Annotated[
-        bool, typer.Option("--estimate", help="Measure a few steps: hours, memory and disk of what is left.")
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Measure a few steps and estimate the hours, memory and disk that the remaining runs need.",
+        ),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="With --estimate: processes that share this machine; by default 1.")
+        int | None,
+        typer.Option("--workers", help="With --estimate: number of processes that share this machine; by default 1."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a study's runs: what each changes, where it stands, what it costs; or what it needs to be done."""
+    """Show a study's runs: what each changes, its state and cost; or what the remaining runs need."""
     from segstudy.cli.planned import print_requirements
     from segstudy.results import stand
 
@@ -89,9 +99,11 @@ def status(
     data: DataDir = None,
     set_: Set = None,
     as_json: Json = False,
-    watch: Annotated[bool, typer.Option("--watch", help="First show the runs as they proceed, until all end.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="First show the progress of the runs until all have ended.")
+    ] = False,
 ) -> None:
-    """Count a study's runs by where they stand, give the verdicts so far, and say what to do next."""
+    """Count a study's runs by state, give the verdicts so far, and say what to do next."""
     from segstudy.cli.show import watch as watch_runs
     from segstudy.overview import verdicts_so_far
     from segstudy.results import stand
@@ -156,19 +168,22 @@ def print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> 
 def report(
     studies: Annotated[
         list[str],
-        typer.Argument(metavar="STUDY...", help="A study; or several, their output folders, and .npz counts: a board."),
+        typer.Argument(
+            metavar="STUDY...",
+            help="A study for its report; several studies, output folders or .npz counts for a board.",
+        ),
     ],
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
     single_file: Annotated[
         int | None,
-        typer.Option("--single-file", min=0, help="Put the pictures of this many images into the page itself."),
+        typer.Option("--single-file", min=0, help="Embed the pictures of this many images in the page."),
     ] = None,
-    pdf: Annotated[bool, typer.Option("--pdf", help="Also write report.pdf, a paper of two columns.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also write report.pdf, a two-column paper.")] = False,
     board: Annotated[Path | None, typer.Option("--board", help="Folder of the board; by default ./board.")] = None,
 ) -> None:
-    """Write tables, figures and the page anew from the counts on disk; of several studies, a board with ranks."""
+    """Write the report again from the counts on disk; for several studies, write a board with ranks."""
     from segstudy.report.build import build_report
 
     if len(studies) > 1 or board is not None or studies[0].endswith(".npz"):
@@ -203,11 +218,12 @@ def _report_board(names: list[str], settings: list[str] | None, folder: Path) ->
 @app.command()
 def predict(
     run_name: Annotated[str, typer.Argument(metavar="RUN", help="STUDY:EXPERIMENT, or STUDY:EXPERIMENT/seedN.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images and of sub-folders.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders, which are searched with all sub-folders.")],
     out: Out = None,
     to: Annotated[Path, typer.Option("--to", help="Folder for the masks.")] = Path("predictions"),
     overlays: Annotated[
-        Path | None, typer.Option("--overlays", help="Folder for the overlays; the masks' with '-overlays' by default.")
+        Path | None,
+        typer.Option("--overlays", help="Folder for the overlays; by default the mask folder's name with '-overlays'."),
     ] = None,
     scale: Scale = None,
     bands: Bands = None,
@@ -248,7 +264,7 @@ def verify(
     ] = None,
     data: DataDir = None,
 ) -> None:
-    """Check every file against the SHA-256 sums that lie with it, and the data that a study's folder remembers."""
+    """Check every file against its stored SHA-256 sum, and a study's data against the recorded hashes."""
     from segstudy.errors import StoreError
     from segstudy.files import verify as verify_sums
 
@@ -287,14 +303,14 @@ def import_(
     checkpoint: Annotated[
         Path, typer.Argument(help="A .pth or .safetensors file, such as the review's notebook writes.")
     ],
-    study: Annotated[str, typer.Option("--study", help="The study that it belongs to.")],
-    experiment: Annotated[str, typer.Option("--experiment", help="The experiment that it is a run of.")],
+    study: Annotated[str, typer.Option("--study", help="The study that the checkpoint belongs to.")],
+    experiment: Annotated[str, typer.Option("--experiment", help="The experiment that trained the checkpoint.")],
     seed: Seed = None,
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
 ) -> None:
-    """Take a checkpoint in as a trained run; 'segstudy run' then scores it."""
+    """Import a checkpoint as a trained run; 'segstudy run' then scores it."""
     from segstudy.launch.one import import_checkpoint
     from segstudy.progress import showing
 

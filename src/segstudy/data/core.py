@@ -148,22 +148,22 @@ def divide(samples: Sequence[Sample], fraction: float, seed: int) -> Parts:
     """Divide ``samples`` into (kept, held out), the latter being ``fraction`` of them; a single one is held out."""
     if len(samples) == 1:
         return (), tuple(samples)
-    kept, aside = train_test_indices(len(samples), fraction, seed)
-    return tuple(samples[i] for i in kept), tuple(samples[i] for i in aside)
+    kept, held_out = train_test_indices(len(samples), fraction, seed)
+    return tuple(samples[i] for i in kept), tuple(samples[i] for i in held_out)
 
 
 def assign_roles(
     dataset: Dataset,
     protocol: str,
     report: str | None,
-    set_aside: Callable[[Sequence[Sample]], Parts],
+    hold_out: Callable[[Sequence[Sample]], Parts],
     trains: bool = True,
 ) -> tuple[Dataset, Roles]:
     """Say who trains, who chooses the epoch and who is reported, carving a ``holdout`` from train where needed.
 
     Under ``paper`` the reported split also chooses the epoch, as the review did. Under ``held-out`` the epoch is
     chosen on the dataset's own ``holdout`` (a split file may have one) or ``val``, whichever is not the reported split,
-    else on a ``holdout`` of what ``set_aside`` takes from ``train``, the same for every run. A dataset on which nothing
+    else on a ``holdout`` of what ``hold_out`` takes from ``train``, the same for every run. A dataset on which nothing
     ``trains``, a mere target of cross-evaluations, needs no ``train``; its roles of training and choosing are empty.
     """
     reported = report or next((name for name in ("test", "val") if name in dataset.splits), None)
@@ -174,7 +174,7 @@ def assign_roles(
     if reported is None or "train" not in dataset.splits:
         raise DataError(
             f"dataset '{dataset.name}' has the splits {listing(dataset.splits) or 'none'}; "
-            "training needs 'train' and one of 'test' or 'val' to report; folds: 5 in the entry divides all images anew"
+            "training needs 'train' and one of 'test' or 'val' to report; folds: 5 in the entry divides all images again"
         )
     dataset.samples(reported)
     if dataset.by_fraction and not dataset.splits["train"]:
@@ -186,8 +186,8 @@ def assign_roles(
     for own in ("holdout", "val"):
         if own in dataset.splits and reported != own:
             return dataset, Roles("train", own, reported)
-    kept, aside = set_aside(dataset.splits["train"])
-    splits = {**dataset.splits, "train": kept, "holdout": aside}
+    kept, held_out = hold_out(dataset.splits["train"])
+    splits = {**dataset.splits, "train": kept, "holdout": held_out}
     return replace(dataset, splits=splits), Roles("train", "holdout", reported)
 
 
@@ -244,7 +244,7 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
         unknown = isinstance(error, UnidentifiedImageError)
         kind = "truncated" if "truncated" in str(error).lower() or _lacks_end(path) else "unreadable"
         reason = "not an image that Pillow can read" if unknown else f"the image cannot be decoded ({error})"
-        raise DataError(f"{path}: {reason}; copy it anew from its source", kind) from None
+        raise DataError(f"{path}: {reason}; copy it again from its source", kind) from None
 
 
 def _seek(image: Image.Image, path: Path, pages: int, page: int | None) -> None:

@@ -13,7 +13,7 @@ from segstudy.data.core import Dataset, Roles, assign_roles
 from segstudy.data.readers import READERS
 from segstudy.data.scenes import synthetic
 from segstudy.data.splitting.groups import group_by_pattern, group_by_table
-from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, set_aside
+from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, hold_out
 from segstudy.errors import DataError, SegstudyError
 from segstudy.schema import Data
 from segstudy.spec import find_path
@@ -93,14 +93,14 @@ def divide_as_asked(
         divided = read_split(find(data.split_file, f"{key}.split_file"), dataset)
     else:
         divided = redraw(dataset, data, traits)
-    aside = partial(
-        set_aside,
+    held_out = partial(
+        hold_out,
         fraction=data.holdout_fraction,
         seed=data.split_seed,
         traits=traits,
         key=f"{key}.holdout_fraction",
     )
-    used, roles = assign_roles(divided, protocol, data.report, aside, trains)
+    used, roles = assign_roles(divided, protocol, data.report, held_out, trains)
     if data.stratify and not divided.by_fraction and used.splits == divided.splits:
         used = replace(used, notes=(*used.notes, "stratify has no effect, because no split is drawn"))
     if len(memo) > num_known:

@@ -293,7 +293,7 @@ def _is_flat(values: Bytes) -> NDArray[np.bool_]:
 
 
 def _has_traces(bright: Bytes) -> bool:
-    """Whether a picture is black and white but for traces, as of a JPEG that was saved anew without loss."""
+    """Whether a picture is black and white but for traces, as of a JPEG that was saved again without loss."""
     extreme = (bright <= FLAT) | (bright >= 255 - FLAT)
     return bool((bright >= 255 - FLAT).any() and extreme.mean() >= 1 - MAX_BETWEEN)
 

@@ -73,7 +73,7 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
     )
     raise DataError(
         f"{where}: {len(between)} of {len(counts)} values, such as {listing(sorted(int(v) for v in between), 5)}, occur at edges "
-        "alone, as where masks were resized with interpolation or compressed with loss. Make the masks anew by the nearest pixel, "
+        "alone, as where masks were resized with interpolation or compressed with loss. Make the masks again by the nearest pixel, "
         f"as PNG; or write {line} and {proposals.option('nearest', True, declared.flags)}, by which an edge may get a class "
         f"between those on its sides; or {classes} if all are classes",
         "encoding",

@@ -1,6 +1,6 @@
 """What a run's results rest on beside its settings: data, how they are read, initial weights, precision.
 
-It is written into ``run.yaml`` when the run begins, and compared whenever the run is gone on with or scored anew, and
+It is written into ``run.yaml`` when the run begins, and compared whenever the run is gone on with or scored again, and
 whenever another seed or fold of the same experiment, or an ensemble of it, begins: one store never holds results of data that
 differ.
 """
@@ -138,7 +138,7 @@ def check_siblings(workshop: Workshop, run: Run, weights_sha256: str | None) -> 
             of = other.experiment if run.config.ensemble else "this experiment"
             raise StoreError(
                 f"{folder.path}: the {' and '.join(changed)} changed since seed {other.seed} of {of} was made; bring back what "
-                "was, call again with --replace to make all of them anew, or choose another --out"
+                "was, repeat the command with --replace to train all of them again, or choose another --out"
             )
 
 
@@ -151,7 +151,7 @@ def check_member(folder: RunFolder, record: RunRecord, member: Run) -> None:
     if recorded != declared:
         raise StoreError(
             f"{folder.path}: is a member of this ensemble and was trained with other settings: "
-            f"{differences(member, record.model_dump())}; bring back these settings, or call again with --replace for the whole "
+            f"{differences(member, record.model_dump())}; restore these settings, or repeat the command with --replace for the whole "
             "study"
         )
 
@@ -181,6 +181,6 @@ def refuse_changes(folder: RunFolder, changed: list[str]) -> None:
     """Raise a :class:`StoreError` that names what changed, if anything did."""
     if changed:
         raise StoreError(
-            f"{folder.path}: the {' and '.join(changed)} changed since this run began; bring back what was, or call again with "
-            "--replace to set this run aside and make it anew"
+            f"{folder.path}: the {' and '.join(changed)} changed since this run began; restore what was, or repeat the command with "
+            "--replace to archive this run and train it again"
         )

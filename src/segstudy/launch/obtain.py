@@ -67,7 +67,7 @@ def _note(workshop: Workshop, run: Run, folder: RunFolder) -> None:
 def _train(workshop: Workshop, run: Run, folder: RunFolder, network: nn.Module, fabric: Fabric, origin: str) -> None:
     recipe, study_folder = run.config.recipe, run.config.folder
     if recipe.adaptation and fabric.world_size > 1:
-        raise SpecError("recipe.adaptation: trains on one device only; call again without --devices")
+        raise SpecError("recipe.adaptation: trains on one device only; repeat the command without --devices")
     fit, select, report = training_splits(workshop, run)
     target = workshop.target(recipe)
     training.reset_peak_memory()

@@ -55,7 +55,7 @@ def do_run(workshop: Workshop, run: Run, folder: RunFolder) -> None:
     sweep(folder.path)
     damaged = folder.damaged()
     _check_kept(workshop, folder, damaged)
-    if folder.decision.name in damaged:  # it is fitted anew
+    if folder.decision.name in damaged:  # it is fitted again
         folder.decision.unlink(missing_ok=True)
     fabric = make_fabric(run.config.recipe, team=workshop.team)
     network = make_network(workshop, run)
@@ -113,7 +113,7 @@ def _check_kept(workshop: Workshop, folder: RunFolder, damaged: Sequence[str]) -
     if lost:
         raise StoreError(
             f"{folder.path}: {' and '.join(lost)} changed since the run was finished, and cannot be made again without "
-            "training; bring back a copy, or call again with --replace to set this run aside and make it anew"
+            "training; bring back a copy, or repeat the command with --replace to archive this run and train it again"
         )
     record = folder.record()
     known = record.best_sha256 or read_sums(folder.path).get(folder.best.name)

@@ -170,5 +170,5 @@ def stale_message(store: Store, stale: Sequence[Run]) -> str:
     return (
         f"{store.root}: {len(stale)} runs there were made with other settings:\n"
         + "\n".join(lines)
-        + "\nChoose another --out, or call again with --replace to set them aside and make them anew."
+        + "\nChoose another --out, or repeat the command with --replace to archive them and train them again."
     )

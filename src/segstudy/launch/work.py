@@ -49,7 +49,7 @@ def execute(workshop: Workshop, plan: Plan, replace: bool = False, join: bool = 
 
     A run that another living process holds is skipped, and looked at again at the end; with ``join`` that is repeated
     until everything is done. A run whose settings or data have changed since it was made is not touched, unless
-    ``replace`` asks for it to be set aside under another name and made anew.
+    ``replace`` archives it under another name and trains it again.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _freed(workshop: Workshop, left: Sequence[tuple[int, Pending]]) -> bool:
 
 
 def prepare(workshop: Workshop, plan: Plan, replace: bool) -> list[Pending]:
-    """Look at everything before the first run begins, and set aside what is to be replaced."""
+    """Check everything before the first run begins, and archive what is to be replaced."""
     store, progress = workshop.store, workshop.progress
     pending = find_pending(store, plan)
     stale = [each.run for each in pending if each.state == "stale"]
@@ -192,12 +192,12 @@ def prepare(workshop: Workshop, plan: Plan, replace: bool) -> list[Pending]:
     else:
         for name, words in data_changes(workshop, plan).items():
             progress.say(f"note: {name}: the {' and '.join(words)} changed since it was made")
-    preflight(workshop, stale)  # nothing is set aside that could not be made anew
+    preflight(workshop, stale)  # nothing is archived that could not be trained again
     for run in stale:
         folder = store.run(run.experiment, run.seed)
         with folder.lock():
             pass  # nobody works on it
-        progress.say(f"{run.name}: the former run is kept as {folder.set_aside().name}")
+        progress.say(f"{run.name}: the former run is kept as {folder.archive().name}")
     return find_pending(store, plan) if stale else pending
 
 

@@ -205,7 +205,7 @@ def rank_shares(
 ) -> Values:
     """How stable an order is: the share (k, k) of resamples in which each recipe (row) takes each place (column).
 
-    A resample draws the images anew, the same ones for every recipe, and each recipe's seeds anew. Recipes of equal
+    Each resample draws images, the same ones for every recipe, and seeds for each recipe. Recipes of equal
     value share the places that they take together. The shares describe; they are no test.
 
     Parameters

@@ -431,7 +431,7 @@ def _determinism(wanted: bool) -> Any:
 
 
 def reset_peak_memory() -> None:
-    """Begin to measure peak memory anew: the GPU's, else this process's where the system allows it."""
+    """Begin to measure peak memory again: the GPU's, else this process's where the system allows it."""
     give_back_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

@@ -134,7 +134,7 @@ def resume(
             optimizer.load_state_dict(state["optimizer"])
             return at
     if places:
-        progress.say("  note: training begins anew; the numbers will be the same")
+        progress.say("  note: training begins again; the numbers will be the same")
     return TrainingState(origin=origin)
 
 

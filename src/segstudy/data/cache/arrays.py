@@ -202,7 +202,7 @@ def find_part(store: Store, dataset: str, split: str, part: str, ids: Iterable[s
             for array, sample_id in itertools.product(kept.arrays, ids):
                 kept.read(array, sample_id)
         except (StoreError, DataError):
-            continue  # being built, or damaged: the next run builds it anew
+            continue  # being built, or damaged: the next run builds it again
         return kept
     return None
 

@@ -183,7 +183,7 @@ def crop_window(height: int, width: int, crop_px: Size, rng: np.random.Generator
 class Feed:
     """A run's training batches.
 
-    Resized images lie on the device where they fit there; crops are cut anew in every epoch. ``shares_n`` are probabilities
+    Resized images lie on the device where they fit there; crops are cut again in every epoch. ``shares_n`` are probabilities
     of images, for epochs that draw them with replacement.
     """
 

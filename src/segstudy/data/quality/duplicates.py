@@ -1,6 +1,6 @@
 """Images that occur twice in a dataset, exactly or nearly, within a split and across splits.
 
-Equal pixels have equal hashes. For near duplicates (resized, compressed or brightened anew, cropped or turned a little,
+Equal pixels have equal hashes. For near duplicates (resized, compressed or brightened again, cropped or turned a little,
 mirrored, the next frame of a video) each of three steps looks closer at the pairs that the one before left over:
 
 1. all pairs, by difference hashes of the image and of its mirror image: 512 bits, each saying which of two places that lie

@@ -56,11 +56,11 @@ def _absent_classes(dataset: Dataset, trained: str, reported: str, seen: Sequenc
     if untrained and trained:
         splits = listing(split for split, own in labels.items() if any(index[name] in own for name in untrained))
         text = f"no pixel in {trained}, only in {splits}, of: {listing(untrained)}, which therefore cannot be learnt"
-        text += "; divide anew (stratify), or leave the class out"
+        text += "; divide again (stratify), or leave the class out"
         faults.append(Fault("class-absent", text, split=trained, severity="warning"))
     if unscored:
         text = f"no pixel in {reported} of: {listing(unscored)}, which therefore cannot be scored and count in no mean"
-        text += "; divide anew (stratify), or leave the class out"
+        text += "; divide again (stratify), or leave the class out"
         faults.append(Fault("class-absent", text, split=reported, severity="warning"))
     return faults
 

@@ -197,7 +197,7 @@ def _shift_fault(shift: int, image: str, mask: str, own: NDArray[np.float64], ga
         f"masks are shifted by {by} against the images' order: the edges of '{image}' agree with the mask of '{mask}', and so on "
         f"({own.mean() + gain.mean():.2f} against {own.mean():.2f} with their own masks, of {len(gain)} images; 0.50 is chance)"
     )
-    return Fault("shifted", f"{text}; pair them anew")
+    return Fault("shifted", f"{text}; pair them again")
 
 
 def _unrelated_fault(own: NDArray[np.float64]) -> Fault:

@@ -76,7 +76,7 @@ def _names(base: Path) -> tuple[str, ...]:
     names = [one if short.count(one) == 1 else full for one, full in zip(short, whole, strict=True)]
     if not 2 <= len(names) <= 254 or len(set(names)) < len(names) or "" in names or IGNORE_NAME in names:
         raise DataError(
-            f"{path}: must name each class once, in the last column of its {NUM_CLASSES} rows; copy it anew"
+            f"{path}: must name each class once, in the last column of its {NUM_CLASSES} rows; copy it again"
         )
     return tuple(names)
 

@@ -270,7 +270,7 @@ def splits_of(
         if "train" in named and len(named) > 1:
             text = f"{count} and are left out, while {others}; splits are {listing(SPLIT_NAMES)}"
         else:
-            text = f"{count} and {others}, so that all are divided anew; name the split of each, or of none"
+            text = f"{count} and {others}, so that all are divided again; name the split of each, or of none"
         faults.append(Fault("left-out", text, severity="warning"))
     if named.keys() - {"train"} and (not unplaced or "train" in named):
         return named, False, faults

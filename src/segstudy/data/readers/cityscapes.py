@@ -122,7 +122,7 @@ def labels_from_ids(sample: Sample) -> Labels:
     if wrong := _beyond(values, NUM_LABEL_IDS):
         raise DataError(
             f"{sample.mask}: values {listing(wrong)} are no Cityscapes label ids, which are 0-{NUM_LABEL_IDS - 1} "
-            "(and 255 for -1); copy the mask anew from the official gtFine package",
+            "(and 255 for -1); copy the mask again from the official gtFine package",
             "outside-classes",
         )
     table = np.full(256, IGNORE, np.uint8)
@@ -257,7 +257,7 @@ def _other_ids(
         return []
     text += "; they hold other ids than their names say"
     if by_ids:
-        text += "; copy them anew from the official gtFine package"
+        text += "; copy them again from the official gtFine package"
     else:
         text += f" (copies with wrong labelTrainIds are common). Put the official *{ID_END} next to them, from which train ids "
         text += "are derived"

@@ -150,14 +150,14 @@ def _take(
     ids = [record["id"] for record in content["images"]]
     if strange := of_image.keys() - set(ids):
         text = f"{sum(len(of_image[key]) for key in strange)} objects belong to images that are not listed"
-        listed.faults.append(Fault("annotation", f"{text}; export the file anew", path, split))
+        listed.faults.append(Fault("annotation", f"{text}; export the file again", path, split))
     if len(set(ids)) < len(ids):
-        listed.faults.append(Fault("annotation", "two images have one id; export the file anew", path, split))
+        listed.faults.append(Fault("annotation", "two images have one id; export the file again", path, split))
     empty = 0
     for record in content["images"]:
         image = pictures.find(record["file_name"], path.parent, words)
         if image is None:
-            text = f"names the image '{record['file_name']}', which is missing; copy it anew"
+            text = f"names the image '{record['file_name']}', which is missing; copy it again"
             listed.faults.append(Fault("missing", text, path, split))
             continue
         sample = sample_of(root, image, path)

@@ -75,7 +75,7 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
             try:
                 titles |= _take(root, path, element, pictures, listed, drawings)
             except MALFORMED as error:
-                text = f"image '{element.get('name')}' is malformed ({reason(error)}); export the task anew"
+                text = f"image '{element.get('name')}' is malformed ({reason(error)}); export the task again"
                 listed.faults.append(Fault("annotation", text, path))
     return annotation_dataset(name, root, listed, list(titles), lambda sample: drawings[sample.id], options, pictures)
 
@@ -91,7 +91,7 @@ def _take(
     """Add one image, and return the titles of its objects."""
     image = pictures.find(element.attrib["name"], path.parent)
     if image is None:
-        text = f"names the image '{element.get('name')}', which is missing; copy it anew"
+        text = f"names the image '{element.get('name')}', which is missing; copy it again"
         listed.faults.append(Fault("missing", text, path))
         return {}
     shapes = [shape for shape in element if shape.tag not in NO_OBJECTS]

@@ -99,14 +99,14 @@ def _split_folders(root: Path) -> list[str]:
         if not isinstance(splits, list) or not all(
             isinstance(each, str) and Path(each).name == each for each in splits
         ):
-            raise DataError(f"{root / 'dataset_dict.json'}: names no splits; save the dataset anew", "annotation")
+            raise DataError(f"{root / 'dataset_dict.json'}: names no splits; save the dataset again", "annotation")
         return splits
     if (root / "state.json").is_file():
         return [""]
     advice = "write it with save_to_disk"
     if _parquet(root):
         line = f"python -c \"from datasets import load_dataset as load; load({str(root)!r}).save_to_disk('{root.name}-disk')\""
-        advice = f"its Parquet files are read once this has written them anew: {line}"
+        advice = f"its Parquet files are read once this has written them again: {line}"
     raise DataError(f"{root}: holds no dataset_dict.json and no state.json; {advice}")
 
 
@@ -121,9 +121,9 @@ def _arrow_files(folder: Path) -> list[Path]:
     except (TypeError, KeyError):
         names = []
     if not names or any(Path(name).name != name for name in names):
-        raise DataError(f"{folder / 'state.json'}: names no data files; save the dataset anew", "annotation")
+        raise DataError(f"{folder / 'state.json'}: names no data files; save the dataset again", "annotation")
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise DataError(f"{folder}: {listing(missing)} is missing; copy the dataset anew", "missing")
+        raise DataError(f"{folder}: {listing(missing)} is missing; copy the dataset again", "missing")
     return [folder / name for name in names]
 
 

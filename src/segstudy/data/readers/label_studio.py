@@ -87,7 +87,7 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
                 if annotation is not None:
                     titles |= _take(root, path, task, annotation, pictures, listed, drawings)
             except MALFORMED as error:
-                text = f"task {number} is malformed ({reason(error)}); export the project anew"
+                text = f"task {number} is malformed ({reason(error)}); export the project again"
                 listed.faults.append(Fault("annotation", text, path))
     if undone:
         listed.notes.append(f"{undone} tasks that nobody annotated are left out")
@@ -116,7 +116,7 @@ def _take(
     names = list(_names(task["data"]))
     image = next((found for each in names if (found := pictures.find(each, path.parent)) is not None), None)
     if image is None:
-        text = f"names the image '{names[0] if names else '(none)'}', which is missing; copy it anew"
+        text = f"names the image '{names[0] if names else '(none)'}', which is missing; copy it again"
         listed.faults.append(Fault("missing", text, path))
         return set()
     results = [each for each in annotation["result"] if "original_width" in each and each["type"] not in NO_OBJECTS]
@@ -157,7 +157,7 @@ def _thing(result: Mapping[str, Any]) -> Thing:
     if not isinstance(found[0], str):
         raise ValueError(f"a title is {found[0]!r:.40}; it must be text")
     if result.get("image_rotation"):
-        raise ValueError("the image was turned in Label Studio; turn the file itself and annotate it anew")
+        raise ValueError("the image was turned in Label Studio; turn the file itself and annotate it again")
     if "rle" in value:
         return Thing(found[0], "brush", partial(_brush, value["rle"]))
     if "points" in value:

@@ -89,7 +89,7 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
             listed.faults.append(Fault("crossed", f"{text}; correct imagePath, or rename one of the two", path))
             continue
         if image is None:
-            text = f"names the image '{content.get('imagePath')}', which is missing; copy it anew"
+            text = f"names the image '{content.get('imagePath')}', which is missing; copy it again"
             listed.faults.append(Fault("missing", text, path))
             continue
         seen |= titles

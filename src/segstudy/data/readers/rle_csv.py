@@ -107,7 +107,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     for number, (image_name, found) in enumerate(objects.items(), 1):
         path = pictures.find(image_name, None, words)
         if path is None:
-            text = f"names the image '{image_name}', which is missing; copy it anew"
+            text = f"names the image '{image_name}', which is missing; copy it again"
             listed.faults.append(Fault("missing", text, table, sample=f"row {number}"))
             continue
         sample = sample_of(root, path, table)

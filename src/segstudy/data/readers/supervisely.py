@@ -189,7 +189,7 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
             text = f"row {number} of {table.name} names it, but it is missing{neighbours(path)}"
             lone = "image-without-mask" if path == sample.mask else "mask-without-image"
             kind = "missing" if len(missing) == 2 else lone
-            faults.append(Fault(kind, f"{text}; copy it anew or take the row out", path, sample=sample.id))
+            faults.append(Fault(kind, f"{text}; copy it again or take the row out", path, sample=sample.id))
         if sample.id in samples:
             # The same image in two rows could stand in train and in test.
             text = f"row {number}: '{sample.id}' is also in an earlier row; remove one of the two"

@@ -54,12 +54,12 @@ def check_keys(dataset: Dataset, data: Data) -> None:
     if "test_fraction" in given and not dataset.by_fraction:
         raise DataError(
             f"{key}.test_fraction: the layout names the splits ({listing(dataset.splits)}); take the key out, or divide "
-            "anew with folds"
+            "again with folds"
         )
 
 
 def redraw(dataset: Dataset, data: Data, traits: Traits | None) -> Dataset:
-    """Divide ``dataset`` anew where the entry's keys ask for folds, or for groups or stratification of a drawn split.
+    """Divide ``dataset`` again where the entry's keys ask for folds, or for groups or stratification of a drawn split.
 
     Parameters
     ----------
@@ -80,13 +80,13 @@ def redraw(dataset: Dataset, data: Data, traits: Traits | None) -> Dataset:
     if data.folds is not None:
         train, test = take_fold(pool, data.folds, int(data.fold), data.split_seed, traits, key)
     elif dataset.by_fraction and (_in_groups(pool) or traits is not None):
-        train, test = set_aside(pool, data.test_fraction, data.split_seed, traits, f"{key}.test_fraction")
+        train, test = hold_out(pool, data.test_fraction, data.split_seed, traits, f"{key}.test_fraction")
     else:
         return dataset
     return replace(dataset, splits={"train": train, "test": test}, by_fraction=True)
 
 
-def set_aside(samples: Sequence[Sample], fraction: float, seed: int, traits: Traits | None, key: str) -> Parts:
+def hold_out(samples: Sequence[Sample], fraction: float, seed: int, traits: Traits | None, key: str) -> Parts:
     """Divide ``samples`` into (kept, held out), the latter being about ``fraction`` of them; no group is divided.
 
     Without groups the number held out is exactly that of scikit-learn's ``train_test_split``, and without traits so are
@@ -100,8 +100,8 @@ def set_aside(samples: Sequence[Sample], fraction: float, seed: int, traits: Tra
     """
     if traits is None and not _in_groups(samples):
         return divide(samples, fraction, seed)
-    kept, aside = train_test_indices(len(samples), fraction, seed)
-    asked = (len(kept), len(aside))
+    kept, held_out = train_test_indices(len(samples), fraction, seed)
+    asked = (len(kept), len(held_out))
     pool = sorted(samples)
     place_n = deal(pool, asked, seed, traits)
     parts = _part(pool, place_n, 0), _part(pool, place_n, 1)
