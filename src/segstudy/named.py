@@ -107,7 +107,7 @@ def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] 
     except Exception as error:  # the user's own types, undefined names
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise SpecError(
-            f"'{name}': its parameters cannot be read as {num_given} values and options ({reason})"
+            f"'{name}': must take {num_given} positional argument{'s' * (num_given > 1)}, then options with a type or a default ({reason})"
         ) from None
 
 
@@ -132,7 +132,8 @@ def as_choice(kind: str, num_given: int) -> Callable[[str, Any], Choice]:
 
     def adapt(name: str, found: Any) -> Choice:
         if not callable(found):
-            raise SpecError(f"'{name}': is {found!r:.60}; a {kind} must be a function")
+            article = "an" if kind[0] in "aeiou" else "a"
+            raise SpecError(f"'{name}': is {found!r:.60}; {article} {kind} must be a function")
         return Choice(found, options_of(found, num_given))
 
     return adapt

@@ -165,7 +165,7 @@ WRONG_READERS = {
     "odd types": (
         "mine:read",
         "def read(name, root, x: object() = 1): ...",
-        "its parameters cannot be read as 2 values and options",
+        "must take 2 positional arguments, then options",
     ),
 }
 
@@ -355,6 +355,10 @@ def flat(images, labels, generator):
     return images.float(), labels
 def lone(images, labels, generator):
     return images
+def relabel(images, labels, generator):
+    labels = labels.clone()
+    labels[:, 0], labels[:, 1] = 2, 255
+    return images, labels
 def halving(epoch, epochs):
     return 0.5**epoch
 def negative(epoch, epochs):
@@ -389,10 +393,10 @@ def test_a_loss_of_the_users_own(tmp_path: Path) -> None:
     [
         (
             "detached",
-            "gave a tensor of shape () without a gradient; it must return one number computed from the logits",
+            "returned a tensor of shape () without a gradient; it must return one number computed from the logits",
         ),
-        ("vector", "gave a tensor of shape (1, 2); it must return one number"),
-        ("number", "gave float; it must return one number"),
+        ("vector", "returned a tensor of shape (1, 2); it must return one number"),
+        ("number", "returned float; it must return one number"),
         ("broken", "stopped with IndexError: index 5 is out of bounds"),
     ],
 )
@@ -416,6 +420,12 @@ def test_augmentations_of_the_users_own(tmp_path: Path) -> None:
         with pytest.raises(SpecError) as caught:
             broken(images, labels, generator)
         assert words in str(caught.value)
+    moved = make_augmenter("mine:relabel", study.folder, 3)
+    assert moved is not None and moved(images, labels, generator)[1].unique().tolist() == [2, 255]
+    moved = make_augmenter("mine:relabel", study.folder, 2)
+    assert moved is not None
+    with pytest.raises(SpecError, match=r"'mine:relabel': returned the labels 2; must be 0 to 1, or 255 to ignore"):
+        moved(images, labels, generator)
 
 
 def test_a_network_of_the_users_own(tmp_path: Path) -> None:
@@ -425,8 +435,8 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
     assert torch.equal(network.weight, again.weight) and network.training  # type: ignore[arg-type]
     assert network(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
     for name, words in {
-        "small": "it must make logits of shape (2, 3, 64, 64)",
-        "none": "model.arch 'mine:none': gave NoneType; it must return a torch.nn.Module",
+        "small": "it must return logits of shape (2, 3, 64, 64)",
+        "none": "model.arch 'mine:none': returned NoneType; it must return a torch.nn.Module",
         "refuses": "model.arch 'mine:refuses': stopped with KeyError: 'x'",
         "netwrk": "model.arch: 'mine:netwrk': mine has no 'netwrk' (did you mean 'network'?)",
     }.items():
@@ -440,12 +450,12 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        ("loss: 'mine:vector'", "recipe.loss 'mine:vector': gave a tensor of shape (32, 32)"),
+        ("loss: 'mine:vector'", "recipe.loss 'mine:vector': returned a tensor of shape (32, 32)"),
         (
             "augment: 'mine:flat'",
             "recipe.augment 'mine:flat': must return (images, labels) of the same shapes and types",
         ),
-        ("schedule: 'mine:negative'", "recipe.schedule 'mine:negative': gave -1 in epoch 1"),
+        ("schedule: 'mine:negative'", "recipe.schedule 'mine:negative': returned -1 in epoch 1"),
         ("optimizer: {name: 'mine:network'}", "recipe.optimizer.name 'mine:network': stopped with TypeError"),
     ],
 )

@@ -76,15 +76,13 @@ def check(
     ] = None,
     show_augment: Annotated[
         bool,
-        typer.Option(
-            "--show-augment", help="Draw a few augmented images, in the current folder or the folder of --card."
-        ),
+        typer.Option("--show-augment", help="Draw a few augmented images, here or in the folder of --card."),
     ] = False,
     thorough: Annotated[
         bool,
         typer.Option(
             "--thorough",
-            help="Compare all file contents with those that the runs used, and do not rely on modification times.",
+            help="Compare all file contents with those that the runs used.",
         ),
     ] = False,
     set_: Set = None,

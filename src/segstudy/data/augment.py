@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SegstudyError, SpecError, listing
 from segstudy.named import Frozen
 from segstudy.schema import Augment, AugmentPart
 
@@ -190,20 +190,28 @@ def find_policy(augment: str | AugmentPart | Augment, folder: str = "") -> Augme
     return policy if isinstance(policy, Augment) else None
 
 
-def make_augmenter(augment: str | AugmentPart | Augment, folder: str = "") -> Change | None:
+def make_augmenter(augment: str | AugmentPart | Augment, folder: str = "", num_classes: int = IGNORE) -> Change | None:
     """The augmenter of a recipe's ``augment``; None for a policy that changes nothing.
 
-    ``folder`` contains the study file.
+    ``folder`` contains the study file. Labels of a user's function must be below ``num_classes`` or 255.
     """
     policy = find_policy(augment, folder)
     if policy is not None:
         return None if policy == Augment() else Augmenter(policy)
     assert not isinstance(augment, Augment)
     name, options = (augment, {}) if isinstance(augment, str) else (augment.name, augment.own_options())
-    return functools.partial(_called, name, functools.partial(AUGMENTATIONS.find(name, folder).function, **options))
+    function = functools.partial(AUGMENTATIONS.find(name, folder).function, **options)
+    return functools.partial(_called, name, num_classes, function)
 
 
-def _called(name: str, function: Callable[..., Any], images: Tensor, labels: Tensor, generator: torch.Generator) -> Any:
+def _called(
+    name: str,
+    num_classes: int,
+    function: Callable[..., Any],
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+) -> Any:
     """Call a user's augmentation and check what it returns."""
     try:
         changed = function(images, labels, generator)
@@ -219,6 +227,10 @@ def _called(name: str, function: Callable[..., Any], images: Tensor, labels: Ten
                 f"recipe.augment '{name}': must return (images, labels) of the same shapes and types; its {what} are {given}, "
                 f"not {before.dtype} {tuple(before.shape)}"
             )
+    if strange := pair[1][(pair[1] >= num_classes) & (pair[1] != IGNORE)].unique().tolist():
+        raise SpecError(
+            f"recipe.augment '{name}': returned the labels {listing(strange)}; must be 0 to {num_classes - 1}, or {IGNORE} to ignore"
+        )
     return pair
 
 

@@ -13,7 +13,7 @@ from segstudy.data.core import Dataset, Roles, assign_roles
 from segstudy.data.readers import READERS
 from segstudy.data.scenes import synthetic
 from segstudy.data.splitting.groups import group_by_pattern, group_by_table
-from segstudy.data.splitting.splits import check_keys, class_traits, read_split, redraw, hold_out
+from segstudy.data.splitting.splits import check_keys, class_traits, hold_out, read_split, redraw
 from segstudy.errors import DataError, SegstudyError
 from segstudy.schema import Data
 from segstudy.spec import find_path

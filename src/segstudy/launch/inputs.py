@@ -151,8 +151,8 @@ def check_member(folder: RunFolder, record: RunRecord, member: Run) -> None:
     if recorded != declared:
         raise StoreError(
             f"{folder.path}: is a member of this ensemble and was trained with other settings: "
-            f"{differences(member, record.model_dump())}; restore these settings, or repeat the command with --replace for the whole "
-            "study"
+            f"{differences(member, record.model_dump())}; restore these settings, or repeat the "
+            "command with --replace for the whole study"
         )
 
 
@@ -181,6 +181,6 @@ def refuse_changes(folder: RunFolder, changed: list[str]) -> None:
     """Raise a :class:`StoreError` that names what changed, if anything did."""
     if changed:
         raise StoreError(
-            f"{folder.path}: the {' and '.join(changed)} changed since this run began; restore what was, or repeat the command with "
-            "--replace to archive this run and train it again"
+            f"{folder.path}: the {' and '.join(changed)} changed since this run began; restore what was, or repeat the "
+            "command with --replace to archive this run and train it again"
         )

@@ -224,7 +224,7 @@ def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path |
         try:
             network = choice.function(num_classes, **options)
             if not isinstance(network, nn.Module):
-                raise SpecError(f"{key}: gave {type(network).__name__}; it must return a torch.nn.Module")
+                raise SpecError(f"{key}: returned {type(network).__name__}; it must return a torch.nn.Module")
             _check_logits(key, network, num_classes)
         except (SegstudyError, torch.OutOfMemoryError):
             raise
@@ -253,6 +253,8 @@ def _checked_options(arch: str, options: type[BaseModel], given: Mapping[str, An
 
 def _check_logits(key: str, network: nn.Module, num_classes: int) -> None:
     """Call the network once, on images as small as any encoder here takes."""
+    if not any(True for _ in network.parameters()):
+        raise SpecError(f"{key}: has no parameters to train; score it with evaluate: {{python: ...}}")
     training = network.training
     with torch.no_grad():
         logits = network.eval()(torch.zeros(2, 3, 2 * STRIDE, 2 * STRIDE))
@@ -260,7 +262,9 @@ def _check_logits(key: str, network: nn.Module, num_classes: int) -> None:
     expected = (2, num_classes, 2 * STRIDE, 2 * STRIDE)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         given = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise SpecError(f"{key}: of images (2, 3, 64, 64) it makes {given}; it must make logits of shape {expected}")
+        raise SpecError(
+            f"{key}: returns {given} for images of shape (2, 3, 64, 64); it must return logits of shape {expected}"
+        )
 
 
 def _downloaded_encoder(smp: ModuleType, model: Model, arguments: Mapping[str, Any]) -> nn.Module:

@@ -99,7 +99,7 @@ class ContestantNetwork(nn.Module):
         except Exception as error:  # a callable of the user's own, or another library
             raise WeightsError(f"{where}: stopped with {type(error).__name__}: {reason(error)}") from None
         if not isinstance(given, Tensor | np.ndarray):
-            raise WeightsError(f"{where}: gave {type(given).__name__}; it must give an array or a tensor")
+            raise WeightsError(f"{where}: returned {type(given).__name__}; it must return an array or a tensor")
         return torch.as_tensor(given, device=images.device)
 
     def _logits(self, found: Tensor, height: int, width: int) -> Tensor:

@@ -172,7 +172,7 @@ def train(
     regime.begin(fabric.device)
     adapting = Target(recipe, target, seed, model, fabric, at, regime.budget.epochs, study_folder)
     loss_of = adapting.add_to(_make_loss(recipe, fit, folder, study_folder, fabric))
-    augmenter = adapting.change(make_augmenter(recipe.augment, study_folder))
+    augmenter = adapting.change(make_augmenter(recipe.augment, study_folder, len(fit.dataset.classes)))
     step = _recorded(_plain_step(model, stepper, loss_of, fabric, regime), optimizer, recorder, fabric, progress)
     with _determinism(recipe.deterministic), stop.steps():
         while at.epoch < regime.budget.epochs and not regime.ended:

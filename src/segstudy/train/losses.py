@@ -291,6 +291,8 @@ def _called(name: str, function: Callable[..., Any], logits: Tensor, labels: Ten
     if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
         what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         grad = " without a gradient" if isinstance(value, torch.Tensor) and not value.requires_grad else ""
-        raise SpecError(f"recipe.loss '{name}': gave {what}{grad}; it must return one number computed from the logits")
+        raise SpecError(
+            f"recipe.loss '{name}': returned {what}{grad}; it must return one number computed from the logits"
+        )
     number: Tensor = value.reshape(())
     return number

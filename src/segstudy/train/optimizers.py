@@ -61,7 +61,7 @@ def make_optimizer(optimizer: Optimizer, parameters: Any, folder: str = "") -> o
         raise SpecError(f"recipe.optimizer.name '{optimizer.name}': stopped with {reason}") from None
     if not isinstance(made, torch.optim.Optimizer):
         raise SpecError(
-            f"recipe.optimizer.name '{optimizer.name}': gave {type(made).__name__}, not a torch.optim.Optimizer"
+            f"recipe.optimizer.name '{optimizer.name}': returned {type(made).__name__}, not a torch.optim.Optimizer"
         )
     optimizer_of_torch: optim.Optimizer = made
     return optimizer_of_torch

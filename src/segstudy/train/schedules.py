@@ -105,6 +105,6 @@ def rate_factor(schedule: str | SchedulePart, epoch: int, epochs: int, folder: s
         ) from None
     if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
         raise SpecError(
-            f"recipe.schedule '{name}': gave {factor!r} in epoch {epoch + 1}; it must be a number of at least 0"
+            f"recipe.schedule '{name}': returned {factor!r} in epoch {epoch + 1}; it must be a number of at least 0"
         )
     return float(factor)
