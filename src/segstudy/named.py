@@ -107,7 +107,8 @@ def options_of(function: Callable[..., Any], num_given: int, base: type[Frozen] 
     except Exception as error:  # the user's own types, undefined names
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise SpecError(
-            f"'{name}': must take {num_given} positional argument{'s' * (num_given > 1)}, then options with a type or a default ({reason})"
+            f"'{name}': must take {num_given} positional argument{'s' * (num_given > 1)}, then options with a type or a "
+            f"default ({reason})"
         ) from None
 
 

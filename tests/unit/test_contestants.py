@@ -218,7 +218,7 @@ WRONG = {
     "logits-as-probabilities": (lambda images: images[:, :2] + 5, {"output": "probabilities"}, "is not probabilities"),
     "probabilities-as-logits": (lambda images: images[:, :2] + 0.5, {}, "set output: probabilities"),
     "labels": (lambda images: images[:, 0] + 2, {"output": "labels"}, "whole numbers from 0 to 1"),
-    "text": (lambda images: "none", {}, "gave str; it must give an array or a tensor"),
+    "text": (lambda images: "none", {}, "returned str; it must return an array or a tensor"),
     "raises": (lambda images: images[9], {}, "stopped with IndexError"),
 }
 

@@ -229,7 +229,8 @@ def _called(
             )
     if strange := pair[1][(pair[1] >= num_classes) & (pair[1] != IGNORE)].unique().tolist():
         raise SpecError(
-            f"recipe.augment '{name}': returned the labels {listing(strange)}; must be 0 to {num_classes - 1}, or {IGNORE} to ignore"
+            f"recipe.augment '{name}': returned the labels {listing(strange)}; must be 0 to {num_classes - 1}, or "
+            f"{IGNORE} to ignore"
         )
     return pair
 
