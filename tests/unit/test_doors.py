@@ -411,7 +411,11 @@ def test_a_loss_that_fails_is_one_message(tmp_path: Path, name: str, words: str)
 def test_augmentations_of_the_users_own(tmp_path: Path) -> None:
     write(tmp_path, mine=MINE)
     study = load_study(recipe_study(tmp_path, "augment: {name: mine:darker, by: 4}"))
-    images, labels, generator = torch.full((1, 2, 2, 3), 80, dtype=torch.uint8), torch.zeros(1, 2, 2), torch.Generator()
+    images, labels, generator = (
+        torch.full((1, 2, 2, 3), 80, dtype=torch.uint8),
+        torch.zeros(1, 2, 2, dtype=torch.uint8),
+        torch.Generator(),
+    )
     augmenter = make_augmenter(study.recipe.augment, study.folder)
     assert augmenter is not None and augmenter(images, labels, generator)[0].unique().tolist() == [20]
     for name, words in (("flat", "its images are torch.float32 (1, 2, 2, 3)"), ("lone", "its images are NoneType")):

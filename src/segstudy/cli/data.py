@@ -80,10 +80,7 @@ def check(
     ] = False,
     thorough: Annotated[
         bool,
-        typer.Option(
-            "--thorough",
-            help="Compare all file contents with those that the runs used.",
-        ),
+        typer.Option("--thorough", help="Compare all file contents with those that the runs used."),
     ] = False,
     set_: Set = None,
     as_json: Json = False,

@@ -41,9 +41,7 @@ def plan(
     out: Out = None,
     data: DataDir = None,
     set_: Set = None,
-    power: Annotated[
-        float | None, typer.Option(help="Power: the probability of detecting --difference, such as 0.8.")
-    ] = None,
+    power: Annotated[float | None, typer.Option(help="Probability of detecting --difference, such as 0.8.")] = None,
     difference: Annotated[
         float | None, typer.Option(help="True difference in the primary measure to detect, such as 0.01.")
     ] = None,
@@ -51,21 +49,13 @@ def plan(
         bool, typer.Option("--power-curves", help="Power to detect --difference, for each number of seeds and images.")
     ] = False,
     assume_seed_sd: Annotated[
-        str | None,
-        typer.Option(
-            help="Standard deviation between seeds from another source: 0.005, or 0.005:3 if measured on 3 seeds."
-        ),
+        str | None, typer.Option(help="Standard deviation between seeds, as 0.005; 0.005:3 if measured on 3 seeds.")
     ] = None,
     estimated: Annotated[
-        bool,
-        typer.Option(
-            "--estimate",
-            help="Measure a few steps and estimate the hours, memory and disk that the remaining runs need.",
-        ),
+        bool, typer.Option("--estimate", help="Estimate hours, memory and disk of the remaining runs from a few steps.")
     ] = False,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", help="With --estimate: number of processes that share this machine; by default 1."),
+        int | None, typer.Option("--workers", help="With --estimate: processes on this machine; by default 1.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -99,9 +89,7 @@ def status(
     data: DataDir = None,
     set_: Set = None,
     as_json: Json = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="First show the progress of the runs until all have ended.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the progress first, until all runs end.")] = False,
 ) -> None:
     """Count a study's runs by state, give the verdicts so far, and say what to do next."""
     from segstudy.cli.show import watch as watch_runs
@@ -168,10 +156,7 @@ def print_changes(rows: list[dict[str, Any]], changed: dict[str, list[str]]) -> 
 def report(
     studies: Annotated[
         list[str],
-        typer.Argument(
-            metavar="STUDY...",
-            help="A study for its report; several studies, output folders or .npz counts for a board.",
-        ),
+        typer.Argument(metavar="STUDY...", help="One study; or several studies, output folders or .npz for a board."),
     ],
     out: Out = None,
     data: DataDir = None,
