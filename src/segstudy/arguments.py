@@ -1,4 +1,4 @@
-"""Arguments of the Python functions: one of another type, such as an array in the place of a path, is one message."""
+"""Arguments of the Python functions: one of another type, such as an array in place of a path, is one message."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Contestant(Frozen):
             )
         for key, kinds in (("layout", FILES), ("output_name", FILES), ("files", ("python",))):
             if getattr(self, key) and self.kind not in kinds:
-                raise ValueError(f"{key} means nothing for {self.kind}; it is for {', '.join(kinds)}")
+                raise ValueError(f"{key} has no effect for {self.kind}; it is for {', '.join(kinds)}")
         if self.threshold is not None and (self.output == "labels" or len(self.classes or "..") != 2):
             raise ValueError("threshold needs two classes, and logits or probabilities")
         if self.classes is not None and len(set(self.classes)) < len(self.classes):

@@ -44,7 +44,7 @@ def failures(networks: Sequence[Counts], groups: Sequence[str] | None = None) ->
     """Images that at least one of the networks fails on; None if no image holds a class that could be missed.
 
     An image has failed if its mean IoU over the classes that it holds is below 0.1, without the class that is the most
-    frequent one of the whole set: finding the background is no success. A group has failed if any of its images has.
+    frequent one of the whole set: finding the background is not a success. A group has failed if any of its images has.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ def sweep(folder: Path) -> list[Path]:
 
 
 class IrregularError(OSError):
-    """A pipe or a device in the place of a file."""
+    """A pipe or a device in place of a file."""
 
     def __str__(self) -> str:
         return str(self.strerror)

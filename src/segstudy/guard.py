@@ -53,7 +53,7 @@ def _scored_file(values: Mapping[str, Any]) -> str:
 
 
 def other_weights(ours: str | None, theirs: str | None) -> bool:
-    """Whether two runs began with different files of initial weights, by their hashes; None is no file, or unknown."""
+    """Whether two runs began with different files of initial weights, by their hashes; None means no file, or unknown."""
     return None not in (ours, theirs) and ours != theirs
 
 

@@ -126,9 +126,9 @@ def _level(results: StudyResults, power: float, difference: float) -> float:
     if not 0 < power < 1 or not 0 < difference < high - low:
         asked = f"--power {power:g} --difference {difference:g}"
         if high - low == 1:
-            raise SegstudyError(f"{asked}: both must lie between 0 and 1, as in 0.8 and 0.01")
+            raise SegstudyError(f"{asked}: both must be between 0 and 1, as in 0.8 and 0.01")
         raise SegstudyError(
-            f"{asked}: the power must lie between 0 and 1, as in 0.8, and the difference in {name_of(results.primary)} above 0"
+            f"{asked}: the power must be between 0 and 1, as in 0.8, and the difference in {name_of(results.primary)} above 0"
         )
     return 1 - 0.05 / results.questions
 

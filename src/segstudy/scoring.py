@@ -103,7 +103,7 @@ def score_masks(
     progress
         Moved on by an image at a time.
     declared
-        What values mean where they are no class indices. If one of the two folders holds nothing but class indices, it is
+        What values mean where they are not class indices. If one of the two folders holds nothing but class indices, it is
         read as these.
     outlines
         Names of other libraries' rules for distances between outlines, which are counted too; masks are read once more.
@@ -229,7 +229,9 @@ def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> in
         return num_classes
     given = f"names of the classes (--classes): {len(classes)} given"
     if empty := [number for number, name in enumerate(classes, 1) if not name.strip()]:
-        raise SpecError(f"{given}, of which number {listing(empty)} is empty; write every class's name, commas between")
+        raise SpecError(
+            f"{given}, of which number {listing(empty)} is empty; write every class's name, separated by commas"
+        )
     if twice := repeated(classes):
         raise SpecError(f"{given}, {listing(twice)} more than once; give each class a name of its own")
     if num_classes not in (None, len(classes)):
@@ -339,7 +341,7 @@ def _check(tally: _Tally, means: Encodings) -> None:
     classes = f"0-{truth.num_classes - 1}"
     if wrong := np.flatnonzero((rows == OUTSIDE) & tally.table.any(axis=1)).tolist():
         raise DataError(
-            f"{tally.pair.mask}: values {listing(wrong)} lie outside the {truth.num_classes} classes {classes}; "
+            f"{tally.pair.mask}: values {listing(wrong)} are outside the {truth.num_classes} classes {classes}; "
             f"{_more(wrong)}, or ignore these values (--ignore; 255 always is)"
         )
     scored = tally.table[rows != LEFT_OUT].any(axis=0)
@@ -351,5 +353,5 @@ def _check(tally: _Tally, means: Encodings) -> None:
 
 
 def _more(values: list[int]) -> str:
-    """What to do if values that are no classes are classes after all."""
+    """What to do if values that are not classes are classes after all."""
     return f"say that there are {max(values) + 1} classes or more (--num-classes or --classes)"

@@ -166,7 +166,7 @@ class RunFolder:
         return [epoch for _, epoch in self._epochs()]
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Epoch records so far; a line cut off by a crash, or that is no record of an epoch, is left out."""
+        """Epoch records so far; a line cut off by a crash, or that is not a record of an epoch, is left out."""
         return [record for record, _ in self._epochs()]
 
     def _epochs(self) -> list[tuple[dict[str, Any], Epoch]]:

@@ -59,7 +59,7 @@ class TrueMasks:
             else:
                 ids = listing((sample.id for sample in fit), 3)
                 problems.append(
-                    f"the prediction '{key}' may be of {ids}" if fit else f"'{key}' is no image of {self.name}"
+                    f"the prediction '{key}' may be of {ids}" if fit else f"'{key}' is not an image of {self.name}"
                 )
         predicted = {sample.id for sample in found.values()}
         if lone := [sample.id for sample in self.samples if sample.id not in predicted]:

@@ -796,7 +796,7 @@ def slow_holm(p_values: list[float]) -> list[float]:
 
 
 def test_holm_by_hand() -> None:
-    # In order 0.005, 0.011, 0.02, 0.6: times 4, 3, 2, 1 gives 0.02, 0.033, 0.04, 0.6; the NaN is no question.
+    # In order 0.005, 0.011, 0.02, 0.6: times 4, 3, 2, 1 gives 0.02, 0.033, 0.04, 0.6; the NaN is not a question.
     assert_allclose(holm([0.02, math.nan, 0.005, 0.6, 0.011]), [0.04, math.nan, 0.02, 0.6, 0.033])
     assert_allclose(holm([0.5, 0.4]), [0.8, 0.8])
     assert holm([]).shape == (0,)

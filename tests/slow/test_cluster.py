@@ -102,7 +102,7 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(root: Path, wanted
     process.send_signal(signal.SIGINT)
     code, said = end(process)
     assert code == 130, said
-    assert said.rstrip().endswith("segstudy: received SIGINT; stopped, and the same command goes on from here")
+    assert said.rstrip().endswith("segstudy: received SIGINT; stopped; run the same command again to resume")
     assert not any(worker.is_running() for worker in workers)
     code, said = end(start(root, "run", "study.yaml", "--out", "stopped", "--workers", "2", "--no-report"))
     assert code == 0, said

@@ -67,7 +67,7 @@ def test_supervisely_rounds_corners_down_and_keeps_holes() -> None:
 @pytest.mark.parametrize(
     ("draw", "says"),
     [
-        (lambda: shapes.polygon([[0, 0], [1, float("nan")], [1, 1]], SIZE), "a corner is no number"),
+        (lambda: shapes.polygon([[0, 0], [1, float("nan")], [1, 1]], SIZE), "a corner is not a number"),
         (lambda: shapes.polygon([[0, 0], [1e9, 0], [1, 1]], SIZE), "far outside the image of 12x8"),
         (lambda: shapes.polygon([[-5, -5], [-2, -5], [-2, -1]], SIZE), "wholly outside the image of 12x8"),
         (lambda: shapes.polygon([[0, 0], [1, 1]], SIZE), "three or more points"),
@@ -150,7 +150,7 @@ def test_coco_classes_chosen_leave_others_as_background(tmp_path: Path) -> None:
     ("thing", "says"),
     [
         ({"segmentation": [[0, 0, 1, 1]]}, "three or more corners"),
-        ({"segmentation": [[0, 0, 1, 1, float("nan"), 2]]}, "is no number"),
+        ({"segmentation": [[0, 0, 1, 1, float("nan"), 2]]}, "is not a number"),
         ({"segmentation": [[0, 0, 1e300, 1, 5, 5]]}, "far outside"),
         ({"segmentation": [["a", 0, 1, 1, 5, 5]]}, "malformed"),
         ({"segmentation": {"size": [8, 12], "counts": [10**15]}}, "add up to 1000000000000000 pixels"),
@@ -158,7 +158,7 @@ def test_coco_classes_chosen_leave_others_as_background(tmp_path: Path) -> None:
         ({"segmentation": {"size": [8, 12], "counts": "ÿ"}}, "damaged"),
         ({"segmentation": {"size": [99, 12], "counts": [0]}}, "the image is \\[8, 12\\]"),
         ({"segmentation": {"counts": [0]}}, "'size' is missing"),
-        ({"segmentation": []}, "the shape 'box' covers no pixels that are known; .*skip: \\[box\\]"),
+        ({"segmentation": []}, "the shape 'box' does not define which pixels it covers; .*skip: \\[box\\]"),
         ({"segmentation": ring(0, 0, 2, 2), "category_id": 77}, "the title 'category 77' is unknown"),
     ],
 )
@@ -224,7 +224,7 @@ def test_labelme_shapes_by_hand(tmp_path: Path) -> None:
     ("shape", "says"),
     [
         ({"shape_type": "line", "points": [[0, 0], [5, 5]]}, "skip: \\[line\\]"),
-        ({"points": [[0, 0], [float("inf"), 0], [1, 1]]}, "is no number"),
+        ({"points": [[0, 0], [float("inf"), 0], [1, 1]]}, "is not a number"),
         ({"shape_type": "mask", "points": [[0, 0]], "mask": "AAAA"}, "its mask cannot be decoded"),
         ({"shape_type": "mask", "points": [[0, 0]], "mask": png_text(np.ones((500, 500), np.uint8))}, "larger than"),
         ({"shape_type": "circle", "points": [[5, 5], [5, 5]]}, "two radii above 0"),
@@ -272,7 +272,7 @@ def test_cvat_masks_run_along_the_rows_of_their_box(tmp_path: Path) -> None:
         ),
         (task('<mask label="cat" rle="1" left="0" top="0" width="99999" height="99999"/>'), "larger than the image"),
         (task('<points label="cat" points="1,1"/>'), "skip: \\[points\\]"),
-        (task('<polygon label="cat" points="1,1;nan,2;3,3"/>'), "is no number"),
+        (task('<polygon label="cat" points="1,1;nan,2;3,3"/>'), "is not a number"),
         (task('<polygon label="cat" points="1,1;x,2;3,3"/>'), "malformed"),
         (task('<polygon points="1,1;2,2;3,3"/>'), "'label' is missing"),
         ("<annotations><track/></annotations>", "CVAT for video"),
@@ -332,7 +332,7 @@ def test_label_studio_takes_the_annotation_that_counts(tmp_path: Path) -> None:
         ({"rle": [255] * 40, "brushlabels": ["cat"]}, "its brush has 4294967295 values; four for each pixel are 384"),
         ({"rle": brush_bytes(BOX)[:12], "brushlabels": ["cat"]}, "cut off"),
         ({"rle": [0, 300], "brushlabels": ["cat"]}, "a list of bytes"),
-        ({"points": [[0, 0], [float("nan"), 1], [2, 2]], "brushlabels": ["cat"]}, "is no number"),
+        ({"points": [[0, 0], [float("nan"), 1], [2, 2]], "brushlabels": ["cat"]}, "is not a number"),
         ({"text": "x", "brushlabels": ["cat"]}, "skip: \\[brushlabels\\]"),
     ],
 )

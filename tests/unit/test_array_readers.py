@@ -139,8 +139,8 @@ def test_scale_is_linear_and_cut_off() -> None:
         (np.array([[-5, 300]]), "from -5 to 300; add scale: \\[-5, 300\\] to the entry"),
         (np.zeros((2, 2, 4), np.uint8), "holds 4 channels; add bands"),
         (np.full((2, 2), np.nan), "no numbers"),
-        (np.zeros((2, 2, 3, 3), np.uint8), "is no image"),
-        (np.zeros((2, 2), complex), "is no image"),
+        (np.zeros((2, 2, 3, 3), np.uint8), "is not an image"),
+        (np.zeros((2, 2), complex), "is not an image"),
     ],
 )
 def test_numbers_that_are_no_picture_are_one_message(values: np.ndarray, says: str) -> None:

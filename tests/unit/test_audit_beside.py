@@ -65,7 +65,7 @@ def test_a_mean_that_is_not_that_of_the_columns_beside_it_is_found(tmp_path: Pat
 
 SOUND = {
     "parameters, operations and speed": "Model,Params (M),FLOPs (G),FPS,mIoU\nA,31.2,62.1,45,75.1\nB,41.2,72.1,35,76.1\n",
-    "unknown columns that are no classes": "Model,alpha,beta,mIoU\nA,1.0,2.0,75.1\nB,3.0,4.0,76.1\nC,5.0,6.0,77.1\n",
+    "unknown columns that are not classes": "Model,alpha,beta,mIoU\nA,1.0,2.0,75.1\nB,3.0,4.0,76.1\nC,5.0,6.0,77.1\n",
     "some of the classes": (
         "Model,Liver,Spleen,Aorta,mDice\nA,94.1,88.2,87.3,77.5\nB,95.1,89.2,88.3,78.5\nC,92.1,87.2,82.3,79.2\n"
     ),

@@ -246,7 +246,7 @@ def test_score_under_other_rules(segstudy, tmp_path):
             "(--classes): 2 given (a, b) for 3 classes (--num-classes); name every class, or give one of the two",
         ),
         ([*SCORE, "--ignore", "256"], "values to ignore (--ignore): 256: must be 0 to 255"),
-        ([*SCORE, "--groups", "("], "--groups: '(' is no regular expression"),
+        ([*SCORE, "--groups", "("], "--groups: '(' is not a regular expression"),
         ([*SCORE, "--groups", "x(.)"], "finds no group in 10 of 10 image ids"),
         ([*SCORE, "--boundary-px", "-1"], "--boundary-px"),
         ([*SCORE, *[word for px in range(9) for word in ("--boundary-px", px)]], "9 tolerances were given; 8 at most"),

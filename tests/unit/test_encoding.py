@@ -51,7 +51,7 @@ def test_declared_values_are_obeyed_exactly(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[0, 128, 255, 7]], np.uint8))
     declared = Declared(values={0: "ground", 128: "disc", 255: "cup", 7: "ignore"})
     assert labels(decided(tmp_path, declared), path) == [[0, 1, 2, 255]]
-    with pytest.raises(DataError, match="values 7 stand in the mask but not under 'values'"):
+    with pytest.raises(DataError, match="values 7 occur in the mask but not under 'values'"):
         labels(decided(tmp_path, Declared(values={0: "ground", 128: "disc", 255: "cup"})), path)
     near = Declared(values={0: "ground", 128: "disc", 255: "cup"}, nearest=True)
     assert labels(decided(tmp_path, near), path) == [[0, 1, 2, 0]]

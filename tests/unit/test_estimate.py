@@ -113,7 +113,7 @@ def test_missing_data_are_a_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--workers", "2"], "--workers: is for --estimate; add it, or leave --workers out"),
+        (["--workers", "2"], "--workers: is for --estimate; add it, or remove --workers"),
         (["--estimate", "--workers", "-1"], "--workers -1: must be 1 or more"),
         (["--estimate", "--power", "0.8"], "--estimate measures what runs need, --power how many seeds"),
     ],

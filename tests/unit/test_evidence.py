@@ -426,7 +426,7 @@ def test_planning_needs_fewer_images_for_a_larger_difference(filled: tuple[Store
 
 @pytest.mark.parametrize(("power", "difference"), [(0, 0.01), (1, 0.01), (0.8, 0), (0.8, 2)])
 def test_planning_refuses_senseless_numbers(filled: tuple[Store, Plan], power: float, difference: float) -> None:
-    with pytest.raises(SegstudyError, match=r"--power .* both must lie between 0 and 1"):
+    with pytest.raises(SegstudyError, match=r"--power .* both must be between 0 and 1"):
         requirements(data_of(*filled).results, power, difference)
 
 

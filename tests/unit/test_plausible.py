@@ -123,8 +123,8 @@ def test_flags_say_what_values_mean() -> None:
 @pytest.mark.parametrize(
     ("flags", "match"),
     [
-        (("0=a,b", False, None, None, None), "'b' is no pair"),
-        (("x=a", False, None, None, None), "'x' is no number"),
+        (("0=a,b", False, None, None, None), "'b' is not a pair"),
+        (("x=a", False, None, None, None), "'x' is not a number"),
         (("0=a,0=b", False, None, None, None), "0 is given twice"),
         ((None, True, None, None, None), "--nearest goes with --values"),
         (("0=a,1=b", False, None, 3.0, None), "give one of them"),

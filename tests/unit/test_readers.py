@@ -128,7 +128,7 @@ def test_cityscapes_wrong_train_ids_are_refused(tmp_path: Path, value: int) -> N
     root = fakes.fake_cityscapes(tmp_path, kinds=("labelTrainIds",))
     save(root / "gtFine/val/frankfurt/frankfurt_000001_000019_gtFine_labelTrainIds.png", np.full((32, 48), value, "u1"))
     with pytest.raises(
-        DataError, match=rf"(?s)frankfurt_000001.*values {value} are no train ids.*labelIds\.png next to"
+        DataError, match=rf"(?s)frankfurt_000001.*values {value} are not train ids.*labelIds\.png next to"
     ):
         refuse(cityscapes.read("c", root, cityscapes.Options(num_classes=20)))
 
@@ -137,7 +137,7 @@ def test_cityscapes_wrong_label_ids_are_refused(tmp_path: Path) -> None:
     root = fakes.fake_cityscapes(tmp_path)
     mask = save(root / "gtFine/val/frankfurt/frankfurt_000000_000019_gtFine_labelIds.png", np.full((32, 48), 34, "u1"))
     dataset = cityscapes.read("c", root)
-    with pytest.raises(DataError, match=f"{mask.name}: values 34 are no Cityscapes label ids"):
+    with pytest.raises(DataError, match=f"{mask.name}: values 34 are not Cityscapes label ids"):
         dataset.labels_of(dataset.samples("val")[0])
 
 
@@ -346,7 +346,7 @@ def test_csv_paths_may_not_leave_the_folder(tmp_path: Path, path: str, column: i
     cells = ["images/ds0_photo-00.png", "masks/ds0_photo-00.png"]
     cells[column] = path
     write_rows(tmp_path, f"0,{cells[0]},{cells[1]},c")
-    with pytest.raises(DataError, match=r"df\.csv: row 1: .* is no file inside the dataset's folder"):
+    with pytest.raises(DataError, match=r"df\.csv: row 1: .* is not a file inside the dataset's folder"):
         supervisely.read("p", tmp_path)
 
 
@@ -686,7 +686,7 @@ def test_wrong_lists_name_every_line(tmp_path: Path) -> None:
     errors = [fault for fault in dataset.faults if fault.severity == "error"]
     assert [(fault.file.name, fault.message.partition(";")[0]) for fault in errors if fault.file] == [
         ("train.txt", "line 3: 'scene01.jpg' already stands in train.txt, line 2"),
-        ("train.txt", "line 4: 'scene77' is no image in images/"),
+        ("train.txt", "line 4: 'scene77' is not an image in images/"),
         ("val.txt", "names no image"),
         ("test.txt", "line 2: 'scene00' already stands in train.txt, line 1"),
     ]

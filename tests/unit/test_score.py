@@ -175,7 +175,7 @@ def test_groups_are_found_in_names(folders: Folders) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", r"^--groups: '\(' is no regular expression \(missing \), unterminated subpattern at position 0\)$"),
+        ("(", r"^--groups: '\(' is not a regular expression \(missing \), unterminated subpattern at position 0\)$"),
         ("p[0-9]", r"^--groups: 'p\[0-9\]' has no bracket; put the part of the id that names the group in \(\.\.\.\)$"),
         (r"p(\d)", r"finds no group in 1 of 2 image ids: q; change the pattern$"),
         (r"p(x)?", r"finds no group in 2 of 2 image ids: p1, q; change the pattern$"),

@@ -321,7 +321,7 @@ def test_a_table_of_colours_names_the_classes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"class_dict.csv, line 5: #400080 is 'Car' already"):
         write_study_file(tmp_path / "set", tmp_path / "t.yaml")
     (tmp_path / "set" / "class_dict.csv").write_text(table + "Road,64,0\n")
-    with pytest.raises(DataError, match=r"line 5: .* is no name with three numbers"):
+    with pytest.raises(DataError, match=r"line 5: .* is not a name with three numbers"):
         write_study_file(tmp_path / "set", tmp_path / "t.yaml")
 
 
@@ -393,7 +393,7 @@ def test_score_takes_true_masks_of_a_study_s_dataset(tmp_path: Path) -> None:
     [
         (":e", {}, "the study has no dataset 'e'"),
         (":d", {"num_classes": 3}, "says which classes there are"),
-        (":d:test", {}, r"'[0-3]' is no image of d:test"),
+        (":d:test", {}, r"'[0-3]' is not an image of d:test"),
     ],
 )
 def test_score_against_what_a_study_has_not(tmp_path: Path, name: str, options: dict[str, Any], message: str) -> None:

@@ -305,7 +305,7 @@ def test_lists_may_have_folders_and_the_mask_in_a_second_column(tmp_path: Path, 
     [
         ("images/scene00.jpg masks/scene01.png", "'masks/scene01.png' in the second column is not the mask"),
         ("scene00 1", "'1' in the second column is not the mask"),
-        ("images/scene09.jpg masks/scene09.png", "is no image in images/"),
+        ("images/scene09.jpg masks/scene09.png", "is not an image in images/"),
     ],
 )
 def test_lists_whose_second_column_is_another_mask_are_refused(tmp_path: Path, line: str, says: str) -> None:
@@ -377,7 +377,7 @@ def test_hidden_images_are_counted_and_what_programs_drop_is_not(tmp_path: Path)
 def test_lists_that_name_nothing_are_one_message_of_init(tmp_path: Path) -> None:
     root = fake_folder(tmp_path / "set", num_images=6)
     (root / "train.txt").write_text("images/other00.jpg masks/other00.png\n")
-    with pytest.raises(DataError, match="is no image in images/"):
+    with pytest.raises(DataError, match="is not an image in images/"):
         write_study_file(root, tmp_path / "s.yaml")
 
 

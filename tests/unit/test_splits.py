@@ -223,7 +223,7 @@ def test_pattern_names_city_or_sequence(pattern: str, expected: list[str]) -> No
 @pytest.mark.parametrize(
     ("pattern", "match"),
     [
-        ("(unclosed", r"data\.d\.groups: '\(unclosed' is no regular expression"),
+        ("(unclosed", r"data\.d\.groups: '\(unclosed' is not a regular expression"),
         ("aachen", r"data\.d\.groups: 'aachen' has no bracket"),
         ("^(patient)", r"finds no group in 4 of 4 image ids: train/aachen/aachen_000000_000019"),
         ("(bremen)", r"finds no group in 2 of 4 image ids: train/aachen"),
@@ -391,9 +391,9 @@ def test_tampered_split_file_is_refused(tmp_path: Path) -> None:
     refused(good.replace("s0003", "s0000"), r"names 1 images twice: s0000")
     refused(good.replace('"hash"', '"mash"'), "but it says None")
     refused(good[:-20], "cannot be read as JSON")
-    refused("[]", r"is no split; segstudy check STUDY --write-split FILE writes one")
-    refused('{"splits": {"train": []}}', "is no split")
-    refused('{"splits": {"train": [1]}}', "is no split")
+    refused("[]", r"is not a split; segstudy check STUDY --write-split FILE writes one")
+    refused('{"splits": {"train": []}}', "is not a split")
+    refused('{"splits": {"train": [1]}}', "is not a split")
 
 
 def test_split_file_of_other_images_names_them(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Random(Plain):
 # Twelve images in batches of 5, 5 and 2: of two processes, one takes 3 and the other 2, then 1 and 1.
 EQUAL: dict[str, tuple[type[Plain], str]] = {
     "no batch statistics": (Plain, "sync_batch_norm=true"),
-    "a loss that is no mean over images": (Plain, "sync_batch_norm=true; loss={cross_entropy: 1, dice: 1}"),
+    "a loss that is not a mean over images": (Plain, "sync_batch_norm=true; loss={cross_entropy: 1, dice: 1}"),
     "weights of classes": (
         Plain,
         "sync_batch_norm=true; loss={name: cross_entropy, class_weights: median_frequency, hardest_share: 0.5}",

@@ -73,7 +73,7 @@ ALIASES = {
 }
 LISTS = {"Cityscapes": CITYSCAPES, "CamVid": CAMVID, "Pascal VOC": VOC, "ADE20K": ADE20K}
 NUM_CLASSES = {"Cityscapes": 19, "CamVid": 11, "Pascal VOC": 21, "ADE20K": 150}
-ENOUGH = 4  # headings of one list before they are taken for its classes: "train" or "bus" alone is no list
+ENOUGH = 4  # headings of one list before they are taken for its classes: "train" or "bus" alone is not a list
 
 
 def benchmark_of(headings: Iterable[str]) -> tuple[str, Mapping[str, str]]:

@@ -87,7 +87,7 @@ def _csv(lines: list[str], path: Path) -> Grid:
         raise TableError(f"{path}: is not a CSV ({error})") from None
     if "|" in head and not any(separator in head for separator in SEPARATORS):
         raise TableError(
-            f"{path}: its cells stand between |, without the line of dashes below the headings that Markdown needs; "
+            f"{path}: its cells are separated by |, but the line of dashes below the headings is missing; "
             "add that line (|---|---|), or write a CSV"
         )
     return _even(grid, path, "; put a cell that holds a separator in quotes")
@@ -132,7 +132,7 @@ def _markdown(lines: list[str], path: Path) -> Iterator[Grid]:
         grid.cells = [row + [""] * (width - len(row)) for row in grid.cells]  # as GitHub shows it
         yield _even(grid, path, r"; write a | inside a cell as \|")
     if not before:
-        raise TableError(f"{path}: holds no table; a line of headings with | between them must stand above the dashes")
+        raise TableError(f"{path}: holds no table; a line of headings separated by | must be above the dashes")
 
 
 def _cells_of(line: str) -> list[str]:

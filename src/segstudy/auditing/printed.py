@@ -139,7 +139,7 @@ def parse_number(text: str) -> Number | None:
     sign = -1 if match["sign"] == "-" else 1
     low, high = (sign * Fraction(end) for end in ends)
     if low > high or (match["high"] and sign < 0):
-        raise ValueError(f"'{text}' is no range from a lower to a higher number")
+        raise ValueError(f"'{text}' is not a range from a lower to a higher number")
     places = min(len(end.partition(".")[2]) for end in ends)
     mark = (match["mark"] or match["end"] or "").casefold()
     return Number(

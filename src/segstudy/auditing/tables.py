@@ -264,7 +264,7 @@ def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:
     names = tuple(name.strip() for name in text.split(","))
     if len(names) == 1 or not all(names) or len(set(map(fold, names))) < len(names):
         raise TableError(
-            f"{path}: classes '{text}': write their number, 2 to 1000, or their names, each once, with commas between"
+            f"{path}: classes '{text}': write their number, 2 to 1000, or their names, each once, separated by commas"
         )
     return len(names), names
 

@@ -33,7 +33,7 @@ def main() -> None:
     except SegstudyError as error:
         _end(str(error), 2)
     except Stopped as stop:
-        _end(f"{stop}; stopped, and the same command goes on from here", stop.exit_code)
+        _end(f"{stop}; stopped; run the same command again to resume", stop.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in: segstudy plan STUDY | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
@@ -43,7 +43,7 @@ def main() -> None:
         _end("the memory is full; lower recipe.batch_size or the images' size, or stop other programs", 2)
     except SystemExit as stop:
         if stop.code == 130:  # Typer's answer to Ctrl-C
-            print("segstudy: stopped; the same command goes on from here", file=sys.stderr)
+            print("segstudy: stopped; run the same command again to resume", file=sys.stderr)
         raise
 
 

@@ -142,10 +142,10 @@ def shown(path: Path) -> str:
 
 
 def numbers_of(flag: str, text: str | None, kind: Callable[[str], float]) -> list[float] | None:
-    """The numbers of a flag, commas between."""
+    """The numbers of a flag, separated by commas."""
     from segstudy.errors import SpecError
 
     try:
         return None if text is None else [kind(each) for each in text.split(",")]
     except ValueError:
-        raise SpecError(f"{flag} {text}: must be numbers with commas between, such as 0,1,2") from None
+        raise SpecError(f"{flag} {text}: must be numbers separated by commas, such as 0,1,2") from None

@@ -204,7 +204,7 @@ def _carry_out(
         raise SpecError(f"--nodes {nodes}: start one process a device with srun or torchrun")
     elsewhere = on is not None or workers is not None or (asked.devices or 1) > 1
     if team is not None and (on is not None or workers is not None):
-        raise SpecError("--workers and --on start processes of their own; call them without srun and torchrun")
+        raise SpecError("--workers and --on start processes of their own; run the command without srun and torchrun")
     if team is None and elsewhere:
         return _launch(asked, whole, store, stop, number, on, options, replace, join, quiet)
     return _work_here(asked, whole, store, stop, team, replace, join, quiet)

@@ -65,9 +65,9 @@ def plan(
 
     asks = power_curves or any(given is not None for given in (power, difference, assume_seed_sd))
     if workers is not None and not estimated:
-        raise SpecError("--workers: is for --estimate; add it, or leave --workers out")
+        raise SpecError("--workers: is for --estimate; add it, or remove --workers")
     if estimated and asks:
-        raise SpecError("--estimate measures what runs need, --power how many seeds; call them one after the other")
+        raise SpecError("--estimate measures what runs need, --power how many seeds; use one at a time")
     whole, store = plan_of(study, out, set_, data)
     if estimated:
         _print_estimate(whole, store, data, 1 if workers is None else workers, as_json)

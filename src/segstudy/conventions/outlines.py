@@ -95,7 +95,7 @@ def outline_scores(
     Parameters
     ----------
     truth, prediction
-        Labels, integer (h, w). Set ignored pixels to a label that is no class in both.
+        Labels, integer (h, w). Set ignored pixels to a label that is not a class in both.
     cls
         The class.
     rule
@@ -118,7 +118,9 @@ def outline_scores(
     """
     chosen = outline_rule(rule)
     if truth.shape != prediction.shape or truth.ndim != 2:
-        raise SpecError(f"masks are {truth.shape} and {prediction.shape}: both must be of one size, (height, width)")
+        raise SpecError(
+            f"masks are {truth.shape} and {prediction.shape}: both must have the same size, (height, width)"
+        )
     masks = truth == cls, prediction == cls
     empty = [not mask.any() for mask in masks]
     if any(empty):
@@ -195,7 +197,7 @@ def count_outlines(
     Parameters
     ----------
     truth, prediction
-        Labels, integer (h, w). Set ignored pixels to a label that is no class in both.
+        Labels, integer (h, w). Set ignored pixels to a label that is not a class in both.
     num_classes
         Number of classes ``c``.
     rules

@@ -86,7 +86,7 @@ def count_objects(truth: Labels, prediction: Labels, num_classes: int, rules: Sc
     holes = _count_holes(runs, rules.min_object_px)
     sizes = _count_sizes(true, predicted, overlaps, rules.object_sizes_px)
     lost = _count_lost(runs, true, predicted, overlaps)
-    # Every array has a row for each possible pixel value; VOID's row is dropped with those of values that are no class.
+    # Every array has a row for each possible pixel value; VOID's row is dropped with those of values that are not classes.
     return {
         "objects": np.concatenate([errors, holes], axis=-1)[:num_classes],
         "object_sizes": sizes[:num_classes],

@@ -227,7 +227,9 @@ def _called(
                 f"recipe.augment '{name}': must return (images, labels) of the same shapes and types; its {what} are {given}, "
                 f"not {before.dtype} {tuple(before.shape)}"
             )
-    if strange := pair[1][(pair[1] >= num_classes) & (pair[1] != IGNORE)].unique().tolist():
+    moved = pair[1]
+    assert moved is not None
+    if strange := moved[(moved >= num_classes) & (moved != IGNORE)].unique().tolist():
         raise SpecError(
             f"recipe.augment '{name}': returned the labels {listing(strange)}; must be 0 to {num_classes - 1}, or "
             f"{IGNORE} to ignore"

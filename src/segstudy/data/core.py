@@ -178,7 +178,7 @@ def assign_roles(
         )
     dataset.samples(reported)
     if dataset.by_fraction and not dataset.splits["train"]:
-        raise DataError(f"dataset '{dataset.name}' holds a single image, so that none is left to train on; add images")
+        raise DataError(f"dataset '{dataset.name}' holds a single image, so none is left to train on; add images")
     if protocol == "paper":
         note = "protocol 'paper' makes no use of the split 'holdout'"
         notes = (*dataset.notes, note) if "holdout" in dataset.splits and reported != "holdout" else dataset.notes
@@ -192,7 +192,7 @@ def assign_roles(
 
 
 def require_file(path: Path) -> None:
-    """Refuse a folder, a pipe or a device in the place of a file: reading a pipe waits for ever."""
+    """Refuse a folder, a pipe or a device in place of a file: reading a pipe waits for ever."""
     try:
         wrong = path.exists() and not path.is_file()
     except OSError as error:
@@ -251,7 +251,7 @@ def _seek(image: Image.Image, path: Path, pages: int, page: int | None) -> None:
     """Go to the page that is meant, of a file that has several."""
     if page is None:
         raise DataError(
-            f"{path}: holds {pages} pages or frames; say which is meant, the first being 0 (page: 0 in an entry with the "
+            f"{path}: holds {pages} pages or frames; say which one to read, counted from 0 (page: 0 in an entry with the "
             "reader 'folder', --page 0 on the command line), or page: all in an entry, if each page of an image has a mask",
             "pages",
             {"page": 0},

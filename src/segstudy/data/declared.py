@@ -1,4 +1,4 @@
-"""What a person declares of masks that are no class indices, and labels by it: obeyed exactly, or refused.
+"""What a person declares of masks that are not class indices, and labels by it: obeyed exactly, or refused.
 
 Array letters: ``h`` height, ``w`` width.
 """
@@ -105,7 +105,9 @@ def declared_by_flags(
         try:
             by_value[float(key)] = name
         except ValueError:
-            raise SpecError(f"--values: '{key}' is no number; write value=class, commas between") from None
+            raise SpecError(
+                f"--values: '{key}' is not a number; write value=class pairs, separated by commas"
+            ) from None
     by_colour = _entries(colours, "--colours")
     return Declared(
         values=by_value or None,
@@ -124,7 +126,7 @@ def _entries(text: str | None, flag: str) -> dict[str, str]:
     for part in [] if text is None else text.split(","):
         key, sign, name = (each.strip() for each in part.partition("="))
         if not (key and sign and name):
-            raise SpecError(f"{flag}: '{part.strip()}' is no pair; write value=class, commas between")
+            raise SpecError(f"{flag}: '{part.strip()}' is not a pair; write value=class pairs, separated by commas")
         if key in found:
             raise SpecError(f"{flag}: {key} is given twice; keep one")
         found[key] = name
@@ -150,7 +152,9 @@ def table_of(declared: Declared) -> tuple[tuple[str, ...], dict[float, int]]:
 
 def _packed_hex(code: object) -> int:
     if not re.fullmatch(r"#[0-9A-Fa-f]{6}", str(code)):
-        raise DataError(f"colours: '{code}' is no colour; write it as '#rrggbb', such as '#ff0000' for red", "encoding")
+        raise DataError(
+            f"colours: '{code}' is not a colour; write it as '#rrggbb', such as '#ff0000' for red", "encoding"
+        )
     return int(str(code)[1:], 16)
 
 
@@ -177,7 +181,7 @@ def labels_by_value(stored: StoredMask, declared: Declared, table: Mapping[float
         return np.asarray(results[near])
     if wrong := sorted(value for value in stored.counts if value not in table):
         raise DataError(
-            f"{stored.path}: values {listing(f'{v:g}' for v in wrong)} stand in the mask but not under 'values' "
+            f"{stored.path}: values {listing(f'{v:g}' for v in wrong)} occur in the mask but not under 'values' "
             f"({listing(f'{k:g}' for k in keys)}); name them there, '{IGNORE_NAME}' for pixels to leave out, or add "
             f"{proposals.option('nearest', True, declared.flags)} if they are traces of JPEG",
             "outside-classes",
@@ -199,7 +203,7 @@ def labels_by_colour(stored: StoredMask, declared: Declared, table: Mapping[floa
         codes = map(proposals.hexadecimal, stored.colours())
         wrong = [code for code in codes if float(_packed_hex(code)) not in table]
         raise DataError(
-            f"{stored.path}: {listing(wrong, 5)} stand in the mask but not under 'colours'; name them there, "
+            f"{stored.path}: {listing(wrong, 5)} occur in the mask but not under 'colours'; name them there, "
             f"'{IGNORE_NAME}' for pixels to leave out, or add {proposals.option('nearest', True, declared.flags)} if they are "
             "traces of JPEG or soft edges",
             "outside-classes",
@@ -221,7 +225,7 @@ def _labels_by_nearest(stored: StoredMask, table: Mapping[float, int]) -> Labels
 
 
 def _refuse_far(stored: StoredMask, far: NDArray[np.bool_], key: str) -> None:
-    """Refuse areas that are far from everything named, as they are no traces but a class that was forgotten."""
+    """Refuse areas that are far from everything named, as they are not traces but a class that was forgotten."""
     if not far.any() or (areas := far & stored.flat).sum() < max(MIN_FAR, MIN_FAR_SHARE * far.size):
         return
     if key == "colours":

@@ -46,7 +46,7 @@ from segstudy.data.undeclared import (
 from segstudy.errors import DataError, listing
 
 UNDIM = 64  # values that stay below it are numbers, not brightness
-LEFT_OUT, OUTSIDE = -1, -2  # what a value means when it is no class
+LEFT_OUT, OUTSIDE = -1, -2  # what a value means when it is not a class
 
 Table = NDArray[np.int64]
 
@@ -114,7 +114,7 @@ class Encoding:
         return np.array_equal(self.value_table(mask.kind)[values], other.value_table(mask.kind)[values])
 
     def lenient(self, stored: StoredMask) -> Labels:
-        """Labels of a mask, 255 where a value is no class, of which the caller makes sure that it does not matter."""
+        """Labels of a mask, 255 where a value is not a class, of which the caller makes sure that it does not matter."""
         return self._looked_up(stored) if self.by_table else self.labels(stored)
 
     def _looked_up(self, stored: StoredMask) -> Labels:
@@ -364,7 +364,7 @@ def shown_in(stored: StoredMask, threshold: float | None = None) -> NDArray[np.b
     line = proposals.option("threshold", 0 if top < UNDIM else MIDDLE, flags=False)
     raise DataError(
         f"{stored.path}: holds {held}; the mask of one class or object holds two values, one of which is black. Write "
-        f"{line} if what is brighter is meant",
+        f"{line} if brighter pixels are meant",
         "encoding",
     )
 

@@ -1,4 +1,4 @@
-"""What to write for masks whose values are no class indices: the line is worked out from their histogram."""
+"""What to write for masks whose values are not class indices: the line is worked out from their histogram."""
 
 from __future__ import annotations
 

@@ -326,7 +326,7 @@ def of_numbers(path: Path, values: NDArray[Any], nodata: float | None = None) ->
     Raises
     ------
     DataError
-        For values that are no numbers, and where 255 is a value beside ``nodata``.
+        For values that are not numbers, and where 255 is a value beside ``nodata``.
 
     """
     if nodata and (gone := np.isnan(values) if np.isnan(nodata) else values == nodata).any():
@@ -337,7 +337,7 @@ def of_numbers(path: Path, values: NDArray[Any], nodata: float | None = None) ->
     numbers = values.astype(np.float64, copy=False)
     if not np.isfinite(numbers).all():
         raise DataError(
-            f"{path}: holds values that are no numbers (NaN or infinite); write a number everywhere", "16-bit"
+            f"{path}: holds values that are not numbers (NaN or infinite); write a number everywhere", "16-bit"
         )
     if not numbers.size or (numbers.min() >= 0 and numbers.max() <= 255 and (numbers % 1 == 0).all()):
         return StoredMask(path, "grey", values.astype(np.uint8))

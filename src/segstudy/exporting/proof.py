@@ -28,7 +28,7 @@ from segstudy.sizes import Size, height_width
 
 MOST_PIXELS = 0.001  # share of pixels whose class may differ
 MOST_LOGITS = 0.01  # largest difference of a logit that may be, as a share of the largest logit
-OTHER_PX = (16, 40)  # added to height and width: another size, of another shape, that is no multiple of 32
+OTHER_PX = (16, 40)  # added to height and width: another size, of another shape, that is not a multiple of 32
 CPU = torch.device("cpu")
 
 

@@ -113,7 +113,7 @@ def _check_kept(workshop: Workshop, folder: RunFolder, damaged: Sequence[str]) -
     if lost:
         raise StoreError(
             f"{folder.path}: {' and '.join(lost)} changed since the run was finished, and cannot be made again without "
-            "training; bring back a copy, or repeat the command with --replace to archive this run and train it again"
+            "training; restore a copy, or repeat the command with --replace to archive this run and train it again"
         )
     record = folder.record()
     known = record.best_sha256 or read_sums(folder.path).get(folder.best.name)

@@ -212,7 +212,7 @@ def _dequantised(values: NDArray[Any], details: Mapping[str, Any]) -> NDArray[An
 def _fixed(shape: Size, size: tuple[int, int] | None) -> list[int]:
     """The shape of a file that takes any size, for one image of ``size``."""
     if size is None and None in shape[1:]:
-        raise WeightsError("takes images of any size, but its runtime needs one; set input_size")
+        raise WeightsError("takes images of any size, but its runtime needs a fixed one; set input_size")
     sides = [1, *shape[1:]]
     free = [place for place, side in enumerate(sides) if side is None]
     for place, side in zip(free, size or (), strict=False):

@@ -72,7 +72,7 @@ def read_sides(names: Sequence[str], settings: Sequence[str] = ()) -> list[Side]
         opened[plan.study.name] = name
         found = read_results(store, plan)
         if not found.sides:
-            raise StoreError(f"{name}: no run has a result yet in {store.root}; do them with: segstudy run {name}")
+            raise StoreError(f"{name}: no run has a result yet in {store.root}; run them with: segstudy run {name}")
         for (experiment, on), side in found.sides.items():
             own = plan.first(experiment).config.dataset == on
             sides.append(Side(f"{title}: {experiment}{'' if own else f' on {on}'}", side.stored, side.notes))

@@ -114,5 +114,5 @@ def _nothing(store: Store, data: ReportData) -> str:
     name = study.source if study.folder else study.name
     return (
         f"{store.root}: no run of the study '{study.name}' has a result yet ({states}); "
-        f"do them with: segstudy run {name} --out {store.root}"
+        f"run them with: segstudy run {name} --out {store.root}"
     )

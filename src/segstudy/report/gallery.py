@@ -45,7 +45,7 @@ QUALITY = 88
 
 
 def background_of(classes: Sequence[str]) -> int | None:
-    """The class that is no object, by its name; None where a dataset has none."""
+    """The class that is not an object, by its name; None where a dataset has none."""
     return next((k for k, name in enumerate(classes) if name.casefold() == "background"), None)
 
 

@@ -67,7 +67,7 @@ NOTES = (
     (
         "Verdict",
         "“Better” or “worse” where the difference is larger than chance explains, corrected for the number of comparisons; "
-        "“not distinguishable” is no proof of equality.",
+        "“not distinguishable” does not prove equality.",
     ),
     (
         "One seed",

@@ -340,7 +340,7 @@ def _difference(numbers: dict[str, float], components: Components, reason: str, 
 
 
 def holm(p_values: Sequence[float] | Values) -> Values:
-    """p-values adjusted for a family of questions by Holm's step-down rule; NaN stays NaN and is no question.
+    """p-values adjusted for a family of questions by Holm's step-down rule; NaN stays NaN and is not a question.
 
     The chance of any false "better" or "worse" in the whole family is then at most the level.
 

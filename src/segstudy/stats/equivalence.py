@@ -121,7 +121,7 @@ def simultaneous(
     """Intervals ``(low, high)`` that all hold at once with a probability of ``level``: Bonferroni's, single-step.
 
     They need no assumption about how the comparisons depend on each other, and are wider than the single ones. A
-    comparison without interval is no question and gets NaN.
+    comparison without interval is not a question and gets NaN.
     """
     asked = sum(not difference.reason for difference in differences)
     found = []
@@ -206,7 +206,7 @@ def rank_shares(
     """How stable an order is: the share (k, k) of resamples in which each recipe (row) takes each place (column).
 
     Each resample draws images, the same ones for every recipe, and seeds for each recipe. Recipes of equal
-    value share the places that they take together. The shares describe; they are no test.
+    value share the places that they take together. The shares describe; they are not a test.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def failure_share(values: Sequence[float] | Values, threshold: float, level: flo
     Parameters
     ----------
     values
-        (n,), one value an image (or group); NaN is no image.
+        (n,), one value an image (or group); NaN is not an image.
     threshold
         Below it an image has failed, an IoU of 0.1 for instance. Choose it before the results are seen.
     level
@@ -142,7 +142,7 @@ def median(values: Sequence[float] | Values, level: float = 0.95) -> Robust:
     Parameters
     ----------
     values
-        (n,), one value an image (or group); NaN is no image.
+        (n,), one value an image (or group); NaN is not an image.
     level
         Least coverage. Below six images no interval reaches 0.95.
 

@@ -77,7 +77,7 @@ def save_class_weights(folder: RunFolder, weights: dict[str, list[float]]) -> No
 
 
 def record_epoch(folder: RunFolder, record: dict[str, Any]) -> str:
-    """Add an epoch to ``metrics.jsonl``, in the place of a former try of it and of all later ones; gives their checksum."""
+    """Add an epoch to ``metrics.jsonl``, in place of a former try of it and of all later ones; gives their checksum."""
     kept = [r for r in folder.read_metrics() if r["epoch"] < record["epoch"]]
     text = "".join(json.dumps(r) + "\n" for r in [*kept, record])
     write_text(folder.metrics, text)

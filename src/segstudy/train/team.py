@@ -64,7 +64,7 @@ def ordered(fabric: Fabric, stop: Stop, *order: Any) -> Iterator[None]:
     except Exception as error:
         raise TeamLost(
             f"{order[1]}: a process of the {fabric.world_size} that train together failed, so all ended "
-            f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')}); correct it, and the same command goes on"
+            f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')}); correct the cause, then run the same command again"
         ) from error
     stop.check()
 
@@ -167,7 +167,7 @@ def whole_loss_inputs(logits_nchw: Tensor, labels_nhw: Tensor, fabric: Fabric) -
     """Logits and labels of the whole batch; gradients flow into this process's own images.
 
     Every process computes the loss of the whole batch: a mean of each one's loss would be another number where their
-    images or counted pixels differ in number, or where a loss is no mean over images. Only the own part has a graph, so the
+    images or counted pixels differ in number, or where a loss is not a mean over images. Only the own part has a graph, so the
     gradients of all processes add up to the whole batch's.
     """
     if fabric.world_size == 1:

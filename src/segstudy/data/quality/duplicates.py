@@ -42,7 +42,9 @@ SAME_SHARE = 0.1  # an image with less of its own is the picture that the whole 
 MIN_SET, MAX_SET = 6, 512  # fewest images that show shared details, and most that are used for it
 MAX_SHIFT_PX = 5  # of COARSE_PX
 DARK = 24  # grey level up to which a pixel shows nothing
-MIN_BRIGHT = 0.15  # share of pixels that are not dark: in a row that is no margin, in an image that is no night scene
+MIN_BRIGHT = (
+    0.15  # share of pixels that are not dark: in a row that is not a margin, in an image that is no night scene
+)
 PAIRS_AT_ONCE = 4096
 
 Floats = NDArray[np.float32]

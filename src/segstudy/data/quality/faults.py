@@ -36,7 +36,7 @@ KINDS = {
     "coloured-mask": "a mask is coloured",
     "encoding": "what the masks' values mean is not certain",
     "pages": "several pages or frames",
-    "outside-classes": "a mask holds values that are no class",
+    "outside-classes": "a mask holds values that are not classes",
     "crossed": "image and mask of a row are named like those of different rows",
     "shifted": "masks that fit other images",
     "turned": "masks that fit their images once they are turned or mirrored",

@@ -66,7 +66,7 @@ class SampleReport:
 
 
 def has_background(dataset: Dataset) -> bool:
-    """Whether class 0 stands for all that is no object; street scenes, where it is the road, have none such."""
+    """Whether class 0 stands for all that is not an object; street scenes, where it is the road, have none such."""
     return dataset.classes[0].lower() in BACKGROUNDS
 
 

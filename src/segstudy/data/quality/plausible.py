@@ -17,7 +17,7 @@ NEVER_SEEN = ("unused",)  # names of classes that no pixel is meant to have
 FEW_CLASSES, MAX_ABSENT = 10, 2 / 3
 MAX_IGNORED = 0.5  # share of all pixels
 MIN_SHARED = 6  # images that share their mask with one other, where half of all do
-SPECK_PX, MIN_SPECKLED = 4, 3  # largest part of a class that is no object, and images that show nothing else of it
+SPECK_PX, MIN_SPECKLED = 4, 3  # largest part of a class that is not an object, and images that show nothing else of it
 MIN_PX = 1000  # pixels of an image in which objects are larger than specks
 MAX_ALIKE = 2  # images whose masks may be alike by chance or because the images are
 

@@ -359,7 +359,7 @@ def drawn(
                 continue
             if thing.draw is None:
                 raise ValueError(
-                    f"the shape '{thing.kind}' covers no pixels that are known; convert it to a polygon, or leave such "
+                    f"the shape '{thing.kind}' does not define which pixels it covers; convert it to a polygon, or leave such "
                     f"objects out with skip: [{thing.kind}]"
                 )
             with np.errstate(over="ignore", invalid="ignore"):  # what is beyond any number is refused where it is drawn

@@ -223,7 +223,7 @@ def _check_inflated(content: bytes) -> None:
                 left -= len(inflate.decompress(data, 2**24))
                 data = inflate.unconsumed_tail
             if left <= 0:
-                raise ValueError("it inflates beyond 2 GB")
+                raise ValueError("it is larger than 2 GB when decompressed")
         at += 8 + size
 
 

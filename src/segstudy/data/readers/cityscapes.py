@@ -121,7 +121,7 @@ def labels_from_ids(sample: Sample) -> Labels:
     values = read_grey(sample.mask)
     if wrong := _beyond(values, NUM_LABEL_IDS):
         raise DataError(
-            f"{sample.mask}: values {listing(wrong)} are no Cityscapes label ids, which are 0-{NUM_LABEL_IDS - 1} "
+            f"{sample.mask}: values {listing(wrong)} are not Cityscapes label ids, which are 0-{NUM_LABEL_IDS - 1} "
             "(and 255 for -1); copy the mask again from the official gtFine package",
             "outside-classes",
         )
@@ -142,7 +142,7 @@ def labels_from_train_ids(sample: Sample) -> Labels:
     values = read_grey(sample.mask)
     if wrong := _beyond(values, len(TABLE)):
         raise DataError(
-            f"{sample.mask}: values {listing(wrong)} are no train ids, which are 0-{len(TABLE) - 1} and 255. The file "
+            f"{sample.mask}: values {listing(wrong)} are not train ids, which are 0-{len(TABLE) - 1} and 255. The file "
             "was made by a faulty script (19 for all other classes, ids shifted by one, or label ids under this "
             f"name); put the official *{ID_END} next to it, from which train ids are derived",
             "outside-classes",

@@ -85,7 +85,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
             titles |= _categories(content, titles)
             _take(root, path, content, titles, pictures, listed, drawings)
         except MALFORMED as error:
-            raise DataError(f"{path}: is no COCO file ({reason(error)})", "annotation") from None
+            raise DataError(f"{path}: is not a COCO file ({reason(error)})", "annotation") from None
     in_order = [titles[key] for key in sorted(titles)]
     options = options.model_copy(update={"ignore": [*options.ignore, CROWD]})
     return annotation_dataset(

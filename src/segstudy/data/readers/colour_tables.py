@@ -21,7 +21,7 @@ def colours_beside(root: Path) -> tuple[dict[str, str], str]:
     Raises
     ------
     DataError
-        For a table of which a line is no name with three numbers from 0 to 255, or that names a colour or a class twice.
+        For a table of which a line is not a name with three numbers from 0 to 255, or that names a colour or a class twice.
 
     """
     for path in files_below(root):
@@ -49,9 +49,9 @@ def _colours(path: Path, rows: list[list[str]], places: list[int]) -> dict[str, 
             name, *levels = (row[place].strip() for place in places)
             red, green, blue = (int(level) for level in levels)
         except (IndexError, ValueError):
-            raise DataError(f"{path}, line {number}: {row} is no name with three numbers", "table") from None
+            raise DataError(f"{path}, line {number}: {row} is not a name with three numbers", "table") from None
         if not name or not all(0 <= level <= 255 for level in (red, green, blue)):
-            raise DataError(f"{path}, line {number}: {row} is no name with three numbers from 0 to 255", "table")
+            raise DataError(f"{path}, line {number}: {row} is not a name with three numbers from 0 to 255", "table")
         code = hexadecimal((red, green, blue))
         if code in found:
             raise DataError(

@@ -263,7 +263,7 @@ def _divided(root: Path, pairs: list[tuple[Sample, str]], faults: list[Fault], o
         else:
             strange[given] = strange.get(given, 0) + 1
     for given, number in strange.items():
-        text = f"{number} images of '{given}' are left out, which is no split; splits are train, val and test"
+        text = f"{number} images of '{given}' are left out, which is not a split; splits are train, val and test"
         faults.append(Fault("left-out", text, root, severity="warning"))
     if not splits:
         raise DataError(f"{root}: {{split}} stands for {listing(strange)}; splits are train, val and test")
@@ -358,7 +358,7 @@ def _strange_splits(root: Path, image_folder: str) -> list[Fault]:
         if not path.is_dir() or name.lower() in SPLIT_OF or name.startswith((".", "__MACOSX")):
             continue
         number = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*"))
-        text = f"{number} images of '{name}' are left out, which is no split; splits are train, val and test"
+        text = f"{number} images of '{name}' are left out, which is not a split; splits are train, val and test"
         faults += [Fault("left-out", text, path, severity="warning")] if number else []
     return faults
 

@@ -123,7 +123,7 @@ def _take(
     things = [_thing(each) for each in results]
     sizes = {(each["original_width"], each["original_height"]) for each in results}
     if len(sizes) > 1:
-        raise ValueError("its results speak of several sizes")
+        raise ValueError("its results have several sizes")
     size = sizes.pop() if sizes else _size(image)
     sample = sample_of(root, image, path)
     if listed.add(sample, split_of(image.parent.relative_to(root).as_posix())):
@@ -157,7 +157,7 @@ def _thing(result: Mapping[str, Any]) -> Thing:
     if not isinstance(found[0], str):
         raise ValueError(f"a title is {found[0]!r:.40}; it must be text")
     if result.get("image_rotation"):
-        raise ValueError("the image was turned in Label Studio; turn the file itself and annotate it again")
+        raise ValueError("the image was rotated in Label Studio; rotate the file itself and annotate it again")
     if "rle" in value:
         return Thing(found[0], "brush", partial(_brush, value["rle"]))
     if "points" in value:

@@ -82,7 +82,7 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
             listed.faults.append(fault_of(error, path))
             continue
         except MALFORMED as error:
-            listed.faults.append(Fault("annotation", f"is no LabelMe file ({reason(error)})", path))
+            listed.faults.append(Fault("annotation", f"is not a LabelMe file ({reason(error)})", path))
             continue
         if image is not None and image.stem != path.stem and (own := pictures.beside(path)) is not None:
             text = f"names the image '{image.name}', while '{own.name}' with its own name lies next to it"
@@ -116,7 +116,7 @@ def _drawing(sample: Sample) -> Drawing:
         things = [_thing(shape) for shape in content["shapes"]]
         return Drawing((content["imageWidth"], content["imageHeight"]), things)
     except MALFORMED as error:
-        raise DataError(f"{sample.mask}: is no LabelMe file ({reason(error)})", "annotation") from None
+        raise DataError(f"{sample.mask}: is not a LabelMe file ({reason(error)})", "annotation") from None
 
 
 def _thing(shape: Any) -> Thing:

@@ -104,7 +104,7 @@ def _read_line(entry: str, known: _Images, samples: Mapping[str, Sample]) -> tup
         image, mask = columns[0], columns[1] if len(columns) == 2 else ""
         found = known.find(image) if len(columns) == 2 else ()
     if not found:
-        return "", f"'{entry}' is no image in images/; correct the name or take the line out"
+        return "", f"'{entry}' is not an image in images/; correct the name or remove the line"
     if len(found) > 1:
         return "", f"'{image}' may be {listing(found, 3)}; write the folder too"
     sample = samples.get(found[0])
@@ -117,7 +117,7 @@ def _read_line(entry: str, known: _Images, samples: Mapping[str, Sample]) -> tup
 def unread_lists(
     root: Path, lists: Mapping[str, Path], samples: Sequence[Sample], places_read: str = PLACES
 ) -> list[Fault]:
-    """A warning of each text or table that lists images and is no list of a split, as ``dev.txt`` or ``train.csv``."""
+    """A warning of each text or table that lists images and is not a list of a split, as ``dev.txt`` or ``train.csv``."""
     known = {name for sample in samples for name in (sample.id, sample.image.name, sample.image.stem)}
     faults = []
     places = [path for path in files_below(root) if path.lower().endswith(LISTS) and path.count("/") <= 2]

@@ -77,7 +77,7 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
             faults.append(fault_of(error, volume.image, sample=volume.id))
     if not samples:
         refuse(f"{root}: no volume can be used", faults)
-        raise DataError(f"{root}: no slice is labelled; take slices: labelled out, or look at the masks")
+        raise DataError(f"{root}: no slice is labelled; remove slices: labelled, or inspect the masks")
     found = _by_volume(samples, faults, options)
     image_of = partial(_image, axis=options.axis, scale=options.scale, bands=options.bands)
     stored_of = partial(stored_slice, axis=options.axis)

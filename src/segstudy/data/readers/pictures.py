@@ -37,14 +37,14 @@ def picture_of(values: Numbers, path: Path, scale: Sequence[float] | None, bands
     if values.ndim == 3:
         values = _chosen(values, path, bands)
     if values.ndim != 2 and not (values.ndim == 3 and values.shape[2] == 3):
-        raise DataError(f"{path}: an array of shape {values.shape} is no image", "unreadable")
+        raise DataError(f"{path}: an array of shape {values.shape} is not an image", "unreadable")
     if values.dtype.kind not in "biuf" or not values.size:
-        raise DataError(f"{path}: holds {values.dtype} {values.shape}, which is no image", "unreadable")
+        raise DataError(f"{path}: holds {values.dtype} {values.shape}, which is not an image", "unreadable")
     if values.dtype == np.uint8 and scale is None:
         return Image.fromarray(np.ascontiguousarray(values))
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(
-            f"{path}: holds values that are no numbers (NaN or infinite); write a number everywhere", "16-bit"
+            f"{path}: holds values that are not numbers (NaN or infinite); write a number everywhere", "16-bit"
         )
     if scale is None:
         low, high = float(values.min()), float(values.max())

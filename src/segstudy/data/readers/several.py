@@ -179,7 +179,7 @@ def dataset_of_several(
                 labels = np.zeros(shown.shape, np.uint8)
             if shown.shape != labels.shape:
                 text = f"{path}: is {shown.shape[1]}x{shown.shape[0]}, and {sample.mask.name} of the same image "
-                raise DataError(f"{text}{labels.shape[1]}x{labels.shape[0]}; make them one size", "size-mismatch")
+                raise DataError(f"{text}{labels.shape[1]}x{labels.shape[0]}; make them the same size", "size-mismatch")
             labels[shown] = label_of[title]
         assert labels is not None
         return labels

@@ -48,18 +48,18 @@ def checked_corners(points: Any, size: Size, least: int = 3) -> NDArray[np.float
         number = {2: "two", 3: "three"}[least]
         raise ValueError(f"an outline needs {number} or more points, each a pair of numbers")
     if not np.isfinite(corners).all():
-        raise ValueError("a corner is no number; it must be near the image")
+        raise ValueError("a corner is not a number; it must be near the image")
     low, high = corners.min(axis=0), corners.max(axis=0)
     if (low < -np.array(size)).any() or (high > 2 * np.array(size)).any():
-        raise ValueError(f"corners lie far outside the image of {size[0]}x{size[1]}; a polygon must be near the image")
+        raise ValueError(f"corners are far outside the image of {size[0]}x{size[1]}; a polygon must be near the image")
     if (high < 0).any() or (low > size).any():
-        raise ValueError(f"the outline lies wholly outside the image of {size[0]}x{size[1]}")
+        raise ValueError(f"the outline is wholly outside the image of {size[0]}x{size[1]}")
     if least > 2 and low.min() >= 0 and high.max() <= 1 and min(size) > 2 and (corners % 1).any():
         raise ValueError(
-            "all corners lie between 0 and 1, as shares of the image's sides do; multiply them by its width and height"
+            "all corners are between 0 and 1, as shares of the image's sides do; multiply them by its width and height"
         )
     if np.abs(np.diff(corners, axis=0)).sum() > MAX_LENGTH:
-        raise ValueError("the outline is longer than any sane one")
+        raise ValueError("the outline has too many points")
     return corners
 
 
@@ -153,13 +153,13 @@ def starts_and_lengths(text: str, size: Size, order: str, first: int) -> Stencil
     try:
         numbers = np.array([int(part) for part in text.split()], np.int64)
     except (ValueError, OverflowError):
-        raise ValueError(f"'{text:.30}' is no list of starts and lengths") from None
+        raise ValueError(f"'{text:.30}' is not a list of starts and lengths") from None
     if numbers.size % 2:
-        raise ValueError(f"{numbers.size} numbers are no pairs of start and length")
+        raise ValueError(f"{numbers.size} numbers are not pairs of start and length")
     starts, lengths = numbers[::2] - first, numbers[1::2]
     if numbers.size and (starts.min() < 0 or lengths.min() < 1 or lengths.max() > pixels or starts.max() >= pixels):
         other = "; write first: 0 if they begin at 0" if first and starts.min() == -1 else ""
-        raise ValueError(f"a run lies outside the image's {pixels} pixels, which begin at {first}{other}")
+        raise ValueError(f"a run is outside the image's {pixels} pixels, which begin at {first}{other}")
     if numbers.size and (starts + lengths).max() > pixels:
         raise ValueError(f"a run ends beyond the image's {pixels} pixels")
     change = np.zeros(pixels + 1, np.int32)
@@ -180,6 +180,6 @@ def pasted(part: Stencil, left: Any, top: Any, size: Size) -> Stencil:
     height, width = part.shape
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, size[0]), min(y + height, size[1])
     if x0 >= x1 or y0 >= y1:
-        raise ValueError(f"the bitmap lies wholly outside the image of {size[0]}x{size[1]}")
+        raise ValueError(f"the bitmap is wholly outside the image of {size[0]}x{size[1]}")
     whole[y0:y1, x0:x1] = part[y0 - y : y1 - y, x0 - x : x1 - x]
     return whole

@@ -189,7 +189,7 @@ def _csv_samples(table: Path) -> tuple[list[Sample], list[Fault]]:
             text = f"row {number} of {table.name} names it, but it is missing{neighbours(path)}"
             lone = "image-without-mask" if path == sample.mask else "mask-without-image"
             kind = "missing" if len(missing) == 2 else lone
-            faults.append(Fault(kind, f"{text}; copy it again or take the row out", path, sample=sample.id))
+            faults.append(Fault(kind, f"{text}; copy it again or remove the row", path, sample=sample.id))
         if sample.id in samples:
             # The same image in two rows could stand in train and in test.
             text = f"row {number}: '{sample.id}' is also in an earlier row; remove one of the two"
@@ -269,7 +269,7 @@ def _inside(given: str | None) -> str:
         raise ValueError("names no image or no mask")
     path = PurePosixPath(given.strip().replace("\\", "/"))
     if path.is_absolute() or PureWindowsPath(given).drive or ".." in path.parts or "\0" in given or not path.name:
-        raise ValueError(f"{given!r} is no file inside the dataset's folder")
+        raise ValueError(f"{given!r} is not a file inside the dataset's folder")
     return path.as_posix()
 
 
@@ -361,7 +361,7 @@ def _draw(canvas: Image.Image, thing: Mapping[str, Any], label_of: Mapping[str, 
         drawn = floored_polygon(rings["exterior"], rings.get("interior", []), canvas.size)
         stencil, origin = Image.fromarray(drawn), (0, 0)
     else:
-        raise ValueError(f"the shape '{shape}' covers no pixels that are known; convert it to bitmap or polygon")
+        raise ValueError(f"the shape '{shape}' does not define which pixels it covers; convert it to bitmap or polygon")
     canvas.paste(label_of[title], (*origin, origin[0] + stencil.width, origin[1] + stencil.height), stencil)
 
 
@@ -372,7 +372,7 @@ def _bitmap(bitmap: Mapping[str, Any], size: tuple[int, int]) -> tuple[Image.Ima
     try:
         png = inflate.decompress(base64.b64decode(bitmap["data"], validate=True), MAX_PNG_BYTES)
         if not inflate.eof:
-            raise ValueError("the bitmap's data are cut off, or inflate beyond any sane size")
+            raise ValueError("the bitmap's data are cut off, or too large when decompressed")
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if image.width > size[0] or image.height > size[1]:
                 raise ValueError(f"its bitmap of {image.width}x{image.height} is larger than the image")

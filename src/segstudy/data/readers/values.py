@@ -52,7 +52,7 @@ class ValueOptions(ReaderOptions):
     ``classes`` names the classes in the order of their indices, ``num_classes`` says just their number; they are guessed
     from the masks where neither is given. ``ignore_values`` are mask values that count for nothing, besides 255.
 
-    For masks that are no class indices: ``values`` names the class of each stored value (the class ``ignore`` is left out),
+    For masks that are not class indices: ``values`` names the class of each stored value (the class ``ignore`` is left out),
     ``colours`` that of each colour, as ``'#rrggbb'``, and with ``nearest`` what lies between is read as the nearest;
     ``threshold`` makes two classes, foreground being what is above it; ``channel`` says which channel holds the mask.
     ``resize_masks: nearest`` gives masks their image's size where both have one shape.
@@ -74,7 +74,7 @@ class ValueOptions(ReaderOptions):
         if len(given) > 1:
             raise ValueError(f"{listing(given)} each say what mask values mean; keep one of them")
         if self.nearest and self.values is None and self.colours is None:
-            raise ValueError("nearest goes with values or colours; give one of them too, or take nearest out")
+            raise ValueError("nearest goes with values or colours; give one of them too, or remove nearest")
         return self
 
     def declared(self) -> Declared:

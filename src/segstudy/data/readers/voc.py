@@ -148,7 +148,7 @@ def _listed(lists: dict[str, Path], pairs: dict[str, Sample], images: Listing, f
                     taken[entry] = pairs[entry]
             elif split != "test":  # a test set's masks are kept back
                 what = "mask" if entry in images.images else "image"
-                text = f"line {number}: '{entry}' has no {what}; add the file or take the line out"
+                text = f"line {number}: '{entry}' has no {what}; add the file or remove the line"
                 found.faults.append(Fault("table", text, path, split, entry))
         if taken:
             found.splits[split] = tuple(taken.values())

@@ -30,7 +30,7 @@ def group_by_pattern(dataset: Dataset, pattern: str) -> Dataset:
     Raises
     ------
     DataError
-        If the pattern is no regular expression, has no bracket, or finds nothing in some id.
+        If the pattern is not a regular expression, has no bracket, or finds nothing in some id.
 
     """
     ids = [sample.id for sample in dataset.samples("all")]
@@ -46,7 +46,7 @@ def find_groups(ids: Sequence[str], pattern: str, key: str) -> tuple[str, ...]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"{key}: '{pattern}' is no regular expression ({error})") from None
+        raise DataError(f"{key}: '{pattern}' is not a regular expression ({error})") from None
     if expression.groups == 0:
         raise DataError(f"{key}: '{pattern}' has no bracket; put the part of the id that names the group in (...)")
     matches = [expression.search(name) for name in ids]

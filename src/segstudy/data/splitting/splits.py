@@ -2,7 +2,7 @@
 
 Without groups and stratification, parts are those of scikit-learn, index for index. With them, whole groups are dealt out
 one after the other, as scikit-learn's StratifiedGroupKFold does; dealing is done here because an image holds several
-classes at once, which that knows not, because a fraction is no fold, and because a split must depend on no library's
+classes at once, which that knows not, because a fraction is not a fold, and because a split must depend on no library's
 version. Whatever is drawn, is drawn from the samples in the order of their ids.
 
 Array letters: ``n`` sample, ``u`` unit (a group, or a sample of its own), ``t`` trait, ``p`` part.
@@ -44,13 +44,13 @@ def check_keys(dataset: Dataset, data: Data) -> None:
     """
     key, given = f"data.{dataset.name}", data.model_fields_set
     if data.split_file is not None and (idle := sorted(given & {"folds", "fold", "test_fraction"})):
-        raise DataError(f"{key}.{idle[0]}: has no effect with split_file, which says the splits; take one of them out")
+        raise DataError(f"{key}.{idle[0]}: has no effect with split_file, which says the splits; remove one of them")
     if data.folds is None and "fold" in given:
-        raise DataError(f"{key}.fold: means nothing without folds; say folds: 5, for instance")
+        raise DataError(f"{key}.fold: has no effect without folds; add folds: 5, for instance")
     if data.folds is not None and int(data.fold) >= data.folds:
         raise DataError(f"{key}.fold: {data.fold} is not one of {data.folds} folds, which are 0 to {data.folds - 1}")
     if "test_fraction" in given and data.folds is not None:
-        raise DataError(f"{key}.test_fraction: has no effect with folds; take one of them out")
+        raise DataError(f"{key}.test_fraction: has no effect with folds; remove one of them")
     if "test_fraction" in given and not dataset.by_fraction:
         raise DataError(
             f"{key}.test_fraction: the layout names the splits ({listing(dataset.splits)}); take the key out, or divide "
@@ -108,8 +108,8 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int, traits: Trai
     if any(abs(len(part) - size) > size / 2 for part, size in zip(parts, asked, strict=True)):
         sizes = [len(unit) for unit in _units(pool)]
         raise DataError(
-            f"{key}: {fraction} of {len(pool)} images is {asked[1]}, but whole groups come no nearer than {len(parts[1])} "
-            f"({len(sizes)} groups of {min(sizes)} to {max(sizes)} images); take another fraction or finer groups"
+            f"{key}: {fraction} of {len(pool)} images is {asked[1]}, but the closest that whole groups come is {len(parts[1])} "
+            f"({len(sizes)} groups of {min(sizes)} to {max(sizes)} images); use another fraction or finer groups"
         )
     return parts
 
@@ -130,13 +130,13 @@ def take_fold(samples: Sequence[Sample], folds: int, fold: int, seed: int, trait
     units = _units(pool)
     if len(units) < folds:
         things = "groups" if _in_groups(pool) else "images"
-        raise DataError(f"{key}.folds: {len(units)} {things} cannot fill {folds} folds; take fewer folds")
+        raise DataError(f"{key}.folds: {len(units)} {things} cannot fill {folds} folds; use fewer folds")
     sizes = [len(part) for part in np.array_split(np.arange(len(pool)), folds)]
     largest = max(units, key=len)
     if len(largest) > sizes[0]:
         raise DataError(
             f"{key}.groups: the group '{pool[largest[0]].group}' has {len(largest)} images, more than one of {folds} folds "
-            f"holds ({sizes[0]}); take fewer folds or finer groups"
+            f"holds ({sizes[0]}); use fewer folds or finer groups"
         )
     if traits is None and not _in_groups(pool):
         place_n = np.empty(len(pool), np.intp)
@@ -299,7 +299,7 @@ def read_split(path: Path, dataset: Dataset) -> Dataset:
     Raises
     ------
     DataError
-        If the file is no split, was changed since it was written, or names other images than the dataset has.
+        If the file is not a split, was changed since it was written, or names other images than the dataset has.
 
     """
     where = f"data.{dataset.name}.split_file: {path}"
@@ -359,7 +359,7 @@ def _read_ids(path: Path, where: str) -> dict[str, list[str]]:
         raise DataError(f"{where}: cannot be read as JSON ({error})") from None
     ids = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(ids, dict) or not all(_is_id_list(part) for part in ids.values()):
-        raise DataError(f"{where}: is no split; segstudy check STUDY --write-split FILE writes one")
+        raise DataError(f"{where}: is not a split; segstudy check STUDY --write-split FILE writes one")
     named = Counter(sample_id for part in ids.values() for sample_id in part)
     if repeated := [sample_id for sample_id, times in named.items() if times > 1]:
         raise DataError(f"{where}: names {len(repeated)} images twice: {listing(repeated, 5)}")

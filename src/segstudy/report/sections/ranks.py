@@ -64,7 +64,7 @@ def content(data: ReportData) -> Iterator[Item]:
         "test of every pair, corrected by Holm's rule; experiments that no test tells apart share a rank. All true places "
         "lie within those left open with a probability of 95 %. Shares are of "
         f"{RESAMPLES} resamples of images and seeds, in which the experiment comes first or within its places: they "
-        f"describe how stable the order is and are no test. {contract(data.scores_of(frame['experiment'].tolist()))}"
+        f"describe how stable the order is and are not a test. {contract(data.scores_of(frame['experiment'].tolist()))}"
     )
     yield Table("ranks", "Ranks and how stable they are", caption, frame, formats, order=(95,))
 
