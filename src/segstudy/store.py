@@ -211,7 +211,7 @@ class RunFolder:
     def damage(self, names: Sequence[str]) -> str:
         """What to do about results that :meth:`damaged` named."""
         return (
-            f"{self.path}: {listing(names)} changed since the run was finished; bring back a copy, or call segstudy run, "
+            f"{self.path}: {listing(names)} changed since the run was finished; restore a copy, or call segstudy run, "
             "which makes again what can be made"
         )
 
@@ -246,7 +246,7 @@ class RunFolder:
         sums = {known.get(self.best.name), self.record().best_sha256} - {None}
         if sums and file_sha256(self.best) not in sums:
             raise StoreError(
-                f"{self.best}: changed since its sum was taken, so it is damaged; bring back a copy, or delete it and call "
+                f"{self.best}: changed since its sum was taken, so it is damaged; restore a copy, or delete it and call "
                 "segstudy run to train this run again"
             )
 

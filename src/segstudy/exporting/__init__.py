@@ -204,7 +204,7 @@ class _Material:
         if not same or scored.ids != tuple(sample.id for sample in data.samples):
             raise StoreError(
                 f"{run.name}: images or masks of split '{data.split}' of '{data.dataset.name}' changed since the run was scored, "
-                "so the export cannot be compared with its scores; bring back the data, or score the run again"
+                "so the export cannot be compared with its scores; restore the data, or score the run again"
             )
         network = scored_network(run.config, result.folder, len(scored.classes))
         decision = known_decision(run.config, result.folder, np.arange(len(scored.classes)))

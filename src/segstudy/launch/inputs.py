@@ -137,7 +137,7 @@ def check_siblings(workshop: Workshop, run: Run, weights_sha256: str | None) -> 
         if changed:
             of = other.experiment if run.config.ensemble else "this experiment"
             raise StoreError(
-                f"{folder.path}: the {' and '.join(changed)} changed since seed {other.seed} of {of} was made; bring back what "
+                f"{folder.path}: the {' and '.join(changed)} changed since seed {other.seed} of {of} was made; restore what "
                 "was, repeat the command with --replace to train all of them again, or choose another --out"
             )
 

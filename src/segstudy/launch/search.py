@@ -90,7 +90,7 @@ def _check_data(workshop: Workshop, study: Study, arm: str) -> None:
         return  # a finished study needs its data no more
     if found.data_fingerprints != {role: now[role] for role in found.data_fingerprints}:
         raise StoreError(
-            f"{path}: the data changed since this search; bring back what was, or delete the folder to search again"
+            f"{path}: the data changed since this search; restore what was, or delete the folder to search again"
         )
 
 

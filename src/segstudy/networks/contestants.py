@@ -362,7 +362,7 @@ def reopen_contestant(note: Any, study_folder: str = "") -> ContestantNetwork:
     if path and not path.exists():
         raise WeightsError(f"{path}: is gone; bring {declared.words} back, or run the study again with --data")
     if path and network_sha256(path) != note["sha256"]:
-        raise WeightsError(f"{path}: is not what was scored; bring back {declared.words}, or run the study again")
+        raise WeightsError(f"{path}: is not what was scored; restore {declared.words}, or run the study again")
     return open_contestant(declared, path or None, study_folder)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from segstudy.arrays import Counts, Values
-from segstudy.stats.resampling import Function, GroupLabels, Networks, bootstrap, checked, influences
+from segstudy.stats.resampling import Function, GroupLabels, Networks, checked, influences
 from segstudy.stats.variance import Arm, Spread, spread_of, spread_of_folds
 
 IMAGES, IMAGES_AND_SEEDS = "images", "images and seeds"
@@ -57,7 +57,7 @@ class Estimate:
         What the interval speaks about: ``"images"`` (this network, on images like these) or ``"images and seeds"``
         (the recipe: networks trained like these, on images like these).
     method
-        ``"t"`` or ``"bootstrap"``; empty without interval.
+        ``"t"``; empty without interval.
     reason
         Why there is no interval, a clause; empty where there is one.
 
@@ -146,48 +146,7 @@ def estimate_each(
     reasons = tuple(reason or TOO_WIDE * bool(far) for reason, far in zip(reasons, wide, strict=True))
     low, high = np.where(wide, np.nan, low), np.where(wide, np.nan, high)
     bounds = low, high, variance.equivalent_degrees(level)
-    return _estimates(arm, spread, bounds, level, _num_images(networks), "t", reasons)
-
-
-def bootstrap_each(
-    counts: Counts,
-    function: Function,
-    generator: np.random.Generator,
-    *,
-    groups: GroupLabels | None = None,
-    level: float = 0.95,
-    num_resamples: int = 10_000,
-) -> tuple[Estimate, ...]:
-    """Bootstrap intervals of one network, for readers who ask for them; too short where images are few or unequal.
-
-    Quantiles of the resampled values, a little further apart than the level says, as Student's are compared with the
-    normal's. The simulated coverage of both kinds: ``docs/explanation/uncertainty.md``.
-
-    Parameters
-    ----------
-    counts
-        (n, ...).
-    function
-        Gives several numbers (..., m).
-    generator, num_resamples
-        What draws the images, and how many resamples.
-    groups, level
-        As of :func:`estimate`.
-
-    Source: Hesterberg, What teachers should know about the bootstrap, Am. Statist. 2015 (expanded percentile).
-    """
-    networks = checked({0: counts}, groups)
-    arm, n = measure(networks, function), len(networks[0])
-    spread = spread_of([arm])
-    reasons = spread.reasons(arm.values[0], groups is not None)
-    tail = special.ndtr(np.sqrt(n / max(n - 1, 1)) * special.stdtrit(max(n - 1, 1), (1 - level) / 2))
-    resampled = bootstrap(networks[0], function, generator, num_resamples)
-    sound = [
-        column[~np.isnan(column)] if not reason else [np.nan]
-        for column, reason in zip(resampled.T, reasons, strict=True)
-    ]
-    low, high = np.array([np.quantile(values, (tail, 1 - tail)) for values in sound]).T
-    return _estimates(arm, spread, (low, high, np.full(low.shape, np.nan)), level, len(counts), "bootstrap", reasons)
+    return _estimates(arm, spread, bounds, level, _num_images(networks), reasons)
 
 
 def measure(networks: Networks, function: Function) -> Arm:
@@ -232,7 +191,6 @@ def _estimates(
     bounds: tuple[Values, Values, Values],
     level: float,
     num_images: int,
-    method: str,
     reasons: Sequence[str],
 ) -> tuple[Estimate, ...]:
     low, high, degrees = bounds
@@ -254,7 +212,7 @@ def _estimates(
             num_groups=spread.num_images,
             num_seeds=num_seeds,
             population=IMAGES_AND_SEEDS if num_seeds > 1 or spread.overlap else IMAGES,
-            method="" if reason else method,
+            method="" if reason else "t",
             reason=reason,
         )
         for m, reason in enumerate(reasons)

@@ -64,7 +64,8 @@ def ordered(fabric: Fabric, stop: Stop, *order: Any) -> Iterator[None]:
     except Exception as error:
         raise TeamLost(
             f"{order[1]}: a process of the {fabric.world_size} that train together failed, so all ended "
-            f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')}); correct the cause, then run the same command again"
+            f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')}); correct the cause, then "
+            "run the same command again"
         ) from error
     stop.check()
 
