@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from segstudy.arrays import Counts, Values
+from segstudy.arrays import Values
 from segstudy.stats.resampling import Function, GroupLabels, Networks, checked, influences
 from segstudy.stats.variance import Arm, Spread, spread_of, spread_of_folds
 
