@@ -1,4 +1,4 @@
-"""How long `segstudy check` takes, beside another version of it, turn by turn.
+"""How long `segstudy check` takes, next to another version of it, turn by turn.
 
     SEGSTUDY_DATA=DIR python bench/check.py [--former WORKTREE/src] [--rounds 3] [--streets 500] [--keep DIR]
 

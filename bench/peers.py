@@ -104,7 +104,7 @@ def by_torchvision(samples: Any, arguments: argparse.Namespace, device: torch.de
 
 def by_lightning(samples: Any, arguments: argparse.Namespace, device: torch.device) -> Epochs:
     """The LightningModule of segmentation-models-pytorch's examples; each epoch goes on with the same Trainer state."""
-    import_smp()  # lets torchvision load, which Lightning imports, beside a torch without CUDA
+    import_smp()  # lets torchvision load, which Lightning imports, next to a torch without CUDA
     import lightning
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

@@ -308,7 +308,7 @@ def run(
         outcome, plan = execute_until_decided(Workshop(plan.study, store, root, progress), plan)
     failures = outcome.failures
     if len(failures) == len(plan.runs):
-        raise SegstudyError("\n".join([f"{len(failures)} runs failed:", *failures]))
+        raise SegstudyError("\n".join([f"{len(failures)} run{'s' * (len(failures) > 1)} failed:", *failures]))
     if report:
         build_report(store, plan, root)
     return Results(read_results(store, plan))

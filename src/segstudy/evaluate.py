@@ -71,7 +71,7 @@ def count_split(
         ``input``: what is reported is scored on the labels at input size. ``native``: logits are brought to each image's
         own size (bilinear) and scored on the labels as they are on disk; a split that was not resized knows only this.
     rules
-        What is counted beside the confusion matrix.
+        What is counted next to the confusion matrix.
     table
         From :func:`class_table`, when the dataset is not the one that was trained on.
     predictions

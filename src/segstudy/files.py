@@ -64,7 +64,7 @@ def claim_on(marker: Path, lost: Callable[[LeaseCompromise], None] | None = None
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name beside ``path`` that no other process uses, on this machine or another."""
+    """A hidden name next to ``path`` that no other process uses, on this machine or another."""
     return path.parent / f".{path.name[:160]}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
@@ -111,7 +111,7 @@ def read_text(path: Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure."""
+    """Yield a temporary path next to ``path`` that takes its place on success and vanishes on failure."""
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

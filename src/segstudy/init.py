@@ -88,7 +88,7 @@ class _Understood:
 
 
 def write_study_file(root: Path, file: Path) -> Written:
-    """Write a study file for the images and masks in ``root``, and a contact sheet beside it.
+    """Write a study file for the images and masks in ``root``, and a contact sheet next to it.
 
     Raises
     ------

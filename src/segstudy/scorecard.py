@@ -74,7 +74,7 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _lost_objects(counts: Counts | Values) -> dict[str, Any]:
-    """Objects that no distance is measured to or from; they stand next to Hausdorff 95, which leaves them out."""
+    """Objects that no distance is measured to or from; they are shown next to Hausdorff 95, which leaves them out."""
     found = dict(zip(OBJECT_COUNTS, counts.tolist(), strict=True))
     return {"objects_missed": found["missed"], "objects_spurious": found["spurious"]}
 

@@ -331,7 +331,7 @@ class RunFolder:
                 claim.release()
 
     def empty(self) -> Path | None:
-        """Move results that no ``run.yaml`` vouches for into a folder beside this one; returns it, None if there were none."""
+        """Move results that no ``run.yaml`` vouches for into a folder next to this one; returns it, None if there were none."""
         keep = {CLAIM, "lock", SUMS}
         found = [path for path in self.path.iterdir() if path.name not in keep and not path.name.startswith(".")]
         if not found:
@@ -353,7 +353,7 @@ class RunFolder:
         return aside
 
     def archive(self) -> Path:
-        """Move the run's folder to a free name beside it, so that nothing is lost, and return that name."""
+        """Move the run's folder to a free name next to it, so that nothing is lost, and return that name."""
         aside = self._free_name()
         try:
             self.path.rename(aside)
@@ -489,7 +489,7 @@ class Store:
 
 
 def read_evaluation_record(path: Path) -> EvaluationRecord | None:
-    """What stands beside counts; None for a file that is damaged or altered so that it says nothing."""
+    """The metadata of counts; None for a file that is damaged or altered."""
     try:
         return EvaluationRecord.parse(read_meta(path))
     except ValueError:

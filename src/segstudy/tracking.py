@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from segstudy.errors import SegstudyError, nearest
 from segstudy.files import write_text
 
-Values = Mapping[str, float]
+Scalars = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Tracked:
 class Target(Protocol):
     """One run in one target. A run that is resumed is opened again, and may repeat its last epochs."""
 
-    def epoch(self, number: int, values: Values) -> None:
+    def epoch(self, number: int, values: Scalars) -> None:
         """Write what is known after epoch ``number``, counted from 1."""
 
-    def scores(self, values: Values) -> None:
+    def scores(self, values: Scalars) -> None:
         """Write the final scores, ``dataset/measure`` -> value."""
 
     def close(self) -> None:
@@ -59,13 +59,13 @@ class Csv:
             known = csv.DictReader(io.StringIO(self.path.read_text(encoding="utf-8")))
             self.rows = {int(row["epoch"]): row for row in known if int(row["epoch"]) < first}
 
-    def epoch(self, number: int, values: Values) -> None:
+    def epoch(self, number: int, values: Scalars) -> None:
         """Write all epochs so far."""
         self.rows[number] = {"epoch": number, **values}
         keys = dict.fromkeys(key for row in self.rows.values() for key in row)
         self._write(self.path, list(keys), [row for _, row in sorted(self.rows.items())])
 
-    def scores(self, values: Values) -> None:
+    def scores(self, values: Scalars) -> None:
         """Write the final scores."""
         rows = [{"score": key, "value": value} for key, value in values.items()]
         self._write(self.path.with_name(f"{self.path.stem}-scores.csv"), ["score", "value"], rows)
@@ -93,13 +93,13 @@ class TensorBoard:
         rows = "\n".join(f"| {key} | {value} |" for key, value in run.settings.items())
         self.writer.add_text("settings", f"| setting | value |\n|---|---|\n{rows}", first)
 
-    def epoch(self, number: int, values: Values) -> None:
+    def epoch(self, number: int, values: Scalars) -> None:
         """Write a scalar for each value."""
         for key, value in values.items():
             self.writer.add_scalar(key, value, number)
         self.writer.flush()
 
-    def scores(self, values: Values) -> None:
+    def scores(self, values: Scalars) -> None:
         """Write the final scores as scalars of step 0."""
         for key, value in values.items():
             self.writer.add_scalar(f"scores/{key}", value, 0)
@@ -127,12 +127,12 @@ class MLflow:
         for key, value in {} if found else run.settings.items():
             self.client.log_param(self.run, key, value)
 
-    def epoch(self, number: int, values: Values) -> None:
+    def epoch(self, number: int, values: Scalars) -> None:
         """Write a metric for each value."""
         for key, value in values.items():
             self.client.log_metric(self.run, key, value, step=number)
 
-    def scores(self, values: Values) -> None:
+    def scores(self, values: Scalars) -> None:
         """Write the final scores as metrics, and end the run."""
         self.epoch(0, {f"scores/{key}": value for key, value in values.items()})
         self.client.set_terminated(self.run)
@@ -161,11 +161,11 @@ class Wandb:
             settings=quiet,
         )
 
-    def epoch(self, number: int, values: Values) -> None:
+    def epoch(self, number: int, values: Scalars) -> None:
         """Log the values."""
         self.run.log(dict(values), step=number)
 
-    def scores(self, values: Values) -> None:
+    def scores(self, values: Scalars) -> None:
         """Write the final scores into the summary."""
         self.run.summary.update(dict(values))
 
@@ -212,7 +212,7 @@ class Tracking:
         known = {key: float(value) for key, value in values.items() if key != "epoch" and value is not None}
         return self._each(lambda target: target.epoch(number, known), number)
 
-    def end(self, scores: Values) -> list[str]:
+    def end(self, scores: Scalars) -> list[str]:
         """The run is done."""
         notes = self._each(lambda target: target.scores(scores), 1)
         return notes + self.close()

@@ -356,7 +356,7 @@ def test_means_need_the_number_of_classes(audit):
 
 
 def test_means_that_cannot_be_checked_are_remarked_on(audit):
-    remark = "means not held against their classes; say how many classes there are"
+    remark = "means not compared with their classes; say how many classes there are"
     tables = ("# dataset: d\nClass,A IoU\nroad,0.900\n", "Model,Dataset,mIoU\nA,d,0.5\n")
     assert remark in as_text(audit(*tables))
     assert remark not in as_text(audit(*tables, notes=("classes: 19",)))

@@ -1,4 +1,4 @@
-"""What is drawn, read off matplotlib's objects and held against hand counts and the frames."""
+"""What is drawn, read from matplotlib's objects and compared with hand counts and the frames."""
 
 from __future__ import annotations
 

@@ -309,7 +309,7 @@ def test_what_a_third_and_fourth_seed_would_tell(tmp_path: Path) -> None:
     expected = [math.sqrt(df / stats.chi2.ppf(0.2, df)) for df in (1, 2, 3)]
     assert [row["factor"] for row in floor["pilot"]] == pytest.approx(expected)
     text = "\n".join(requirement_lines(results, requirements(results, 0.8, 0.05), 0.8, 0.05))
-    assert "what further seeds would tell, if they vary as these do: after 2 seeds: " in text
+    assert "what further seeds would show, if they vary as much as these: after 2 seeds: " in text
 
 
 UNTIL = "seeds: {until: decided, at_most: 4}"

@@ -1,4 +1,4 @@
-"""Columns headed by names that no list holds (organs, regions, land cover), beside a mean of them.
+"""Columns headed by names that no list holds (organs, regions, land cover), next to a mean of them.
 
 What the columns are is shown by the numbers: they are taken for the classes of a mean where the mean is theirs in at least
 as many rows as it is not, and where this can hardly be by chance. Then rows in which it is not are faults. Anything less is
@@ -55,7 +55,7 @@ class Fit(NamedTuple):
 def classes_beside(
     headings: Sequence[Heading], rows: Sequence[Sequence[str]], number: int | None, measure: str
 ) -> Found:
-    """Name the classes of each mean whose columns stand beside it.
+    """Name the classes of each mean whose columns are next to it.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _list(headings: Sequence[Heading], fit: Fit) -> str:
 
 
 def _open(headings: Sequence[Heading], fits: Sequence[Fit], used: set[int]) -> Iterator[str]:
-    """Means by name beside columns that could be their classes, although no row shows it."""
+    """Means by name next to columns that could be their classes, although no row shows it."""
     for mean in dict.fromkeys(fit.mean for fit in fits):
         near = [
             fit for fit in fits if fit.mean == mean and fit.rows and not fit.shown and not used & {mean, *fit.members}
@@ -234,6 +234,6 @@ def _open(headings: Sequence[Heading], fits: Sequence[Fit], used: set[int]) -> I
         if near and (headings[mean].name in CLASS_OF or headings[mean].kind == "unknown"):
             fit = max(near, key=lambda fit: len(fit.members))
             yield (
-                f"{headings[mean].text} not held against the columns beside it: it is their mean in {fit.agree} of "
+                f"{headings[mean].text} not compared with the columns next to it: it is their mean in {fit.agree} of "
                 f"{fit.rows} rows; if they are its classes, say 'classes: {', '.join(headings[at].text for at in fit.members)}'"
             )

@@ -108,7 +108,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Two rows whose scores stand next to each other in the order of a column, the better first.
+    """Two rows whose scores are neighbours in the order of a column, the better first.
 
     ``fluke`` is the probability that the true order is the opposite, for typical deviations; ``fluke_range`` for quiet and
     noisy ones. In the first pair of a column, ``not_best`` is the probability that any of the ``rows`` compared is truly

@@ -61,7 +61,7 @@ class Claim:
 
     @property
     def usable(self) -> bool:
-        """Whether it is a score that can be, so that others may be held against it."""
+        """Whether it is a score that can be, so that others may be compared with it."""
         return self.kind == "value" and self.number is not None and possible(self.number) and not self.stray
 
     @property
@@ -79,7 +79,7 @@ class Claim:
         )
 
     def alike(self, other: Claim) -> bool:
-        """Whether two claims are averaged over the same things, so that they can be held against each other.
+        """Whether two claims are averaged over the same things, so that they can be compared.
 
         Those of one row are, though a spread may be printed with one of them alone.
         """
@@ -167,10 +167,10 @@ def make_claims(tables: Sequence[Table]) -> Claims:
 
 
 def _means_left_out(claims: Claims) -> Iterable[tuple[str, str]]:
-    """Tables whose means could be held against classes, if it were known how many there are."""
+    """Tables whose means could be compared with classes if their number were known."""
     unknown = [c for c in claims.scores if c.measure in CLASS_OF and not (c.subject.cls or c.summary or c.num_classes)]
     for name in dict.fromkeys(c.table for c in unknown if claims.classes_of(c, CLASS_OF[c.measure])):
-        yield name, "means not held against their classes; say how many classes there are with 'classes: NUMBER'"
+        yield name, "means not compared with their classes; say how many classes there are with 'classes: NUMBER'"
 
 
 def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[str]:

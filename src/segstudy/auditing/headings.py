@@ -137,7 +137,7 @@ class Heading:
 
     Of a difference, ``falls`` says that a lower score makes it positive, ``unsigned`` that it is printed without a sign,
     ``guessed`` that its measure is not named but that of the nearest column on its left, ``aside`` that it stands in
-    brackets after the scores of a column; of a mean, ``closes`` says that it is that of the classes beside it.
+    brackets after the scores of a column; of a mean, ``closes`` says that it is that of the classes next to it.
     """
 
     text: str

@@ -204,13 +204,13 @@ class _Classes(NamedTuple):
     names: tuple[str, ...]
     spellings: Mapping[str, str]  # folded heading -> name
     measure: str  # what columns hold that are headed by a class alone
-    headings: Sequence[Heading]  # with the classes that stand beside their mean
+    headings: Sequence[Heading]  # with the classes that are next to their mean
     benchmark: str = ""
     remarks: tuple[str, ...] = ()
 
 
 def _class_names(said: dict[str, str], headings: list[Heading], rows: list[list[str]], path: Path) -> _Classes:
-    """The classes of a table: those that are said, of the benchmark whose names head its columns, or beside a mean."""
+    """The classes of a table: those that are said, of the benchmark whose names head its columns, or next to a mean."""
     for key, allowed in (("level", ("dataset", "image")), ("unit", ("percent", "fraction"))):
         if said.get(key, allowed[0]) not in allowed:
             raise TableError(f"{path}: {key} '{said[key]}': must be {' or '.join(allowed)}")

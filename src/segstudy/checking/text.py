@@ -76,7 +76,7 @@ def card_text(inspected: Inspected) -> list[str]:
 
 
 def card_markdown(inspected: Inspected, findings: Sequence[str], with_sheet: bool = True) -> str:
-    """A dataset's card as a page; ``findings`` are lines about what is wrong, ``contact-sheet.jpg`` lies beside it."""
+    """A dataset's card as a page; ``findings`` are lines about what is wrong, ``contact-sheet.jpg`` is next to it."""
     card = inspected.card
     splits = [row["split"] for row in card["splits"]]
     rows = [

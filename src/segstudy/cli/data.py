@@ -42,7 +42,7 @@ def init(
     written = write_study_file(folder, file)
     print(f"wrote {file}")
     if written.sheet is not None:
-        print(f"wrote {written.sheet}: look at it, masks must lie on what they mean")
+        print(f"wrote {written.sheet}: check that the masks cover the right objects")
     if written.obstacles:
         print("in the way, and said in the file:", *(f"  {line}" for line in written.obstacles), sep="\n")
     print(f"next: segstudy check {file}")

@@ -63,8 +63,8 @@ def _requirement(row: dict[str, Any]) -> list[str]:
     if pairs:
         lines.append(f"  images for other numbers of seeds: {'; '.join(pairs)}")
     if row["seeds"] is not None and row["pilot"]:
-        told = [f"after {found['seeds']} seeds: {_pilot_words(found['seeds_safe'])}" for found in row["pilot"]]
-        lines.append(f"  what further seeds would tell, if they vary as these do: {'; '.join(told)}")
+        pilots = [f"after {found['seeds']} seeds: {_pilot_words(found['seeds_safe'])}" for found in row["pilot"]]
+        lines.append(f"  what further seeds would show, if they vary as much as these: {'; '.join(pilots)}")
     return lines + ([f"  {row['reason']}"] if row["reason"] else [])
 
 

@@ -333,4 +333,4 @@ def _report_of(whole: Plan, store: Store, data: Path | None, outcome: Outcome) -
 def _raise_failures(outcome: Outcome) -> None:
     if outcome.failures:
         number = sum(not line.startswith("no report: ") for line in outcome.failures)
-        raise SegstudyError("\n".join([f"{number} runs failed:", *outcome.failures]))
+        raise SegstudyError("\n".join([f"{number} run{'s' * (number > 1)} failed:", *outcome.failures]))

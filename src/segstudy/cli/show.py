@@ -124,7 +124,7 @@ def _short(value: object) -> str:
 
 
 def views(plan: Plan, store: Store) -> Iterator[list[str]]:
-    """What stands where, as lines, each time that it is asked for; ends after the view in which every run has ended."""
+    """The state of all runs, as lines, each time it is requested; ends after the view in which every run has ended."""
     from segstudy.overview import epochs_text, live_lines, progress_line, standings
     from segstudy.results import stand
     from segstudy.terminal import table_lines

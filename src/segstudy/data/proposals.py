@@ -128,7 +128,7 @@ def two_encodings(flags: bool) -> str:
 
 
 def nodata(flags: bool) -> str:
-    """What to write where 255 is nodata, and there is nothing else beside 0."""
+    """What to write where 255 is nodata, and there is nothing else next to 0."""
     drawn = option("values", {"0": "background", "255": "foreground"}, flags)
     classes = option("num_classes", 2, flags)
     return f"write {drawn} if it is, or {classes} and {'`--ignore 255`' if flags else '`ignore_values: [255]`'} if it is left out"

@@ -326,7 +326,7 @@ def of_numbers(path: Path, values: NDArray[Any], nodata: float | None = None) ->
     Raises
     ------
     DataError
-        For values that are not numbers, and where 255 is a value beside ``nodata``.
+        For values that are not numbers, and where 255 is a value next to ``nodata``.
 
     """
     if nodata and (gone := np.isnan(values) if np.isnan(nodata) else values == nodata).any():

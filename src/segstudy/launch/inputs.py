@@ -1,6 +1,6 @@
-"""What a run's results rest on beside its settings: data, how they are read, initial weights, precision.
+"""What a run's results rest on next to its settings: data, how they are read, initial weights, precision.
 
-It is written into ``run.yaml`` when the run begins, and compared whenever the run is gone on with or scored again, and
+It is written into ``run.yaml`` when the run begins, and compared whenever the run is resumed or scored again, and
 whenever another seed or fold of the same experiment, or an ensemble of it, begins: one store never holds results of data that
 differ.
 """

@@ -119,7 +119,7 @@ class Trial:
     fabric: Fabric
 
     def runs(self, recipe: Recipe) -> bool:
-        """Whether two steps on a whole batch fit into the GPU's memory, beside the images that training keeps there."""
+        """Whether two steps on a whole batch fit into the GPU's memory, next to the images that training keeps there."""
         device = self.fabric.device
         network = place(copy.deepcopy(self.network), device)
         kept = torch.empty(resident_budget(device), dtype=torch.uint8, device=device)

@@ -255,7 +255,7 @@ def _kept(workshop: Workshop, folder: RunFolder, evaluation: Evaluation) -> Iter
 def _record_of(
     workshop: Workshop, run: Run, folder: RunFolder, evaluation: Evaluation, data: CachedSplit
 ) -> EvaluationRecord:
-    """What stands beside counts: the run, the data, how they were read, and the weights that were scored."""
+    """The metadata of counts: the run, the data, how they were read, and the weights that were scored."""
     record, config = folder.record(), run.config
     _, own_roles = workshop.dataset(config.dataset)
     chosen = IMPORTED if record.imported_from else f"{config.dataset}/{own_roles.select}"

@@ -308,7 +308,7 @@ def _hub_file(name: str, file: str) -> Path | None:
     try:
         hub = importlib.import_module("huggingface_hub")
         return Path(hub.hf_hub_download(name, file))
-    except Exception:  # no such file, no network, no such name: whoever opens the network says which
+    except Exception:  # no such file, no network, no such name: the error when the network is opened says which
         return None
 
 

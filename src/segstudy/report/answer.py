@@ -275,10 +275,10 @@ def draw_front(data: ReportData) -> Drawing | None:
             label_points(axes, {short[name]: point for name, point in points_of.items()}, 72 * tall - 50)
         panels[-1].set_xlabel("GFLOPs for one image")
         figure.supylabel("mIoU", fontsize=9, color=MUTED)
-    told = "; ".join(
+    described = "; ".join(
         f"{network_words(data, str(row.experiment))} {row.miou:.3f} at {row.gflops:.2f} GFLOPs"
         for row in points.itertuples()
     )
     caption = "Up and left is better. Dashed: the Pareto front."
     caption += point_words(data, points, NAMED)
-    return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {told}.", figure)
+    return Drawing("figure0-front", "Accuracy against cost", caption, f"mIoU against operations: {described}.", figure)

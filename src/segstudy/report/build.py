@@ -29,7 +29,7 @@ def build_report(
 ) -> Path:
     """Write the report of what the store holds for ``plan`` and return the page's path.
 
-    Missing, partial and failed runs are gaps that name their state. The pictures of images lie next to the page;
+    Missing, partial and failed runs are gaps that name their state. The pictures of images are next to the page;
     ``single_file`` puts those of so many images of each browser into it. ``data_root`` is where datasets lie, which gives
     pictures at full resolution; without them the cached images are shown. ``pdf`` adds ``report.pdf``.
 

@@ -141,13 +141,13 @@ def _seeds(rows: pd.DataFrame, level: str, spread: bool) -> str:
         return f"A network for each fold, {_listed(set(rows['seed']))}; the score pools their test images."
     if not others and len(first) == 1:
         return f"Single run ({_listed(first)}); nothing is known about other seeds."
-    told = f"{len(first)} seeds ({', '.join(map(str, sorted(first)))})"
+    described = f"{len(first)} seeds ({', '.join(map(str, sorted(first)))})"
     if others:
-        told = (
+        described = (
             "seeds (" + "; ".join(f"{listing(of)}: {', '.join(map(str, sorted(s)))}" for s, of in seeds.items()) + ")"
         )
     mean = "Of" if level == "image" else "Mean over"
-    return f"{mean} {told}{'; ± is their standard deviation' if spread else ''}."
+    return f"{mean} {described}{'; ± is their standard deviation' if spread else ''}."
 
 
 def _listed(seeds: Iterable[int]) -> str:

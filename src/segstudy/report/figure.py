@@ -2,7 +2,7 @@
 
 Figures are made of matplotlib's objects; no global state of pyplot is touched.
 
-Colours are Okabe and Ito's (2008), told apart by most colour-blind people; an experiment keeps its colour within a
+Colours are Okabe and Ito's (2008), distinguishable to most colour-blind people; an experiment keeps its colour within a
 dataset. Text is drawn in ``INK`` and ``MUTED``, which the page exchanges for its own in a dark scheme.
 """
 
@@ -28,7 +28,7 @@ from segstudy.files import write_bytes, write_text
 
 INK, MUTED, GRID, PAPER = "#1c2126", "#646c75", "#dfe3e8", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c00", "#7f5fa8")
-# Kinds of wrong pixels; told apart with any colour blindness, and from the grey image below them.
+# Kinds of wrong pixels; distinguishable with any colour blindness, and from the grey image below them.
 ERROR_COLOURS = {"missed": (0, 114, 178), "false": (213, 94, 0), "wrong class": (90, 0, 90)}
 WIDTH = 10.0  # inches; 100 pixels each at the page's width
 PNG_DPI = 200
@@ -112,7 +112,7 @@ class Drawing:
         svg, png = folder / f"{self.name}.svg", folder / f"{self.name}.png"
         if png.is_file() and svg.is_file() and svg.read_bytes() == self.svg.encode():
             return
-        png.unlink(missing_ok=True)  # after a crash between the two files, no PNG stands next to an SVG of other data
+        png.unlink(missing_ok=True)  # after a crash between the two files, no PNG is next to an SVG of other data
         write_text(svg, self.svg)
         write_bytes(png, self.png())
 

@@ -1,6 +1,6 @@
 """Every reported image with what each network made of it: the data and files of the page's image browser.
 
-Pictures lie next to the page and are written only when they are missing or changed. Masks are written as grey levels, a
+Pictures are next to the page and are written only if they are missing or changed. Masks are written as grey levels, a
 class index a level; the browser colours them, so one file serves classes, toggles and errors.
 
 Array letters: ``n`` image, ``c`` class, ``e`` experiment.

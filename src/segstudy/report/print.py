@@ -259,7 +259,7 @@ MAIN_TEX = r"""%% Compiles with pdflatex, lualatex or xelatex from this folder.
 
 
 def write_latex(data: ReportData, parts: Sequence[Part]) -> None:
-    """Write ``report/latex/main.tex``, which takes in the tables and figures that lie next to its folder."""
+    """Write ``report/latex/main.tex``, which includes the tables and figures next to its folder."""
     study = data.plan.study
     tables, figures = _tables_and_figures(parts)
     said = [study.question, *sentences(data), *warnings(data), contract(data.scores)]

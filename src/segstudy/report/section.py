@@ -60,7 +60,7 @@ class Section:
     place
         Where it stands: sections come by rising place.
     content
-        What stands in it, in order; a section without content is left out.
+        Its content, in order; a section without content is left out.
 
     """
 

@@ -267,8 +267,8 @@ def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...], vari
     value = numbers["value"]
     numbers |= {"low": value, "high": value, "p_value": np.where(np.isnan(value), np.nan, 1.0)}
     numbers["standard_error"] = np.zeros(value.shape)
-    told = zip(reasons, value, varies, strict=True)
-    return tuple(reason if np.isnan(x) or not of_images else "" for reason, x, of_images in told)
+    rows = zip(reasons, value, varies, strict=True)
+    return tuple(reason if np.isnan(x) or not of_images else "" for reason, x, of_images in rows)
 
 
 def _about(fewest: int, most: int, over_folds: bool) -> dict[str, str]:

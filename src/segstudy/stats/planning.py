@@ -1,7 +1,7 @@
 """Noise floor and planning: what a study can see, and how many seeds and images a difference needs.
 
 A few seeds tell little of how much seeds vary: the variance between three of them comes out at less than a quarter of
-the true one in a study out of five, or as nothing at all. So every need is told twice: as estimated, and *to be safe*,
+the true one in a study out of five, or as nothing at all. So every need is given twice: as estimated, and *to be safe*,
 with each variance at its upper 80 % limit.
 """
 
@@ -313,19 +313,19 @@ def _what_cannot(components: Components, found: Requirement) -> str:
     if math.isnan(components.image):
         return ONE_SEED
     if math.isnan(components.seed):
-        return f"{ONE_SEED}; images are counted for telling the two networks apart, not their recipes"
-    told = []
+        return f"{ONE_SEED}; images are counted for distinguishing the two networks, not their recipes"
+    causes = []
     if found.seeds is None:
-        told.append(
+        causes.append(
             f"no number of seeds is enough with {found.num_images} images: they show {found.floor_seeds:.2g} at best"
         )
     if found.images is None:
-        told.append(
+        causes.append(
             f"no number of images is enough with {found.num_seeds} seeds: they show {found.floor_images:.2g} at best"
         )
     if components.seed == 0:
-        told.append(f"seeds by themselves changed nothing here, which {found.num_seeds} seeds cannot prove")
-    return "; ".join(told)
+        causes.append(f"seeds by themselves changed nothing here, which {found.num_seeds} seeds cannot prove")
+    return "; ".join(causes)
 
 
 def power_of(components: Components, difference: float, num_seeds: int, num_images: int, level: float = 0.95) -> float:

@@ -66,8 +66,8 @@ def checked(networks: Networks, groups: GroupLabels | None) -> dict[int, Counts]
     if not shapes or 0 in {shape[0] for shape in shapes.values()}:
         raise DataError("there are no counts of any image; evaluate a network first")
     if len(set(shapes.values())) > 1:
-        told = ", ".join(f"seed {seed}: {shape}" for seed, shape in shapes.items())
-        raise DataError(f"networks must be scored on the same images and classes, but their counts are {told}")
+        shapes_text = ", ".join(f"seed {seed}: {shape}" for seed, shape in shapes.items())
+        raise DataError(f"networks must be scored on the same images and classes, but their counts are {shapes_text}")
     return {seed: merge_groups(np.asarray(networks[seed]), groups) for seed in shapes}
 
 

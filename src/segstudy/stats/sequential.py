@@ -135,17 +135,17 @@ def sequential_decision(
         )
     asked = look_levels(first, at_most, error / questions)[seeds]
 
-    def told(action: str, reason: str, verdict: str = "") -> Decision:
+    def decide(action: str, reason: str, verdict: str = "") -> Decision:
         return Decision(action, verdict, seeds, at_most, asked, difference.p_value, reason)
 
     if difference.p_value <= asked:
         verdict = BETTER if (difference.value > 0) == higher_is_better else WORSE
-        return told(DECIDED, f"p is at most {asked:.2g}, the level of this look", verdict)
+        return decide(DECIDED, f"p is at most {asked:.2g}, the level of this look", verdict)
     if seeds == at_most:
-        return told(STOP, f"{at_most} seeds did not decide")
+        return decide(STOP, f"{at_most} seeds did not decide")
     noise = difference.components
     if futile_below is not None and noise is not None:
         seen = detectable(noise, at_most, noise.num_images, level=1 - error / questions)
         if seen > futile_below:
-            return told(STOP, f"{at_most} seeds would show {seen:.2g}, and not the {futile_below:g} that matter")
-    return told(CONTINUE, f"p is above {asked:.2g}, the level of this look")
+            return decide(STOP, f"{at_most} seeds would show {seen:.2g}, and not the {futile_below:g} that matter")
+    return decide(CONTINUE, f"p is above {asked:.2g}, the level of this look")

@@ -1,7 +1,7 @@
-"""Where a training stands, on disk: written so that it can be killed at any moment and goes on with the same numbers.
+"""The state of a training on disk, written so that a killed training resumes with the same numbers.
 
 ``last.ckpt`` holds everything that the next step needs, ``former.ckpt`` the one before it, each with its own checksum at the
-end of the file. Weights of the best epoch lie beside them under that epoch's number. Checksums here are XXH3, several times as
+end of the file. Weights of the best epoch are next to them under that epoch's number. Checksums here are XXH3, several times as
 fast as SHA-256: a checkpoint of hundreds of megabytes is written after every epoch.
 """
 
@@ -32,7 +32,7 @@ SEALED = len(SEAL) + 32
 class TrainingState:
     """How far training has come: whole epochs done, the best of them so far, and how much of the present one.
 
-    ``origin`` identifies settings, data and initial weights: what another training left is not gone on with.
+    ``origin`` identifies settings, data and initial weights: the state that another training left is not resumed.
     ``recorded`` is the checksum of the epochs' records.
     ``part`` is what an epoch that was interrupted has summed up and drawn, empty between epochs. ``averaged`` is the moving
     average of the weights, empty if none is kept, and ``teacher`` that of a mean teacher.

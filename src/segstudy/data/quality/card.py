@@ -78,7 +78,7 @@ class Tally:
         Keys: ``dataset``; ``classes``; ``splits`` (name, images, sound images, groups, role in the study) with ``split_hash``;
         ``sizes``; ``modes``; ``frequencies`` (a row a class: pixels, share of all pixels, images, the same shares by split,
         the areas of its connected parts in pixels), ``ignored`` (pixels and their share); ``channels`` (mean and standard
-        deviation of red, green and blue, from 0 to 1, over all pixels of each split, beside ImageNet's); ``repeats`` (pairs
+        deviation of red, green and blue, from 0 to 1, over all pixels of each split, next to ImageNet's); ``repeats`` (pairs
         of ``same`` and ``near`` images, and how many of each stand in two splits); ``groups`` (number, divided ones);
         ``notes``.
         Numbers are of sound images only; of what there is none, ``None``.

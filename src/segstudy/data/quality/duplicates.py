@@ -338,7 +338,7 @@ def _details(grey: Floats, sigma_px: float) -> Floats:
 
 
 def _shown(grey: Pixels, rim_px: int) -> NDArray[np.bool_]:
-    """Pixels that are not dark nor beside dark ones; all of them, where too few would be left."""
+    """Pixels that are not dark nor next to dark ones; all of them, where too few would be left."""
     bright = cv2.erode((grey > DARK).astype(np.uint8), np.ones((rim_px, rim_px), np.uint8)).astype(bool)
     return bright if bright.mean() >= MIN_BRIGHT else np.ones_like(bright)
 

@@ -139,7 +139,7 @@ def refuse(what: str, faults: Sequence[Fault]) -> None:
 
 
 def _common_advice(faults: Sequence[Fault]) -> str:
-    """What stands after the last semicolon, where that is the same in several messages."""
+    """The text after the last semicolon, if it is the same in several messages."""
     tails = {fault.message.rpartition("; ")[2] if "; " in fault.message else "" for fault in faults}
     return tails.pop() if len(tails) == 1 and len(faults) > 1 else ""
 

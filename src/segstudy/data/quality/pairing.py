@@ -226,7 +226,7 @@ class _Reasons:
 
 
 class Neighbours:
-    """What lies beside files that a table names and that are missing; each folder is listed once."""
+    """The files next to those that a table names and that are missing; each folder is listed once."""
 
     def __init__(self) -> None:
         self.folders: dict[Path, dict[str, str]] = {}

@@ -82,7 +82,7 @@ def outlines_of(small_rgb: Pixels, labels: Labels) -> Outlines:
 
 
 def _outline(labels: Labels) -> NDArray[np.bool_]:
-    """Pixels beside another label, but for the picture's rim."""
+    """Pixels next to another label, but for the picture's rim."""
     small = cv2.resize(labels, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_NEAREST)
     outline = np.zeros(small.shape, bool)
     right, below = small[:, 1:] != small[:, :-1], small[1:] != small[:-1]

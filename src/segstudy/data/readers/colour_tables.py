@@ -1,4 +1,4 @@
-"""Tables of colours beside masks: ``class_dict.csv`` with the columns name, r, g and b, as sets of Kaggle have."""
+"""Tables of colours next to masks: ``class_dict.csv`` with the columns name, r, g and b, as sets of Kaggle have."""
 
 from __future__ import annotations
 

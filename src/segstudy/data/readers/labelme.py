@@ -85,7 +85,7 @@ def read(name: str, root: Path, options: AnnotationOptions = DEFAULTS) -> Datase
             listed.faults.append(Fault("annotation", f"is not a LabelMe file ({reason(error)})", path))
             continue
         if image is not None and image.stem != path.stem and (own := pictures.beside(path)) is not None:
-            text = f"names the image '{image.name}', while '{own.name}' with its own name lies next to it"
+            text = f"names the image '{image.name}', while '{own.name}', which has its own name, is next to it"
             listed.faults.append(Fault("crossed", f"{text}; correct imagePath, or rename one of the two", path))
             continue
         if image is None:

@@ -104,13 +104,13 @@ def draw_ranks(data: ReportData, found: Across) -> Drawing | None:
         axes.text(1, -1.25, f"critical difference {test.critical_difference:.2f}", va="bottom", fontsize=8.5)
         axes.set(ylim=(len(names) - 0.4, -1.9), xlim=(0.5, right), xlabel="Mean rank (1 is the best)", yticks=[])
         axes.grid(axis="x")
-    told = "; ".join(f"{names[recipe]} {test.mean_ranks[recipe]:.2f}" for recipe in order)
+    described = "; ".join(f"{names[recipe]} {test.mean_ranks[recipe]:.2f}" for recipe in order)
     caption = (
         f"Mean ranks over {len(found.datasets)} datasets ({', '.join(found.datasets)}). Grey bars join recipes that Nemenyi's "
         f"test does not tell apart: their mean ranks lie less than the critical difference apart. {_few_words(found)}"
     )
     title = "Figure 11: Mean ranks over datasets"
-    return Drawing("figure11-critical-difference", title, caption, f"Mean ranks: {told}.", figure)
+    return Drawing("figure11-critical-difference", title, caption, f"Mean ranks: {described}.", figure)
 
 
 def content(data: ReportData) -> Iterator[Item]:

@@ -23,7 +23,7 @@ from segstudy.stats.comparison import BETTER, WORSE
 VERDICT_COLOURS = {BETTER: COLOURS[2], WORSE: COLOURS[1]}  # any other verdict is drawn in grey
 MARKS = {BETTER: "↑", WORSE: "↓"}
 CLASS_COLUMNS = (Format("index", "Index", 0), Format("class", "Class"), Format("images", "Images", 0))
-ONE_SEED = "With one seed a verdict is about these two networks only; another seed could turn it. "
+ONE_SEED = "With one seed a verdict is about these two networks only; another seed could reverse it. "
 FOLDS = (
     "Over all folds, each image counts once, scored by the network that was not trained on it. Variant and base are compared "
     "fold by fold: the variance between folds, times 1 / k + 1 / (k − 1) for k folds, as folds share training images "
@@ -89,7 +89,7 @@ def _looks_words(data: ReportData) -> str:
     return (
         f"Seeds were added until each comparison was decided, with looks at {until.first} to {until.at_most} seeds of each "
         f"side: {used} runs were due in place of {used + len(data.plan.later)}. p is corrected for all looks and all comparisons "
-        "(group-sequential, Bonferroni) in place of Holm's rule; a look that decided stands. Intervals are not corrected "
+        "(group-sequential, Bonferroni) in place of Holm's rule; a look that decided is final. Intervals are not corrected "
         "for the looks. "
     )
 
@@ -98,7 +98,7 @@ def _beyond_words(frame: pd.DataFrame, questions: int) -> str:
     """What the columns beyond the verdict mean."""
     said = ["P(variant better): the share of the confidence distribution on the variant's side of 0."]
     if questions > 1:
-        said.append("Simultaneous intervals hold all at once with a probability of 95 % (Bonferroni).")
+        said.append("Simultaneous intervals all contain the true value with a probability of 95 % (Bonferroni).")
     said.append("Margin that would be met: the smallest margin within which the two would be equivalent.")
     if (margins := frame["margin"].dropna()).any():
         said.append(
@@ -210,14 +210,14 @@ def draw_effects(data: ReportData) -> Drawing:
         axes.margins(x=0.08)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-    told = "; ".join(f"{r.experiment} {r.value:+.3f}, {r.verdict}" for r in effects.itertuples())
+    described = "; ".join(f"{r.experiment} {r.value:+.3f}, {r.verdict}" for r in effects.itertuples())
     caption = (
         "Variant minus base on the same images, with 95 % interval; grey: differences too small for this study to detect "
         "four times in five, corrected for its number of comparisons."
         f"{not_drawn(data, data.effects['experiment'], effects['experiment'], done='not compared')} "
         f"{contract(data.scores_of([*effects['experiment'], *effects['base']]))}"
     )
-    alt = f"Differences in {data.results.primary.label} with intervals. {told}."
+    alt = f"Differences in {data.results.primary.label} with intervals. {described}."
     return Drawing("figure6-effects", "Figure 6: What each change does", caption, alt, figure)
 
 

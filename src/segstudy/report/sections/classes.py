@@ -173,13 +173,15 @@ def draw_differences(data: ReportData, base: str, names: list[str]) -> Drawing:
             axes.set_title(titles[name], fontsize=9)
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x")
-    told = "; ".join(f"{name}: {frame['class'].iloc[0]} {frame['value'].iloc[0]:+.3f}" for name, frame in panels_of)
+    described = "; ".join(
+        f"{name}: {frame['class'].iloc[0]} {frame['value'].iloc[0]:+.3f}" for name, frame in panels_of
+    )
     caption = (
         f"IoU of each class, variant minus {base} on the same images, with 95 % intervals; the largest difference first. "
         "Coloured where the class is better or worse after correction over the classes of that comparison. "
         f"{contract(data.scores_of([base, *names]), 'class')}"
     )
-    alt = f"Differences in IoU by class against {base}, by size. The largest of each: {told}."
+    alt = f"Differences in IoU by class against {base}, by size. The largest of each: {described}."
     return Drawing(f"figure9-classes-{base}", f"Figure 9: Classes, against {base}", caption, alt, figure)
 
 

@@ -91,7 +91,7 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
             axes.grid()
             short = shortened(ends, across(WIDTH / columns / 2.3))
             label_points(axes, {short[name]: point for name, point in ends.items()}, 72 * tall - 65)
-    told = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
+    described = "; ".join(f"{row.experiment} {row.miou:.3f} at {row.gflops:.2f} GFLOPs" for row in points.itertuples())
     names = points["experiment"].tolist()
     caption = (
         "mIoU on each experiment's own dataset against the operations of one image forward (a multiply-add is two; "
@@ -99,7 +99,7 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
         "line is the front, beyond which no experiment scores higher at no more operations. Panels do not compare with each other."
         f"{point_words(data, points)} {contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
     )
-    alt = f"mIoU against operations: {told}."
+    alt = f"mIoU against operations: {described}."
     return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
 
 

@@ -99,7 +99,7 @@ def _boundary_words(rules: ScoringRules) -> str:
         f"Agreement of outlines, mean over classes. Boundary IoU compares bands of {100 * rules.boundary_iou_share:g} % of the "
         "diagonal inside the outlines; boundary F and surface Dice count outline pixels with a counterpart within the tolerance, "
         "given in pixels or as a share of the diagonal; Hausdorff 95 (mean over images) and surface distance are in pixels, and "
-        "lower is better. They leave out objects that are missed or spurious, whose numbers stand beside them (all classes, "
+        "lower is better. They leave out objects that are missed or spurious, whose numbers are next to them (all classes, "
         "mean over seeds)."
     )
 
@@ -107,9 +107,9 @@ def _boundary_words(rules: ScoringRules) -> str:
 def _error_words(rules: ScoringRules) -> str:
     return (
         "The three parts of lost IoU add up to 1 − IoU, class by class: wrong pixels near the true outline (the band of boundary "
-        "IoU), the other pixels that were missed, and the other pixels that were invented. Objects are connected parts of at "
+        "IoU), the other missed pixels, and the other false pixels. Objects are connected parts of at "
         f"least {rules.min_object_px} pixels: missed (no pixel found), spurious (touching no true object), merged and split "
-        "(parts too many for each object). All as means over classes; lower is better."
+        "(excess parts per object). All are means over classes; lower is better."
     )
 
 
@@ -172,17 +172,19 @@ def draw_lost(data: ReportData, lost: pd.DataFrame) -> Drawing:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         add_legend(figure, *axes.get_legend_handles_labels())
-    told = "; ".join(f"{r.experiment}: {r.missed:.3f}, {r.spurious:.3f}, {r.boundary:.3f}" for r in lost.itertuples())
+    described = "; ".join(
+        f"{r.experiment}: {r.missed:.3f}, {r.spurious:.3f}, {r.boundary:.3f}" for r in lost.itertuples()
+    )
     caption = (
-        "Where the missing IoU went, mean over classes and seeds: pixels missed and pixels invented away from the true "
+        "The parts of the lost IoU, mean over classes and seeds: missed and false pixels away from the true "
         f"outline, and wrong pixels at the outline. {contract(data.scores)}"
     )
-    alt = f"Lost IoU missed, spurious, boundary. {told}."
+    alt = f"Lost IoU missed, spurious, boundary. {described}."
     return Drawing("figure7-lost", "Figure 7: Where IoU is lost", caption, alt, figure)
 
 
 def draw_reliability(data: ReportData, dataset: str, bins: pd.DataFrame) -> Drawing:
-    """Figure 8: accuracy against confidence, an experiment a line; beside it how many pixels each confidence has."""
+    """Figure 8: accuracy against confidence, an experiment a line; next to it how many pixels each confidence has."""
     with matplotlib.rc_context(STYLE):
         experiments = list(dict.fromkeys(bins["experiment"]))
         figure, (accuracy, share) = new_figure(4.4, 2)
@@ -204,8 +206,8 @@ def draw_reliability(data: ReportData, dataset: str, bins: pd.DataFrame) -> Draw
         f"Reliability of {', '.join(experiments)} on {dataset}: accuracy against confidence, and pixels by confidence."
     )
     caption = (
-        "Of the pixels of one confidence (the greatest softmax probability), how many are right. On the dashed line "
-        "confidence is what it says; below it, networks are too sure. Seeds merged. "
+        "The share of correct pixels among those of each confidence (the largest softmax probability). On the dashed line, "
+        "networks are calibrated; below it, they are overconfident. Seeds are merged. "
         f"{contract(data.scores_of(experiments))}"
     )
     return Drawing(f"figure8-confidence-{dataset}", f"Figure 8: Confidence on {dataset}", caption, alt, figure)

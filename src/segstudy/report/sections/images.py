@@ -59,7 +59,7 @@ def draw_images(data: ReportData, images: pd.DataFrame, train: str, test: str, s
         axes.set_yticks(range(len(experiments)), list(shortened(experiments).values()))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-    told = "; ".join(f"{line.experiment} median {line.median:.3f}" for line in summary.itertuples())
+    described = "; ".join(f"{line.experiment} median {line.median:.3f}" for line in summary.itertuples())
     names = trained_on(data, test) if train == test else experiments
     caption = (
         f"Every image of {test} {split} is a dot at its own mIoU (over the classes in that image); a dot's height in "
@@ -68,7 +68,7 @@ def draw_images(data: ReportData, images: pd.DataFrame, train: str, test: str, s
         f"{contract(data.scores_of(experiments, test), 'image')}"
     )
     title = f"Figure 4: Image by image, {label}"
-    return Drawing(f"figure4-per-image-{where}", title, caption, f"Per-image mIoU. {told}.", figure)
+    return Drawing(f"figure4-per-image-{where}", title, caption, f"Per-image mIoU. {described}.", figure)
 
 
 def content(data: ReportData) -> Iterator[Item]:
