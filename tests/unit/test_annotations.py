@@ -78,7 +78,7 @@ def test_supervisely_rounds_corners_down_and_keeps_holes() -> None:
         (lambda: shapes.runs([-1, 97], SIZE, "row"), "0 or more"),
         (lambda: shapes.runs([95], SIZE, "row"), "add up to 95 pixels"),
         (lambda: shapes.runs([1.5], SIZE, "row"), "whole numbers"),
-        (lambda: shapes.starts_and_lengths("1", SIZE, "column", 1), "no pairs of start and length"),
+        (lambda: shapes.starts_and_lengths("1", SIZE, "column", 1), "not pairs of start and length"),
         (
             lambda: shapes.starts_and_lengths("0 1", SIZE, "column", 1),
             "outside the image's 96 pixels, which begin at 1",

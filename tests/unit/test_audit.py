@@ -779,7 +779,7 @@ def test_notes_may_be_given_instead_of_written(audit):
         (b"# classes: a, A\nModel,mIoU\nA,0.5\n", "classes 'a, A': write .* names, each once"),
         (b"# classes: a,,b\nModel,mIoU\nA,0.5\n", "classes 'a,,b': write"),
         (b"# classes: ,\nModel,mIoU\nA,0.5\n", "classes ',': write"),
-        (b"| Model | mIoU |\n| A | 0.5 |\n", r"its cells stand between \|, without the line of dashes"),
+        (b"| Model | mIoU |\n| A | 0.5 |\n", r"its cells are separated by \|, but the line of dashes"),
         (b"# classes: 1\nModel,mIoU\nA,0.5\n", "classes '1'"),
         (b"# measure: FPS\nModel,mIoU\nA,0.5\n", "measure 'FPS' is not known"),
     ],

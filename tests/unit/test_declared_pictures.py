@@ -170,7 +170,7 @@ def test_a_page_of_masks_is_read_and_scored(tmp_path: Path) -> None:
         (tmp_path / "truth").mkdir(exist_ok=True)
         pages(tmp_path / "truth" / f"{k}.tif", BOX[::-1].copy(), BOX)
         save(tmp_path / "pred" / f"{k}.png", BOX)
-    with pytest.raises(DataError, match="holds 2 pages or frames; say which is meant"):
+    with pytest.raises(DataError, match="holds 2 pages or frames; say which one to read"):
         score_masks(tmp_path / "pred", tmp_path / "truth")
     found = score_masks(tmp_path / "pred", tmp_path / "truth", declared=Declared(page=1, flags=True))
     assert found.confusion.sum(axis=0).tolist() == [[12, 0], [0, 4]]

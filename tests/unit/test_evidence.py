@@ -326,7 +326,7 @@ def test_one_seed_speaks_of_these_networks_only(tmp_path: Path) -> None:
     tables = tables_of(Store(tmp_path), plan)
     assert {row[-1] for row in printed(tables["comparisons"])} == {"these networks"}
     assert {row[-1] for row in printed(tables["estimates"])} == {"these networks"}
-    assert "another seed could turn it" in tables["comparisons"].caption
+    assert "another seed could reverse it" in tables["comparisons"].caption
 
 
 def test_input_size_is_compared_at_native_size_only(filled: tuple[Store, Plan], tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_the_report_says_how_folds_enter(tmp_path: Path) -> None:
     data = ReportData(read_results(store, plan))
     caption = comparisons_table(data).caption
     assert "Nadeau and Bengio 2003" in caption and "A network for each fold, seed 1" in caption
-    assert "another seed could turn it" not in caption and not any("One seed" in text for text in warnings(data))
+    assert "another seed could reverse it" not in caption and not any("One seed" in text for text in warnings(data))
     files = [f"../runs/plain@fold{k}/seed1/evaluations/spot@fold{k}-val.npz" for k in range(3)]
     assert next(found for _, *found in counts_files(data)) == files and len(counts_files(data)) == 2
     assert data.experiments["miou"].notna().all()

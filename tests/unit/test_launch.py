@@ -84,12 +84,12 @@ def until_ready(said: list[str], number: int) -> None:
 
 def test_lines_exit_codes_and_last_words() -> None:
     talks = "import os, sys; print('epoch', os.environ['NUMBER'], file=sys.stderr); print('lost on stdout')"
-    fails = "import sys; sys.exit('segstudy: 1 runs failed:\\nunet/seed1: no room')"
+    fails = "import sys; sys.exit('segstudy: 1 run failed:\\nunet/seed1: no room')"
     crew, said = crew_of(talks, talks, fails, "import os; os.kill(os.getpid(), 9)", "raise SystemExit(3)")
     members = crew.wait()
-    assert sorted(said) == ["[0] epoch 0", "[1] epoch 1", "[2] segstudy: 1 runs failed:", "[2] unet/seed1: no room"]
+    assert sorted(said) == ["[0] epoch 0", "[1] epoch 1", "[2] segstudy: 1 run failed:", "[2] unet/seed1: no room"]
     assert [member.code for member in members] == [0, 0, 1, -9, 3]
-    words = ["", "", "1 runs failed:\nunet/seed1: no room", "was killed by SIGKILL", "exit code 3"]
+    words = ["", "", "1 run failed:\nunet/seed1: no room", "was killed by SIGKILL", "exit code 3"]
     assert [member.message for member in members] == words
 
 

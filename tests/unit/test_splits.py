@@ -181,7 +181,8 @@ def test_plain_folds_are_scikit_learns(count: int, folds: int, seed: int) -> Non
 def test_a_group_larger_than_the_part_is_named() -> None:
     samples = samples_of(["a"] * 60 + ["b"] * 40)
     with pytest.raises(
-        DataError, match=r"key: 0\.2 of 100 images is 20, but whole groups come no nearer .* \(2 groups of 40 to 60"
+        DataError,
+        match=r"key: 0\.2 of 100 images is 20, but the closest that whole groups come is .* \(2 groups of 40 to 60",
     ):
         hold_out(samples, 0.2, 42, None, "key")
     with pytest.raises(
@@ -195,7 +196,7 @@ def test_fewer_groups_than_parts() -> None:
         take_fold(samples_of("aabb"), 3, 0, 42, None, "key")
     with pytest.raises(DataError, match=r"key\.folds: 4 images cannot fill 5 folds"):
         take_fold(ungrouped(4), 5, 0, 42, None, "key")
-    with pytest.raises(DataError, match=r"key: 0\.2 of 4 images is 1, but whole groups come no nearer"):
+    with pytest.raises(DataError, match=r"key: 0\.2 of 4 images is 1, but the closest that whole groups come is"):
         hold_out(samples_of("aaaa"), 0.2, 42, None, "key")
 
 

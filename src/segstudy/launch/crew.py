@@ -43,8 +43,8 @@ class Member:
 def last_words(said: Iterable[str], code: int) -> str:
     """The message that a command ended with, or the signal that killed it.
 
-    >>> last_words(["epoch 1", "segstudy: 1 runs failed:", "unet/seed1: the disk is full"], 2)
-    '1 runs failed:\\nunet/seed1: the disk is full'
+    >>> last_words(["epoch 1", "segstudy: 1 run failed:", "unet/seed1: the disk is full"], 2)
+    '1 run failed:\\nunet/seed1: the disk is full'
     """
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
