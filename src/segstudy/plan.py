@@ -102,7 +102,7 @@ class Variation:
 
     @property
     def variant(self) -> str:
-        """What differs, as ``encoder=resnet101``."""
+        """The changed settings, as ``encoder=resnet101``."""
         return ", ".join(f"{key.split('.', 1)[1]}={after}" for key, (_, after) in self.changes.items())
 
     @property
@@ -414,7 +414,7 @@ def study_by_content(
 
 
 def read_noted(store: Store) -> dict[str, dict[str, str]]:
-    """What :func:`note_files` wrote, by the path that the study gives; nothing when it cannot be read."""
+    """The notes of :func:`note_files`, by the path in the study; empty if they cannot be read."""
     try:
         noted = read_json(store.root / NOTED)
     except StoreError:

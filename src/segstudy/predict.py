@@ -42,7 +42,7 @@ MAX_PROBLEMS = 10  # that a message names
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written: ``masks`` and ``overlays`` in one order; ``left_out`` says what of the inputs was not read."""
+    """The files written: ``masks`` and ``overlays`` in one order; ``left_out`` names the inputs that were not read."""
 
     masks: tuple[Path, ...]
     overlays: tuple[Path, ...]
@@ -227,7 +227,7 @@ def _as_input(image: Image.Image, resized_px: Size | None, device: torch.device)
 
 
 def _flags(error: DataError) -> list[str]:
-    """What to give ``segstudy predict`` where options of an entry would help."""
+    """The flags for ``segstudy predict`` that correspond to options of an entry."""
     given = {key: value if isinstance(value, list) else [value] for key, value in error.lines.items()}
     return [f"(here: --{key} {','.join(f'{v:g}' for v in value)})" for key, value in given.items()]
 

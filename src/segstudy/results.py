@@ -30,7 +30,7 @@ OTHER_SIZES = Problem("scored on masks of different sizes", advice="Score both a
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the store holds of one run; for a run made with other settings, only its state.
+    """The results of one run in the store; for a run made with other settings, only its state.
 
     ``sets`` are there once counts were read; ``counts`` are their files. ``damage`` says what of a finished run, or of its
     record, is not what it was; with ``gaps``, files are only missing. ``folds`` are the results behind one over all folds.
@@ -52,7 +52,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """What the store holds of the runs of a plan, in the plan's order."""
+    """The results of a plan's runs in the store, in the plan's order."""
 
     plan: Plan
     store: Store
@@ -209,7 +209,7 @@ class StudyResults:
 
 
 def _turned(variation: Variation) -> dict[str, tuple[Any, Any]]:
-    """What a variant changes, its own value first."""
+    """The settings that a variant changes, its own value first."""
     return {key: (after, before) for key, (before, after) in variation.changes.items()}
 
 
@@ -339,7 +339,7 @@ def side_of_file(path: Path) -> Side:
 
 @dataclass(frozen=True)
 class Named:
-    """What ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN`` names; ``label`` is its display name; by default ``name``."""
+    """The side named ``STUDY:EXPERIMENT`` or ``STUDY:EXPERIMENT/seedN``; ``label`` is its display name, by default ``name``."""
 
     name: str
     experiment: str

@@ -422,7 +422,7 @@ class Inference(Frozen):
 
     @property
     def words(self) -> str:
-        """What differs from one pass over the whole image, for a contract; empty if nothing does."""
+        """Differences from one pass over the whole image, for a contract; empty if there are none."""
         passes = [
             *(["mirrored images"] if self.flip else []),
             *([f"scales {', '.join(f'{scale:g}' for scale in self.scales)}"] if self.scales != [1.0] else []),
@@ -441,7 +441,7 @@ class Inference(Frozen):
 
 
 class ScoringRules(Frozen):
-    """What is counted apart from the confusion matrix, and with which tolerances; part of every number's contract.
+    """The counts apart from the confusion matrix, and their tolerances; part of every number's contract.
 
     Shares are relative to the image's diagonal. ``boundary_iou_share`` is the width of the band (Cheng et al. 2021).
     ``tolerances_px`` and ``tolerance_shares`` apply to boundary F-score and normalised surface distance.

@@ -179,7 +179,7 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
 
 
 def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
-    """What the scores hide: images that failed; and what images score that did not."""
+    """Failed images, which the scores hide, and the scores of the others."""
     lines = [] if record["failures"] is None else [f"{Failures(**record['failures']).words}; failed: {RULE}"]
     rows = []
     for measure in scored.measures():
@@ -318,7 +318,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
 
 
 def _beyond_record(comparison: Comparison) -> dict[str, Any]:
-    """What is known in addition to the verdict: P(A > B), simultaneous interval, equivalence, cautions."""
+    """Results in addition to the verdict: P(A > B), simultaneous interval, equivalence, cautions."""
     low, high = comparison.simultaneous
     claim = comparison.equivalence
     return {
@@ -425,7 +425,7 @@ def _verdict_lines(record: dict[str, Any]) -> list[str]:
 
 
 def _beyond_lines(record: dict[str, Any]) -> list[str]:
-    """What is known in addition to the verdict, a line each."""
+    """Results in addition to the verdict, one line each."""
     unit, sure, (low, high) = record["unit"], record["p_greater"], record["simultaneous"].values()
     lines = [] if sure is None else [f"P(A > B), that A is the better one: {sure:.3f}"]
     lines += [] if record["equivalence"] is None else [equivalence_words(record["equivalence"], unit)]

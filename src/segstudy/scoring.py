@@ -42,7 +42,7 @@ ELSEWHERE = "unknown (masks from elsewhere)"  # of which split the masks are, an
 
 @dataclass(frozen=True)
 class _Tally:
-    """What is kept of one pair of masks until all have been seen, for only then can be said what values mean.
+    """The part of one pair of masks that is kept until all pairs are read; the meaning of values is only known then.
 
     ``pixels`` counts pixels by the stored values that occur, those of the truth and those of the prediction. ``counts``
     were taken with the meaning that the pair's own values suggest, ``guess``; empty where nothing could be counted.
@@ -156,7 +156,7 @@ def score_masks(
 def _described(
     predictions: Path, truth: Path, classes: tuple[str, ...], rules: ScoringRules, true: Encoding
 ) -> EvaluationRecord:
-    """What the counts rest on."""
+    """The provenance of the counts."""
     return EvaluationRecord(
         predictions=predictions.resolve().name,
         test_data=truth.resolve().name,
@@ -312,7 +312,7 @@ def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringR
 def _outlines(
     tally: _Tally, means: Encodings, masks: Masks, names: Sequence[str], rules: ScoringRules
 ) -> dict[str, Counts]:
-    """What other libraries' rules for outlines make of one pair, which are not among the counts that are kept."""
+    """The scores of one pair by other libraries' rules for outlines, which do not follow from the stored counts."""
     truth, predicted = (one.lenient(mask) for one, mask in zip(means, masks(tally.pair), strict=True))
     predicted = np.where(truth == IGNORE, IGNORE, predicted)
     return count_outlines(truth, predicted, means[0].num_classes, names, rules.tolerances_px[0])
@@ -353,5 +353,5 @@ def _check(tally: _Tally, means: Encodings) -> None:
 
 
 def _more(values: list[int]) -> str:
-    """What to do if values that are not classes are classes after all."""
+    """Advice if values outside the classes are classes after all."""
     return f"say that there are {max(values) + 1} classes or more (--num-classes or --classes)"

@@ -66,7 +66,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """What the run is: resolved configuration, identity, environment."""
+        """The run's resolved configuration, identity and environment."""
         return self.path / "run.yaml"
 
     @property
@@ -86,7 +86,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """What is scored: weights of the chosen epoch, or the note of a network that was not trained here."""
+        """The scored network: weights of the chosen epoch, or the note of a network that was not trained here."""
         return self.foreign if self.foreign.is_file() else self.path / "best.safetensors"
 
     @property
@@ -143,15 +143,15 @@ class RunFolder:
         return self.path / "decision.json"
 
     def record(self) -> RunRecord:
-        """What the run recorded of itself, once it began."""
+        """The run's record; it exists once the run has begun."""
         return _parsed(RunRecord, self.config, read_yaml(self.config))
 
     def read_record(self) -> RunRecord | None:
-        """What the run recorded of itself; None before it began."""
+        """The run's record; None before it began."""
         return self.record() if self.config.is_file() else None
 
     def read_cost(self) -> Cost | None:
-        """What the run cost; None before that was measured."""
+        """The run's cost; None before it was measured."""
         return _parsed(Cost, self.cost, read_json(self.cost)) if self.cost.is_file() else None
 
     def read_failure(self) -> str:
@@ -209,7 +209,7 @@ class RunFolder:
             raise StoreError(self.damage(damaged))
 
     def damage(self, names: Sequence[str]) -> str:
-        """What to do about results that :meth:`damaged` named."""
+        """Advice about results that :meth:`damaged` named."""
         return (
             f"{self.path}: {listing(names)} changed since the run was finished; restore a copy, or call segstudy run, "
             "which makes again what can be made"

@@ -27,7 +27,7 @@ ABLATIONS = ("model.arch", "model.encoder", "model.weights")
 
 
 class Choices(Frozen):
-    """What an experiment may change."""
+    """The settings that an experiment may change."""
 
     model: Model
     recipe: Recipe
@@ -143,13 +143,13 @@ class Config:
 
     @property
     def predicts(self) -> str:
-        """What differs from one pass of one network over the whole image, in words; empty if nothing does."""
+        """Differences from one pass of one network over the whole image, in words; empty if there are none."""
         ensemble = f"mean of {len(self.ensemble)} networks" if self.ensemble else ""
         return ", ".join(words for words in (ensemble, self.inference.words) if words)
 
     @property
     def saw(self) -> str:
-        """What training saw of another dataset, in words; empty if nothing."""
+        """The part of another dataset that training saw, in words; empty if none."""
         part = self.recipe.adaptation
         return f"images of {part.data} (split {part.split}), never their masks ({part.name})" if part else ""
 

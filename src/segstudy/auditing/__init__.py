@@ -1,4 +1,4 @@
-"""What arithmetic says about published tables, and how they compare with a study's own results.
+"""Checks of published tables by arithmetic, and comparison with a study's own results.
 
 Tables become claims (a printed number, with the run, data, class and measure that it is about), and each rule of
 :data:`RULES` is a function from claims to findings. Rules know no table, row or value.

@@ -1,4 +1,4 @@
-"""What a check writes when it is asked to: dataset cards, a split, sheets of augmented images."""
+"""The files that a check writes on request: dataset cards, a split, sheets of augmented images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check found, in words: findings by kind, and the dataset card for a terminal and as Markdown."""
+"""The result of a check as text: findings by kind, and the dataset card for a terminal and as Markdown."""
 
 from __future__ import annotations
 

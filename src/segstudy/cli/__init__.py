@@ -53,7 +53,7 @@ def _end(message: str, code: int) -> NoReturn:
 
 
 def _words(error: OSError) -> str:
-    """What the system refused, of which file, and what may be done."""
+    """The system's error as a message: the file, the reason and what to do."""
     if error.errno == errno.ENAMETOOLONG:
         return f"{error.filename}: no file or folder can have so long a name; correct it"
     advice = {

@@ -95,7 +95,7 @@ def curve_lines(results: StudyResults, found: Sequence[dict[str, Any]], differen
 
 
 def estimate_lines(found: Estimate) -> list[str]:
-    """What the runs that are left need, as text."""
+    """The needs of the remaining runs, as text."""
     if not found.runs:
         return ["nothing is left to do", *found.notes]
     rows = [["run", "training", "evaluation", "memory", "disk"]]

@@ -159,7 +159,7 @@ def _asked(
     track: list[str] | None,
     graphs: bool,
 ) -> Work:
-    """What a worker elsewhere is asked for: the same, with paths that do not depend on the current folder."""
+    """The job of a worker elsewhere: the same, with paths that do not depend on the current folder."""
     from segstudy.launch.launchers import Work
     from segstudy.tracking import open_tracking
 

@@ -43,7 +43,7 @@ def show(
 
 
 def _record(result: RunResult) -> dict[str, Any]:
-    """What is known of a run, as plain data; a number that is not defined is None."""
+    """Everything about a run, as plain data; undefined numbers are None."""
     from segstudy.comparison import Side
     from segstudy.measures import OVERALL, PER_CLASS
 

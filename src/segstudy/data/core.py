@@ -375,7 +375,7 @@ def same_shape(size: tuple[int, int], other: tuple[int, ...]) -> bool:
 
 
 def size_advice(size: tuple[int, int], mask_size: tuple[int, int], mask: Path) -> str:
-    """What to do about an image and a mask of different sizes; ``mask`` may be an annotation."""
+    """Advice about an image and a mask of different sizes; ``mask`` may be an annotation."""
     if mask.suffix.lower() in ANNOTATIONS:
         return (
             "it was drawn on a picture of another size, so put that one in place, or export the annotation for this one"

@@ -1,4 +1,4 @@
-"""What a person declares of masks that are not class indices, and labels by it: obeyed exactly, or refused.
+"""Declarations of masks that are not class indices, and their labels: followed exactly, or refused.
 
 Array letters: ``h`` height, ``w`` width.
 """
@@ -28,7 +28,7 @@ IGNORE_NAME = "ignore"  # in ``values`` and ``colours``: pixels that are left ou
 
 @dataclass(frozen=True)
 class Declared:
-    """What a person said of the masks of a set; nothing of it is needed for class indices.
+    """The declaration of a set's masks; class indices need none.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ def declared_by_flags(
     channel: str | None,
     page: int | None = None,
 ) -> Declared:
-    """What flags of the command line say: ``0=background,128=disc`` for values, ``#ff0000=car`` for colours.
+    """The declaration that flags of the command line make: ``0=background,128=disc`` for values, ``#ff0000=car`` for colours.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What masks may hold when nothing was declared: class indices. Everything else is refused, with the line to write."""
+"""Masks without a declaration: class indices. Everything else is refused, with the line to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runs that are left of a study need on this machine: hours, memory, disk. Measured on a few of its own images.
+"""The needs of a study's remaining runs on this machine: hours, memory, disk. Measured on a few of its own images.
 
 A step, an evaluated image and a decoded image are timed; everything else is multiplication. Nothing is written to the store.
 """
@@ -81,7 +81,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """What is left of one run; bytes while it trains are those beyond what it leaves."""
+    """The rest of one run; bytes while it trains do not include the files that it keeps."""
 
     run: str
     training_s: float
@@ -93,7 +93,7 @@ class RunEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the runs that are left need; ``measured`` says what the numbers come from, ``extrapolated`` what is made of them."""
+    """The needs of the remaining runs; ``measured`` says what was measured, ``extrapolated`` what follows from it."""
 
     device: str
     workers: int
@@ -245,7 +245,7 @@ class _Estimator:
         )
 
     def _run(self, run: Run, planned: set[str]) -> RunEstimate:
-        """What is left of one run, in multiples of what was measured."""
+        """The rest of one run, in multiples of what was measured."""
         folder, recipe = self.workshop.store.run(run.experiment, run.seed), run.config.recipe
         dataset, roles = self.workshop.dataset(run.config.dataset)
         donor = run.shares and (
@@ -341,7 +341,7 @@ def _threads_text(workers: int) -> str:
 
 
 def _key(run: Run) -> dict[str, Any]:
-    """What the cost of a step follows from: network, size, batch, precision, and the rest of the recipe but its length."""
+    """The settings that determine the cost of a step: network, size, batch, precision, and the recipe apart from its length."""
     recipe, config = run.config.recipe, run.config
     kept = recipe.model_dump(mode="json", exclude=set(TIMELESS))
     kept["optimizer"] = recipe.optimizer.name

@@ -1,4 +1,4 @@
-"""What a run's results rest on next to its settings: data, how they are read, initial weights, precision.
+"""The inputs of a run apart from its settings: data, how they are read, initial weights, precision.
 
 It is written into ``run.yaml`` when the run begins, and compared whenever the run is resumed or scored again, and
 whenever another seed or fold of the same experiment, or an ensemble of it, begins: one store never holds results of data that
@@ -58,7 +58,7 @@ def environment(processes: int = 1) -> Environment:
 
 
 def run_record(workshop: Workshop, run: Run, **further: Any) -> RunRecord:
-    """What identifies a run and what is needed to read its results without the study file."""
+    """The identity of a run, and what is needed to read its results without the study file."""
     dataset, roles = workshop.dataset(run.config.dataset)
     names = {role: getattr(roles, role) for role in ROLES}
     fingerprints = {role: workshop.fingerprint(dataset.name, split) for role, split in names.items()}

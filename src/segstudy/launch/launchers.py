@@ -42,7 +42,7 @@ LAUNCHERS = Door(
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is asked for: the arguments of ``segstudy work``."""
+    """The arguments of ``segstudy work`` for a worker."""
 
     study: str
     out: Path
@@ -101,7 +101,7 @@ class Job:
 
     @property
     def stop(self) -> Stop:
-        """What asks to stop."""
+        """The signal or limit that requests a stop."""
         return self.workshop.stop
 
     def num_done(self) -> int:

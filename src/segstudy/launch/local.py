@@ -147,7 +147,7 @@ def _gpus() -> list[str]:
 
 
 def _share(number: int, workers: int, devices: int) -> dict[str, str]:
-    """What of the machine is a worker's, as variables of its environment."""
+    """A worker's share of the machine, as environment variables."""
     share = {"OMP_NUM_THREADS": str(max(1, _threads() // workers))}
     if gpus := _gpus():
         own = [gpus[(number * devices + each) % len(gpus)] for each in range(devices)]

@@ -114,7 +114,7 @@ def _adopt(workshop: Workshop, run: Run, folder: RunFolder) -> bool:
 
 
 def _trained_with(record: RunRecord) -> tuple[object, ...]:
-    """What a trained network follows from."""
+    """The inputs that determine a trained network."""
     values = {key: value for key, value in record.values.items() if not key.startswith("inference.")}
     imported = record.imported_from is not None
     data = (record.data_fingerprints, record.classes, record.readings)

@@ -125,7 +125,7 @@ def _slots(resources: dict[str, float], need: dict[str, float]) -> int:
 
 @dataclass(frozen=True)
 class Parcel:
-    """What a node without the store needs: the study's file, files next to it, and a name for its own folder."""
+    """The files that a node without the store needs: the study's file, files next to it, and a name for its own folder."""
 
     study: str
     files: dict[str, bytes]

@@ -1,4 +1,4 @@
-"""What is left to do of a plan, and what would stop it: looked up in the store and the data before anything is begun."""
+"""The work that is left of a plan, and what would stop it: checked in the store and the data before anything begins."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
 
 
 def stale_message(store: Store, stale: Sequence[Run]) -> str:
-    """What the settings of runs in the store were, and what to do."""
+    """The settings of stale runs in the store, and what to do."""
     lines = [
         f"  {run.name}: {differences(run, read_yaml(store.run(run.experiment, run.seed).config))}" for run in stale
     ]

@@ -1,4 +1,4 @@
-"""What a Slurm job runs, in a module of its own that loads at once: submitit imports it on the job's machine."""
+"""The entry point of a Slurm job, in its own module, which loads quickly: submitit imports it on the job's machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVED = 143  # how a worker ends that was asked to
 
 @dataclass
 class Worker:
-    """What a Slurm job runs: ``segstudy work`` in a process of its own, which saves when the job is signalled."""
+    """The work of a Slurm job: ``segstudy work`` in its own process, which saves when the job is signalled."""
 
     command: list[str]
     process: subprocess.Popen[bytes] | None = None

@@ -38,7 +38,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Outcome:
-    """What came of carrying out a plan: a line for every run that failed, names of those that others are doing."""
+    """The outcome of a plan: a line for every run that failed, names of those that others are doing."""
 
     failures: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What carrying out a plan needs at hand: datasets, the store, where things lie, and what a run is scored on."""
+"""The context for carrying out a plan: datasets, the store, locations, and the splits that a run is scored on."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Workshop:
                 discard(error.folder)
 
     def evaluations(self, run: Run) -> list[Evaluation]:
-        """What the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
+        """The splits that the run is scored on: the reported split of its own dataset, then every cross-evaluation."""
         own, roles = self.dataset(run.config.dataset)
         classes, table = own.classes, None
         if run.config.evaluate is not None:

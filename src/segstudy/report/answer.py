@@ -30,7 +30,7 @@ FEW = 2  # effects that get a sentence of their own; the others stand in the fig
 
 
 def network_words(data: ReportData, experiment: str) -> str:
-    """What an experiment is called, with its dataset where the study has several."""
+    """The name of an experiment, with its dataset if the study has several."""
     words, dataset = data.called[experiment], data.plan.first(experiment).config.dataset
     several = len({data.plan.first(name).config.dataset for name in data.plan.experiments}) > 1
     return f"{words} on {dataset}" if several and words != experiment else words
@@ -115,7 +115,7 @@ def sentences(data: ReportData) -> list[str]:
 
 
 def _effect_sentence(row: Mapping[Any, Any], measure: Measure) -> str:
-    """What one decided change does and what it costs."""
+    """The effect and the cost of one decided change."""
     up, gain = row["value"] > 0, row["verdict"] == BETTER
     low, high = (row["low"], row["high"]) if up else (-row["high"], -row["low"])
     change = row["change"][:1].upper() + row["change"][1:]
@@ -147,7 +147,7 @@ def _changes_of(rows: pd.DataFrame) -> list[str]:
 
 
 def _cost_words(cost: float) -> str:
-    """What the operations of a variant are to those of its base, at the end of a sentence.
+    """The operations of a variant relative to those of its base, as the end of a sentence.
 
     >>> _cost_words(1.0), _cost_words(0.27), _cost_words(4.0)
     (' with the same operations', ' and saves 73 % of the operations', ' at 4.00 times the operations')
@@ -177,7 +177,7 @@ def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
 
 
 def _equivalence_words(rest: pd.DataFrame) -> str:
-    """What the study's margin makes of changes that are not distinguishable; empty without a margin."""
+    """Whether changes that are not distinguishable are equivalent within the study's margin; empty without a margin."""
     said = []
     for claim in (EQUIVALENT, NOT_WORSE, OPEN):
         if len(rows := rest[rest["equivalence"] == claim]):
@@ -216,7 +216,7 @@ def _cross_sentences(data: ReportData) -> list[str]:
 
 
 def warnings(data: ReportData) -> list[str]:
-    """What changes how the numbers are read, in a line each."""
+    """Warnings that change how to read the numbers, one line each."""
     study, runs, found = data.plan.study, data.runs, []
     if study.protocol == "paper":
         found.append(

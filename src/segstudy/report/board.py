@@ -145,7 +145,7 @@ def _frame(group: Sequence[Side], verdicts: dict[tuple[str, str], Comparison]) -
 
 
 def _verdict(verdicts: dict[tuple[str, str], Comparison], side: Side, other: Side) -> str:
-    """What the pair's verdict says of ``side``."""
+    """The pair's verdict about ``side``."""
     if (one := verdicts.get((side.name, other.name))) is not None:
         return one.verdict
     turned = verdicts[other.name, side.name].verdict
@@ -153,7 +153,7 @@ def _verdict(verdicts: dict[tuple[str, str], Comparison], side: Side, other: Sid
 
 
 def _differs(top: Comparison | None) -> str:
-    """What else is not as in the highest: settings, and what the comparison flags."""
+    """Other differences from the highest: settings, and the flags of the comparison."""
     if top is None:
         return ""
     settings = [f"settings: {listing(top.changes, 4)}"] if top.changes else []

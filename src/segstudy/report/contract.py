@@ -1,4 +1,4 @@
-"""What a number rests on, in words: sentences for a caption, a line for the tooltip of one number.
+"""The contract of a number in words: sentences for a caption, a line for the tooltip of one number.
 
 Rows here are of the score frame (:func:`segstudy.report.frames.score_frame`): a run on a split a row.
 """
@@ -27,7 +27,7 @@ LEVELS = {
 
 
 def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -> str:
-    """What the scores in ``rows`` rest on, in a few short sentences; ``spread`` where deviations over seeds are printed."""
+    """The contract of the scores in ``rows``, in a few short sentences; ``spread`` if deviations over seeds are printed."""
     rows = rows.dropna(subset=["miou"])
     if rows.empty:
         return "No finished run yet."
@@ -49,7 +49,7 @@ def scored_words(rows: pd.DataFrame) -> str:
 
 
 def choice_words(rows: pd.DataFrame) -> str:
-    """What chose the epoch of the networks in ``rows``."""
+    """The split that chose the epoch of the networks in ``rows``."""
     chosen = dict.fromkeys(rows.dropna(subset=["miou"])["selected_on"])
     words = {IMPORTED: "imported, choice unknown", NOT_TRAINED: "not trained here, training data unknown"}
     return " and ".join(words.get(c, f"epoch chosen on {c}") for c in chosen)

@@ -1,4 +1,4 @@
-"""What all figures of the report share: one look, colours, labels that do not collide. Each section draws its own.
+"""The common parts of the report's figures: style, colours, labels that do not collide. Each section draws its own.
 
 Figures are made of matplotlib's objects; no global state of pyplot is touched.
 

@@ -80,7 +80,7 @@ class ReportData:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """What each run is and where it stands, a run a row; see :func:`runs_frame`."""
+        """The settings and state of each run, one per row; see :func:`runs_frame`."""
         return runs_frame(self.results)
 
     @cached_property
@@ -103,7 +103,7 @@ class ReportData:
 
     @cached_property
     def constants(self) -> pd.DataFrame:
-        """What calling every pixel one class would score, an evaluation a row."""
+        """The score of predicting one class everywhere, one row per evaluation."""
         return constants_frame(self.sets)
 
     @cached_property
@@ -137,7 +137,7 @@ class ReportData:
 
     @cached_property
     def called(self) -> dict[str, str]:
-        """What each experiment is called in words: by its architecture and what it changes."""
+        """The name of each experiment in words: its architecture and its changes."""
         return called(self.plan)
 
     @cached_property
@@ -193,7 +193,7 @@ class ReportData:
 
 
 def runs_frame(results: StudyResults) -> pd.DataFrame:
-    """What each run is and where it stands, a run a row.
+    """The settings and state of each run, one per row.
 
     ``split`` is the one that is reported, ``chosen_epoch`` counts from 1 (NaN before the first epoch ends; of imported
     weights it is what their file says), ``root`` the baseline at the end of the chain of bases, ``reason`` why a failed
@@ -235,7 +235,7 @@ def _weights(config: Config) -> str:
 
 
 def note(variation: Variation | None) -> str:
-    """What an experiment is, in the paper's words.
+    """The kind of an experiment, in the paper's words.
 
     >>> note(Variation("unet", {"model.encoder": ("resnet50", "resnet101")}))
     'Ablation (backbone)'
@@ -339,7 +339,7 @@ def experiments_frame(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def constants_frame(sets: Iterable[CountSet]) -> pd.DataFrame:
-    """What calling every pixel one class would score, an evaluation a row; ``label`` names that class."""
+    """The score of predicting one class everywhere, one row per evaluation; ``label`` names that class."""
     rows = []
     for one in sets:
         counts = measures.merge(one.constant())
@@ -405,7 +405,7 @@ def effects_frame(results: StudyResults, elsewhere: bool = False) -> pd.DataFram
 
 
 def _beyond_the_verdict(found: Comparison) -> dict[str, Any]:
-    """What :data:`BEYOND` names: what is known where the verdict is "not distinguishable"."""
+    """The values that :data:`BEYOND` names: results in addition to the verdict "not distinguishable"."""
     low, high = found.simultaneous
     claim = found.equivalence
     said = (found.p_greater, low, high, found.margin_met, found.margin)

@@ -154,7 +154,7 @@ def breakable(text: str) -> Markup:
 
 
 def first_screen(data: ReportData) -> dict[str, Any]:
-    """What the template shows before anything is opened."""
+    """The part of the page that is visible before anything is opened."""
     front, changes = draw_front(data), answer_frame(data)
     return {
         "warnings": warnings(data),

@@ -302,7 +302,7 @@ def _words(table: Table) -> Iterable[str]:
 
 
 def _declared(texts: Iterable[str]) -> str:
-    """What pdflatex prints for characters that its fonts lack: their code in a frame."""
+    """The replacement for characters that pdflatex's fonts lack: their code in a frame."""
     odd = sorted({character for text in texts for character in escape_tex(text) if ord(character) > 0x17F})
     return "".join(
         f"\\DeclareUnicodeCharacter{{{ord(c):04X}}}{{{'' if c == chr(0x200B) else f'[U+{ord(c):04X}]'}}}\n" for c in odd

@@ -1,4 +1,4 @@
-"""What a section of the report is."""
+"""The section of a report: anchor, heading, place and content."""
 
 from __future__ import annotations
 

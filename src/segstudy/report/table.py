@@ -119,7 +119,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """The name of its files."""
         return f"{self.number}-{self.slug}"
 
     @property
@@ -145,7 +145,7 @@ def numbered(tables: Sequence[Table]) -> list[Table]:
 
 
 def letters_of(numbers: Sequence[Hashable]) -> list[str]:
-    """What tells equal numbers apart.
+    """The attributes that distinguish equal numbers.
 
     >>> letters_of([1, 2, 2, 2])
     ['', 'a', 'b', 'c']
@@ -261,7 +261,7 @@ def scored_columns(frame: pd.DataFrame, front: Sequence[str]) -> pd.DataFrame:
 
 
 def mark_confounded(frame: pd.DataFrame) -> list[str]:
-    """What each variant changes, marked where it is more than one thing."""
+    """The change of each variant, marked if it changes more than one thing."""
     return [f"{v} (confounded)" if c else v for v, c in zip(frame["variant"], frame["confounded"], strict=True)]
 
 

@@ -70,7 +70,7 @@ def value_words(key: str, value: Any) -> str:
 
 
 def change_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """What a variant changes, by names of factors: key -> (before, after).
+    """The changes of a variant, by names of factors: key -> (before, after).
 
     >>> change_words({"model.weights": ("imagenet", "none")})
     'random instead of ImageNet weights'
@@ -144,7 +144,7 @@ def _variant_called(name: str, first: Mapping[str, Run], words: dict[str, str]) 
 
 
 def with_words(head: str, *rest: str) -> str:
-    """What is said of a network, after its name.
+    """The description of a network, after its name.
 
     >>> with_words("U-Net", "ResNet-50"), with_words("U-Net with ResNet-50", "OS 16"), with_words("U-Net", "")
     ('U-Net with ResNet-50', 'U-Net with ResNet-50, OS 16', 'U-Net')

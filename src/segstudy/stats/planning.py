@@ -70,7 +70,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What it takes to see a difference with the wanted power.
+    """The seeds and images that detect a difference with the given power.
 
     Attributes
     ----------
@@ -381,7 +381,7 @@ def assume_seed_sd(components: Components, seed_sd: float, *, degrees: float = m
 def next_seeds(
     components: Components, difference: float, *, more: Sequence[int] = (1, 2), power: float = 0.8, level: float = 0.95
 ) -> list[dict[str, float]]:
-    """What further pilot seeds would tell: rows ``seeds, seeds_safe, factor`` for the pilot as it is and with more.
+    """The gain of further pilot seeds: rows ``seeds, seeds_safe, factor`` for the pilot as it is and with more.
 
     ``factor`` is what "to be safe" multiplies the seeds' standard deviation with, and ``seeds_safe`` the seeds that are
     then needed if the further ones vary as the present ones do; NaN where no number is enough.

@@ -107,7 +107,7 @@ def rehearse(recipe: Recipe, study_folder: str) -> None:
 
 @dataclass
 class Part:
-    """What the steps of an epoch have summed up so far; kept in a checkpoint within the epoch.
+    """The sums over the steps of an epoch so far; kept in a checkpoint within the epoch.
 
     ``random`` are the states of torch's generators and ``drawn`` that of augmentation, after ``steps`` batches; ``others``
     holds both of the other processes of a team.
@@ -330,7 +330,7 @@ def _check_loss(loss: float, epoch: int, folder: RunFolder) -> None:
 def _measured(
     model: nn.Module, select: CachedSplit, report: CachedSplit, fabric: Fabric, regime: Regime, feed: Feed
 ) -> dict[str, float]:
-    """What an epoch's weights score on the split that chooses and on the one that is reported, and the peak of memory."""
+    """The scores of an epoch's weights on the selecting and the reported split, and the peak of memory."""
     with regime.scored_weights():
         same_statistics(regime.network, fabric)
         scored = scoring_model(model, regime.network, fabric)
@@ -398,7 +398,7 @@ def _plain_step(
     fabric: Fabric,
     regime: Regime,
 ) -> Step:
-    """What is the same in every step: the gradient of a batch's loss, and the optimiser."""
+    """The part that every kind of step shares: the gradient of a batch's loss, and the optimiser."""
     clip_norm = regime.recipe.clip_norm
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, int]:

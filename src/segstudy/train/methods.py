@@ -24,7 +24,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Target(Protocol):
-    """What a method may ask of a training; see :class:`segstudy.train.targets.Target`."""
+    """The parts of a training that a method may use; see :class:`segstudy.train.targets.Target`."""
 
     def logits(self, images: Tensor) -> Tensor:
         """The network's logits (n, c, h, w) in training, with gradients."""

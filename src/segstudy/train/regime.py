@@ -1,4 +1,4 @@
-"""What a recipe asks of training apart from loss and optimiser: budget, rates, frozen parts, averaged weights, its end.
+"""The regime of a recipe apart from loss and optimiser: budget, rates, frozen parts, averaged weights, early stopping.
 
 Everything here follows from the recipe, the step and :class:`~segstudy.train.state.TrainingState`, so an interrupted run goes
 on with the same numbers.

@@ -138,7 +138,7 @@ class ReplayedStep:
 
 
 def recorder_for(recipe: Recipe, network: nn.Module, fabric: Fabric, progress: Progress) -> Recorder | None:
-    """What records a training's steps; None, with a line that says why, where they cannot be recorded."""
+    """The recorder of a training's steps; None, with a line that says why, if they cannot be recorded."""
     if reason := why_not(recipe, network, fabric):
         progress.say(f"  note: --graphs: {reason}; plain steps are used")
         return None

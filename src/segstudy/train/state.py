@@ -147,7 +147,7 @@ def _state_of(state: dict[str, Any] | None, origin: str) -> TrainingState | None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint holds; None where it is damaged."""
+    """The content of a checkpoint; None if it is damaged."""
     try:
         with open_regular(path) as file:
             content = file.read()

@@ -348,7 +348,7 @@ def _kagglehub(page: str, cache: Path) -> Iterator[ModuleType]:
 
 
 def _kaggle_fault(page: str, error: Exception) -> str:
-    """What went wrong with Kaggle, and what to do."""
+    """The error with Kaggle, and what to do."""
     kind, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403) or kind in ("UnauthenticatedError", "CredentialError") or "credentials" in str(error):
         return (

@@ -53,7 +53,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class ImagePrint:
-    """What is kept of an image to find its duplicates: some 4 kB, whatever its size.
+    """The data that find an image's duplicates: about 4 kB, whatever its size.
 
     ``content`` is a hash of the decoded pixels, and the image's size: equal for equal files, and for different files of the
     same pixels. ``bits`` are the difference hashes of the image and of its mirror image, ``uint64``
@@ -103,7 +103,7 @@ def shrunk(rgb: Pixels, side_px: int = 384) -> Pixels:
 
 
 def fingerprint_image(rgb: Pixels, small: Pixels | None = None) -> ImagePrint:
-    """What is needed to compare an image with others.
+    """The data for comparing an image with others.
 
     It is taken from an image that is decoded anyway, and may be taken in parallel threads.
 
