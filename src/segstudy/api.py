@@ -41,8 +41,8 @@ class Shown:
         """The answer as a data frame."""
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        raise NotImplementedError
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         first = str(self).splitlines()[0] if str(self) else ""
@@ -75,7 +75,8 @@ class Scores(Shown):
         """The score in a few words."""
         from segstudy.scorecard import shown
 
-        return f"mIoU {shown(self.record['miou'])} over {len(self.counts.ids)} images"
+        num_images = len(self.counts.ids)
+        return f"mIoU {shown(self.record['miou'])} over {num_images} image{'s' * (num_images > 1)}"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per score: measure, class (empty for the whole set), value, low, high."""
@@ -245,13 +246,11 @@ class Results(Shown):
         done = sum(result.state == "done" for result in self.study.runs)
         lines = [f"{self.study.plan.study.name}: {done} of {len(self.study.runs)} runs done"]
         for name, found in self.study.comparisons.items():
+            said = found.verdict or "no result yet"
             if (difference := found.difference) is not None:
                 bounds = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
-                lines.append(
-                    f"{name} - {found.b.name}: {difference.value:+.4f} {bounds} {found.measure.label}, {found.verdict}"
-                )
-            else:
-                lines.append(f"{name} - {found.b.name}: {found.verdict or 'no result yet'}")
+                said = f"{difference.value:+.4f} {bounds} {found.measure.label}, {found.verdict}"
+            lines.append(f"{name} - {found.b.name}: {said}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -45,6 +45,7 @@ def test_scores_by_hand(tmp_path: Path) -> None:
     frame = scores.to_frame().set_index(["measure", "class"])["value"]
     assert frame["miou", ""] == pytest.approx((polyp + background) / 2)
     assert frame["iou", "class 1"] == pytest.approx(polyp)
+    assert repr(scores) == str(scores)
     assert scores.verdict == f"mIoU {(polyp + background) / 2:.4f} over 6 images"
     images = scores.images()
     assert images["image"].tolist() == [f"m{k}" for k in range(6)]
