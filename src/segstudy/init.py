@@ -1,4 +1,4 @@
-"""Look at a folder of images and masks and write a study file that a newcomer can read and run."""
+"""Inspect a folder of images and masks and write a study file that a newcomer can read and run."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ VALUE_KINDS = ("encoding", "coloured-mask", "outside-classes", "pages", "16-bit"
 PROPOSED = re.compile(r"`(\w+: [^`]+)`")  # options in messages about what mask values mean
 CAMVID = ("train", "trainannot", "val", "valannot", "test", "testannot")
 TEMPLATE = """\
-# A segstudy study: which of these choices makes the segmentation better, by how much?
+# A segstudy study: which of these choices improves the segmentation, and by how much?
 # Found in {root}: {found}
-{doubts}# segstudy check {file}     finds everything that is wrong with the file and the data
-# segstudy run {file}       does what is missing and writes the report; call it again after any interruption
+{doubts}# segstudy check {file}     lists every problem of the file and the data
+# segstudy run {file}       trains what is missing and writes the report; safe to repeat after any interruption
 name: {name}
 # held-out: the epoch is chosen on a split that is never reported, and scores are taken at each image's own size.
 protocol: held-out
@@ -58,14 +58,14 @@ experiments:
   unet-noimagenet: {{base: unet, change: {{model.weights: none}}}}
   deeplabv3:       {{data: {name}, model: {{arch: deeplabv3, encoder: resnet50, weights: imagenet, output_stride: 8}}}}
   deeplabv3-os16:  {{base: deeplabv3, change: {{model.output_stride: 16}}}}
-# One seed says nothing about chance; three are a start.
+# One seed cannot show how much of a difference is due to chance; use three or more.
 seeds: [42]
 """
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was found: the contact sheet, if one could be drawn, and what stands in the way, as lines for people."""
+    """The result: the contact sheet, if one could be drawn, and the obstacles, as lines for people."""
 
     sheet: Path | None
     obstacles: tuple[str, ...]
@@ -153,7 +153,7 @@ def _given_lines(root: Path, found: _Understood) -> list[str]:
     why = dict.fromkeys(("scale", "bands", "page"), "  # a guess from the first image")
     if isinstance(found.options.get("masks"), dict):
         why["masks"] = (
-            "  # a guess from names; later classes lie over earlier ones, and one without a file has no pixel"
+            "  # a guess from names; later classes cover earlier ones, and a class without a file has no pixel"
         )
     if "colours" in found.options:
         why["colours"] = f"  # from {colours_beside(root)[1]}"
@@ -183,7 +183,7 @@ def _option_lines(root: Path, found: _Understood, dataset: Dataset, looks: Seque
         lines.append(f"holdout_fraction: {int(100 / len(groups)) / 100}  # {text}")
     if issubclass(READERS.find(found.reader).options, ValueOptions) and (number := _resizable(looks)):
         text = f"masks have another size than their images in {number} of {len(looks)} pairs, and the same shape"
-        lines.append(f"# resize_masks: nearest  # {text}; take the first # away if both show the same picture")
+        lines.append(f"# resize_masks: nearest  # {text}; remove the first # if both show the same picture")
     return lines
 
 

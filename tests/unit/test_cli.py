@@ -114,7 +114,7 @@ def test_everything_from_check_to_archive(segstudy, study, tmp_path):
     code, out, _ = segstudy("archive", study)
     assert code == 0
     code, out, _ = segstudy("verify", tmp_path / "small" / "small-archive.zip")
-    assert "files agree with their sums" in out
+    assert "files match their checksums" in out
     (tmp_path / "small" / "runs" / "unet" / "seed42" / "cost.json").write_text("{}")
     code, out, err = segstudy("verify", tmp_path / "small")
     assert code == 2

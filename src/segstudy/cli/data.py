@@ -44,7 +44,9 @@ def init(
     if written.sheet is not None:
         print(f"wrote {written.sheet}: check that the masks cover the right objects")
     if written.obstacles:
-        print("in the way, and said in the file:", *(f"  {line}" for line in written.obstacles), sep="\n")
+        print(
+            "problems to solve first, also listed in the file:", *(f"  {line}" for line in written.obstacles), sep="\n"
+        )
     print(f"next: segstudy check {file}")
 
 

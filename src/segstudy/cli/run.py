@@ -322,7 +322,7 @@ def _report_of(whole: Plan, store: Store, data: Path | None, outcome: Outcome) -
         print(f"report: {shown(build_report(store, whole, data))}")
     except SegstudyError as error:
         if outcome.held and "has a result yet" in str(error):
-            print("no report yet: other processes are working on every run")
+            print("no report yet: other processes are working on all runs")
         elif outcome.failures:
             outcome.failures.append(f"no report: {error}")
         else:

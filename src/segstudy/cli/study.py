@@ -263,7 +263,7 @@ def verify(
         problems += _rescored(path, rescore, data)
     if problems:
         raise StoreError("\n".join([f"{path}: {good} files agree, {len(problems)} do not:", *problems]))
-    print(f"{path}: all {good} files agree with their sums{data_note}")
+    print(f"{path}: all {good} files match their checksums{data_note}")
 
 
 def _reread(path: Path) -> tuple[int, list[str]]:

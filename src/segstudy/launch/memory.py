@@ -55,7 +55,7 @@ def fit(workshop: Workshop, plan: Plan) -> Plan:
     """
     store, progress = workshop.store, workshop.progress
     if "accumulate" in workshop.study.recipe.model_fields_set:
-        progress.say(f"memory: recipe.accumulate is {workshop.study.recipe.accumulate}, as the study or the store says")
+        progress.say(f"memory: recipe.accumulate is {workshop.study.recipe.accumulate}, from the study or the store")
         return plan
     store.prepare(workshop.study.model_dump(mode="json", exclude_unset=True))
     with claim_on(store.root / ".memory.lock"):

@@ -291,7 +291,7 @@ class _Queue:
                 try:
                     held.enter_context(folder.lock())
                 except HeldError as error:
-                    self.job.progress.say(f"{error}; it is left to it")
+                    self.job.progress.say(f"{error}; the other process keeps it")
                     continue
                 former = _packed(folder.path)
             work = replace(self.work, only=(run.experiment,), seed=run.seed)

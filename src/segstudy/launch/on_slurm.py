@@ -125,7 +125,7 @@ def _wait(job: Job, jobs: list[submitit.Job[int]], number: str, cluster: str) ->
             for each in jobs:
                 each.cancel()
         else:
-            job.progress.say(f"the jobs go on: scancel {number} ends them, segstudy status shows how far they are")
+            job.progress.say(f"the jobs continue: scancel {number} ends them, segstudy status shows their progress")
         raise
     for each in jobs:
         job.ended += _ended(each)

@@ -122,7 +122,7 @@ def resume(
         state = _read(path)
         at = _state_of(state, origin)
         if state is None or at is None:
-            progress.say(f"  note: {path.name} is damaged or of another training, and is not used")
+            progress.say(f"  note: {path.name} is damaged or from another training, and is not used")
         elif at.best_epoch and not _same(folder.best_of_epoch(at.best_epoch), at.best_sum):
             progress.say(f"  note: the weights of epoch {at.best_epoch}, the best by {path.name}, are lost or damaged")
         elif at.recorded and not _records_kept(folder, at):

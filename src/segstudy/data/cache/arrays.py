@@ -177,7 +177,7 @@ def open_cache(
     folders = cache_folders(dataset, split, parts_of(size, native_labels), content, store)
     for part, folder in folders.items():
         if folder.is_dir() and not _sound(folder, part):
-            progress.say(f"note: {folder}: is damaged, or of another version; it is built again")
+            progress.say(f"note: {folder}: is damaged or from another version; it is built again")
             discard(folder)
     _build_missing(dataset, split, folders, progress)
     opened = {part: _open_arrays(folder, part) for part, folder in folders.items()}
