@@ -91,13 +91,13 @@ class StudyResults:
     @cached_property
     def comparisons(self) -> Mapping[str, Comparison]:
         """Every variant against its base, by the variant's name, corrected over all comparisons of the study."""
-        asked = {name: (self.side(name), self.side(v.base), _turned(v)) for name, v in self._variants.items()}
+        pairs = {name: (self.side(name), self.side(v.base), _turned(v)) for name, v in self._variants.items()}
         if self.plan.study.until is not None:
-            return {name: self._looked(*sides, self._problems[name])[0] for name, sides in asked.items()}
+            return {name: self._looked(*sides, self._problems[name])[0] for name, sides in pairs.items()}
         found = [
-            self.compare(a, b, changes, self.questions, self._problems[name]) for name, (a, b, changes) in asked.items()
+            self.compare(a, b, changes, self.questions, self._problems[name]) for name, (a, b, changes) in pairs.items()
         ]
-        return dict(zip(asked, correct(found), strict=True))
+        return dict(zip(pairs, correct(found), strict=True))
 
     @cached_property
     def elsewhere(self) -> Mapping[tuple[str, str], Comparison]:
@@ -111,18 +111,18 @@ class StudyResults:
         splits: dict[tuple[str, str], set[str | None]] = {}
         for cross in self.plan.study.cross_evaluations:
             splits.setdefault((cross.experiment, cross.on), set()).add(cross.split)
-        asked = [
+        pairs = [
             (name, on)
             for (name, on), own in splits.items()
             if name in self._variants and len(own) == 1 and splits.get((self._variants[name].base, on)) == own
         ]
         found = []
-        for name, on in asked:
+        for name, on in pairs:
             variation = self._variants[name]
             sides = self.side(name, on), self.side(variation.base, on)
             problems = problems_between(*sides, self.primary)
-            found.append(self.compare(*sides, _turned(variation), len(asked), problems))
-        return dict(zip(asked, correct(found), strict=True))
+            found.append(self.compare(*sides, _turned(variation), len(pairs), problems))
+        return dict(zip(pairs, correct(found), strict=True))
 
     def compare(
         self,
@@ -229,7 +229,7 @@ def read_results(store: Store, plan: Plan, found: Sequence[RunResult] | None = N
     store, plan
         What is read.
     found
-        What :func:`stand` has just said of the same, if it was asked.
+        The result of :func:`stand` for the same runs, if known.
 
     Raises
     ------

@@ -733,7 +733,7 @@ def test_what_is_left_out_is_said(audit):
     )
     assert "comment not understood, left out: see the appendix: B" in text
     assert "columns not recognised, so not checked: IoU std" in text
-    assert "columns left out as asked: FPS" in text
+    assert "columns left out on request: FPS" in text
     assert "signed numbers after scores are taken for differences to another row: mIoU" in text
     assert text.endswith("tables: 1, numbers: 2, contradictions: 0, of rounding: 0")
     text = as_text(audit("Model,mIoU\nA,0.5\n", "Model,Dataset,mIoU\nA,x,0.5\n"))

@@ -442,7 +442,7 @@ def _left_out(headings: list[Heading], columns: list[list[Number | None]]) -> li
     if unknown := [heading.text or "(no heading)" for heading in headings if heading.kind == "unknown"]:
         remarks.append(f"columns not recognised, so not checked: {listing(unknown, 20)}")
     if ignored := [heading.text for heading in headings if heading.kind == "ignored"]:
-        remarks.append(f"columns left out as asked: {listing(ignored, 20)}")
+        remarks.append(f"columns left out on request: {listing(ignored, 20)}")
     if asides := [heading.text.removesuffix(" (in brackets)") for heading in headings if heading.aside]:
         remarks.append(f"signed numbers after scores are taken for differences to another row: {listing(asides, 20)}")
     return remarks

@@ -133,14 +133,14 @@ def sequential_decision(
             f"a sequential decision needs as many seeds on both sides, from {first} to {at_most}; there are {seeds} and "
             f"{difference.num_seeds_base}"
         )
-    asked = look_levels(first, at_most, error / questions)[seeds]
+    own_level = look_levels(first, at_most, error / questions)[seeds]
 
     def decide(action: str, reason: str, verdict: str = "") -> Decision:
-        return Decision(action, verdict, seeds, at_most, asked, difference.p_value, reason)
+        return Decision(action, verdict, seeds, at_most, own_level, difference.p_value, reason)
 
-    if difference.p_value <= asked:
+    if difference.p_value <= own_level:
         verdict = BETTER if (difference.value > 0) == higher_is_better else WORSE
-        return decide(DECIDED, f"p is at most {asked:.2g}, the level of this look", verdict)
+        return decide(DECIDED, f"p is at most {own_level:.2g}, the level of this look", verdict)
     if seeds == at_most:
         return decide(STOP, f"{at_most} seeds did not decide")
     noise = difference.components
@@ -148,4 +148,4 @@ def sequential_decision(
         seen = detectable(noise, at_most, noise.num_images, level=1 - error / questions)
         if seen > futile_below:
             return decide(STOP, f"{at_most} seeds would show {seen:.2g}, and not the {futile_below:g} that matter")
-    return decide(CONTINUE, f"p is above {asked:.2g}, the level of this look")
+    return decide(CONTINUE, f"p is above {own_level:.2g}, the level of this look")
