@@ -138,7 +138,7 @@ def test_scale_is_linear_and_cut_off() -> None:
     [
         (np.array([[-5, 300]]), "from -5 to 300; add scale: \\[-5, 300\\] to the entry"),
         (np.zeros((2, 2, 4), np.uint8), "holds 4 channels; add bands"),
-        (np.full((2, 2), np.nan), "no numbers"),
+        (np.full((2, 2), np.nan), "not numbers"),
         (np.zeros((2, 2, 3, 3), np.uint8), "is not an image"),
         (np.zeros((2, 2), complex), "is not an image"),
     ],

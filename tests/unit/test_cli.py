@@ -349,7 +349,7 @@ def test_an_interruption_says_that_the_same_command_goes_on(segstudy, study, mon
     monkeypatch.setattr("segstudy.launch.work.execute", interrupt)
     code, _, err = segstudy("run", study)
     assert code == 130
-    assert "the same command goes on" in err
+    assert "run the same command again to resume" in err
 
 
 def test_predicting_two_images_of_one_name_is_refused(segstudy, study, tmp_path):

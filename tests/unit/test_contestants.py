@@ -248,7 +248,7 @@ FAULTS = {
     "{onnx: a, classes: [a, b], normalise: {sdt: 1}, output: logits}": "unknown key (did you mean 'std'?)",
     "{onnx: a, classes: [a, a], normalise: unit, output: logits}": "classes holds a name twice: a, a",
     "{onnx: a, classes: [a, b], normalise: unit, output: labels, threshold: 0.3}": "threshold needs two classes",
-    "{python: 'a:b', layout: nhwc, classes: [a, b], normalise: unit, output: logits}": "layout means nothing for python",
+    "{python: 'a:b', layout: nhwc, classes: [a, b], normalise: unit, output: logits}": "layout has no effect for python",
 }
 
 

@@ -380,7 +380,7 @@ def test_true_values_outside_the_classes(folders: Folders) -> None:
     folders.add("a", [[0, 3, 9]], [[0, 1, 1]])
     with pytest.raises(
         DataError,
-        match=r"truth.a\.png: values 3, 9 lie outside the 3 classes 0-2; say that there are 10 classes or more "
+        match=r"truth.a\.png: values 3, 9 are outside the 3 classes 0-2; say that there are 10 classes or more "
         r"\(--num-classes or --classes\), or ignore these values \(--ignore; 255 always is\)$",
     ):
         folders.score(num_classes=3)

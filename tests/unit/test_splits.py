@@ -480,15 +480,21 @@ def test_stratification_without_a_drawn_split_is_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "match"),
     [
-        ({"fold": 1}, r"data\.polyps\.fold: means nothing without folds"),
+        ({"fold": 1}, r"data\.polyps\.fold: has no effect without folds"),
         ({"folds": 3, "fold": 3}, r"data\.polyps\.fold: 3 is not one of 3 folds, which are 0 to 2"),
         ({"folds": 3, "test_fraction": 0.3}, r"data\.polyps\.test_fraction: has no effect with folds"),
         ({"split_file": "s.json", "folds": 3}, r"data\.polyps\.folds: has no effect with split_file"),
         ({"split_file": "gone.json"}, r"data\.polyps\.split_file: 'gone\.json' was not found"),
         ({"groups": "^(x)"}, r"data\.polyps\.groups: '\^\(x\)' finds no group in 60 of 60"),
         ({"groups": {"file": "gone.csv"}}, r"data\.polyps\.groups\.file: 'gone\.csv' was not found"),
-        ({"groups": "^(cju)"}, r"data\.polyps\.test_fraction: 0\.2 of 60 images is 12, but whole groups"),
-        ({"test_fraction": 0.9}, r"data\.polyps\.holdout_fraction: 0\.1 of 5 images is 1, but whole groups"),
+        (
+            {"groups": "^(cju)"},
+            r"data\.polyps\.test_fraction: 0\.2 of 60 images is 12, but the closest that whole groups",
+        ),
+        (
+            {"test_fraction": 0.9},
+            r"data\.polyps\.holdout_fraction: 0\.1 of 5 images is 1, but the closest that whole groups",
+        ),
     ],
 )
 def test_keys_that_cannot_be_carried_out(tmp_path: Path, keys: dict[str, object], match: str) -> None:
