@@ -260,7 +260,9 @@ def signals(root: Path, wanted: dict[str, Any], tries: int, seed: int = 1) -> Co
         time.sleep(rng.uniform(0.2, 2.0))
         os.kill(pid, asked)
         code, text = wait(pid), log.read_text()
-        if code and (code != (130 if asked == signal.SIGINT else 143) or "the same command goes on" not in text):
+        if code and (
+            code != (130 if asked == signal.SIGINT else 143) or "run the same command again to resume" not in text
+        ):
             found[f"EXIT {code}"] += 1
             continue
         log.unlink()

@@ -141,7 +141,7 @@ def test_a_team_one_of_it_killed(root: Path, wanted: dict[str, Any]) -> None:
     code, said = end(process)
     assert code == 2, said
     assert (
-        "process 1 was killed by SIGKILL; the 2 processes that train together ended, and the same command goes on"
+        "process 1 was killed by SIGKILL; the 2 processes that train together ended; run the same command again to resume"
         in said
     )
     assert "Traceback" not in said

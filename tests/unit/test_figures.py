@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,7 @@ def test_headline_is_miou_and_no_other_measure(data: ReportData) -> None:
     dots = [line for line in front.figure.axes[0].lines if line.get_marker() == "o"]
     four = [13 / 18, (10 / 13 + 1.5) / 3, (10 / 13 + 1.5) / 3, 19 / 30]  # deep, wide, both, flat
     assert [float(np.asarray(line.get_ydata())[0]) for line in dots] == pytest.approx(four)
+    assert [float(text) for text in re.findall(r"(\d\.\d{3}) at", front.alt)] == pytest.approx([*four, 5 / 8], abs=6e-4)
 
 
 def test_the_front_holds_what_nothing_beats_at_no_more_cost() -> None:

@@ -129,6 +129,13 @@ def test_the_highest_score_is_named_with_what_makes_it_so(store: Store) -> None:
     assert " over DeepLabV3 with ResNet-101, OS 16: " in text
 
 
+def test_the_score_on_other_data_is_miou_and_no_other_measure(store: Store) -> None:
+    fill(store, plan_of())
+    # IoU 6/8 and 2/4 on spot; 3/7 and 1/5 on folk; 4/8 and 0 if all is background.
+    (text,) = [text for text in sentences(data_of(store)) if " goes from " in text]
+    assert text.endswith(" goes from 0.625 on spot to 0.314 on folk (one class everywhere: 0.250).")
+
+
 def test_warnings_name_what_changes_the_reading(store: Store) -> None:
     plan = plan_of()
     add_run(store, run_of(plan, "deep-city"))

@@ -95,7 +95,7 @@ def train_together(job: Job) -> None:
     failed = [member.message for member in members if (member.code or 0) > 0]
     if killed:
         job.ended.append(
-            f"{killed[0]}; the {devices} processes that train together ended, and the same command goes on"
+            f"{killed[0]}; the {devices} processes that train together ended; run the same command again to resume"
         )
     elif failed:
         job.ended.append(failed[0])
