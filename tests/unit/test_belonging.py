@@ -15,7 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fakes import fake_folder
-from segstudy.api import Results, _check_path
+from segstudy.api import Results
+from segstudy.arguments import require_path
 from segstudy.errors import SegstudyError, SpecError, StoreError
 from segstudy.files import read_arrays
 from segstudy.guard import differing
@@ -306,4 +307,4 @@ def test_results_name_the_primary_measure(made: Path) -> None:
 @pytest.mark.parametrize("given", [[np.zeros((2, 2))], np.zeros((2, 2)), None])
 def test_what_is_no_path_is_named(given: object) -> None:
     with pytest.raises(SegstudyError, match=r"predictions: is of type .*; must be a folder"):
-        _check_path("predictions", given, "a folder")
+        require_path("predictions", given, "a folder")
