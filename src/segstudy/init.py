@@ -167,7 +167,7 @@ def _option_lines(root: Path, found: _Understood, dataset: Dataset, looks: Seque
     if guess:
         guess = guess.replace(" classes, guessed", " classes: guessed")
         lines.append(f"num_classes: {len(dataset.classes)}  # {guess}; classes: [background, ...] names them")
-        lines.append("# ignore_values: [11]  # would leave out a mask value that is not a class; 255 always is")
+        lines.append("# ignore_values: [11]  # would leave out a mask value that is not a class; 255 is, unless masks hold it and 0 alone")
     if "train" not in dataset.splits or len(dataset.splits) < 2:
         text = f"there is only {listing(dataset.splits)}, so all images are divided again and part 0 is the test set"
         lines.append(f"folds: {min(5, len(dataset.samples('all')))}  # {text}")

@@ -128,6 +128,7 @@ class Encoding:
             means[[0, 255]] = 0, 1
             if kind == "bilevel":
                 means[1] = 1
+            means[list(self.declared.ignore_values)] = LEFT_OUT
             return means
         means[: self.num_classes] = np.arange(self.num_classes)
         means[[*([IGNORE] if self.void else []), *self.declared.ignore_values]] = LEFT_OUT
@@ -199,7 +200,8 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     grey = {value for mask in masks if mask.kind != "bilevel" for value in mask.values}
     palette = joint_palette(masks)
     two = declared.number in (None, 2) and not declared.ignore_values
-    if two and two_valued and 255 in grey and grey <= {0, 255}:
+    drawn = declared.number in (None, 2) and not {0, 255} & {*declared.ignore_values}
+    if drawn and two_valued and 255 in grey and grey - {*declared.ignore_values} <= {0, 255}:
         if marked := [mask for mask in masks if mask.nodata]:
             text = "holds 0 and its nodata value alone, which may as well be what is drawn"
             raise DataError(f"{marked[0].path}: {text}; {proposals.nodata(declared.flags)}", "encoding")

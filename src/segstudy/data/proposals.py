@@ -58,21 +58,23 @@ def levels(counts: Mapping[float, int], flags: bool, flat: Mapping[float, int] |
     """
     found = sorted(counts)
     far = all(b - a >= 2 for a, b in pairwise(found)) or len(found) <= 2
+    exact = f"write {values_option(found, flags)} with the names that are right ('ignore' for pixels to leave out)"
     if len(found) <= MAX_LEVELS and far:
-        return f"write {values_option(found, flags)} with the names that are right ('ignore' for pixels to leave out)"
+        return exact
+    also = f". Or, if each value has a meaning of its own, {exact}" if len(found) <= MAX_LEVELS else ""
     peaks = find_levels(flat or {}, MAX_FLAT)
     peaks = peaks if len(peaks) > 1 else find_levels(counts)
     if len(peaks) > 2:
         nearest = option("nearest", True, flags)
         text = f"they look like {len(peaks)} levels with traces of JPEG or soft edges round them"
-        return f"{text}: write {values_option(peaks, flags)} and {nearest}"
+        return f"{text}: write {values_option(peaks, flags)} and {nearest}{also}"
     middle = int((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127
     text = (
         "they look like two levels with traces of JPEG or soft edges round them"
         if len(peaks) == 2
         else ("they may be probabilities or brightness")
     )
-    return f"{text}: write {option('threshold', middle, flags)}"
+    return f"{text}: write {option('threshold', middle, flags)}{also}"
 
 
 def find_levels(counts: Mapping[float, int], min_share: float = MIN_SHARE) -> list[float]:

@@ -67,7 +67,8 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
     few = len(between) < MIN_BETWEEN or len(between) < (len(counts) - (IGNORE in counts)) / 2
     if few or len(solid) < 2 or inner.total() < sum(counts.values()) / 2:
         return
-    line = proposals.values_option([float(value) for value in solid], declared.flags)
+    drawn = [float(value) for value in (*solid, *([IGNORE] if IGNORE in counts else []))]  # or left out, as its name may say
+    line = proposals.values_option(drawn, declared.flags)
     classes = proposals.option(
         "num_classes", int(max(value for value in counts if value != IGNORE)) + 1, declared.flags
     )
@@ -150,10 +151,9 @@ def refuse_levels(
             f"{give} if they are"
         )
     elif is_sparse(indices, len(masks)) and is_sparse((known or values) - left_out, len(masks)):
-        what = (
-            f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur "
-            f"nowhere; if they are class indices, {give}"
-        )
+        what = f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur nowhere"
+        if max(indices) < MAX_GUESSED or len(indices) > proposals.MAX_LEVELS:  # else each gets its name below
+            what += f"; if they are class indices, {give}"
     elif _is_pair(values, known):
         what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
