@@ -13,7 +13,7 @@ from typing import Any
 
 from segstudy.checking import Inspected
 from segstudy.checking.sheet import contact_sheet
-from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Roles, same_shape
+from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Roles, check_names, same_shape
 from segstudy.data.download.catalogue import KNOWN
 from segstudy.data.quality.card import Seen, Tally
 from segstudy.data.quality.faults import Fault, grouped, refuse
@@ -106,6 +106,7 @@ def write_study_file(root: Path, file: Path) -> Written:
     if found.refusal is not None or found.dataset is None:
         raise _written_with_choices(root, file, found)
     dataset = found.dataset
+    check_names(dataset)
     looks = _look(dataset)
     faults = [*dataset.faults, *(fault for look in looks for fault in look.faults if fault.severity == "error")]
     faults += _doubts(dataset, looks)
@@ -128,7 +129,7 @@ def _write(root: Path, file: Path, found: _Understood, what: str, said: Sequence
         why=f"  # {found.why}" if found.why else "",
         options="".join(f"    {line}\n" for line in options),
     )
-    write_text(file, text)
+    write_text(file, text.encode("utf-8", "backslashreplace").decode())  # names of files that are not UTF-8
 
 
 def _written_with_choices(root: Path, file: Path, found: _Understood) -> DataError:
@@ -167,7 +168,9 @@ def _option_lines(root: Path, found: _Understood, dataset: Dataset, looks: Seque
     if guess:
         guess = guess.replace(" classes, guessed", " classes: guessed")
         lines.append(f"num_classes: {len(dataset.classes)}  # {guess}; classes: [background, ...] names them")
-        lines.append("# ignore_values: [11]  # would leave out a mask value that is not a class; 255 is, unless masks hold it and 0 alone")
+        lines.append(
+            "# ignore_values: [11]  # would leave out a mask value that is not a class; 255 is, unless masks hold it and 0 alone"
+        )
     if "train" not in dataset.splits or len(dataset.splits) < 2:
         text = f"there is only {listing(dataset.splits)}, so all images are divided again and part 0 is the test set"
         lines.append(f"folds: {min(5, len(dataset.samples('all')))}  # {text}")

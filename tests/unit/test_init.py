@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +73,17 @@ def test_numbers_that_are_no_pictures_get_a_scale(tmp_path: Path) -> None:
     data = load_study(tmp_path / "s.yaml").data["set"]
     assert data.scale == pytest.approx([-5, 5], abs=0.1)
     assert (data.images, data.masks) == ("images/slice_{id}.npy", "labels/slice_{id}.npy")
+
+
+@pytest.mark.parametrize(("both", "says"), [(True, r"1 files have names .*'2\\udcff'; rename them"), (False, "")])
+def test_names_that_are_not_utf_8_are_refused_or_written_in_ascii(tmp_path: Path, both: bool, says: str) -> None:
+    """As zip files from Windows leave them. Of an image alone, the comment that names it has an escape."""
+    for k in range(12):
+        picture(tmp_path / "set" / "images" / f"{k}.png", k)
+        save(tmp_path / "set" / "masks" / f"{k}.png", BOX * np.uint8(255))
+    for part in ("images", "masks") if both else ("images",):
+        path = tmp_path / "set" / part / "2.png"
+        path.rename(path.with_name(os.fsdecode(b"2\xff.png")))
+    with pytest.raises(DataError, match=says) if both else contextlib.nullcontext():
+        write_study_file(tmp_path / "set", tmp_path / "s.yaml")
+    assert both or "2\\udcff.png" in (tmp_path / "s.yaml").read_text()

@@ -123,7 +123,7 @@ REFUSED: dict[str, str] = {
     "other two values": "`values: {0: background, 200: foreground}`",
     "sparse levels": "`values: {0: background, 128: class_1, 255: class_2}`",
     "two levels with traces": "`threshold: 127`",
-    "levels with traces": "write `(values|threshold)",
+    "levels with traces": "[Ww]rite `(values|threshold)",
     "two encodings": "some masks hold 0 and 1, others 0 and 255",
     "palettes that differ": "palettes differ",
     "colours": "`colours: {'#000000': background",
@@ -294,3 +294,55 @@ def test_interlaced_png_by_each_tool(tmp_path: Path) -> None:
     assert load_study(tmp_path / "s.yaml").data["set"].own_options() == {"num_classes": 4}
     found = score_masks(tmp_path / "pred", tmp_path / "set" / "masks").confusion.sum(axis=0)
     assert found.tolist() == np.diag([4 * count for count in counts]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("levels", "lines", "absent"),
+    [
+        (
+            [0, 1, 2, 254],
+            ["threshold: 127", "values: {0: background, 1: class_1, 2: class_2, 254: class_3}"],
+            "num_classes",
+        ),
+        ([0, 1, 2, 40], ["num_classes: 41", "values: {0: background, 1: class_1, 2: class_2, 40: class_3}"], "255"),
+        ([0, 100, 200], ["values: {0: background, 100: class_1, 200: class_2}"], "num_classes"),
+    ],
+)
+def test_few_levels_are_offered_each_by_its_name(
+    tmp_path: Path, levels: list[int], lines: list[str], absent: str
+) -> None:
+    """None of the lines reads void (254) or a class as another in silence, nor as 201 classes; one gives the labels."""
+    root = write(tmp_path / "set", [grey(*levels)])
+    with pytest.raises(DataError) as refused:
+        folder.read("d", root)
+    assert set(lines) <= set(re.findall(r"`(\w+: [^`]+)`", str(refused.value))) and absent not in str(refused.value)
+    values = dict(zip(levels, "abcd", strict=False))
+    dataset = folder.read("d", root, folder.Options(values=values))
+    assert dataset.labels_of(dataset.samples("all")[0]).tolist() == [list(range(len(levels)))]
+
+
+def test_white_stays_the_foreground_next_to_a_value_that_is_left_out(tmp_path: Path) -> None:
+    """The line that ``init`` shows as a comment, in a set of 0 and 255, whose masks may hold 11 too."""
+    root = write(tmp_path / "set", [grey(0, 255, 255, 0), grey(0, 255, 11, 0)])
+    dataset = folder.read("d", root, folder.Options(ignore_values=[11]))
+    labels = {sample.id: dataset.labels_of(sample).tolist() for sample in dataset.samples("all")}
+    assert labels == {str(k): [[0, 1, 1, 0], [0, 1, 255, 0]][k % 2 : k % 2 + 1] for k in range(8)}
+
+
+def test_masks_of_white_alone_are_asked_about(tmp_path: Path) -> None:
+    """As by ``channel: grey``, where the alpha channel holds the mask."""
+    root = write(tmp_path / "set", [grey(255, 255, 255, 255)])
+    with pytest.raises(DataError, match="hold only 255; give classes or num_classes"):
+        folder.read("d", root)
+
+
+def test_three_levels_of_jpeg_keep_the_third(tmp_path: Path) -> None:
+    """Bands of 0, 128 and 255, saved as JPEG and anew as PNG: white is a level, not just what 255 leaves out."""
+    bands = np.repeat(np.repeat([[0, 128, 255, 0, 255, 128]], 11, 1), 40, 0).astype(np.uint8)
+    (tmp_path / "masks").mkdir()
+    for k in range(4):
+        save(tmp_path / "images" / f"{k}.png", np.full((40, 66, 3), k, np.uint8))
+        Image.fromarray(bands).save(tmp_path / "m.jpg", quality=95)
+        Image.open(tmp_path / "m.jpg").save(tmp_path / "masks" / f"{k}.png")
+    with pytest.raises(DataError, match=r"`values: {0: background, 128: class_1, 255: class_2}` and `nearest: true`"):
+        folder.read("d", tmp_path)

@@ -304,6 +304,8 @@ def test_lists_may_have_folders_and_the_mask_in_a_second_column(tmp_path: Path, 
     ("line", "says"),
     [
         ("images/scene00.jpg masks/scene01.png", "'masks/scene01.png' in the second column is not the mask"),
+        ("images/scene00.jpg masks/scene01.jpg", "'masks/scene01.jpg' in the second column is not the mask"),
+        ("images/scene00.jpg;masks/scene05.jpg", "'masks/scene05.jpg' in the second column is not the mask"),
         ("scene00 1", "'1' in the second column is not the mask"),
         ("images/scene09.jpg masks/scene09.png", "is not an image in images/"),
     ],

@@ -253,6 +253,7 @@ def test_table_names_images_by_id_file_or_stem(tmp_path: Path) -> None:
     ("rows", "columns", "match"),
     [
         (["0,a", "1,a"], "image,group", r"data\.d\.groups: .*g\.csv has no row for 1 images: s0002; add them"),
+        (["0,a", "1,a", r"images\2.png,a"], "image,group", r"add them, or correct the 1 rows that .*: images\\2\.png$"),
         (["0,a", "1,a", "2,a", "1.png,b"], "image,group", r"line 5: the image '1\.png' is named twice"),
         (["0,a"], "image,patient", r"lacks the column group; it has image, patient"),
         (["0,a", "1,"], "image,group", "line 3: names no image or no group"),

@@ -126,6 +126,17 @@ class Roles:
     report: str
 
 
+def check_names(dataset: Dataset) -> None:
+    """Refuse names that no list, table or message can hold: with line ends or other controls, or not UTF-8."""
+    ids = {sample.id for samples in dataset.splits.values() for sample in samples}
+    bad = sorted(ascii(name) for name in ids if not name.isprintable())
+    if bad:
+        raise DataError(
+            f"dataset '{dataset.name}': {len(bad)} files have names with line ends, control characters or bytes that are "
+            f"not UTF-8: {listing(bad, 4)}; rename them"
+        )
+
+
 def train_test_indices(count: int, test_fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split ``range(count)`` as scikit-learn's ``train_test_split(test_size=test_fraction, random_state=seed)``.
 

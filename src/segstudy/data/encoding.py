@@ -201,6 +201,7 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     palette = joint_palette(masks)
     two = declared.number in (None, 2) and not declared.ignore_values
     drawn = declared.number in (None, 2) and not {0, 255} & {*declared.ignore_values}
+    drawn &= 0 in values or declared.number is not None  # 255 alone may as well be left out
     if drawn and two_valued and 255 in grey and grey - {*declared.ignore_values} <= {0, 255}:
         if marked := [mask for mask in masks if mask.nodata]:
             text = "holds 0 and its nodata value alone, which may as well be what is drawn"

@@ -67,7 +67,9 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
     few = len(between) < MIN_BETWEEN or len(between) < (len(counts) - (IGNORE in counts)) / 2
     if few or len(solid) < 2 or inner.total() < sum(counts.values()) / 2:
         return
-    drawn = [float(value) for value in (*solid, *([IGNORE] if IGNORE in counts else []))]  # or left out, as its name may say
+    drawn = [
+        float(value) for value in (*solid, *([IGNORE] if IGNORE in counts else []))
+    ]  # or left out, as its name may say
     line = proposals.values_option(drawn, declared.flags)
     classes = proposals.option(
         "num_classes", int(max(value for value in counts if value != IGNORE)) + 1, declared.flags
@@ -158,9 +160,9 @@ def refuse_levels(
         what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
     else:
         return
-    raise DataError(
-        f"{where}: {what}. Else {proposals.levels(added(masks), declared.flags, added(masks, flat=True))}", "encoding"
-    )
+    line = proposals.levels(added(masks), declared.flags, added(masks, flat=True))
+    advice = f"Else {line}" if give in what else f"{line[0].upper()}{line[1:]}"
+    raise DataError(f"{where}: {what}. {advice}", "encoding")
 
 
 def _is_pair(values: set[int], known: set[int] | None) -> bool:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from segstudy.contestant import Contestant
 from segstudy.data.cache.arrays import CachedSplit, discard, open_cache, remembered_fingerprint
 from segstudy.data.cache.packed import DamagedCache
-from segstudy.data.core import Dataset, Roles, class_table
+from segstudy.data.core import Dataset, Roles, check_names, class_table
 from segstudy.data.load import load_dataset
 from segstudy.data.quality.faults import refuse
-from segstudy.errors import DataError, SpecError, listing
+from segstudy.errors import DataError, SpecError
 from segstudy.files import digest
 from segstudy.folds import whole
 from segstudy.plan import Run, read_noted
@@ -77,7 +77,7 @@ class Workshop:
             entry, folder = self.study.entry(name), self.study.folder
             trains = any(trained_on(self.study, each) == whole(name) for each in self.study.experiments)
             dataset, roles = load_dataset(name, entry, self.study.protocol, self.data_root, folder, self.store, trains)
-            _check_names(dataset)
+            check_names(dataset)
             if not self.inspecting:
                 refuse(f"dataset '{name}' (segstudy check tells all)", dataset.faults)
                 for note in dataset.notes:
@@ -176,14 +176,3 @@ class Workshop:
             other.samples(split)
             found.append(Evaluation(cross.on, split, table, evaluation_hash))
         return found
-
-
-def _check_names(dataset: Dataset) -> None:
-    """Refuse names that no list, table or message can hold: with line ends or other controls, or not UTF-8."""
-    ids = {sample.id for samples in dataset.splits.values() for sample in samples}
-    bad = sorted(ascii(name) for name in ids if not name.isprintable())
-    if bad:
-        raise DataError(
-            f"dataset '{dataset.name}': {len(bad)} files have names with line ends, control characters or bytes that are "
-            f"not UTF-8: {listing(bad, 4)}; rename them"
-        )

@@ -31,7 +31,7 @@ KINDS = {
     "exif-rotation": "a tag says to turn the picture, which is not done on reading",
     "16-bit": "more than 8 bits a channel",
     "cmyk": "colours for print",
-    "alpha": "transparency, which is left out on reading",
+    "alpha": "transparency, which is not read unless a mask lies in it",
     "mode": "an image that is not stored as RGB",
     "coloured-mask": "a mask is coloured",
     "encoding": "what the masks' values mean is not certain",

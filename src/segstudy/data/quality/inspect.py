@@ -221,8 +221,8 @@ def _label_doubts(dataset: Dataset, head: Image.Image | None, present: set[int])
         yield "all-ignored", "every pixel is ignored, so that nothing is learnt or scored; look at the mask"
     elif present <= {0, IGNORE}:
         yield "no-foreground", f"every pixel is {dataset.classes[0]}; leave it so if the image shows nothing else"
-    if head is not None and "A" in head.getbands():
-        yield "alpha", "the mask's alpha channel is left out; save the mask with one channel"
+    if head is not None and head.mode in ("LA", "PA", "RGBA"):
+        yield "alpha", "the mask's alpha channel is read by `channel: alpha` alone; save the mask with one channel"
 
 
 def _size_faults(

@@ -97,12 +97,11 @@ def listed(samples: Iterable[Sample], images: dict[str, Path], lists: dict[str, 
 
 def _read_line(entry: str, known: _Images, samples: Mapping[str, Sample]) -> tuple[str, str]:
     """The key of the image that a line names, and what is wrong with the line."""
-    image, mask = entry, ""
-    found = known.find(entry)
-    if not found:
-        columns = re.split(r"[\s,;]+", entry)
-        image, mask = columns[0], columns[1] if len(columns) == 2 else ""
-        found = known.find(image) if len(columns) == 2 else ()
+    columns = re.split(r"[\s,;]+", entry)
+    if entry in known.keys_of or len(columns) != 2 or not known.find(columns[0]):
+        columns = [entry, ""]  # names and folders may have blanks
+    image, mask = columns
+    found = known.find(image)
     if not found:
         return "", f"'{entry}' is not an image in images/; correct the name or remove the line"
     if len(found) > 1:

@@ -81,19 +81,24 @@ def group_by_table(dataset: Dataset, table: Path, image_column: str, group_colum
             meant.setdefault(name, []).append(sample.id)
     meant |= {sample.id: [sample.id] for sample in dataset.samples("all")}
     named: dict[str, str] = {}
-    foreign = 0
+    foreign = list[str]()
     for number, (name, group) in enumerate(_rows(table, image_column, group_column, key), 2):
         ids = meant.get(name, [])
         if len(ids) > 1:
             raise DataError(f"{key}: {table}, line {number}: '{name}' may be {listing(ids, 3)}; write the id instead")
         if ids and ids[0] in named:
             raise DataError(f"{key}: {table}, line {number}: the image '{name}' is named twice; keep one of its rows")
-        foreign += not ids
+        foreign += [] if ids else [name]
         named |= dict.fromkeys(ids, group)
     if lost := [sample.id for sample in dataset.samples("all") if sample.id not in named]:
-        raise DataError(f"{key}: {table} has no row for {len(lost)} images: {listing(lost, 3)}; add them")
+        advice = "add them"
+        if foreign:
+            advice += (
+                f", or correct the {len(foreign)} rows that name no image by id or file name: {listing(foreign, 3)}"
+            )
+        raise DataError(f"{key}: {table} has no row for {len(lost)} images: {listing(lost, 3)}; {advice}")
     noted = (
-        replace(dataset, notes=(*dataset.notes, f"{foreign} rows of {table.name} name no image"))
+        replace(dataset, notes=(*dataset.notes, f"{len(foreign)} rows of {table.name} name no image"))
         if foreign
         else dataset
     )
