@@ -166,12 +166,16 @@ def _import_module(module: str, folder: str, name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _importable(folder: str) -> Iterator[None]:
+    # Compiled modules are kept by time and size: one that is edited twice in a second would be the former one.
+    compiles_only = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(folder)
+        sys.dont_write_bytecode = compiles_only
 
 
 def _file_beside(module: str, folder: str) -> Path | None:

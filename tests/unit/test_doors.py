@@ -581,11 +581,13 @@ def test_the_source_of_what_a_study_names_is_part_of_its_runs(tmp_path: Path) ->
     assert differences(after, {"values": before.values}) == "the source of mine:read was edited"
 
 
-def test_a_module_that_was_edited_is_imported_anew(tmp_path: Path) -> None:
+def test_a_module_that_was_edited_is_imported_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as it is unless the environment says otherwise
     path = study_with(tmp_path, "reader: kvasir", "reader: mine:read")
     for shade in ("grey", "blue"):
         write(tmp_path, mine=READER.replace("grey", shade))
         assert read_dataset("d", tmp_path, load_study(path).data["d"], str(tmp_path)).classes[0] == f"{shade}0"
+    assert not sys.dont_write_bytecode and not list(tmp_path.rglob("*.pyc"))
 
 
 def test_two_studies_have_a_module_of_one_name_each(tmp_path: Path) -> None:
