@@ -166,8 +166,9 @@ def _import_module(module: str, folder: str, name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _importable(folder: str) -> Iterator[None]:
-    # Compiled modules are kept by time and size: one that is edited twice in a second would be the former one.
-    compiles_only = sys.dont_write_bytecode
+    # Python identifies a compiled module by the time and size of its source: after a second edit within the same second
+    # it may run the code of the first.
+    without_bytecode = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -175,7 +176,7 @@ def _importable(folder: str) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
-        sys.dont_write_bytecode = compiles_only
+        sys.dont_write_bytecode = without_bytecode
 
 
 def _file_beside(module: str, folder: str) -> Path | None:

@@ -23,9 +23,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
-    gc.set_threshold(
-        50_000
-    )  # at the default of 700, looking for garbage is a seventh of the time that torch takes to load
+    # With the default threshold of 700, garbage collection takes a seventh of the time that torch needs to load.
+    gc.set_threshold(50_000)
     atexit.register(gc.freeze)  # else all that is loaded is looked through for garbage, which takes a second
     try:
         with Stop().listening():
