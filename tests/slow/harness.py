@@ -250,6 +250,47 @@ def kills(root: Path, wanted: dict[str, Any], tries: int, report: bool, seed: in
     return found
 
 
+def hold_in_second_epoch(run: Path) -> Try:
+    """Let a process stop (SIGSTOP) at its fourth renaming of a file after the first epoch of ``run`` was recorded."""
+
+    def prepare() -> None:
+        renamed = 0
+
+        def hear(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal renamed
+            if event == "os.rename" and (run / "metrics.jsonl").is_file():
+                renamed += 1
+                if renamed == 4:
+                    os.kill(os.getpid(), signal.SIGSTOP)
+
+        sys.addaudithook(hear)
+
+    return prepare
+
+
+def states(root: Path, wanted: dict[str, Any]) -> Counter[str]:
+    """Kill a study in its second epoch: its run is running, then partial, and its first epoch is not trained again."""
+    plan, store = open_plan(str(root / "study.yaml"), root / "states")
+    run = plan.runs[0]
+    folder, log = store.run(run.experiment, run.seed), root / "states.log"
+    work = whole_study(root, "states", False)
+    pid = fork(work, hold_in_second_epoch(folder.path), log)
+    if not os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]):
+        return Counter(["NEVER HELD"])
+    found = [folder.state(run.identity, run.scored_on)]
+    os.kill(pid, signal.SIGKILL)
+    wait(pid)
+    found.append(folder.state(run.identity, run.scored_on))
+    before = folder.metrics.read_text().splitlines()
+    log.unlink()
+    came = outcome(root, "states", wanted, work, log)
+    if found != ["running", "partial"] or len(before) != 1:
+        return Counter([f"{found}, {len(before)} EPOCHS"])
+    if folder.metrics.read_text().splitlines()[0] != before[0]:  # with the seconds that it took
+        return Counter(["TRAINED AGAIN"])
+    return Counter([came])
+
+
 def signals(root: Path, wanted: dict[str, Any], tries: int, seed: int = 1) -> Counter[str]:
     """Ask a study to stop at a random time; it must say so, and go on with the same numbers."""
     rng, found = random.Random(seed), Counter[str]()
@@ -423,6 +464,7 @@ def all_faults(root: Path, num_kills: int, quick: bool, only: str = "") -> dict[
     wanted = numbers(root / "unbroken")
     faults: dict[str, Callable[[], Counter[str] | Grid]] = {
         "killed in training or scoring": lambda: kills(root, wanted, num_kills if quick else num_kills * 4 // 5, False),
+        "killed in its second epoch": lambda: states(root, wanted),
         "asked to stop by a signal": lambda: signals(root, wanted, 2 if quick else 40),
         "one of 4 processes killed": lambda: workers(root, wanted, 1 if quick else 20),
     }

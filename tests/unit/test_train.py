@@ -1,13 +1,7 @@
 """Training, evaluation and everything that carries a plan out, on tiny data with small networks."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,41 +160,6 @@ def test_fixed_seed_gives_identical_losses_and_resuming_changes_nothing(data, tm
     assert losses(again.store, "deep") == losses(whole.store, "deep")
     first, second = (store.run("deep", 42).evaluation("kvasir", "test") for store in (whole.store, again.store))
     assert np.array_equal(read_arrays(first)[0]["confusion"], read_arrays(second)[0]["confusion"])
-
-
-KILLED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import test_train as t
-workshop = t.workshop_at(Path({data!r}), Path({out!r}), epochs=400)
-t.run_part(workshop)
-"""
-
-
-def test_a_study_survives_kill_9(data, tmp_path):
-    script = KILLED.format(tests=str(Path(__file__).parent), data=str(data), out=str(tmp_path / "out"))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL)
-    metrics = tmp_path / "out" / "runs" / "unet" / "seed42" / "metrics.jsonl"
-    deadline = time.monotonic() + 600  # only against hanging: a loaded machine may take its time
-    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    workshop = workshop_at(data, tmp_path / "out", epochs=400)
-    run = make_plan(workshop.study).first("unet")
-    assert workshop.store.run("unet", 42).state(run.identity, run.scored_on) == "running"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert workshop.store.run("unet", 42).state(run.identity, run.scored_on) == "partial"
-    before = losses(workshop.store)
-    workshop.progress.task = stop_after(workshop.progress, f"epoch {len(before) + 3}/400")
-    with pytest.raises(KeyboardInterrupt):
-        run_part(workshop)
-    after = losses(workshop.store)
-    assert after[: len(before) - 1] == before[: len(before) - 1]
-    assert len(after) == len(before) + 2
 
 
 def stop_after(progress, name):
