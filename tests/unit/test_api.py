@@ -21,7 +21,7 @@ name: tiny
 data: {spot: {reader: folder, root: ROOT, num_classes: 2}}
 recipe: {epochs: 1, batch_size: 4, input_size: 32, precision: float32}
 experiments:
-  unet: {data: spot, model: {arch: unet, encoder: tu-test_resnet, weights: none}}
+  unet: {data: spot, model: {arch: unet, encoder: tu-test_resnet, weights: none, options: {decoder_channels: [16, 8, 8, 4, 4]}}}
   unet2: {base: unet, change: {recipe.optimizer.lr: 0.001}}
 """
 

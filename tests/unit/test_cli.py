@@ -22,7 +22,7 @@ data:
   polyps: {reader: kvasir, root: Kvasir-SEG}
 recipe: {epochs: 1, batch_size: 4, input_size: 32, precision: float32}
 experiments:
-  unet: {data: polyps, model: {arch: unet, encoder: tu-test_resnet, weights: none}}
+  unet: {data: polyps, model: {arch: unet, encoder: tu-test_resnet, weights: none, options: {decoder_channels: [16, 8, 8, 4, 4]}}}
   wider: {base: unet, change: {model.encoder: tu-test_efficientnet}}
 """
 

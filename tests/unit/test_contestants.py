@@ -276,7 +276,7 @@ name: contest
 data: {d: {reader: kvasir, root: data}}
 recipe: {input_size: 32, epochs: 1, batch_size: 4, precision: float32}
 experiments:
-  unet: {data: d, model: {arch: unet, encoder: resnet18, weights: none}}
+  unet: {data: d, model: {arch: linknet, encoder: tu-test_resnet, weights: none}}
   warm: {base: unet, change: {inference.temperature: fitted}}
   bright:
     base: unet

@@ -130,6 +130,7 @@ def test_tent_lowers_the_entropy_and_changes_only_normalisation() -> None:
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+NETWORK = "{arch: unet, encoder: tu-test_resnet, weights: none, options: {decoder_channels: [16, 8, 8, 4, 4]}}"
 STUDY = """
 name: passes
 data:
@@ -138,7 +139,7 @@ data:
 recipe: {epochs: 1, batch_size: 4, input_size: 32, optimizer: {lr: 1.0e-3}, precision: float32}
 experiments:
   both: {ensemble_of: unet}
-  unet: {data: kvasir, model: {arch: unet, encoder: tu-test_resnet, weights: none}}
+  unet: {data: kvasir, model: NETWORK}
   flipped: {base: unet, change: {inference.flip: true}}
   adapted: {base: unet, change: {inference.adaptation: {name: tent, lr: 0.01}}}
   both-flipped: {base: both, change: {inference.flip: true}}
@@ -146,7 +147,7 @@ cross_evaluations:
   - {experiment: adapted, on: person, map: {polyp: person}}
   - {experiment: unet, on: person, map: {polyp: person}}
 seeds: [1, 2]
-"""
+""".replace("NETWORK", NETWORK)
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +289,7 @@ def test_what_a_network_cannot_do_is_said_before_training(tmp_path) -> None:
     text = (
         STUDY.split("cross_evaluations")[0]
         .replace("  both: {ensemble_of: unet}\n", "")
-        .replace("arch: unet, encoder: tu-test_resnet", "arch: plainnet:plain")
+        .replace(NETWORK, '{arch: "plainnet:plain"}')
     )
     text = "\n".join(line for line in text.splitlines() if "both" not in line and "person" not in line)
     study = parse_study(text, folder=str(tmp_path))

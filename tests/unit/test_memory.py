@@ -15,12 +15,13 @@ from segstudy.data.cache.batches import Feed
 from segstudy.data.cache.packed import Pieces, PiecesWriter, Rows
 from segstudy.data.core import Dataset, Sample
 from segstudy.evaluate import count_split
-from segstudy.networks.build import build_network
+from segstudy.networks.build import build_network, import_smp
 from segstudy.schema import Model, ScoringRules
 from segstudy.train.loop import keep_freed_memory, peak_memory_mb, reset_peak_memory
 
 torch.set_num_threads(1)
 keep_freed_memory()  # as segstudy run does
+import_smp()  # once, for both children that build a network
 
 def split_of(folder, count, size, native_labels=None):
     for name, shape in (("images", (count, size, size, 3)), ("labels", (count, size, size))):

@@ -32,7 +32,8 @@ data: {kvasir: {reader: kvasir, root: Kvasir-SEG}}
 recipe:
   {epochs: 4, batch_size: 5, input_size: 32, precision: float32, schedule_by: step, warmup_epochs: 1, ema: 0.9, clip_norm: 1.0,
    augment: light, optimizer: {name: adam, lr: 1.0e-3}}
-experiments: {unet: {data: kvasir, model: {arch: unet, encoder: tu-test_resnet, weights: none}}}
+experiments:
+  unet: {data: kvasir, model: {arch: unet, encoder: tu-test_resnet, weights: none, options: {decoder_channels: [16, 8, 8, 4, 4]}}}
 seeds: [1]
 """
 BATCHES = (5, 5, 2)  # 12 training images

@@ -121,7 +121,7 @@ data:
   other: {reader: kvasir, root: other}
 recipe: {epochs: 1, batch_size: 4, input_size: 32, optimizer: {lr: 1.0e-3}, precision: float32}
 experiments:
-  unet: {data: kvasir, model: {arch: unet, encoder: tu-test_resnet, weights: none}}
+  unet: {data: kvasir, model: {arch: unet, encoder: tu-test_resnet, weights: none, options: {decoder_channels: [16, 8, 8, 4, 4]}}}
   fda: {base: unet, change: {recipe.adaptation: {name: fourier, data: other, beta: 0.1}}}
   teacher: {base: unet, change: {recipe.adaptation: {name: mean_teacher, data: other, split: test}}}
 cross_evaluations:

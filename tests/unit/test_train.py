@@ -43,7 +43,9 @@ data:
   person: {{reader: supervisely, root: person}}
 recipe: {{epochs: {epochs}, batch_size: 4, input_size: 32, optimizer: {{lr: 1.0e-3}}, precision: float32}}
 experiments:
-  unet: {{data: kvasir, model: {{arch: unet, encoder: tu-test_resnet, weights: none, options: {{decoder_channels: [16, 8, 8, 4, 4]}}}}}}
+  unet:
+    data: kvasir
+    model: {{arch: unet, encoder: tu-test_resnet, weights: none, options: {{decoder_channels: [16, 8, 8, 4, 4]}}}}
   deep:
     data: kvasir
     model: {{arch: deeplabv3, encoder: tu-test_resnet, weights: none, output_stride: 8, options: {{decoder_channels: 16}}}}
