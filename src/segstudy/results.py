@@ -214,10 +214,7 @@ def _turned(variation: Variation) -> dict[str, tuple[Any, Any]]:
 
 
 def stand(store: Store, plan: Plan) -> tuple[RunResult, ...]:
-    """Where each run of a plan stands, all its files compared with their sums, and its counts not yet read.
-
-    What is damaged is said by the run's ``damage``; nothing is raised.
-    """
+    """Where each run of a plan stands, by its files and their sums; its counts are not read, and damage is not raised."""
     return tuple(_stand(store.run(run.experiment, run.seed), run) for run in plan.runs)
 
 
@@ -418,19 +415,20 @@ def compare_results(
         If the two cannot be compared.
 
     """
-    known: dict[Path, StudyResults] = {}
+    known: dict[tuple[Path, Path], StudyResults] = {}
     named = _short([_named(name, out, settings, known) for name in (a, b)])
-    if on is not None and all(isinstance(one, Side) for one in named):
-        raise SpecError(f"--on {on}: chooses a dataset of a study, and both sides are files of counts; leave it out")
+    options = (("--on", on), ("--out", out), ("--set", ", ".join(settings) or None))
+    given = [f"{option} {value}" for option, value in options if value is not None]
+    if given and all(isinstance(one, Side) for one in named):
+        raise SpecError(f"{' '.join(given)}: applies to a study, and both sides are files of counts; leave it out")
     first, second = (side_of_runs(one, on) if isinstance(one, Named) else one for one in named)
     primary, declared = _declared(named, measure)
     wanted = measure_of(first, measure or primary)
     margin = declared if margin is None and wanted.key == primary else margin
     family = _family(named[0], named[1], on) if wanted.key == primary else None
-    questions = 1 if family is None else family.questions
     if family is not None:
         first, second = (side.of_seeds(_seeds_in(family, side)) for side in (first, second))
-    found = compare(first, second, wanted, questions=questions, primary=primary, margin=margin)
+    found = compare(first, second, wanted, questions=family.questions if family else 1, primary=primary, margin=margin)
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
 
 
@@ -457,7 +455,7 @@ def _declared(named: Sequence[Named | Side], measure: str | None) -> tuple[str, 
 
 
 def _named(
-    name: str | Side, out: Path | None, settings: Sequence[str], known: dict[Path, StudyResults]
+    name: str | Side, out: Path | None, settings: Sequence[str], known: dict[tuple[Path, Path], StudyResults]
 ) -> Named | Side:
     """Resolve a name to an experiment of a study, reading each store once, or to the counts in a file."""
     if isinstance(name, Side):
@@ -467,9 +465,10 @@ def _named(
     study, experiment, seed = run_of(name)
     plan, store = open_plan(study, out, settings)
     plan.select([experiment], seed)
-    if store.root not in known:
-        known[store.root] = read_results(store, plan)
-    return Named(name, experiment, seed, known[store.root])
+    key = (Path(study).resolve(), store.root)
+    if key not in known:
+        known[key] = read_results(store, plan)
+    return Named(name, experiment, seed, known[key])
 
 
 def _short(named: list[Named | Side]) -> list[Named | Side]:

@@ -353,6 +353,13 @@ def test_runs_that_were_not_made_or_with_other_settings(runs: Runs) -> None:
         runs.side("unet34")
 
 
+def test_two_study_files_that_share_a_store_keep_their_own_settings(runs: Runs) -> None:
+    first, second = runs.store.root.parent / "study.yaml", runs.store.root.parent / "other.yaml"
+    second.write_text(STUDY + "primary: mdice\n")
+    with pytest.raises(SpecError, match=rf"different primary measures .*{second.name}.* declares mdice"):
+        compare_results(f"{first}:unet34", f"{second}:unet", out=runs.store.root)
+
+
 def test_each_side_says_its_split_and_what_chose_its_epoch(runs: Runs) -> None:
     record = compare_sides(runs.side("unet34"), runs.side("unet"))
     for side in ("a", "b"):
@@ -519,10 +526,20 @@ def test_a_tiny_p_value_of_equivalence_is_not_printed_as_zero(side: Callable[...
     assert "A and B are equivalent within the margin of 0.5 (p < 0.0001)" in text
 
 
-def test_a_dataset_is_refused_where_both_sides_are_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"on": "kvasir"}, "--on kvasir"),
+        ({"out": Path("runs")}, "--out runs"),
+        ({"settings": ["seeds=[1]", "margin=0.1"], "on": "city"}, r"--on city --set seeds=\[1\], margin=0.1"),
+    ],
+)
+def test_options_of_studies_are_refused_where_both_sides_are_files(
+    options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
     names = [str(write_side(tmp_path / f"{name}.npz", confusions(5))) for name in "ab"]
-    with pytest.raises(SpecError, match="--on kvasir: chooses a dataset of a study, and both sides are files"):
-        compare_results(*names, on="kvasir")
+    with pytest.raises(SpecError, match=f"^{words}: applies to a study, and both sides are files"):
+        compare_results(*names, **options)
 
 
 def with_distances(path: Path, missed: int, distance: float) -> Path:
