@@ -87,6 +87,12 @@ MEAN_OF = {
     "score": "mean_score",  # of columns whose measure nothing says
 }
 CLASS_OF = {mean: measure for measure, mean in MEAN_OF.items()}
+OVER_CLASSES = {
+    "mean",
+    "average",
+    "avg",
+    "macro",
+}  # next to the measure of a class; "average precision" is one of detectors
 MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
 SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
 
@@ -98,7 +104,19 @@ NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss",
 NO_SCORES |= {"boundary", "surface", "contour", "edge", "trimap", "object", "instance", "lesion", "detection", "box"}
 SPREADS = {"std", "sd", "stdev", "stddev"}
 FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
-FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points", "coef", "coeff", "coefficient"}
+FILLERS |= {
+    "abs",
+    "absolute",
+    "mean",
+    "value",
+    "percentage",
+    "points",
+    "coef",
+    "coeff",
+    "coefficient",
+    "score",
+    "index",
+}
 
 # What tells rows apart. "number" counts rows and says nothing about them.
 KEYS = {
@@ -196,17 +214,44 @@ def _measure(text: str, words: list[str]) -> Heading:
     folded = [fold(word) for word in words]
     if NO_SCORES & set(folded):
         return Heading(text, "unknown")
-    spans = [(a, b) for a in range(len(words)) for b in range(a + 1, len(words) + 1)]
-    spans = [(a, b) for a, b in spans if "".join(folded[a:b]) in _MEASURE]
-    a, b = max(spans, key=lambda span: span[1] - span[0], default=(0, 0))
-    rest = [(word, key) for word, key in zip(words[:a] + words[b:], folded[:a] + folded[b:], strict=True) if key]
+    name, places = _named(folded)
+    rest = [(word, key) for k, (word, key) in enumerate(zip(words, folded, strict=True)) if key and k not in places]
+    if (
+        name in MEAN_OF
+        and (over := {key for _, key in rest} & OVER_CLASSES)
+        and (name, over) != ("precision", {"average"})
+    ):
+        name, rest = MEAN_OF[name], [(word, key) for word, key in rest if key not in over]
     said = {key for _, key in rest}
-    differs = DIFFERENCES | VAGUE if spans else DIFFERENCES
+    differs = DIFFERENCES | VAGUE if name else DIFFERENCES
     kind: Kind = "relative" if said & RELATIVE else "difference" if said & differs else "value"
     of = " ".join(word for word, key in rest if key not in differs | RELATIVE | FILLERS)
-    if not spans and (kind == "value" or of):
+    if not name and (kind == "value" or of):
         return Heading(text, "unknown")
-    return Heading(text, kind, _MEASURE["".join(folded[a:b])] if spans else "", of, falls=bool(said & FALLS))
+    return Heading(text, kind, name, of, falls=bool(said & FALLS))
+
+
+def _named(folded: list[str]) -> tuple[str, set[int]]:
+    """The measure that words name, "" for none, and their places, those of its other names included: ``Dice (DSC)``."""
+    spans = [(a, b) for a in range(len(folded)) for b in range(a + 1, len(folded) + 1)]
+    named = {span: _MEASURE[key] for span in spans if (key := "".join(folded[slice(*span)])) in _MEASURE}
+    if not named:
+        return "", set()
+    longest = max(named, key=lambda span: span[1] - span[0])
+    places, names = set(range(*longest)), {named[longest]}
+    for span, name in sorted(named.items(), key=lambda item: item[0][0] - item[0][1]):
+        if places.isdisjoint(range(*span)) and _of_one_class(name) == _of_one_class(named[longest]):
+            places |= set(range(*span))
+            names.add(name)
+    plain = {CLASS_OF.get(name, name) for name in names}
+    alone = plain.pop() if len(plain) == 1 else "dice"
+    return MEAN_OF[alone] if names & CLASS_OF.keys() else alone, places
+
+
+def _of_one_class(name: str) -> str:
+    """The measure of one class that a measure is, or is the mean of; F1 of one class is its Dice."""
+    plain = CLASS_OF.get(name, name)
+    return "dice" if plain == "f1" else plain
 
 
 def spread_of(text: str) -> str | None:
