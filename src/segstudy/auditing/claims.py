@@ -205,7 +205,7 @@ def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
                 MEAN_OF.get(heading.name, heading.name) if summary else heading.name,
                 heading.kind,
                 number,
-                pooled=table.pooled is not False and not (number and number.averaged),
+                pooled=table.pooled is not False and not (number and number.averaged) and row.sums_up in ("", "class"),
                 level="" if table.pooled is None else "dataset" if table.pooled else "image",
                 num_classes=table.num_classes or runs.num_classes.get(fold(keys.get("test", ""))),
                 summary=summary or heading.closes,

@@ -20,6 +20,8 @@ RULE = re.compile(
     r"\\(?:toprule|midrule|bottomrule|hline|Xhline|specialrule|cmidrule|cline|addlinespace|noalign|endhead|endfirsthead|endfoot)"
     r"(?:\s*\([^()]*\))?(?:\s*\[[^\]]*\])?(?:\s*\{[^{}]*\})*"
 )
+ACROSS = re.compile(r"\\(?:midrule|hline|Xhline|specialrule)\b")
+LEAD = re.compile(rf"(?:\s|{RULE.pattern})*")
 SPAN = re.compile(r"\s*\\multicolumn\s*\{\s*(\d{1,3})\s*\}\s*\{(?:[^{}]|\{[^{}]*\})*\}")
 ROWS = re.compile(r"\\multirow(?:cell)?\s*(?:\[[^\]]*\])?\s*\{\s*(-?\d{1,3})\s*\}\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
 BOX = re.compile(r"\\(?:makecell|shortstack|thead)\s*(?:\[[^\]]*\])?\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
@@ -182,27 +184,52 @@ def _fill_latex(grid: Grid, body: str, line: int) -> None:
     body = re.sub(r"^\s*(?:\[[^\]]*\]\s*)?(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}\s*){1,2}", _line_ends, body)
     below: dict[int, tuple[int, str]] = {}  # column -> rows that a \multirow still covers, and its text
     rows: list[tuple[int, list[str]]] = []
+    ruled = []  # whether a line across the table is above a row
     for part in re.split(r"(\\\\(?:\s*\[[^\]]*\])?|\\tabularnewline)", body):
-        start = line + len(re.match(r"\s*", part)[0].splitlines()) if part.strip() else line  # type: ignore[index]
+        start = line + LEAD.match(part)[0].count("\n")  # type: ignore[index]
         line += part.count("\n")
         if part.startswith(("\\\\", "\\tabularnewline")):
             continue
         bare = RULE.sub(" ", part)
         if not bare.strip():
             continue
-        rows.append((max(start - 1, 1), _latex_row(bare, below, [row for _, row in rows])))
+        rows.append((start, _latex_row(bare, below, [row for _, row in rows])))
+        ruled.append(bool(ACROSS.search(part)))
+    _lay_out(grid, rows, ruled)
+
+
+def _lay_out(grid: Grid, rows: list[tuple[int, list[str]]], ruled: list[bool]) -> None:
+    """Rows before the first with numbers are headings, one above the other; one that spans all columns names a group.
+
+    Two numbers make a row of numbers; below a line across the table, one is enough.
+    """
     width = max((len(row) for _, row in rows), default=0)
     plains = [[plain(cell) for cell in row] for _, row in rows]
-    body_at = next((n for n, row in enumerate(plains) if _holds_numbers(row)), len(rows))
-    heads, rest = plains[:body_at], rows[body_at:]
-    if not heads or not rest:
+    first = next((n for n, row in enumerate(plains) if not _is_across(row)), len(rows))
+    few = [1 if any(ruled[first + 1 : n + 1]) else 2 for n in range(len(rows))]
+    body_at = next((n for n, row in enumerate(plains) if _holds_numbers(row, few[n])), len(rows))
+    names = [n for n, row in enumerate(plains[:body_at]) if not _is_across(row)]
+    if not names or body_at == len(rows):
         return
-    grid.add([_joined([row[n] for row in heads if n < len(row)]) for n in range(width)], rows[body_at - 1][0])
-    for at, row in rest:
-        if len(set(row)) == 1 and len(row) > 1:
-            grid.remarks.append(f"line {at} is a heading across the table, left out: {plain(row[0])}")
-            continue
-        grid.add(row + [""] * (width - len(row)), at)
+    headings = [_joined([plains[n][column] for n in names if column < len(plains[n])]) for column in range(width)]
+    section, sections, body = "", [], []
+    for number, (line, row) in enumerate(rows):
+        if _is_across(row) and number < names[-1]:
+            grid.remarks.append(f"line {line} is a title across the table: {plain(row[0])}")
+        elif _is_across(row):
+            section = row[0] or section
+        elif number >= body_at:
+            sections.append(section)
+            body.append((line, row + [""] * (width - len(row))))
+    grouped = any(sections)
+    grid.add([*headings, "Section"] if grouped else headings, rows[names[-1]][0])
+    for (line, row), group in zip(body, sections, strict=True):
+        grid.add([*row, group] if grouped else row, line)
+
+
+def _is_across(row: list[str]) -> bool:
+    """Whether a row is one cell that spans all columns, as a title or the name of a group of rows does."""
+    return len(row) > 1 and len(set(row)) == 1 and not NUMERIC.match(row[0])
 
 
 def _line_ends(match: re.Match[str]) -> str:
@@ -232,10 +259,10 @@ def _latex_row(text: str, below: dict[int, tuple[int, str]], above_rows: list[li
     return cells
 
 
-def _holds_numbers(row: list[str]) -> bool:
-    """Whether a row is no heading: half of its cells, or two, are numbers."""
+def _holds_numbers(row: list[str], few: int) -> bool:
+    """Whether a row is no heading: as ``few`` of its cells are numbers."""
     numbers = sum(bool(NUMERIC.match(cell)) and not re.search(r"[A-Za-z]{2}", cell) for cell in row)
-    return numbers >= max(1, min(2, len(row) - 1))
+    return numbers >= max(1, min(few, len(row) - 1))
 
 
 def _joined(texts: list[str]) -> str:

@@ -103,6 +103,8 @@ RELATIVE = {"relative", "rel"}
 NO_SCORES = {"std", "sd", "stdev", "se", "sem", "ci", "var", "variance", "loss", "rank"}  # nor these, of regions:
 NO_SCORES |= {"boundary", "surface", "contour", "edge", "trimap", "object", "instance", "lesion", "detection", "box"}
 SPREADS = {"std", "sd", "stdev", "stddev"}
+ROW_MEANS = {"mean", "average", "avg"}
+_PLURALS = {"folds", "seeds", "runs", "images", "splits", "all", "the"}
 FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
 FILLERS |= {
     "abs",
@@ -127,7 +129,7 @@ KEYS = {
     "test": ("test", "testedon", "testdata", "target", "evaluatedon", "testset"),
     "train → test": ("traintest", "sourcetarget"),
     "class": ("class", "classname", "category", "organ", "structure"),
-    "variant": ("variant", "notes", "note", "setting", "configuration"),
+    "variant": ("variant", "notes", "note", "setting", "configuration", "section"),
     "backbone": ("backbone", "encoder"),
     "weights": ("weights", "pretrained", "pretraining", "initialization", "initialisation"),
     "output stride": ("os", "outputstride"),
@@ -263,6 +265,18 @@ def spread_of(text: str) -> str | None:
     words = [word for word in re.split(r"[\s()\[\]_/,:±-]+", text) if word]
     kept = [word for word in words if fold(word) not in SPREADS]
     return None if len(kept) == len(words) else fold(" ".join(kept))
+
+
+def summary_of(text: str) -> tuple[bool, bool]:
+    """Whether a row's name says that it holds means, and standard deviations, of the rows above.
+
+    >>> summary_of("Mean"), summary_of("avg. ± std"), summary_of("SD"), summary_of("fold 1")
+    ((True, False), (True, True), (False, True), (False, False))
+    """
+    words = set(re.findall(r"[a-z]+|±|\+/-", text.casefold().replace("standard deviation", "std")))
+    if not words or words - ROW_MEANS - SPREADS - {"±", "+/-", "of", "and", "over"} - _PLURALS:
+        return False, False
+    return bool(words & ROW_MEANS), bool(words & SPREADS)
 
 
 def complete(headings: list[Heading], classes: Mapping[str, str], measure: str) -> list[Heading]:

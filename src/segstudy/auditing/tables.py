@@ -16,12 +16,13 @@ from typing import NamedTuple
 from segstudy.auditing.beside import classes_beside, measure_of_columns
 from segstudy.auditing.classes import NUM_CLASSES, benchmark_of
 from segstudy.auditing.grids import Grid, read_grids
-from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading, spread_of
+from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading, spread_of, summary_of
 from segstudy.auditing.printed import GAPS, Number, parse_number
 from segstudy.errors import TableError, listing, nearest
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 NOTE = re.compile(r"(?P<key>[^:]+?)\s*:\s*(?P<value>\S.*)")
+NUMBERED = re.compile(r"(?:[a-z]+[ _#.-]*|#)?\d+", re.IGNORECASE)  # 3, fold 3, #3
 COLUMN_NOTE = re.compile(r"column\s+(?P<heading>\S.*?)\s*:\s*(?P<read_as>[^:]*\S)", re.IGNORECASE)
 
 # What a comment line may say of the whole table, besides "column HEADING: HEADING TO READ IT AS".
@@ -42,6 +43,7 @@ class Row:
     """One row: what it says of itself (``keys``), and its number in each column, None where there is none.
 
     ``asides`` are numbers in columns that are not recognised: they may tell rows apart, but say nothing of a run.
+    A row of means or standard deviations of others names in ``sums_up`` the key that says so; its deviations are no scores.
     """
 
     label: str
@@ -49,6 +51,13 @@ class Row:
     asides: dict[str, str]
     numbers: tuple[Number | None, ...]
     bold: frozenset[int] = frozenset()  # columns that stand in bold
+    sums_up: str = ""
+    with_deviation: bool = False  # of a row of means, whether what follows ± is said to be the standard deviation
+    deviations: tuple[Number | None, ...] = ()
+
+    def without(self, key: str) -> dict[str, str]:
+        """What the row says of itself besides ``key``."""
+        return {name: text for name, text in self.keys.items() if name != key}
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,8 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
         )
         for index, texts in enumerate(grid.cells[1:])
     ]
+    rows = [_summing_up(row, rows) for row in rows]
+    deviations = [f"row '{row.label}' is taken for standard deviations" for row in rows if row.deviations]
     table = Table(
         said.get("title", name),
         said.get("caption", grid.caption),
@@ -191,7 +202,7 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
         classes.number,
         classes.names,
         said["level"] == "dataset" if "level" in said else None,
-        (*remarks, *grid.remarks, *classes.remarks, *spreads, *_left_out(headings, columns)),
+        (*remarks, *grid.remarks, *classes.remarks, *spreads, *deviations, *_left_out(headings, columns)),
         classes.benchmark,
     )
     return table, fitting
@@ -428,6 +439,23 @@ def _identity(headings: list[Heading], texts: list[str], number: str) -> tuple[s
     if len(named) == 1 and not re.search(r"[^\W\d_]", named[0][1]):
         return " ".join(part for part in named[0] if part), keys, asides
     return ", ".join(text for _, text in named) or number, keys, asides
+
+
+def _summing_up(row: Row, rows: Sequence[Row]) -> Row:
+    """The row, with what it says of being a mean, or standard deviations, of others; those are not among its scores.
+
+    A network may be called SD: standard deviations stand next to a row of means, or below rows that are numbered.
+    """
+    for key, text in row.keys.items():
+        mean, deviation = summary_of(text)
+        if mean:
+            return replace(row, sums_up=key, with_deviation=deviation)
+        others = [other for other in rows if other is not row and other.without(key) == row.without(key)]
+        texts = [other.keys.get(key, other.asides.get(key, "")) for other in others]
+        known = any(summary_of(each)[0] for each in texts) or (len(texts) > 1 and all(map(NUMBERED.fullmatch, texts)))
+        if deviation and known:
+            return replace(row, sums_up=key, numbers=(None,) * len(row.numbers), deviations=row.numbers)
+    return row
 
 
 def _is_number(text: str) -> bool:
