@@ -1,4 +1,4 @@
-"""Rows of folds, seeds and images, and the rows of means and deviations below them; groups of rows in LaTeX."""
+"""Rows of folds, seeds and images, and the means and deviations below them; groups of rows; tables on their side."""
 
 from __future__ import annotations
 
@@ -123,3 +123,20 @@ def test_a_cell_that_is_no_number_is_named_by_its_line(audited: Callable[..., Au
     )
     with pytest.raises(TableError, match=r"t\.tex:5: Dice: 'x9.0' is not a number"):
         audited(text, ".tex")
+
+
+@pytest.mark.parametrize("corner", ["Metric", "Class", "", "Measure \\ Model"])
+def test_a_table_whose_rows_are_measures_is_turned(audited: Callable[..., Audit], corner: str) -> None:
+    found = audited(f"{corner},U-Net,DeepLab\nIoU road,70.1,71.0\nIoU car,69.0,83.0\nmIoU,69.55,79.0\nFPS,20,30\n")
+    assert faults(found) == [("DeepLab", "mean", "77.0", "contradiction")]
+    assert "its rows are measures, so they were read as columns" in [remark for _, remark in found.claims.remarks]
+
+
+def test_faults_of_a_turned_table_are_on_their_lines(audited: Callable[..., Audit]) -> None:
+    with pytest.raises(TableError, match=r"t\.csv:3: mDice: 'x' is not a number"):
+        audited("Metric,U-Net,DeepLab\nmIoU,70.1,71.0\nmDice,81.0,x\n")
+
+
+def test_bold_goes_with_a_turned_table(audited: Callable[..., Audit]) -> None:
+    text = "|Metric|A|B|\n|---|---|---|\n|mIoU|**0.70**|0.72|\n|mDice|0.82|**0.83**|\n"
+    assert faults(audited(text, ".md")) == [("A", "best", "0.72", "undecided")]

@@ -40,12 +40,26 @@ class Grid:
     caption: str = ""
     remarks: list[str] = field(default_factory=list)
     bold: list[frozenset[int]] = field(default_factory=list)  # of each row of cells, the columns that stand in bold
+    by_column: bool = False  # whether ``lines`` are those of columns
 
     def add(self, texts: list[str], line: int) -> None:
         """Take in one row as it is marked up."""
         self.cells.append([plain(text) for text in texts])
         self.bold.append(frozenset(n for n, text in enumerate(texts) if is_bold(text)))
         self.lines.append(line)
+
+    def turned(self) -> Grid:
+        """The table with its rows as columns."""
+        bold = [frozenset(n for n, row in enumerate(self.bold) if at in row) for at in range(len(self.cells[0]))]
+        cells = [list(column) for column in zip(*self.cells, strict=True)]
+        cells[0][0] = "Model"  # the corner says that rows are measures
+        remark = "its rows are measures, so they were read as columns"
+        remarks = [*self.remarks, remark]
+        return Grid(self.comments, cells, self.lines, self.caption, remarks, bold, by_column=True)
+
+    def line(self, row: int, column: int) -> int:
+        """The line of the file that a cell is on."""
+        return self.lines[column if self.by_column else row]
 
 
 def read_grids(path: Path) -> list[Grid]:

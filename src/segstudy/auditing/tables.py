@@ -172,6 +172,7 @@ def _note(line: str, notes: _Notes) -> bool:
 def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table, set[str]]:
     """The table, and which of the given notes on columns fit one of its headings."""
     own = _Notes()
+    grid = grid.turned() if _has_measures_as_rows(grid) else grid
     remarks = [f"comment not understood, left out: {text}" for text in grid.comments if not _note(text, own)]
     said = {**own.said, **given.said}
     read_as, fitting = _columns(grid.cells[0], own.columns, given.columns, path)
@@ -179,7 +180,7 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
     classes = _class_names(said, headings, grid.cells[1:], path)
     headings = complete(list(classes.headings), classes.spellings, classes.measure)
     _check_headings(headings, path)
-    cells = _numbers(headings, grid.cells[1:], grid.lines[1:], path)
+    cells = _numbers(headings, grid, path)
     headings, cells, spreads = _spread_columns(headings, cells, grid.cells[1:])
     headings, cells = _with_asides(headings, cells)
     columns = _in_one_unit(headings, cells, said.get("unit", ""))
@@ -206,6 +207,13 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
         classes.benchmark,
     )
     return table, fitting
+
+
+def _has_measures_as_rows(grid: Grid) -> bool:
+    """Whether no column is headed by a measure, and most rows are."""
+    above = [parse_heading(text).kind in ("value", "difference", "relative") for text in grid.cells[0]]
+    first = [parse_heading(row[0]).kind in ("value", "difference", "relative") for row in grid.cells[1:]]
+    return not any(above) and sum(first) > len(first) / 2
 
 
 class _Classes(NamedTuple):
@@ -319,10 +327,11 @@ def _check_headings(headings: list[Heading], path: Path) -> None:
         )
 
 
-def _numbers(headings: list[Heading], rows: list[list[str]], lines: list[int], path: Path) -> list[list[Number | None]]:
+def _numbers(headings: list[Heading], grid: Grid, path: Path) -> list[list[Number | None]]:
     """Printed numbers, column by column; all cells that hold none are named together."""
     faults = []
     columns: list[list[Number | None]] = []
+    rows = grid.cells[1:]
     for index, heading in enumerate(headings):
         columns.append([None] * len(rows))
         if heading.kind not in ("value", "difference", "relative"):
@@ -331,7 +340,7 @@ def _numbers(headings: list[Heading], rows: list[list[str]], lines: list[int], p
             try:
                 columns[-1][at] = parse_number(row[index])
             except ValueError as error:
-                faults.append(f"{path}:{lines[at]}: {heading.text}: {error}")
+                faults.append(f"{path}:{grid.line(at + 1, index)}: {heading.text}: {error}")
     if faults:
         more = f"\n... and {len(faults) - 8} more" if len(faults) > 8 else ""
         advice = "\nwrite - for a gap, or leave the column out with 'column HEADING: ignore'"
