@@ -140,3 +140,10 @@ def test_faults_of_a_turned_table_are_on_their_lines(audited: Callable[..., Audi
 def test_bold_goes_with_a_turned_table(audited: Callable[..., Audit]) -> None:
     text = "|Metric|A|B|\n|---|---|---|\n|mIoU|**0.70**|0.72|\n|mDice|0.82|**0.83**|\n"
     assert faults(audited(text, ".md")) == [("A", "best", "0.72", "undecided")]
+
+
+def test_a_column_of_deviations_is_that_of_the_folds_next_to_it(audited: Callable[..., Audit]) -> None:
+    rows = "Method,Fold 1,Fold 2,Fold 3,Mean,Std\nA,70.0,72.0,74.0,72.0,2.0\nB,71.0,73.0,75.0,73.0,5.0\nC,70.0,71.0,74.0,71.7,2.1\n"
+    assert faults(audited("# measure: mIoU\n" + rows)) == [("B", "deviation of columns", "2.0 or 1.6", "contradiction")]
+    classes = rows.replace("Fold 1", "liver").replace("Fold 2", "spleen").replace("Fold 3", "aorta")
+    assert faults(audited("# measure: IoU\n" + classes)) == []  # may be that of seeds

@@ -25,7 +25,7 @@ from segstudy.auditing.identities import (
 )
 from segstudy.auditing.printed import Verdict
 from segstudy.auditing.printings import impossible_values, mixed_units, repeated_labels, repeated_values
-from segstudy.auditing.repeats import deviations_of_rows, means_of_rows
+from segstudy.auditing.repeats import deviations, means_of_rows
 from segstudy.auditing.suspicions import copied_rows, impossible_spreads, outside_own_interval, wrong_best
 from segstudy.auditing.tables import read_tables
 
@@ -39,7 +39,7 @@ RULES: tuple[Callable[[Claims], Iterable[Finding]], ...] = (
     averages_bound,
     means_of_classes,
     means_of_rows,
-    deviations_of_rows,
+    deviations,
     classes_fix_means,
     accuracy_bounds,
     accuracy_is_weighted,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt
 
 from segstudy.auditing.claims import Claim, Claims
 from segstudy.auditing.findings import Finding, finding
+from segstudy.auditing.headings import CLASS_OF, spread_of
 from segstudy.auditing.printed import Interval, Number, Reading, Verdict, distance, judge
 from segstudy.auditing.tables import NUMBERED, Row
 
@@ -43,17 +44,36 @@ def means_of_rows(claims: Claims) -> Iterator[Finding]:
             yield finding(claim, "mean of rows", implied, verdict, message)
 
 
-def deviations_of_rows(claims: Claims) -> Iterator[Finding]:
-    """The standard deviation of folds, seeds or images is that of their rows, divided by n or by n - 1."""
+def deviations(claims: Claims) -> Iterator[Finding]:
+    """The standard deviation of folds, seeds or images is that of their rows or columns, divided by n or by n - 1."""
     for repeats, claim, numbers in _summed_up(claims):
         for row, printed in _deviations(claims, claim, repeats):
-            verdict = min((_judged(printed, numbers, less) for less in (1, 0)), key=lambda each: each.rank)
-            if verdict.severity != "contradiction":
-                continue  # a rounding of a rounding says little
-            implied = " or ".join(printed.printing(_deviation(numbers, less)) for less in (1, 0))
-            message = f"the {len(numbers)} rows deviate by {implied} (divided by n - 1 or n) in {claim.heading.text}"
-            found = finding(claim, "deviation of rows", implied, verdict, f"{message}, not {printed.text}")
-            yield Finding(**{**vars(found), "row": row, "printed": printed.text})
+            yield from _wrong_deviation(claim, row, printed, numbers, "rows")
+    for claim in claims.scores:
+        listed = claims.classes_of(claim, CLASS_OF.get(claim.measure, "")) if claim.heading.closes else {}
+        columns = [other for other in listed.values() if other.usable and NUMBERED.fullmatch(other.heading.of)]
+        said = any(spread_of(heading.text) is not None for heading in claims.tables[claim.place.table].headings)
+        if said and claim.printed.spread is not None and len(columns) == len(listed) > 1:
+            printed = _behind(claim.printed)
+            yield from _wrong_deviation(claim, claim.row, printed, [each.printed for each in columns], "columns")
+
+
+def _wrong_deviation(
+    claim: Claim, row: str, printed: Number, numbers: Sequence[Number], things: str
+) -> Iterator[Finding]:
+    """A finding, unless the deviation is one of the two that the numbers have; a rounding of roundings is none."""
+    if not any(_fits(printed, numbers, less) for less in (1, 0)):
+        implied = " or ".join(printed.printing(_deviation(numbers, less)) for less in (1, 0))
+        made = f"the {len(numbers)} {things} deviate by {implied} (divided by n - 1 or n) in {claim.heading.text}"
+        message = f"{made}, not {printed.text}"
+        found = finding(claim, f"deviation of {things}", implied, Verdict("contradiction"), message)
+        yield replace(found, row=row, printed=printed.text)
+
+
+def _behind(score: Number) -> Number:
+    """The standard deviation that is printed of a score, in the score's digits."""
+    spread = score.spread or Fraction(0)
+    return Number(score.printing(spread), spread, spread, score.step, score.places, unit=score.unit)
 
 
 def _summed_up(claims: Claims) -> Iterator[tuple[Repeats, Claim, list[Number]]]:
@@ -83,31 +103,18 @@ def _deviations(claims: Claims, claim: Claim, repeats: Repeats) -> Iterator[tupl
     rows = claims.tables[claim.place.table].rows
     mean = rows[repeats.summary]
     if mean.with_deviation and claim.printed.spread is not None:
-        step = claim.printed.step
-        shown = claim.printed.printing(claim.printed.spread)
-        yield (
-            mean.label,
-            Number(
-                shown,
-                claim.printed.spread,
-                claim.printed.spread,
-                step,
-                claim.printed.places,
-                unit=claim.printed.unit,
-            ),
-        )
+        yield mean.label, _behind(claim.printed)
     for row in rows:
         number = row.deviations[claim.place.column] if row.deviations else None
         if number and row.sums_up == repeats.key and row.without(repeats.key) == mean.without(repeats.key):
             yield row.label, number
 
 
-def _judged(printed: Number, numbers: Sequence[Number], less: int) -> Verdict:
-    """Hold a printed deviation against that of the rows, whose own rounding moves it by half a step and a little more."""
+def _fits(printed: Number, numbers: Sequence[Number], less: int) -> bool:
+    """Whether a printed deviation is that of the numbers, whose own rounding moves it by half a step and a little more."""
     deviation = _deviation(numbers, less)
-    room = max(number.step for number in numbers) * Fraction(3, 4)  # sqrt(2) half steps for two rows, fewer for more
-    off = distance(printed, (deviation - room, deviation + room))
-    return Verdict(None) if off <= printed.step else Verdict("contradiction")
+    room = max(number.step for number in numbers) * Fraction(3, 4)  # sqrt(2) half steps for two numbers, fewer for more
+    return distance(printed, (deviation - room, deviation + room)) <= printed.step
 
 
 def _deviation(numbers: Sequence[Number], less: int) -> Fraction:
