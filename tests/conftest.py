@@ -29,19 +29,23 @@ with contextlib.suppress(ImportError):
 
 # Files are given to the two processes in this order, so that none is left alone with a long one at the end.
 LONGEST = (
-    "slow/test_survival.py",
-    "unit/test_train.py",
     "browser/test_in_chromium.py",
-    "unit/test_print.py",
-    "unit/test_report.py",
-    "unit/test_howto.py",
-    "unit/test_evidence.py",
-    "unit/test_verdicts.py",
+    "slow/test_survival.py",
     "unit/test_regime.py",
-    "unit/test_cli.py",
+    "unit/test_train.py",
+    "unit/test_report.py",
     "unit/test_page.py",
-    "unit/test_comparison.py",
+    "unit/test_evidence.py",
+    "unit/test_cli.py",
+    "unit/test_print.py",
+    "unit/test_models.py",
+    "unit/test_howto.py",
+    "unit/test_verdicts.py",
+    "unit/test_memory.py",
+    "unit/test_export.py",
     "unit/test_altered.py",
+    "unit/test_team.py",
+    "unit/test_contestants.py",
 )
 
 
