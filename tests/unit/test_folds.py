@@ -14,7 +14,7 @@ from scipy import stats
 
 from report_stores import add_counts, add_run
 from segstudy.errors import SegstudyError, SpecError
-from segstudy.files import write_sums, write_text
+from segstudy.files import write_json, write_sums, write_text
 from segstudy.launch.workshop import Workshop
 from segstudy.measures import mean_iou
 from segstudy.plan import Plan, make_plan
@@ -24,6 +24,8 @@ from segstudy.report.frames import ReportData
 from segstudy.report.gallery import collect_galleries
 from segstudy.report.page import counts_files, run_rows
 from segstudy.report.sections.changes import comparisons_table
+from segstudy.report.sections.pictures import collect_pictures
+from segstudy.report.sections.pictures import content as pictures_content
 from segstudy.report.sections.training import content as training_content
 from segstudy.report.sections.training import curves_frame, over_epochs
 from segstudy.results import compare_results, read_results
@@ -226,6 +228,40 @@ def test_curves_and_pictures_are_of_every_fold(tmp_path: Path) -> None:
     gallery.write(store.report)
     found = sorted((store.report / gallery.folder / "deep-seed1").glob("*.png"))
     assert gallery.predicted.keys() == {"plain", "deep"} and len(found) == 6
+    assert data.experiments["chosen"].tolist() == ["2 / 2 / 2", "2 / 2 / –"]
+
+
+def test_pictures_show_each_image_with_the_network_and_the_cache_of_its_fold(tmp_path: Path) -> None:
+    """Fold k's network gives class k % 2 everywhere; its images are all of brightness 10 k, its truth is class 1."""
+    plan, store = plan_of(STUDY.replace("[1, 2]", "[1]")), Store(tmp_path)
+    fill(store, plan)
+    for run in plan.runs:
+        name = f"{run.config.dataset}-val"
+        masks = store.run(run.experiment, 1).predictions(run.config.dataset, "val") / run.config.dataset
+        masks.mkdir(parents=True)
+        for k in range(2):
+            Image.fromarray(np.full((32, 32), (run.fold or 0) % 2, np.uint8)).save(masks / f"{k}.png")
+        cache = store.cache / f"{name}-32-0123456789ab"
+        if not cache.is_dir():
+            cache.mkdir(parents=True)
+            np.save(cache / "images.npy", np.full((2, 32, 32, 3), 10 * (run.fold or 0), np.uint8))
+            np.save(cache / "labels.npy", np.ones((2, 32, 32), np.uint8))
+            write_json(cache / "samples.json", [f"{run.config.dataset}/{k}" for k in range(2)])
+        write_sums(store.run(run.experiment, 1).path)
+    data = ReportData(read_results(store, plan))
+    (pictures,) = collect_pictures(data)
+    assert len(pictures.examples) == 3 and pictures.split == "test of 3 folds"
+    for example in pictures.examples:
+        fold = int(example.id.split("@fold")[1][0])
+        assert (example.image == 10 * fold).all() and (example.truth == 1).all()
+        assert [panel.experiment for panel in example.panels] == ["plain", "deep"]
+        assert all((panel.prediction == fold % 2).all() for panel in example.panels if panel.prediction is not None)
+        assert all(panel.prediction is not None for panel in example.panels)
+    (figure,) = [item for item in pictures_content(data) if isinstance(item, Drawing)]
+    assert "each image is predicted by the network of its fold" in figure.caption
+    (gallery,) = collect_galleries(data)
+    gallery.write(store.report)  # the dataset is not at hand, so the caches of the folds give the images
+    assert gallery.written(store.report) == {"lost": []}
 
 
 def test_folds_of_other_studies_are_not_compared(tmp_path: Path) -> None:

@@ -195,9 +195,9 @@ class ReportData:
 def runs_frame(results: StudyResults) -> pd.DataFrame:
     """The settings and state of each run, one per row.
 
-    ``split`` is the one that is reported, ``chosen_epoch`` counts from 1 (NaN before the first epoch ends; of imported
-    weights it is what their file says), ``root`` the baseline at the end of the chain of bases, ``reason`` why a failed
-    run stopped.
+    ``split`` is the one that is reported, ``chosen_epoch`` counts from 1 (NaN before the first epoch ends and over folds; of
+    imported weights it is what their file says), ``chosen`` is the same as text, fold by fold, ``root`` the baseline at the
+    end of the chain of bases, ``reason`` why a failed run stopped.
     """
     return pd.DataFrame([{**_describe(results.plan, r.run), **_progress(r)} for r in results.runs])
 
@@ -249,17 +249,28 @@ def note(variation: Variation | None) -> str:
 def _progress(result: RunResult) -> dict[str, Any]:
     record = result.record
     epochs = [epoch for epoch in result.epochs if epoch.select_miou == epoch.select_miou]
-    best = max(epochs, key=lambda epoch: epoch.select_miou, default=None)
-    imported = record.imported_from if record else None
+    chosen = [_chosen_epoch(part) for part in result.folds or (result,)]
+    words = " / ".join("–" if epoch != epoch else f"{epoch:.0f}" for epoch in chosen)
+    imported = record is not None and record.imported_from is not None
     return {
         "split": record.roles.report if record else "",
         "state": result.state,
         **({"epochs": len(epochs) or np.nan} if result.run.config.epochs is None else {}),
-        "chosen_epoch": best.epoch if best else (imported or {}).get("epoch", np.nan),
+        "chosen_epoch": np.nan if result.folds else chosen[0],
+        "chosen": f"{words} (imported)" if imported else words,
         "progress": _done_of(result, len(epochs)),
-        "imported": imported is not None,
+        "imported": imported,
         "reason": result.failure,
     }
+
+
+def _chosen_epoch(result: RunResult) -> float:
+    """The epoch whose weights are scored, counted from 1; NaN before the first epoch ends."""
+    epochs = [epoch for epoch in result.epochs if epoch.select_miou == epoch.select_miou]
+    if epochs:
+        return max(epochs, key=lambda epoch: epoch.select_miou).epoch
+    imported = result.record.imported_from if result.record else None
+    return float((imported or {}).get("epoch", np.nan))
 
 
 def _done_of(result: RunResult, epochs: int) -> str:
@@ -317,9 +328,8 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     """An experiment a row: its configuration, and state and chosen epochs of all its seeds in words."""
     rows = []
     for _, group in runs.groupby("experiment", sort=False):
-        epochs = [f"{epoch:.0f}" if epoch == epoch else "–" for epoch in group["chosen_epoch"]]
-        epochs = [f"{text} (imported)" if own else text for text, own in zip(epochs, group["imported"], strict=True)]
-        rows.append(group.iloc[0].to_dict() | {"state": states_text(group["state"]), "chosen": ", ".join(epochs)})
+        chosen = ", ".join(group["chosen"])
+        rows.append(group.iloc[0].to_dict() | {"state": states_text(group["state"]), "chosen": chosen})
     return pd.DataFrame(rows).drop(columns=["seed", "chosen_epoch", "progress", "imported", "reason"])
 
 

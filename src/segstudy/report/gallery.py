@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from segstudy import measures
 from segstudy.arrays import Labels
 from segstudy.comparison import Side
 from segstudy.counts.countset import CountSet
-from segstudy.data.cache.arrays import find_part, parts_of
+from segstudy.data.cache.arrays import KeptPart, find_part, parts_of
 from segstudy.data.core import Dataset, Sample, load_pair
 from segstudy.data.load import read_dataset
 from segstudy.errors import SegstudyError
@@ -37,6 +37,7 @@ from segstudy.report.figure import ERROR_COLOURS
 from segstudy.report.frames import ReportData
 from segstudy.report.table import visible
 from segstudy.spec import find_path
+from segstudy.store import Store
 
 FOLDER = "images"
 OURS = re.compile(r".+-[0-9a-f]{8}")  # folders of pictures that this module wrote
@@ -47,6 +48,28 @@ QUALITY = 88
 def background_of(classes: Sequence[str]) -> int | None:
     """The class that is not an object, by its name; None where a dataset has none."""
     return next((k for k, name in enumerate(classes) if name.casefold() == "background"), None)
+
+
+class StoredPart(NamedTuple):
+    """What the store calls the dataset and the split of an image, and the folder of a network's masks of them."""
+
+    dataset: str
+    split: str
+    masks: Path
+
+
+def stored_parts(store: Store, one: CountSet) -> dict[str, StoredPart]:
+    """Where the store keeps each image of an evaluation, by the image's id: over folds, with its fold's network."""
+    test, split = str(one.about.test_data), str(one.about.split)
+    if one.folds is None:
+        part = StoredPart(test, split, store.run(one.experiment, one.seed).predictions(test, split))
+        return dict.fromkeys(one.ids, part)
+    parts = {}
+    for fold in set(one.folds):
+        dataset, folder = in_fold(test, fold), store.run(in_fold(one.experiment, fold), one.seed).path / "predictions"
+        masks = next(iter(sorted(folder.glob(f"{dataset}-*"))), folder / dataset)
+        parts[fold] = StoredPart(dataset, masks.name.removeprefix(f"{dataset}-"), masks)
+    return {name: parts[fold] for name, fold in zip(one.ids, one.folds, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -94,15 +117,8 @@ class Gallery:
 
     def _masks(self, side: Side) -> list[Path]:
         """Where the predicted masks lie: over folds, each with the network of its fold."""
-        store, first = self.data.results.store, side.first
-        if first.folds is None:
-            folder = store.run(side.name, first.seed).predictions(self.test, self.split)
-            return [folder / f"{name}.png" for name in first.ids]
-        kept = {fold: store.run(in_fold(side.name, fold), first.seed).path / "predictions" for fold in set(first.folds)}
-        folders = {
-            fold: next(iter(sorted(path.glob(f"{in_fold(self.test, fold)}-*"))), path) for fold, path in kept.items()
-        }
-        return [folders[fold] / f"{name}.png" for fold, name in zip(first.folds, first.ids, strict=True)]
+        parts = stored_parts(self.data.results.store, side.first)
+        return [parts[name].masks / f"{name}.png" for name in side.first.ids]
 
     def nothing(self, side: Side) -> list[int]:
         """Images in which a network found nothing but background."""
@@ -214,11 +230,15 @@ class _Pairs:
     def __init__(self, gallery: Gallery) -> None:
         self.gallery, results = gallery, gallery.data.results
         self.dataset, self.samples = _samples(gallery)
-        ids, about = gallery.first.ids, gallery.first.about
+        about = gallery.first.about
         size = None if about.crop_px else about.input_size
         parts = (*reversed(parts_of(size, native_labels=True)), "images")
-        kept = {part: find_part(results.store, gallery.test, gallery.split, part, ids) for part in parts}
-        self.kept = {part: found for part, found in kept.items() if found is not None}
+        self.stored = stored_parts(results.store, gallery.first)
+        self.kept: dict[StoredPart, dict[str, KeptPart]] = {}
+        for stored in set(self.stored.values()):
+            ids = [name for name in gallery.first.ids if self.stored[name] == stored]
+            kept = {part: find_part(results.store, stored.dataset, stored.split, part, ids) for part in parts}
+            self.kept[stored] = {part: found for part, found in kept.items() if found is not None}
 
     def write(self, name: str, target: Path) -> None:
         """``target`` with .webp and .png; nothing where the image is not at hand, or its mask is not the one scored."""
@@ -247,16 +267,14 @@ class _Pairs:
         return (image, labels) if same else None
 
     def _of_cache(self, name: str) -> tuple[Image.Image, Labels] | None:
-        images = next((part for part in ("images", *self.kept) if "images" in _arrays(self.kept.get(part))), None)
-        labels = next((part for part in ("labels", *self.kept) if "labels" in _arrays(self.kept.get(part))), None)
+        kept = self.kept[self.stored[name]]
+        images, labels = (
+            next((kept[part] for part in (array, *kept) if part in kept and array in kept[part].arrays), None)
+            for array in ("images", "labels")
+        )
         if images is None or labels is None:
             return None
-        image = Image.fromarray(np.asarray(self.kept[images].read("images", name)))
-        return image, np.asarray(self.kept[labels].read("labels", name))
-
-
-def _arrays(kept: Any) -> dict[str, Any]:
-    return kept.arrays if kept is not None else {}
+        return Image.fromarray(np.asarray(images.read("images", name))), np.asarray(labels.read("labels", name))
 
 
 def _samples(gallery: Gallery) -> tuple[Dataset | None, dict[str, Sample]]:

@@ -33,8 +33,8 @@ def configurations_table(data: ReportData) -> Table:
     caption = (
         "Every experiment. OS is the encoder's output stride (N/A where the study sets none), Input the side of the "
         "square network input in pixels, or its height x width, Chosen the epoch whose weights are scored, of so many "
-        "epochs of training (imported: trained elsewhere, the epoch as its file says). An ablation changes the "
-        "architecture or a core component, a hyperparameter a training or configuration setting."
+        "epochs of training (imported: trained elsewhere, the epoch as its file says; over folds, one for each). An "
+        "ablation changes the architecture or a core component, a hyperparameter a training or configuration setting."
     )
     return Table("configurations", "Experiments and their configurations", caption, frame, formats, order=(2,))
 

@@ -24,10 +24,11 @@ from segstudy.arrays import Labels
 from segstudy.counts.countset import CountSet
 from segstudy.data.cache.arrays import KeptPart, find_part, parts_of
 from segstudy.data.core import IGNORE
+from segstudy.folds import is_pooled
 from segstudy.report.contract import contract
 from segstudy.report.figure import ERROR_COLOURS, INK, MUTED, PAPER, STYLE, WIDTH, Drawing, across, shortened
 from segstudy.report.frames import ReportData
-from segstudy.report.gallery import background_of, collect_galleries
+from segstudy.report.gallery import StoredPart, background_of, collect_galleries, stored_parts
 from segstudy.report.section import Item, Section, Widget, not_drawn, trained_on
 from segstudy.sizes import Size, height_width
 from segstudy.store import Store
@@ -131,19 +132,21 @@ def collect_pictures(data: ReportData) -> list[Pictures]:
 def _pictures(data: ReportData, group: list[CountSet]) -> Pictures | None:
     store, plan = data.results.store, data.plan
     basis = next((one for one in group if plan.first(one.experiment).variation is None), group[0])
-    test, split, size = str(basis.about.test_data), str(basis.about.split), _size_of(basis)
-    cached = open_cached(store, test, split, size, basis.ids)
-    folders = {one.experiment: store.run(one.experiment, one.seed).predictions(test, split) for one in group}
-    shown = [one for one in group if folders[one.experiment].is_dir()]
-    if cached is None or not shown:
-        return None
+    stored = {one.experiment: stored_parts(store, one) for one in group}
+    shown = [one for one in group if any(part.masks.is_dir() for part in stored[one.experiment].values())]
     scores = {one.experiment: dict(zip(one.ids, _image_scores(one), strict=True)) for one in group}
     examples = []
     for percentile, name in choose_images(scores[basis.experiment]):
-        panels = [_panel(store, one, name, scores, folders[one.experiment]) for one in shown]
+        part = stored[basis.experiment][name]
+        cached = open_cached(store, part.dataset, part.split, _size_of(basis), [name])
+        if cached is None:
+            return None
+        panels = [_panel(store, one, name, scores, stored[one.experiment].get(name)) for one in shown]
         examples.append(Example(name, percentile, cached.image(name), cached.truth(name), tuple(panels)))
-    palette = np.array(basis.about.palette, np.uint8)
-    train = str(basis.home)
+    if not shown or not examples:
+        return None
+    palette, test, split = np.array(basis.about.palette, np.uint8), str(basis.about.test_data), str(basis.about.split)
+    train, size = str(basis.home), _size_of(basis)
     return Pictures(train, test, split, size, basis.experiment, basis.classes, palette, tuple(examples))
 
 
@@ -166,12 +169,13 @@ def choose_images(scores: dict[str, float]) -> list[tuple[int, str]]:
     return [(percentile, name) for name, percentile in chosen.items()]
 
 
-def _panel(store: Store, one: CountSet, name: str, scores: dict[str, dict[str, float]], folder: Path) -> Panel:
+def _panel(
+    store: Store, one: CountSet, name: str, scores: dict[str, dict[str, float]], part: StoredPart | None
+) -> Panel:
     """Prediction and truth at the size at which the experiment's network is given its images."""
     miou = scores[one.experiment].get(name, np.nan)
-    cached = open_cached(store, str(one.about.test_data), str(one.about.split), _size_of(one), [name])
-    path = folder / f"{name}.png"
-    if cached is None or not path.is_file():
+    cached = part and open_cached(store, part.dataset, part.split, _size_of(one), [name])
+    if part is None or cached is None or not (path := part.masks / f"{name}.png").is_file():
         return Panel(one.experiment, None, None, miou)
     truth = cached.truth(name)
     with contextlib.suppress(OSError, ValueError, SyntaxError):  # what Pillow raises of damaged bytes
@@ -332,9 +336,7 @@ def content(data: ReportData) -> Iterator[Item]:
             name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
             yield draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption)
     if not drawn:
-        folds = any(one.folds is not None for one in data.sets)
-        reason = "over all folds, each image has a network of its own; the browser shows them"
-        yield f"Not drawn: {reason if folds else 'the predicted masks or the cached images are no longer in the store'}."
+        yield "Not drawn: the predicted masks or the cached images are no longer in the store."
 
 
 def browsers(data: ReportData) -> Iterator[Widget]:
@@ -363,10 +365,11 @@ def _caption(data: ReportData, pictures: Pictures, names: list[str], wanted: lis
         seen = f"{'squares ' if height == width else ''}as the network sees them ({width} × {height} pixels)"
     scores = data.scores_of(names, pictures.test_data).drop_duplicates("experiment")
     kinds = KINDS if background_of(pictures.classes) is not None else ""
+    folds = "; each image is predicted by the network of its fold" if is_pooled(pictures.split) else ""
     return (
         f"Images at the {shares} percentile of per-image mIoU of {pictures.basis} on {pictures.test_data} "
         f"{pictures.split}, so chosen by rule, not by eye; {seen}. Below each prediction its wrong pixels"
-        f"{kinds}; hatched pixels are ignored. First seed.{not_drawn(data, wanted, names)} {contract(scores, 'image')}"
+        f"{kinds}; hatched pixels are ignored. First seed{folds}.{not_drawn(data, wanted, names)} {contract(scores, 'image')}"
     )
 
 
