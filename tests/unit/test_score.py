@@ -301,7 +301,8 @@ def test_255_besides_indices_is_no_foreground_in_predictions(folders: Folders) -
     folders.add("a", [[0, 255]], [[0, 255]])
     folders.add("b", [[0, 255]], [[0, 1]])
     with pytest.raises(
-        DataError, match=r"predictions: some masks hold 0 and 1, others 0 and 255, .*0=background,1=fore"
+        DataError,
+        match=r"predictions: some masks hold 0, 1 \(b.png\), others hold 0, 255 \(a.png\), .*0=background,1=fore",
     ):
         folders.score()
 
@@ -435,7 +436,7 @@ def test_ignored_values_must_be_possible(example: Folders, value: int) -> None:
 def test_grey_levels_are_not_taken_for_classes(folders: Folders) -> None:
     folders.add("a", [[0, 1] * 50], [list(range(100))])  # probabilities, say
     with pytest.raises(
-        DataError, match="hold 100 different values up to 99, too many to be taken for classes; give `--num"
+        DataError, match=r"too many to be taken for classes.*`--threshold 49`. Or give `--num-classes 100`"
     ):
         folders.score()
     assert folders.score(num_classes=100).confusion.shape == (1, 100, 100)

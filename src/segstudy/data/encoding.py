@@ -37,8 +37,10 @@ from segstudy.data.undeclared import (
     joint_palette,
     palette_colours,
     refuse_between,
+    refuse_blocks,
     refuse_drawn_255,
     refuse_levels,
+    refuse_mixed,
     refuse_objects,
     refuse_palettes,
     refuse_unindexed,
@@ -143,10 +145,12 @@ class Encoding:
                 f"{proposals.colours(palette_colours([mask]), self.declared.flags)}",
                 "encoding",
             )
-        if self.how == "indices" and self.num_classes == 2 and not self.saw_255 and mask.values == {0, 255}:
+        unasked = self.how == "indices" and self.void and not self.saw_255 and not self.declared.ignore_values
+        if unasked and mask.values == {0, IGNORE}:
+            small = list(range(1, self.num_classes))
             raise DataError(
-                f"{mask.path}: holds 0 and 255, while other masks of the set hold 0 and 1; "
-                f"{proposals.two_encodings(self.declared.flags)}",
+                f"{mask.path}: holds 0 and 255, while other masks of the set hold {listing([0, *small], 4)} and no 255; "
+                f"{proposals.two_encodings(small, [IGNORE], self.declared.flags)}",
                 "encoding",
             )
 
@@ -157,6 +161,9 @@ class Encoding:
                 "make them alike (0 and 255, or class indices with 255 ignored)",
                 "outside-classes",
             )
+        if min(wrong) >= UNDIM > 2 * self.num_classes:
+            text = f"grey levels rather than the {self.num_classes} classes 0-{self.num_classes - 1} of the others"
+            return DataError(f"{path}: holds {listing(sorted(wrong))}, {text}; store it as they are", "outside-classes")
         return DataError(
             f"{path}: values {listing(sorted(wrong))} lie outside the {self.num_classes} classes "
             f"0-{self.num_classes - 1}; set num_classes to {max(wrong) + 1} or more, or name them under ignore_values "
@@ -199,7 +206,6 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
     values = {value for mask in masks for value in mask.values}
     grey = {value for mask in masks if mask.kind != "bilevel" for value in mask.values}
     palette = joint_palette(masks)
-    two = declared.number in (None, 2) and not declared.ignore_values
     drawn = declared.number in (None, 2) and not {0, 255} & {*declared.ignore_values}
     drawn &= 0 in values or declared.number is not None  # 255 alone may as well be left out
     if drawn and two_valued and 255 in grey and grey - {*declared.ignore_values} <= {0, 255}:
@@ -207,30 +213,19 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
             text = "holds 0 and its nodata value alone, which may as well be what is drawn"
             raise DataError(f"{marked[0].path}: {text}; {proposals.nodata(declared.flags)}", "encoding")
         return Encoding("two-valued", 2, declared=declared, palette=palette)
-    if two and two_valued and is_mixed([mask.values for mask in masks]):
-        text = "some masks hold 0 and 1, others 0 and 255, and none holds both 1 and 255"
-        raise DataError(f"{where}: {text}; {proposals.two_encodings(declared.flags)}", "encoding")
+    if two_valued:
+        refuse_mixed(masks, declared, where)
     number = declared.number
     if number is None and not declared.ignore_values:
         refuse_objects(masks, declared, where)
         refuse_between(masks, declared, where)
+        refuse_blocks(masks, declared, where)
         refuse_drawn_255(masks, declared, where)
     if number is None:
         number = guess_number(values, masks, declared, where)
     else:
         refuse_levels(values, masks, number, declared, where)
     return Encoding("indices", number, declared=declared, palette=palette, saw_255=255 in values)
-
-
-def is_mixed(values: Sequence[set[int]]) -> bool:
-    """Whether some masks are 0 and 1 and others 0 and 255, so that 255 is foreground in half of a set.
-
-    >>> is_mixed([{0, 1}, {0, 255}]), is_mixed([{0, 1}, {0, 1, 255}, {0, 255}])
-    (True, False)
-    """
-    every = set().union(*values)
-    both = any({1, 255} <= each for each in values)
-    return every <= {0, 1, 255} and {1, 255} <= every and not both
 
 
 def decide_pair(
@@ -251,9 +246,11 @@ def decide_pair(
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
+        refuse_mixed(masks, declared, place)
         if declared.number is None and not declared.ignore_values:
             refuse_objects(masks, declared, place)
             refuse_between(masks, declared, place)
+            refuse_blocks(masks, declared, place)
             if masks is true:
                 refuse_drawn_255(masks, declared, place)
     if declared.number is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
 
 import numpy as np
@@ -51,30 +51,49 @@ def values_option(levels: list[float], flags: bool) -> str:
     return option("values", shown, flags)
 
 
-def levels(counts: Mapping[float, int], flags: bool, flat: Mapping[float, int] | None = None) -> str:
+def levels(
+    counts: Mapping[float, int], flags: bool, flat: Mapping[float, int] | None = None, solid: Set[float] = frozenset()
+) -> str:
     """What to write for grey levels: exact ones, levels with traces round them, or a continuum.
 
     ``flat`` counts the pixels in flat areas, if these are known: soft edges have levels of their own, which no area has.
+    ``solid`` are the values that fill areas, as classes do and traces do not.
     """
     found = sorted(counts)
     far = all(b - a >= 2 for a, b in pairwise(found)) or len(found) <= 2
     exact = f"write {values_option(found, flags)} with the names that are right ('ignore' for pixels to leave out)"
-    if len(found) <= MAX_LEVELS and far:
+    if len(found) <= MAX_LEVELS and (far or solid >= counts.keys()):
         return exact
     also = f". Or, if each value has a meaning of its own, {exact}" if len(found) <= MAX_LEVELS else ""
-    peaks = find_levels(flat or {}, MAX_FLAT)
-    peaks = peaks if len(peaks) > 1 else find_levels(counts)
+    peaks = main_levels(counts, flat)
     if len(peaks) > 2:
         nearest = option("nearest", True, flags)
         text = f"they look like {len(peaks)} levels with traces of JPEG or soft edges round them"
         return f"{text}: write {values_option(peaks, flags)} and {nearest}{also}"
-    middle = int((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127
+    middle = int((peaks[0] + peaks[1]) / 2) if len(peaks) == 2 else 127 if found[-1] > 127 else int(found[-1] / 2)
     text = (
         "they look like two levels with traces of JPEG or soft edges round them"
         if len(peaks) == 2
         else ("they may be probabilities or brightness")
     )
     return f"{text}: write {option('threshold', middle, flags)}{also}"
+
+
+def main_levels(counts: Mapping[float, int], flat: Mapping[float, int] | None = None) -> list[float]:
+    """The levels that values lie round, judged by flat areas where these are known; fewer than two where there are none."""
+    peaks = find_levels(flat or {}, MAX_FLAT)
+    return peaks if len(peaks) > 1 else find_levels(counts)
+
+
+def are_traces(counts: Mapping[float, int], flat: Mapping[float, int] | None = None) -> bool:
+    """Whether nearly all pixels lie close to two levels or more that are far apart, so that values are no classes.
+
+    >>> are_traces({0: 900, 1: 30, 2: 9, 127: 2, 253: 20, 255: 500}), are_traces(dict.fromkeys(range(151), 9))
+    (True, False)
+    """
+    peaks = main_levels(counts, flat)
+    near = sum(count for value, count in counts.items() if any(abs(value - peak) <= REACH for peak in peaks))
+    return len(peaks) > 1 and near >= MIN_COVERED * sum(counts.values())
 
 
 def find_levels(counts: Mapping[float, int], min_share: float = MIN_SHARE) -> list[float]:
@@ -122,11 +141,18 @@ def is_black_and_white(counts: Mapping[float, int], flat: Mapping[float, int] | 
     return bool(middle <= 0.05 * pixels.sum())
 
 
-def two_encodings(flags: bool) -> str:
-    """What to write for a set of masks with 0 and 1, and with 0 and 255."""
-    same = option("values", {"0": "background", "1": "foreground", "255": "foreground"}, flags)
+def two_encodings(small: Sequence[int], bright: Sequence[int], flags: bool) -> str:
+    """What to write for a set of which some masks hold ``small`` values next to 0 and others ``bright`` ones.
+
+    >>> two_encodings([1, 2], [128, 255], flags=False)
+    'write `values: {0: background, 1: class_1, 2: class_2, 128: class_1, 255: class_2}` with the names that are right'
+    """
+    own = dict(zip(small, names(len(small) + 1)[1:], strict=True))
+    alike = [own[value] for value in small] if len(bright) == len(small) else ["NAME"] * len(bright)
+    shown = {0: "background", **own, **dict(zip(bright, alike, strict=True))}
+    line = f"write {option('values', shown, flags)} with the names that are right"
     ignored = "`--ignore 255`" if flags else "`ignore_values: [255]`"
-    return f"write {same} if 255 is foreground too, or {ignored} if it is to be left out"
+    return f"{line}, or {ignored} if 255 is to be left out" if [*bright] == [255] else line
 
 
 def nodata(flags: bool) -> str:
@@ -152,6 +178,22 @@ def colours(found: Mapping[Colour, int], flags: bool, flat: Mapping[Colour, int]
     ordered = sorted(found, key=lambda colour: (sum(colour), colour))
     shown = dict(zip(map(hexadecimal, ordered), names(len(ordered)), strict=True))
     return f"{wanted} write {option('colours', shown, flags)} with the names that are right"
+
+
+def palette(found: Mapping[Colour, int], flags: bool) -> str:
+    """What to write for masks with palettes, which are read by colour; of two grey levels with traces round them, a threshold.
+
+    >>> palette({(0, 0, 0): 900, (9, 9, 9): 8, (240, 240, 240): 9, (255, 255, 255): 300}, flags=False)
+    'they look like two levels with traces of JPEG or soft edges round them: write `threshold: 127`'
+    """
+    greys = {float(colour[0]): count for colour, count in found.items() if min(colour) == max(colour)}
+    if len(greys) < len(found) or len(found) <= 2 or not are_traces(greys):
+        return colours(found, flags)
+    peaks = [0.0, 255.0] if is_black_and_white(greys) else main_levels(greys)
+    if len(peaks) == 2:
+        text = "they look like two levels with traces of JPEG or soft edges round them"
+        return f"{text}: write {option('threshold', int(sum(peaks) / 2), flags)}"
+    return colours(found, flags, {(int(peak), int(peak), int(peak)): int(greys[peak]) for peak in peaks})
 
 
 def main_colours(found: Mapping[Colour, int]) -> list[Colour]:

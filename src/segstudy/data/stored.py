@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from segstudy.data.core import as_rgb, has_more_channels, is_deep, open_image
+from segstudy.data.blocks import Outlines, block_outlines
+from segstudy.data.core import IGNORE, as_rgb, has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
 
 COLOUR_TRACES = 64  # largest difference between the channels of a grey pixel that JPEG has spoilt
 FEW_COLOURS = 24  # up to which colours in a mask are those of classes
-FEW_INNER = 5  # values in a mask, from which some may be no classes but lie between
+FEW_INNER = 3  # values in a mask, from which some may be no classes but lie between
 FEW_VALUES = 12  # up to which values in a mask are levels without traces
+MAX_DENSE = 2  # largest value for each value in a mask of class indices
 FLAT = 16  # largest difference between a pixel and those around it where nothing but noise changes
 CHANNELS = ("grey", "red", "green", "blue", "alpha")
 NEARLY = 0.75  # of the values in a mask
@@ -173,6 +175,13 @@ class StoredMask:
         counted = cv2.calcHist([self.values], [0], inner.astype(np.uint8), [256], [0, 256]).ravel()
         return {value: int(count) for value, count in enumerate(counted) if count}
 
+    def block_outlines(self) -> Outlines | None:
+        """Pieces of outlines by place in blocks of 8 x 8 pixels, of masks that may be class indices."""
+        indices = {value for value in self.counts if value != IGNORE}
+        if self.kind not in ("grey", "palette") or len(indices) < 2 or max(indices) > MAX_DENSE * len(indices):
+            return None
+        return block_outlines(np.asarray(self.values, np.uint8))
+
     @cached_property
     def _packed_rgb(self) -> NDArray[np.uint32]:
         return _packed(self.as_rgb())
@@ -184,7 +193,8 @@ class MaskFacts:
 
     ``nodata`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that was looked at.
     ``flat`` and ``flat_colours`` count pixels in areas of one level or colour, where there are so many, or JPEG, that these are
-    hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what values may be.
+    hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what values may be,
+    and ``outlines`` their pieces, by place in blocks of 8 x 8 pixels.
     """
 
     path: Path
@@ -199,6 +209,7 @@ class MaskFacts:
     flat: Mapping[float, int] = field(default_factory=dict)
     flat_colours: Mapping[Colour, int] = field(default_factory=dict)
     inner: Mapping[float, int] = field(default_factory=dict)
+    outlines: Outlines | None = None
 
     @property
     def values(self) -> set[int]:
@@ -231,6 +242,7 @@ def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
         stored.flat_counts() if stored.jpeg or (objects and len(stored.counts) > FEW_VALUES) else {},
         stored.colours(flat=True) if many else {},
         stored.inner_counts() if objects and not stored.jpeg else {},
+        stored.block_outlines() if objects and not stored.jpeg else None,
     )
 
 

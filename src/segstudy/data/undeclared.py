@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 
 from segstudy.data import proposals
+from segstudy.data.blocks import are_jpeg_blocks
 from segstudy.data.core import IGNORE
 from segstudy.data.declared import Declared
 from segstudy.data.stored import Colour, MaskFacts
@@ -83,6 +86,20 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
     )
 
 
+def refuse_blocks(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse class indices that were saved as JPEG and then without loss: their values are small, and many are not right."""
+    if not are_jpeg_blocks(mask.outlines for mask in masks if mask.outlines is not None):
+        return
+    classes = proposals.option(
+        "num_classes", max(value for mask in masks for value in mask.values - {IGNORE}) + 1, declared.flags
+    )
+    raise DataError(
+        f"{where}: values change most at the borders of blocks of 8x8 pixels, as where class indices were once saved as JPEG, "
+        f"which alters them. Make the masks again from their source, as PNG; or write {classes} if the values are right",
+        "encoding",
+    )
+
+
 def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
     """Refuse masks that number their objects: 1 to n, each in one piece, and n differs between files.
 
@@ -102,6 +119,30 @@ def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object
         f"{classes} if values are classes",
         "encoding",
     )
+
+
+def refuse_mixed(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
+    """Refuse a set of which some masks hold small numbers and others grey levels, as 0, 1 and 2, and 0, 128 and 255.
+
+    One bit a pixel is no number. Where a mask holds both, 255 is left out of it, and all mean the same.
+    """
+    if declared.ignore_values:
+        return
+    shown = {mask.path: mask.values - {0} for mask in masks if mask.kind != "bilevel" and not mask.jpeg}
+    small = {path: values for path, values in shown.items() if values and max(values) < MAX_GUESSED}
+    bright = {path: values for path, values in shown.items() if values and min(values) >= MAX_GUESSED}
+    numbers = sorted(set().union(*small.values()))
+    void = {mask.path for mask in masks if mask.values == {IGNORE}} if numbers != [1] else set()
+    bright = {path: values for path, values in bright.items() if path not in void}
+    if not small or not bright or len(small) + len(bright) + len(void) < sum(map(bool, shown.values())):
+        return
+    levels = sorted(set().union(*bright.values()))
+
+    def named(paths: Iterable[Path], values: list[int]) -> str:
+        return f"hold {listing([0, *values])} ({listing(sorted(path.name for path in paths), 3)})"
+
+    text = f"some masks {named(small, numbers)}, others {named(bright, levels)}, and none holds values of both"
+    raise DataError(f"{where}: {text}; {proposals.two_encodings(numbers, levels, declared.flags)}", "encoding")
 
 
 def refuse_drawn_255(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
@@ -141,28 +182,38 @@ def refuse_levels(
     """Refuse values that look like grey levels rather than class indices."""
     left_out = {*declared.ignore_values, IGNORE}
     indices = values - left_out
-    give = f"give {proposals.option('num_classes', max(indices, default=0) + 1, declared.flags)}"
     if number is not None:
         outside = {value for value in indices if value >= number}
         if not outside or not proposals.looks_like_levels(values, number):
             return
         what = f"the masks hold the values {listing(sorted(values), 12)}, which are not the {number} classes 0-{number - 1}"
     elif len(indices) > MAX_GUESSED:
-        what = (
-            f"the masks hold {len(indices)} different values up to {max(indices)}, too many to be taken for classes; "
-            f"{give} if they are"
-        )
+        what = f"the masks hold {len(indices)} different values up to {max(indices)}, too many to be taken for classes"
     elif is_sparse(indices, len(masks)) and is_sparse((known or values) - left_out, len(masks)):
         what = f"the masks hold the values {listing(sorted(values), 12)}, and most classes from 0 to {max(indices)} occur nowhere"
-        if max(indices) < MAX_GUESSED or len(indices) > proposals.MAX_LEVELS:  # else each gets its name below
-            what += f"; if they are class indices, {give}"
     elif _is_pair(values, known):
-        what = f"the masks hold just the values {listing(sorted(values))}; if they are class indices, {give}"
+        what = f"the masks hold just the values {listing(sorted(values))}"
     else:
         return
-    line = proposals.levels(added(masks), declared.flags, added(masks, flat=True))
-    advice = f"Else {line}" if give in what else f"{line[0].upper()}{line[1:]}"
-    raise DataError(f"{where}: {what}. {advice}", "encoding")
+    counts, flat, solid = added(masks), added(masks, flat=True), solid_values(masks)
+    line = proposals.levels(counts, declared.flags, flat, solid)
+    give = f"give {proposals.option('num_classes', max(indices, default=0) + 1, declared.flags)}"
+    named = len(indices) <= proposals.MAX_LEVELS  # the line names each value, which classes have then too
+    small = number is None and max(indices) < MAX_GUESSED
+    if small or (number is None and not named and 2 * len(solid & indices) > len(indices)):
+        raise DataError(f"{where}: {what}; if they are class indices, {give}. Else {line}", "encoding")
+    if number is None and not named and not proposals.are_traces(counts, flat):
+        line += f". Or {give} if they are class indices"
+    raise DataError(f"{where}: {what}. {line[0].upper()}{line[1:]}", "encoding")
+
+
+def solid_values(masks: Sequence[MaskFacts]) -> set[float]:
+    """Values that fill areas, as far as that was looked at; those of a mask of one or two values all do."""
+    solid = {value for mask in masks if len(mask.counts) <= 2 for value in mask.counts}
+    counts, inner = added([mask for mask in masks if mask.inner]), Counter[float]()
+    for mask in masks:
+        inner.update(mask.inner)
+    return solid | {value for value in counts if inner[value] > MAX_INNER * counts[value]}
 
 
 def _is_pair(values: set[int], known: set[int] | None) -> bool:
@@ -217,7 +268,7 @@ def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: objec
             colours.setdefault(index, set()).add(colour)
 
     def propose() -> str:
-        return proposals.colours(palette_colours(masks), declared.flags)
+        return proposals.palette(palette_colours(masks), declared.flags)
 
     if wrong := sorted(index for index, several in colours.items() if len(several) > 1):
         shown = ", ".join(proposals.hexadecimal(colour) for colour in sorted(colours[wrong[0]])[:4])
@@ -225,6 +276,7 @@ def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: objec
             f"{where}: the masks' palettes differ: index {wrong[0]} is {shown} in different files; {propose()}",
             "encoding",
         )
+    _refuse_grey_indices({index: colour for index, (colour,) in colours.items()}, where, propose)
     if not colours.get(0):
         return
     first = next(iter(colours[0]))
@@ -238,3 +290,15 @@ def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: objec
     if max(first) > NEAR and 2 * black > sum(counts.values()):  # programs sort palettes by brightness or frequency
         text = f"the palette begins with {proposals.hexadecimal(first)}, and most pixels are of a later index, which is black"
         raise DataError(f"{where}: {text}; {propose()}", "encoding")
+
+
+def _refuse_grey_indices(colours: Mapping[int, Colour], where: object, propose: Callable[[], str]) -> None:
+    """Refuse palettes of small grey levels that are not the indices, as GIF has of class indices of which some occur nowhere."""
+    levels = [(index, max(colour)) for index, colour in sorted(colours.items()) if min(colour) == max(colour)]
+    ordered = all(one < other for (_, one), (_, other) in pairwise(levels))
+    wrong = [(index, level) for index, level in levels if index != level]
+    if len(levels) == len(colours) > 1 and ordered and wrong and levels[-1][1] < MAX_GUESSED:
+        text = (
+            "index {} of the palette is the grey level {}, and so on, as where class indices in grey were saved as GIF"
+        )
+        raise DataError(f"{where}: {text.format(*wrong[0])}; {propose()}", "encoding")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segstudy.data.blocks import Outlines as BlockOutlines
 from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.data.core import IGNORE, Dataset, Roles, Sample
 from segstudy.data.quality.duplicates import DuplicatePair, ImagePrint
@@ -22,7 +23,7 @@ from segstudy.data.splitting.splits import split_hash
 @dataclass(frozen=True)
 class Seen:
     """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, what share of
-    its rim is not background, and the largest connected part of each label in pixels.
+    its rim is not background, the largest connected part of each label in pixels, and pieces of outlines by place in blocks.
     """
 
     split: str
@@ -32,6 +33,7 @@ class Seen:
     outlines: Outlines | None = None
     rim: float | None = None
     largest: Mapping[int, int] = field(default_factory=dict)
+    blocks: BlockOutlines | None = None
 
     @classmethod
     def of(cls, look: SampleReport) -> Seen | None:
@@ -39,7 +41,7 @@ class Seen:
         if look.pixels is None:
             return None
         largest = {label: max(areas) for label, areas in (look.parts or {}).items()}
-        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim, largest)
+        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim, largest, look.blocks)
 
 
 class Tally:

@@ -44,6 +44,7 @@ KINDS = {
     "shared-mask": "one mask for several images",
     "class-absent": "a class has no pixel",
     "specks": "a class occurs in specks alone",
+    "blocks": "outlines follow the blocks of JPEG",
     "mostly-ignored": "most pixels are ignored",
     "no-foreground": "a mask is nothing but background",
     "all-ignored": "a mask is nothing but ignored pixels",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
+from segstudy.data.blocks import are_jpeg_blocks
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset
 from segstudy.data.quality.card import Seen
 from segstudy.data.quality.faults import Fault
@@ -31,6 +32,7 @@ def doubts_of_dataset(dataset: Dataset, trained: str, seen: Sequence[Seen], repo
         *_absent_classes(dataset, trained, reported, seen),
         *_ignored(seen),
         *_specks(dataset, seen),
+        *_blocks(seen),
         *_shared_masks(dataset, seen),
         *shifted_masks(outlines),
         *opposite_polarity(dataset, seen),
@@ -88,6 +90,14 @@ def _specks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
         text += ", as where indices were saved with loss; see what the mask values mean"
         faults.append(Fault("specks", text, severity="warning"))
     return faults
+
+
+def _blocks(seen: Sequence[Seen]) -> list[Fault]:
+    """A warning of masks whose outlines follow the blocks of JPEG."""
+    if not are_jpeg_blocks(each.blocks for each in seen if each.blocks is not None):
+        return []
+    text = "outlines lie mostly at the borders of blocks of 8x8 pixels, as where class indices were once saved as JPEG"
+    return [Fault("blocks", f"{text}, which alters them; make the masks again from their source", severity="warning")]
 
 
 def _shared_masks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:

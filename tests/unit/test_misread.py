@@ -1,0 +1,174 @@
+"""Kinds of masks that were read as something else: JPEG under other names, levels, several encodings in a set."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from test_siblings import decided
+
+from fakes import save
+from segstudy.data.blocks import are_jpeg_blocks, block_outlines
+from segstudy.data.core import Sample
+from segstudy.data.readers import folder
+from segstudy.errors import DataError
+
+
+def discs(number: int, num_classes: int = 2, side: int = 64) -> list[np.ndarray]:
+    """Label maps with an ellipse of each class but the first, in places that are drawn."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(number):
+        labels = np.zeros((side, side), np.uint8)
+        for label in range(1, num_classes):
+            centre, axes = rng.integers(side // 5, side * 4 // 5, 2), rng.integers(side // 10, side // 5, 2)
+            cv2.ellipse(labels, tuple(map(int, centre)), tuple(map(int, axes)), 30.0, 0, 360, label, -1)
+        found.append(labels)
+    return found
+
+
+def once_jpeg(array: np.ndarray, quality: int) -> np.ndarray:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+def refused(root: Path, masks: Sequence[np.ndarray], suffix: str = ".png") -> str:
+    """The message about masks without a declaration; empty where they are read."""
+    for number, mask in enumerate(masks):
+        save(root / f"{number}{suffix}", mask)
+    try:
+        decided(root)
+    except DataError as error:
+        return str(error).partition(": ")[2]
+    return ""
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".gif"])
+def test_traces_of_black_and_white_are_no_255_classes(tmp_path: Path, quality: int, suffix: str) -> None:
+    """However many values they have, and wherever they are stored."""
+    said = refused(tmp_path, [once_jpeg(mask * 255, quality) for mask in discs(6)], suffix)
+    assert re.search(r"write `(threshold: 12\d|values: \{0: background, 255: foreground\}` and `nearest)", said)
+    assert "num_classes" not in said
+
+
+def test_many_classes_that_fill_areas_may_be_classes(tmp_path: Path) -> None:
+    masks = [np.repeat(np.arange(k, 150, 2, dtype=np.uint8), 8)[None].repeat(8, axis=0) for k in range(2)]
+    assert re.search(
+        "150 different values .*; if they are class indices, give `num_classes: 150`", refused(tmp_path, masks)
+    )
+
+
+@pytest.mark.parametrize("levels", [(0, 1, 128), (0, 1, 2, 200), (0, 100, 101, 255)])
+def test_a_few_levels_that_fill_areas_are_each_named(tmp_path: Path, levels: tuple[int, ...]) -> None:
+    said = refused(tmp_path, [np.array(levels, np.uint8)[mask] for mask in discs(4, len(levels))])
+    named = ["background", *(f"class_{k}" for k in range(1, len(levels)))]
+    line = ", ".join(f"{level}: {name}" for level, name in zip(levels, named, strict=True))
+    assert f"Write `values: {{{line}}}`" in said
+    assert not re.search("threshold|nearest", said)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "line"),
+    [
+        ((0, 1, 2), (0, 128, 255), "0: background, 1: class_1, 2: class_2, 128: class_1, 255: class_2"),
+        ((0, 1, 2, 3), (0, 85, 170, 255), "3: class_3, 85: class_1, 170: class_2, 255: class_3"),
+        ((0, 1, 1), (0, 200, 200), "0: background, 1: foreground, 200: foreground"),
+        ((0, 1, 2), (0, 255, 255), r"255: NAME}` .* or `ignore_values: \[255\]` if 255 is to be left out"),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 4])
+def test_two_encodings_in_a_set_are_named_with_their_files(
+    tmp_path: Path, one: tuple[int, ...], other: tuple[int, ...], line: str, number: int
+) -> None:
+    masks = [np.array(other if k < number else one, np.uint8)[mask] for k, mask in enumerate(discs(8, len(one)))]
+    said = refused(tmp_path, masks)
+    assert re.search(line, said)
+    assert f"some masks hold {', '.join(map(str, dict.fromkeys(one)))} ({number}.png" in said
+    assert f"others hold {', '.join(map(str, dict.fromkeys(other)))} (0.png" in said
+
+
+def test_255_next_to_classes_is_left_out_in_all_masks(tmp_path: Path) -> None:
+    """A mask of the set holds both, so that 255 alone is an image of which nothing but void is sure."""
+    masks = [
+        np.array(levels, np.uint8)[mask]
+        for levels, mask in zip([(0, 255, 255), (0, 1, 255)] * 3, discs(6, 3), strict=True)
+    ]
+    for mask in masks[1::2]:
+        mask[:20] = 1
+    assert refused(tmp_path, masks) == ""
+
+
+def test_a_mask_of_another_encoding_past_those_looked_at_is_named(tmp_path: Path) -> None:
+    for number, mask in enumerate(discs(4, 3)):
+        save(tmp_path / f"{number}.png", mask)
+    encoding = decided(tmp_path)
+    for levels, says in (((0, 255), "hold 0, 1, 2 and no 255"), ((0, 128, 255), "holds 128, grey levels")):
+        odd = save(tmp_path / "odd.png", np.array(levels, np.uint8)[discs(1, len(levels))[0]])
+        with pytest.raises(DataError, match=says):
+            encoding.labels_of(Sample("odd", odd, odd))
+
+
+def test_grey_class_indices_in_a_palette_of_another_order_are_asked_about(tmp_path: Path) -> None:
+    """GIF keeps the levels that occur, one after the other: index 3 is level 11."""
+    masks = [np.array([0, 1, 2, 11], np.uint8)[mask] for mask in discs(3, 4)]
+    said = refused(tmp_path, masks, ".gif")
+    assert "index 3 of the palette is the grey level 11" in said
+    assert "`colours: {'#000000': background, '#010101': class_1, '#020202': class_2, '#0b0b0b': class_3}`" in said
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 6])
+@pytest.mark.parametrize("quality", [75, 90])
+def test_indices_that_were_jpeg_are_asked_about(tmp_path: Path, num_classes: int, quality: int) -> None:
+    masks = [once_jpeg(mask, quality) for mask in discs(8, num_classes)]
+    top = max(int(mask.max()) for mask in masks)
+    said = refused(tmp_path, masks)
+    assert re.search(rf"once saved as JPEG, .* or write `num_classes: {top + 1}` if the values are right", said)
+
+
+def boxes(rng: np.random.Generator, step: int) -> np.ndarray:
+    labels = np.zeros((64, 64), np.uint8)
+    for label in (1, 2, 3):
+        top, left, high, wide = (int(size) * step for size in rng.integers(1, 32 // step, 4))
+        labels[top : top + high, left : left + wide] = label
+    return labels
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: boxes(rng, 1),
+        lambda rng: boxes(rng, 8),
+        lambda rng: boxes(rng, 1).repeat(2, axis=0).repeat(2, axis=1),
+        lambda rng: boxes(rng, 1).repeat(8, axis=0).repeat(8, axis=1),
+        lambda rng: cv2.ellipse(
+            np.zeros((64, 64), np.uint8), tuple(map(int, rng.integers(9, 55, 2))), (8, 6), 9, 0, 360, 1, -1
+        ),
+    ],
+    ids=["boxes", "boxes of blocks", "enlarged", "enlarged to blocks", "discs"],
+)
+def test_what_is_drawn_has_no_blocks_of_jpeg(draw: Callable[[np.random.Generator], np.ndarray]) -> None:
+    rng = np.random.default_rng(1)
+    for number in (1, 5, 20, 60):
+        assert not are_jpeg_blocks([block_outlines(draw(rng)) for _ in range(number)])
+
+
+def test_declared_indices_that_were_jpeg_are_a_warning_of_check(tmp_path: Path) -> None:
+    from segstudy.data.quality.card import Seen
+    from segstudy.data.quality.inspect import inspect_sample
+    from segstudy.data.quality.plausible import doubts_of_dataset
+
+    for number, mask in enumerate(discs(8, 4)):
+        save(tmp_path / "images" / f"{number}.png", mask[..., None].repeat(3, axis=2) * 50)
+        save(tmp_path / "masks" / f"{number}.png", np.minimum(once_jpeg(mask, 80), 3))
+    dataset = folder.read("d", tmp_path, folder.Options(classes=["a", "b", "c", "d"]))
+    looks = [inspect_sample(dataset, split, sample) for split, part in dataset.splits.items() for sample in part]
+    said = doubts_of_dataset(dataset, "train", [seen for look in looks if (seen := Seen.of(look))], "test")
+    assert "blocks" in [fault.kind for fault in said]
