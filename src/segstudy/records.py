@@ -95,7 +95,7 @@ class EvaluationRecord(Record):
     ``evaluation_hash`` identifies what was counted, ``data_fingerprint`` the files of the split, ``reading`` how masks
     become classes, ``weights_sha256`` the network, ``inference`` how it predicted if not in one
     pass, ``environment`` where it was scored. ``ignore`` are the values of the
-    true masks that were left out. Masks from elsewhere have no seed, split or weights.
+    true masks that were left out. Masks from elsewhere have no seed, split or weights; ``doubts`` say what looks wrong with them.
     """
 
     experiment: str = ""
@@ -121,6 +121,7 @@ class EvaluationRecord(Record):
     absent_classes: str = "left out"
     background: str = "a class"
     ignore: tuple[int, ...] | int = 255
+    doubts: tuple[str, ...] | None = None
 
     @property
     def ignored(self) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ def as_record(scored: CountSet, rules: Sequence[str] = ()) -> dict[str, Any]:
         "intervals": {key: _interval(found) for key, found in estimates.items()},
         "classes": _class_records(scored, [measure for measure in known if measure.per_class]),
     }
-    record |= _lost_objects(scored.counts["objects"].sum(axis=(0, 1)))
+    record |= _lost_objects(scored.counts["objects"].sum(axis=(0, 1))) | {"doubts": list(scored.about.doubts or ())}
     found = failures([confusion], scored.groups)
     record["failures"] = None if found is None else asdict(found)
     usual = [measure for measure in overall if measure.key in USUAL and scored.groups is None]
@@ -124,10 +124,10 @@ def _class_records(scored: CountSet, known: Sequence[Measure]) -> list[dict[str,
 
 
 def as_text(scored: CountSet, rules: Sequence[str] = ()) -> str:
-    """The same as text: contract, scores of the set and of each class, errors, rules of other libraries."""
+    """The same as text: contract, warnings, scores of the set and of each class, errors, rules of other libraries."""
     record = as_record(scored, rules)
     blocks = [
-        [contract_words(record)],
+        [contract_words(record), *(f"warning: {doubt}" for doubt in record["doubts"])],
         _overall_lines(record, scored),
         _hidden_lines(record, scored),
         _class_lines(record, scored),

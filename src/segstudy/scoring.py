@@ -22,7 +22,9 @@ from segstudy.data.core import IGNORE, Sample
 from segstudy.data.declared import MAX_CLASSES, Declared
 from segstudy.data.encoding import LEFT_OUT, OUTSIDE, Encoding, decide_pair
 from segstudy.data.quality.faults import refuse
+from segstudy.data.quality.inspect import TURNS
 from segstudy.data.quality.pairing import Listing, list_images
+from segstudy.data.quality.predicted import FITS, RIMS, doubts_of_pairs, pair_counts
 from segstudy.data.readers.files import MASK_FILES, masks_in, read_mask_file
 from segstudy.data.readers.renumbered import refuse_renumbered
 from segstudy.data.splitting.groups import find_groups
@@ -131,12 +133,9 @@ def score_masks(
     pairs, true_of = _pairs_of_study(predictions, of_study) if of_study else (_pairs(predictions, truth), None)
     ids = tuple(pair.id for pair in pairs)
     grouped = find_groups(ids, groups, "--groups") if groups is not None else None
-    declared = replace(
-        declared or Declared(flags=True),
-        classes=None if classes is None else tuple(classes),
-        num_classes=given,
-        ignore_values=tuple(ignore_values),
-    )
+    named = None if classes is None else tuple(classes)
+    declared = declared or Declared(flags=True)
+    declared = replace(declared, classes=named, num_classes=given, ignore_values=tuple(ignore_values))
     if progress is not None:
         progress.task("scoring", len(pairs))
     masks = partial(_masks, declared=declared, true_of=true_of)
@@ -148,8 +147,10 @@ def score_masks(
     counts = stack_counts(_for_each(lambda tally: _settled(tally, means, masks, rules), tallies))
     if outlines:
         counts |= stack_counts(_for_each(lambda tally: _outlines(tally, means, masks, outlines, rules), tallies))
-    hashes = counts.pop(TRUTH)
-    about = _described(predictions, truth, tuple(classes or ()), rules, means[0])
+    hashes, seen = counts.pop(TRUTH), {name: counts.pop(name) for name in (FITS, RIMS)}
+    about = _described(predictions, truth, named or (), rules, means[0])
+    doubts = (*_tags(tallies), *doubts_of_pairs(ids, about.classes, counts["confusion"], seen))
+    about = about.model_copy(update={"doubts": doubts or None})
     return CountSet(predictions.name, counts, ids, about, grouped, hashes)
 
 
@@ -306,7 +307,23 @@ def _count(truth: StoredMask, predicted: StoredMask, means: Encodings, rules: Sc
 
 def _counted(truth: Labels, predicted: Labels, num_classes: int, rules: ScoringRules) -> dict[str, Counts]:
     """Counts of one image, and the hash of its truth."""
-    return count_pair(truth, predicted, num_classes, rules) | {TRUTH: hash_labels(truth)}
+    return (
+        count_pair(truth, predicted, num_classes, rules) | pair_counts(truth, predicted) | {TRUTH: hash_labels(truth)}
+    )
+
+
+def _tags(tallies: Sequence[_Tally]) -> list[str]:
+    """A doubt about files whose orientation tag says to turn them, which is not done on reading."""
+    found = []
+    for what, files in (
+        ("true masks", [(tally.pair.mask, tally.true.orientation) for tally in tallies]),
+        ("predictions", [(tally.pair.image, tally.predicted.orientation) for tally in tallies]),
+    ):
+        if tagged := [(path, tag) for path, tag in files if tag > 1]:
+            first = f"{tagged[0][0].name}: {TURNS[tagged[0][1]]}"
+            text = f"{len(tagged)} of {len(files)} {what} have an orientation tag ({first}), which is not applied on reading"
+            found.append(f"{text}; save them without the tag, turned as the images are that they belong to")
+    return found
 
 
 def _outlines(
@@ -326,9 +343,14 @@ def _masks(
     predicted = read_mask_file(pair.image, pair.id, declared, lenient=True)
     if truth.values.shape != predicted.values.shape:
         (height, width), (true_height, true_width) = predicted.values.shape, truth.values.shape
+        turned = predicted.values.shape == truth.values.shape[::-1]
+        advice = (
+            "one of the two is turned by a quarter, so turn it back"
+            if turned
+            else "save predictions at the masks' own size"
+        )
         raise DataError(
-            f"{pair.image}: is {width}x{height} but its true mask is {true_width}x{true_height}; "
-            "save predictions at the masks' own size (nearest neighbour)"
+            f"{pair.image}: is {width}x{height} but its true mask is {true_width}x{true_height}; {advice} (nearest neighbour)"
         )
     return truth, predicted
 

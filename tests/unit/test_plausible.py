@@ -202,8 +202,12 @@ def round_masks(inverted: Sequence[int], number: int = 12) -> list[np.ndarray]:
             "3 of 12 masks are foreground all round and background within, the others the reverse: 02.png, 05.png, 09.png;",
         ),
         (
+            range(0, 12, 2),
+            "6 of 12 masks are foreground all round and background within, the others the reverse: 00.png, 02.png, 04.png, ",
+        ),
+        (
             range(12),
-            "12 of 12 masks are foreground all round and background within; if white is the ground, write values: ",
+            "12 of 12 masks are foreground all round and background within; if white is the ground, write `values: {255: back",
         ),
         (
             (*range(1, 12),),

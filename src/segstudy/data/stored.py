@@ -60,6 +60,8 @@ class StoredMask:
         (n, 3), where the file has one.
     nodata
         Whether pixels of 255 are those of a GeoTIFF's nodata value.
+    orientation
+        The EXIF orientation that the file says and that is not applied; 1 for none.
 
     """
 
@@ -72,6 +74,7 @@ class StoredMask:
     alpha: Bytes | None = None
     palette: Bytes | None = None
     nodata: bool = False
+    orientation: int = 1
 
     @cached_property
     def counts(self) -> Mapping[float, int]:
@@ -138,7 +141,7 @@ class StoredMask:
         if band is None:
             kind = "coloured-mask" if channel == "grey" else "encoding"
             raise DataError(f"{self.path}: a {self.kind} mask without the channel '{channel}' that is asked for", kind)
-        return StoredMask(self.path, "grey", np.ascontiguousarray(band), jpeg=self.jpeg)
+        return StoredMask(self.path, "grey", np.ascontiguousarray(band), jpeg=self.jpeg, orientation=self.orientation)
 
     def where(self, colour: Colour) -> NDArray[np.bool_]:
         """Pixels of one colour."""
@@ -191,10 +194,10 @@ class StoredMask:
 class MaskFacts:
     """What is kept of one mask to decide what the values of a set mean.
 
-    ``nodata`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that was looked at.
-    ``flat`` and ``flat_colours`` count pixels in areas of one level or colour, where there are so many, or JPEG, that these are
-    hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what values may be,
-    and ``outlines`` their pieces, by place in blocks of 8 x 8 pixels.
+    ``nodata`` and ``orientation`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that
+    was looked at. ``flat`` and ``flat_colours`` count pixels in areas of one level or colour, where there are so many, or JPEG,
+    that these are hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what
+    values may be, and ``outlines`` their pieces, by place in blocks of 8 x 8 pixels.
     """
 
     path: Path
@@ -210,6 +213,7 @@ class MaskFacts:
     flat_colours: Mapping[Colour, int] = field(default_factory=dict)
     inner: Mapping[float, int] = field(default_factory=dict)
     outlines: Outlines | None = None
+    orientation: int = 1
 
     @property
     def values(self) -> set[int]:
@@ -243,6 +247,7 @@ def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
         stored.colours(flat=True) if many else {},
         stored.inner_counts() if objects and not stored.jpeg else {},
         stored.block_outlines() if objects and not stored.jpeg else None,
+        stored.orientation,
     )
 
 
@@ -256,6 +261,11 @@ def read_stored(path: Path, page: int | None = None) -> StoredMask:
 
     """
     image = open_image(path, page)
+    return replace(_as_stored(path, image), orientation=image.info["orientation"])
+
+
+def _as_stored(path: Path, image: Image.Image) -> StoredMask:
+    """The values of a decoded mask."""
     if has_more_channels(image):
         text = f"the mask has {image.info['channels']} channels; save the class of each pixel as one channel"
         raise DataError(f"{path}: {text}", "coloured-mask")
