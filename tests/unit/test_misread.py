@@ -172,3 +172,25 @@ def test_declared_indices_that_were_jpeg_are_a_warning_of_check(tmp_path: Path) 
     looks = [inspect_sample(dataset, split, sample) for split, part in dataset.splits.items() for sample in part]
     said = doubts_of_dataset(dataset, "train", [seen for look in looks if (seen := Seen.of(look))], "test")
     assert "blocks" in [fault.kind for fault in said]
+
+
+@pytest.mark.parametrize("again", [99, 5])
+def test_objects_that_are_numbered_from_file_to_file_are_no_classes(tmp_path: Path, again: int) -> None:
+    """Two or three a file; numbers may start again, as with the files of another split."""
+    masks, number = [], 58  # some of which are above 64, and so might be grey levels
+    for k in range(8):
+        number = 58 if k == again else number
+        mask = np.zeros((16, 16), np.uint8)
+        for place in range(2 + k % 2):
+            number += 1
+            mask[1:4, 5 * place + 1 : 5 * place + 4] = number
+        masks.append(mask)
+    said = refused(tmp_path, masks)
+    assert "nearly each value in one mask alone" in said
+    assert "`threshold: 0` if all objects are one class" in said
+
+
+@pytest.mark.parametrize("values", [[(1, 2), (3, 4), (1, 4), (2, 3), (1, 3)], [(1,), (2,), (3,), (4,), (5,), (6,)]])
+def test_classes_of_which_each_mask_has_few_are_classes(tmp_path: Path, values: list[tuple[int, ...]]) -> None:
+    masks = [np.repeat(np.array([[0, *each] * 2], np.uint8), 9, axis=0).repeat(3, axis=1) for each in values]
+    assert refused(tmp_path, masks) == ""

@@ -213,11 +213,13 @@ def decide(masks: Sequence[MaskFacts], declared: Declared, where: object, two_va
             text = "holds 0 and its nodata value alone, which may as well be what is drawn"
             raise DataError(f"{marked[0].path}: {text}; {proposals.nodata(declared.flags)}", "encoding")
         return Encoding("two-valued", 2, declared=declared, palette=palette)
+    number = declared.number
+    unsaid = number is None and not declared.ignore_values
+    if unsaid:
+        refuse_objects(masks, declared, where)
     if two_valued:
         refuse_mixed(masks, declared, where)
-    number = declared.number
-    if number is None and not declared.ignore_values:
-        refuse_objects(masks, declared, where)
+    if unsaid:
         refuse_between(masks, declared, where)
         refuse_blocks(masks, declared, where)
         refuse_drawn_255(masks, declared, where)
@@ -246,9 +248,10 @@ def decide_pair(
     for masks, place in zip((true, predicted), where, strict=True):
         refuse_unindexed(masks, declared)
         refuse_palettes(masks, declared, place)
-        refuse_mixed(masks, declared, place)
-        if declared.number is None and not declared.ignore_values:
+        if unsaid := declared.number is None and not declared.ignore_values:
             refuse_objects(masks, declared, place)
+        refuse_mixed(masks, declared, place)
+        if unsaid:
             refuse_between(masks, declared, place)
             refuse_blocks(masks, declared, place)
             if masks is true:

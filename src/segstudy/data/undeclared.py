@@ -11,12 +11,14 @@ from segstudy.data import proposals
 from segstudy.data.blocks import are_jpeg_blocks
 from segstudy.data.core import IGNORE
 from segstudy.data.declared import Declared
-from segstudy.data.stored import Colour, MaskFacts
+from segstudy.data.stored import NEARLY, Colour, MaskFacts
 from segstudy.errors import DataError, listing
 
 FEW_MASKS = 2
 MIN_NUMBERED = 3  # objects in a mask, where values may be their numbers
 MOST_NUMBERED, MOST_ALIKE = 3 / 4, 2 / 3  # shares of the masks that show anything
+# Of objects that are numbered from file to file: files, numbers, share of these that one file has, objects in a file.
+MIN_FILES, MIN_RUN, MOST_OWN, MIN_EACH = 3, 6, 0.6, 1.5
 MIN_BETWEEN, MAX_INNER = 3, 0.02  # values at edges alone, and share of their pixels that have no other value round them
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 MOST_VOID = 4  # times as many pixels of 255 as of all values but 0 and 255, beyond which 255 may be what is drawn
@@ -101,23 +103,48 @@ def refuse_blocks(masks: Sequence[MaskFacts], declared: Declared, where: object)
 
 
 def refuse_objects(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
-    """Refuse masks that number their objects: 1 to n, each in one piece, and n differs between files.
+    """Refuse masks that number their objects: 1 to n, each in one piece, and n differs between files; or on from file to file.
 
     Classes that are each in one piece, such as organs, have mostly the same n.
     """
     shown = [mask for mask in masks if mask.values - {0}]
     highest = Counter(max(mask.values) for mask in shown)
     numbers = sorted(highest)
-    if len(numbers) < 2 or numbers[-1] < MIN_NUMBERED or max(highest.values()) > MOST_ALIKE * len(shown):
+    if len(numbers) < 2 or numbers[-1] < MIN_NUMBERED:
         return
-    if sum(mask.numbered for mask in shown) < MOST_NUMBERED * len(shown):
+    if _run_on([sorted(mask.values - {0, IGNORE}) for mask in shown]):
+        text = f"up to {max(numbers)}, nearly each value in one mask alone and those of a mask in a row, as where objects are"
+        text += " numbered from file to file"
+    elif max(highest.values()) > MOST_ALIKE * len(shown) or sum(mask.numbered for mask in shown) < MOST_NUMBERED * len(
+        shown
+    ):
         return
+    else:
+        text = f"1 to {numbers[-1]} at most and 1 to {numbers[0]} at least, each value in one piece, as where objects are numbered"
     classes = proposals.option("num_classes", numbers[-1] + 1, declared.flags)
+    line = proposals.option("threshold", 0, declared.flags)
     raise DataError(
-        f"{where}: the masks hold 1 to {numbers[-1]} at most and 1 to {numbers[0]} at least, each value in one piece, as where "
-        f"objects are numbered; write {proposals.option('threshold', 0, declared.flags)} if all objects are one class, or "
-        f"{classes} if values are classes",
+        f"{where}: the masks hold {text}; write {line} if all objects are one class, or {classes} if values are classes",
         "encoding",
+    )
+
+
+def _run_on(values: Sequence[Sequence[int]]) -> bool:
+    """Whether masks number objects from file to file: each has a row of numbers of its own, where they start again with a split.
+
+    >>> _run_on([[1, 2, 3], [4, 5], [6, 7]]), _run_on([[1, 2, 3], [1, 3], [1, 2]]), _run_on([[1], [2], [3], [4], [5], [6]])
+    (True, False, False)
+    """
+    found = [each for each in values if each]
+    every = {value for each in found for value in each}
+    several = [each for each in found if len(each) > 1]
+    in_a_row = [each for each in several if NEARLY * (each[-1] - each[0] + 1) <= len(each)]
+    number = sum(map(len, found))
+    return (
+        len(found) >= MIN_FILES
+        and len(every) >= max(MIN_RUN, MOST_OWN * number)
+        and number >= MIN_EACH * len(found)
+        and len(in_a_row) >= MOST_NUMBERED * len(several)
     )
 
 

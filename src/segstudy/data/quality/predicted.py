@@ -25,6 +25,7 @@ INVERTED, NOT_INVERTED = (
 )  # mIoU of an image once it is inverted, from which that is meant, and up to which as it is
 # The same of agreement, for some images of a set: of so many that are turned alike, or of one that agrees better.
 TURNED, NOT_TURNED, MIN_SINGLE, SURELY_TURNED = 0.8, 0.5, 2, 0.9
+RENUMBERED, MIN_MOVED = 0.9, 2  # share of a class's pixels that are predicted as one other; classes of which that is so
 FEW, MIN_GAIN, MIN_GAIN_OF_FEW, MIN_T = 8, 0.1, 0.3, 4.0  # images; gain in agreement of a whole set, and t statistic
 NUM_NAMED = 3
 
@@ -66,10 +67,24 @@ def doubts_of_pairs(
     names: Sequence[str], classes: Sequence[str], confusion: Confusion, counts: Mapping[str, Counts]
 ) -> list[str]:
     """Sentences about predictions that cannot be meant as they are; ``counts`` are those of :func:`pair_counts` (n, ...)."""
-    inverted = _inverted(names, confusion) if len(classes) == 2 else []
-    return inverted or [
-        *(_surrounding(names, classes, counts[RIMS]) if len(classes) == 2 else []),
-        *_turned(names, counts[FITS]),
+    if len(classes) > 2:
+        return [*_renumbered(classes, confusion.sum(axis=0)), *_turned(names, counts[FITS])]
+    return _inverted(names, confusion) or [*_surrounding(names, classes, counts[RIMS]), *_turned(names, counts[FITS])]
+
+
+def _renumbered(classes: Sequence[str], confusion: Confusion) -> list[str]:
+    """Several classes that are each predicted as one other, as where predictions number them in another order."""
+    seen = np.flatnonzero(confusion.any(axis=1))
+    to = confusion[seen].argmax(axis=1)
+    clear = confusion[seen, to] >= RENUMBERED * confusion[seen].sum(axis=1)
+    moved = [
+        (classes[true], classes[other]) for true, other in zip(seen[clear], to[clear], strict=True) if true != other
+    ]
+    if len(moved) < MIN_MOVED or len({other for _, other in moved}) < len(moved):
+        return []
+    pairs = listing((f"{true} as {other}" for true, other in moved), NUM_NAMED)
+    return [
+        f"{len(moved)} classes are each predicted as another one ({pairs}); see that both number the classes in one order"
     ]
 
 
