@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from segstudy.data.declared import IGNORE_NAME
 from segstudy.data.proposals import hexadecimal
 from segstudy.data.readers.annotated import IGNORED_TITLES
 from segstudy.data.readers.patterns import files_below
+from segstudy.data.tables import read_table
 from segstudy.errors import DataError
-from segstudy.files import read_text
 
 COLUMNS = ("name", "r", "g", "b")
 
@@ -26,29 +26,30 @@ def colours_beside(root: Path) -> tuple[dict[str, str], str]:
     """
     for path in files_below(root):
         if path.lower().endswith(".csv") and path.count("/") <= 1:
-            rows = _rows(root / path)
-            header = [cell.strip().lower() for cell in rows[0]] if rows else []
-            if set(COLUMNS) <= set(header):
-                return _colours(root / path, rows[1:], [header.index(column) for column in COLUMNS]), path
+            try:
+                columns, rows = read_table(root / path, _names_colours)
+            except DataError:
+                continue  # no table of colours
+            if _names_colours(columns):
+                lower = [column.lower() for column in columns]
+                places = [columns[lower.index(column)] for column in COLUMNS]
+                return _colours(root / path, [[row[place] for place in places] for row in rows]), path
     return {}, ""
 
 
-def _rows(path: Path) -> list[list[str]]:
-    try:
-        return list(csv.reader(read_text(path).lstrip("\ufeff").splitlines()))
-    except (OSError, ValueError, csv.Error):
-        return []  # no table of colours
+def _names_colours(columns: Sequence[str]) -> bool:
+    return set(COLUMNS) <= {column.lower() for column in columns}
 
 
-def _colours(path: Path, rows: list[list[str]], places: list[int]) -> dict[str, str]:
+def _colours(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, row in enumerate(rows, 2):
         if not any(cell.strip() for cell in row):
             continue
         try:
-            name, *levels = (row[place].strip() for place in places)
+            name, *levels = (cell.strip() for cell in row)
             red, green, blue = (int(level) for level in levels)
-        except (IndexError, ValueError):
+        except ValueError:
             raise DataError(f"{path}, line {number}: {row} is not a name with three numbers", "table") from None
         if not name or not all(0 <= level <= 255 for level in (red, green, blue)):
             raise DataError(f"{path}, line {number}: {row} is not a name with three numbers from 0 to 255", "table")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -36,8 +37,8 @@ from segstudy.data.readers.annotated import (
 )
 from segstudy.data.readers.patterns import files_below
 from segstudy.data.readers.shapes import Size, starts_and_lengths
+from segstudy.data.tables import table_text
 from segstudy.errors import DataError, listing
-from segstudy.files import open_text
 
 RUNS = ("encodedpixels", "encoded_pixels", "rle_mask", "rle", "segmentation", "mask_rle", "annotation", "pixels")
 NAMES = (
@@ -216,7 +217,7 @@ def _size(path: Path) -> Size:
 def _table(root: Path, given: str | None) -> Path:
     if given is not None:
         return root / given
-    found = [path for path in files_below(root) if path.lower().endswith(".csv") and _has_runs(root / path)]
+    found = [path for path in files_below(root) if path.lower().endswith((".csv", ".tsv")) and _has_runs(root / path)]
     found = [path for path in found if "submission" not in path.lower()] or found
     if len(found) > 1:
         text = " or ".join(f"csv: {path}" for path in found[:4])
@@ -228,15 +229,20 @@ def _table(root: Path, given: str | None) -> Path:
 
 def _has_runs(path: Path) -> bool:
     with contextlib.suppress(DataError):
-        return {"names", "runs"} <= _columns(_header(path)).keys()
+        return _are_runs(_header(path)[2])
     return False
 
 
-def _header(path: Path) -> list[str]:
+def _are_runs(header: Sequence[str]) -> bool:
+    return {"names", "runs"} <= _columns(header).keys()
+
+
+def _header(path: Path) -> tuple[str, str, list[str]]:
+    """Text of a table, its separator, and its columns."""
+    text, separator = table_text(path, _are_runs)
     try:
-        with open_text(path) as stream:
-            return next(csv.reader([stream.readline(10_000)]), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return text, separator, next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator), [])
+    except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from None
 
 
@@ -251,14 +257,15 @@ def _columns(header: Sequence[str]) -> dict[str, str]:
 
 
 def _rows(table: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
-    columns = _columns(_header(table))
+    text, separator, header = _header(table)
+    columns = _columns(header)
     if missing := {"names": NAMES, "runs": RUNS}.keys() - columns.keys():
         kind = {"names": f"images' names ({listing(NAMES)})", "runs": f"run lengths ({listing(RUNS)})"}[min(missing)]
-        raise DataError(f"{table}: has no column of {kind}; it has {listing(_header(table)) or 'none'}")
+        raise DataError(f"{table}: has no column of {kind}; it has {listing(header) or 'none'}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would be cut
-            frame = pd.read_csv(table, dtype=str, index_col=False, encoding="utf-8-sig").fillna("")
+            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, index_col=False).fillna("")
     except (OSError, ValueError, OverflowError, MemoryError, pd.errors.ParserWarning) as error:
         raise DataError(f"{table}: cannot be read as CSV ({error})") from None
     kept = sorted(set(columns.values()))

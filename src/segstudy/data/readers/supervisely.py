@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import csv
 import io
 import json
 import re
@@ -38,8 +37,9 @@ from segstudy.data.readers.annotated import refuse_spellings
 from segstudy.data.readers.patterns import SPLIT_OF, files_below
 from segstudy.data.readers.shapes import MAX_PIXELS, floored_polygon
 from segstudy.data.readers.values import default_palette
+from segstudy.data.tables import read_table
 from segstudy.errors import DataError, listing, nearest
-from segstudy.files import open_text, read_text
+from segstudy.files import read_text
 from segstudy.schema import ReaderOptions
 
 NESTED = "datasets"  # the folder between a dataset and those nested in it
@@ -243,13 +243,7 @@ def _sample_id(image: str) -> str:
 
 def _csv_rows(table: Path) -> tuple[list[tuple[int, str, str]], list[Fault]]:
     """Number, image and mask of each row, as relative paths with forward slashes, and faults of rows without them."""
-    try:
-        with open_text(table) as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: cannot be read as CSV ({error})") from None
+    columns, rows = read_table(table, {"images", "masks"}.issubset)
     if absent := {"images", "masks"} - set(columns):
         raise DataError(f"{table}: lacks the column {listing(sorted(absent))}; it has {listing(columns) or 'none'}")
     if not rows:
@@ -263,9 +257,9 @@ def _csv_rows(table: Path) -> tuple[list[tuple[int, str, str]], list[Fault]]:
     return pairs, faults
 
 
-def _inside(given: str | None) -> str:
+def _inside(given: str) -> str:
     """Refuse paths outside the dataset's folder: a foreign table must not decide which files are opened."""
-    if not given:
+    if not given.strip():
         raise ValueError("names no image or no mask")
     path = PurePosixPath(given.strip().replace("\\", "/"))
     if path.is_absolute() or PureWindowsPath(given).drive or ".." in path.parts or "\0" in given or not path.name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from segstudy.data.core import Dataset
+from segstudy.data.tables import read_table
 from segstudy.errors import DataError, listing
-from segstudy.files import open_text
 
 NO_GROUP = ("nan", "n/a", "#n/a", "none", "null", "<na>")  # how programs write an empty cell
 
@@ -141,16 +140,10 @@ def _grouped(dataset: Dataset, named: Mapping[str, str]) -> Dataset:
 
 def _rows(table: Path, image_column: str, group_column: str, key: str) -> list[tuple[str, str]]:
     """The two columns, trimmed; an empty cell is an error that names its line."""
-    try:
-        with open_text(table) as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{key}: {table}: cannot be read as CSV ({error})") from None
+    columns, rows = read_table(table, lambda found: {image_column, group_column} <= set(found))
     if absent := [column for column in (image_column, group_column) if column not in columns]:
         raise DataError(f"{key}: {table} lacks the column {listing(absent)}; it has {listing(columns) or 'none'}")
-    pairs = [((row[image_column] or "").strip(), (row[group_column] or "").strip()) for row in rows]
+    pairs = [(row[image_column].strip(), row[group_column].strip()) for row in rows]
     if empty := [number for number, pair in enumerate(pairs, 2) if not all(pair) or pair[1].lower() in NO_GROUP]:
         raise DataError(f"{key}: {table}, line {empty[0]}: names no image or no group")
     return pairs
