@@ -285,6 +285,45 @@ def test_lists_that_are_not_read_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "names", [("TRAIN.txt", "VAL.TXT"), ("Train.lst", "validation.list"), ("training.LST", "Valid.txt")]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_are_read_whatever_their_capitals_suffix_and_encoding(
+    tmp_path: Path, names: tuple[str, str], encoding: str
+) -> None:
+    fake_folder(tmp_path, num_images=6)
+    for name, numbers in zip(names, (range(4), (4, 5)), strict=True):
+        (tmp_path / name).write_text("\r\n".join(f"scene{k:02}" for k in numbers), encoding)
+    dataset = folder.read("f", tmp_path)
+    assert dataset.faults == ()
+    assert {split: len(part) for split, part in dataset.splits.items()} == {"train": 4, "val": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train.txt", "TRAIN.lst"), "several lists for 'train'"),
+        (("train_list.txt", "val_list.txt"), ["train_list.txt", "val_list.txt"]),
+        (("TrainSet.csv", "my-val.csv"), ["TrainSet.csv", "my-val.csv"]),
+        (("fold1.txt", "fold2.txt"), ["fold1.txt", "fold2.txt"]),
+        (("labels.csv", "patients.csv"), []),
+    ],
+)
+def test_lists_of_other_names_are_said(tmp_path: Path, names: tuple[str, str], said: str | list[str]) -> None:
+    """Tables of other names may say anything of images."""
+    fake_folder(tmp_path, num_images=6)
+    for name, numbers in zip(names, (range(4), (4, 5)), strict=True):
+        (tmp_path / name).write_text(
+            "".join(f'"scene{k:02}.jpg",3\n' if ".csv" in name else f"scene{k:02}\n" for k in numbers)
+        )
+    if isinstance(said, str):
+        with pytest.raises(DataError, match=said):
+            folder.read("f", tmp_path)
+    else:
+        assert [fault.file.name for fault in folder.read("f", tmp_path).faults if fault.file] == said
+
+
+@pytest.mark.parametrize(
     "line",
     ["{}", "{}.jpg", "images/{}.jpg", "./data/set/images/{}.jpg", "images/{0}.jpg masks/{0}.png", "{0}.jpg,{0}.png"],
 )

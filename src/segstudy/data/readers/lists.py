@@ -1,6 +1,7 @@
 """Lists that say in which split images stand: ``train.txt``, ``val.txt``, ``test.txt``, an image a line.
 
-A line is an image's name, with or without suffix and folders, and may name its mask in a second column.
+Capitals in their names do not count, and they may end in ``.lst`` or ``.list``. A line is an image's name, with or without suffix
+and folders, and may name its mask in a second column.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from segstudy.data.core import Sample
 from segstudy.data.quality.faults import Fault
 from segstudy.data.readers.patterns import SPLIT_NAMES, SPLIT_OF, files_below
 from segstudy.data.readers.values import Found
+from segstudy.data.tables import reason_of, text_of
 from segstudy.errors import DataError, listing
-from segstudy.files import read_text
 
-LISTS, MAX_LISTS, MAX_BYTES = (".txt", ".csv", ".lst", ".tsv"), 50, 2**22
-ENDS = (".txt", ".lst")
+ENDS = (".txt", ".lst", ".list")
+LISTS, MAX_LISTS, MAX_BYTES = (*ENDS, ".csv", ".tsv"), 50, 2**22
 PLACES = "train.txt, val.txt and test.txt, here or in splits/, a name a line"
 
 
 def find_lists(root: Path, folder: str | None = None) -> dict[str, Path]:
     """The list of each split, in ``folder``, or if none is given in the root or in ``splits/``."""
     places = [root, root / "splits"] if folder is None else [root / folder]
+    files = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
     found = {}
-    for split, aliases in SPLIT_NAMES.items():
-        paths = [place / f"{alias}{end}" for place in places for alias in aliases for end in ENDS]
-        there = [path for path in paths if path.is_file()]
+    for split in SPLIT_NAMES:
+        there = [path for path in files if path.suffix.lower() in ENDS and SPLIT_OF.get(path.stem.lower()) == split]
+        there = [path for path in there if path.is_file()]
         if len(there) > 1:
             raise DataError(f"{root}: several lists for '{split}': {listing(there)}; keep one")
         if there:
@@ -45,8 +47,8 @@ def lists_folder(root: Path) -> str | None:
     files = [path for path in files_below(root) if path.lower().endswith(ENDS) and 1 <= path.count("/") <= 2]
     splits: dict[str, set[str]] = {}
     for path in map(PurePosixPath, files):
-        if path.stem in SPLIT_OF and str(path.parent) != "splits":
-            splits.setdefault(str(path.parent), set()).add(SPLIT_OF[path.stem])
+        if path.stem.lower() in SPLIT_OF and str(path.parent) != "splits":
+            splits.setdefault(str(path.parent), set()).add(SPLIT_OF[path.stem.lower()])
     found = [folder for folder, own in splits.items() if len(own) > 1 and "train" in own]
     return found[0] if len(found) == 1 else None
 
@@ -117,19 +119,22 @@ def unread_lists(
     root: Path, lists: Mapping[str, Path], samples: Sequence[Sample], places_read: str = PLACES
 ) -> list[Fault]:
     """A warning of each text or table that lists images and is not a list of a split, as ``dev.txt`` or ``train.csv``."""
-    known = {name for sample in samples for name in (sample.id, sample.image.name, sample.image.stem)}
+    known = {name: sample.id for sample in samples for name in (sample.image.stem, sample.image.name, sample.id)}
     faults = []
     places = [path for path in files_below(root) if path.lower().endswith(LISTS) and path.count("/") <= 2]
     for path in (root / place for place in places[:MAX_LISTS]):
-        beside = path.suffix.lower() in (".txt", ".lst") and path.parent in {each.parent for each in lists.values()}
-        if path in lists.values() or not (beside or path.stem.lower() in SPLIT_OF) or path.stat().st_size > MAX_BYTES:
+        divides = not SPLIT_OF.keys().isdisjoint(re.split(r"[^a-z]+|set|list|ids", path.stem.lower()))
+        if path in lists.values() or path.stat().st_size > MAX_BYTES:
             continue
         with contextlib.suppress(DataError):
-            words = [re.split(r"[\s,;]+", line)[0].rpartition("/")[2] for line in _lines(path) if line]
-            named = len(known.intersection(words))
-            if named and 2 * named >= len(words):
-                text = f"names {named} images and is not read; lists of splits are {places_read}"
-                if places_read == PLACES and path.suffix in ENDS and path.stem in SPLIT_OF:
+            words = [
+                re.split(r"[\s,;]+", line.strip('"'))[0].strip('"').rpartition("/")[2] for line in _lines(path) if line
+            ]
+            named = {known[word] for word in words if word in known}
+            some = path.suffix.lower() in ENDS and len(named) < len(samples)  # a list of all divides nothing
+            if named and 2 * len(named) >= len(words) and (divides or some):
+                text = f"names {len(named)} images and is not read; lists of splits are {places_read}"
+                if places_read == PLACES and path.suffix.lower() in ENDS and path.stem.lower() in SPLIT_OF:
                     text += f", or in the folder that `lists: {path.parent.relative_to(root).as_posix()}` names"
                 faults.append(Fault("left-out", text, path, severity="warning"))
     return faults
@@ -137,6 +142,6 @@ def unread_lists(
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in read_text(path).splitlines()]
+        return [line.strip() for line in text_of(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error})") from None
+        raise DataError(f"{path}: cannot be read as text ({reason_of(error)})") from None
