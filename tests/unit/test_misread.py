@@ -18,6 +18,8 @@ from segstudy.data.blocks import are_jpeg_blocks, block_outlines
 from segstudy.data.core import Sample
 from segstudy.data.readers import folder
 from segstudy.errors import DataError
+from segstudy.init import write_study_file
+from segstudy.spec import load_study
 
 
 def discs(number: int, num_classes: int = 2, side: int = 64) -> list[np.ndarray]:
@@ -172,6 +174,26 @@ def test_declared_indices_that_were_jpeg_are_a_warning_of_check(tmp_path: Path) 
     looks = [inspect_sample(dataset, split, sample) for split, part in dataset.splits.items() for sample in part]
     said = doubts_of_dataset(dataset, "train", [seen for look in looks if (seen := Seen.of(look))], "test")
     assert "blocks" in [fault.kind for fault in said]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif"])
+def test_init_writes_the_choices_for_masks_of_several_pages(tmp_path: Path, suffix: str) -> None:
+    """Of images of one page, each page may be a class or an object; the first alone is read where that is written."""
+    root = tmp_path / "set"
+    for number, mask in enumerate(discs(4)):
+        save(root / "images" / f"{number}.png", mask[..., None].repeat(3, axis=2) * 200)
+        pages = [Image.fromarray(page) for page in (mask * 255, 255 - mask * 255)]
+        (root / "masks").mkdir(exist_ok=True)
+        pages[0].save(root / "masks" / f"{number}{suffix}", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match="holds these lines as comments"):
+        write_study_file(root, tmp_path / "study.yaml")
+    text = (tmp_path / "study.yaml").read_text()
+    assert "    # page: 0\n    # page: all\n" in text
+    (tmp_path / "study.yaml").write_text(text.replace("# page: 0", "page: 0"))
+    options = load_study(tmp_path / "study.yaml").data["set"].own_options()
+    dataset = folder.read("d", root, folder.Options(**options))
+    for sample in dataset.samples("all"):
+        assert np.array_equal(dataset.labels_of(sample), discs(4)[int(sample.id)])
 
 
 @pytest.mark.parametrize("again", [99, 5])

@@ -50,6 +50,16 @@ def doubts_of(
     return [(fault.kind, fault.message) for fault in doubts_of_dataset(dataset, trained, tally.seen)]
 
 
+@pytest.mark.parametrize(("number", "said"), [(600, ["class-absent"]), (599, [])])
+def test_a_class_without_a_pixel_in_very_many_masks_is_not_just_rare(number: int, said: list[str]) -> None:
+    """As the last of ADE20K's, where copies count from 0."""
+    sample, pixels = Sample("a", Path("a"), Path("m")), dict.fromkeys(range(11), 9)
+    names = tuple(f"c{k}" for k in range(12))
+    dataset = Dataset("d", names, ((0, 0, 0),) * 12, {"train": (sample,)}, lambda each: index_labels(each, 12))
+    found = doubts_of_dataset(dataset, "train", [Seen("train", sample, pixels, k) for k in range(number)])
+    assert [fault.kind for fault in found if fault.kind == "class-absent"] == said
+
+
 def test_sound_masks_raise_no_doubt(tmp_path: Path) -> None:
     assert doubts(tmp_path, {"train": [[0, 1, 2, 2], [0, 0, 1, 2]], "test": [[2, 1, 0, 0]]}, 3) == []
 

@@ -482,6 +482,38 @@ def test_run_lengths_that_count_otherwise_are_refused(
         opened(tmp_path, "rle-csv", **wrong)
 
 
+@pytest.mark.parametrize(
+    ("masks", "first", "says"),
+    [
+        (BELOW, 0, "end one pixel before a line does and none with it, as where pixels count from 0; write first: 0"),
+        (
+            TOUCHING,
+            1,
+            "begin one pixel after a line does and none with it, as where pixels count from 1; write first: 1",
+        ),
+    ],
+)
+def test_run_lengths_of_objects_at_the_other_edge_are_doubted(
+    tmp_path: Path, masks: list[np.ndarray], first: int, says: str
+) -> None:
+    """A pixel too early or too late, they leave none in another line."""
+    table(tmp_path, masks, first=first)
+    assert opened(tmp_path, "rle-csv", first=first).faults == ()
+    (fault,) = opened(tmp_path, "rle-csv", first=1 - first).faults
+    assert says in fault.message
+    table(tmp_path, WIDE, first=first)
+    assert opened(tmp_path, "rle-csv", first=1 - first).faults == ()
+
+
+def test_small_objects_at_one_edge_are_enough(tmp_path: Path) -> None:
+    """Of each only its tip touches the edge, and as many runs begin in the next row."""
+    masks = [disc(60, 40, 8 + 4 * k, 6) for k in range(12)]
+    assert masks[0][0].sum() == 11 and masks[0][:2].any(axis=0).sum() == 13
+    table(tmp_path, masks, first=0)
+    with pytest.raises(DataError, match="`first: 0`"):
+        opened(tmp_path, "rle-csv")
+
+
 @pytest.mark.parametrize(("text", "foreground"), [("", 0), ("-1", 0), ("27 3 35 3 43 3 51 3", 12)])
 def test_run_lengths_of_no_object(tmp_path: Path, text: str, foreground: int) -> None:
     pictures(tmp_path)

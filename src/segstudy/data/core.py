@@ -262,8 +262,8 @@ def _seek(image: Image.Image, path: Path, pages: int, page: int | None) -> None:
     """Go to the page that is meant, of a file that has several."""
     if page is None:
         raise DataError(
-            f"{path}: holds {pages} pages or frames; say which one to read, counted from 0 (page: 0 in an entry with the "
-            "reader 'folder', --page 0 on the command line), or page: all in an entry, if each page of an image has a mask",
+            f"{path}: holds {pages} pages or frames; say which one to read, counted from 0: write `page: 0` in an entry with the "
+            "reader 'folder' (--page 0 on the command line), or `page: all`, if each page of an image has a mask",
             "pages",
             {"page": 0},
         )

@@ -16,6 +16,7 @@ from segstudy.errors import listing
 
 NEVER_SEEN = ("unused",)  # names of classes that no pixel is meant to have
 FEW_CLASSES, MAX_ABSENT = 10, 2 / 3
+IMAGES_PER_CLASS = 50  # from which a class without a pixel is not just rare
 MAX_IGNORED = 0.5  # share of all pixels
 MIN_SHARED = 6  # images that share their mask with one other, where half of all do
 SPECK_PX, MIN_SPECKLED = 4, 3  # largest part of a class that is not an object, and images that show nothing else of it
@@ -51,7 +52,8 @@ def _absent_classes(dataset: Dataset, trained: str, reported: str, seen: Sequenc
     unscored = [name for name, label in index.items() if label in everywhere - labels.get(reported, everywhere)]
     faults = []
     few = len(dataset.classes) <= FEW_CLASSES and len(seen) >= len(dataset.classes)
-    if nowhere and (few or len(nowhere) > MAX_ABSENT * len(dataset.classes)):  # of many classes, some are rare
+    many = len(seen) >= IMAGES_PER_CLASS * len(dataset.classes)
+    if nowhere and (few or many or len(nowhere) > MAX_ABSENT * len(dataset.classes)):  # of many classes, some are rare
         text = f"{len(nowhere)} of {len(dataset.classes)} classes have no pixel in any mask: {listing(nowhere)}"
         text += "; see that the number of classes and what mask values mean are right"
         faults.append(Fault("class-absent", text, severity="warning"))

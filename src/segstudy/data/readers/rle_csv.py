@@ -57,7 +57,9 @@ CLASSES = ("classid", "class_id", "class", "label", "class_name", "category", "c
 EMPTY = ("", "-1")
 MAX_LOOKED_AT = 40  # images
 MIN_JOINED = 10  # runs that touch one in the next line, from which the other order is said
-MIN_SPILT = 5  # runs that leave one pixel in the next line, and times those that end where a line does
+MIN_SHORT, MIN_SHORT_TIMES = 10, 3  # runs that end one pixel before an edge, and times those that end two before
+MIN_SPILT = 5  # runs that leave one pixel in the next line, and times those that do so counted from the other number
+Drawn = tuple[Size, list[str]]  # of an image, and its objects' runs
 
 
 class Options(AnnotationOptions):
@@ -123,7 +125,10 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     texts = {
         sample.id: [text for _, text in objects_of[sample.id] if text not in EMPTY] for sample, _ in listed.samples
     }
-    _refuse_other_counting(table, [(sample.image, texts[sample.id]) for sample, _ in listed.samples], options)
+    _refuse_other_counting(
+        table, looked_at := _spread([(each.image, texts[each.id]) for each, _ in listed.samples]), options
+    )
+    listed.faults += _short_of_an_edge(table, looked_at, options)
 
     def drawing_of(sample: Sample) -> Drawing:
         return Drawing(_size(sample.image), things[sample.id])
@@ -131,38 +136,61 @@ def read(name: str, root: Path, options: Options = DEFAULTS) -> Dataset:
     return annotation_dataset(name, root, listed, titles, drawing_of, options, pictures)
 
 
-def _refuse_other_counting(table: Path, objects: Sequence[tuple[Path, list[str]]], options: Options) -> None:
+def _refuse_other_counting(table: Path, objects: Sequence[Drawn], options: Options) -> None:
     """Refuse runs that plainly run along the other lines, or count from the other number, than was declared.
 
-    A run of an object mostly touches one in the next line, laid along the right lines. Of objects that touch the upper or
-    lower edge, runs end at a line's end; counted from the wrong number, they leave one pixel in the next line.
+    A run of an object mostly touches one in the next line, laid along the right lines. Counted from the wrong number, runs of
+    objects at one edge leave a pixel in the next line; counted from the right one, they end where lines do.
     """
     other: Literal["column", "row"] = "row" if options.order == "column" else "column"
     joined = dict.fromkeys((options.order, other), 0)
-    spilt = aligned = 0
-    for path, texts in _spread(objects):
-        if (size := _size_or_none(path)) is None:
-            continue
+    first = 1 - options.first
+    spilt = dict.fromkeys((options.first, first), 0)
+    for size, texts in objects:
         lines = {"column": size[1], "row": size[0]}
         for runs in map(_starts_and_ends, texts):
             for order in joined if size[0] != size[1] else ():
                 joined[order] += _num_joined(runs, lines[order])
-            over, ends = _line_ends(runs - options.first, lines[options.order], options.first)
-            spilt, aligned = spilt + over, aligned + ends
+            for number in spilt:
+                spilt[number] += _num_spilt(runs - number, lines[options.order])
     if joined[other] >= MIN_JOINED and joined[options.order] < joined[other] / 2:
         text = (
             f"{table}: laid along {other}s, {joined[other]} runs touch one in the next line, and along {options.order}s"
         )
         raise DataError(f"{text} {joined[options.order]}; write `order: {other}`", "encoding")
-    if spilt >= MIN_SPILT and spilt > MIN_SPILT * aligned:
-        first = 1 - options.first
-        text = f"{table}: {spilt} runs leave one pixel in the next line and {aligned} end where a line does"
-        raise DataError(f"{text}, so that pixels count from {first}; write `first: {first}`", "encoding")
+    if spilt[options.first] >= MIN_SPILT and spilt[options.first] > MIN_SPILT * spilt[first]:
+        text = f"{table}: {spilt[options.first]} runs leave a pixel in the next line, counted from {options.first}"
+        raise DataError(f"{text}, and {spilt[first]} counted from {first}; write `first: {first}`", "encoding")
 
 
-def _spread(objects: Sequence[tuple[Path, list[str]]]) -> Sequence[tuple[Path, list[str]]]:
+def _short_of_an_edge(table: Path, objects: Sequence[Drawn], options: Options) -> list[Fault]:
+    """A warning of runs that end one pixel before the edge at which objects are cut off, and never at it.
+
+    Counted from 1 instead of 0, runs lie a pixel too early, so that none ends where a line does; counted from 0 instead of 1, none
+    begins where a line does.
+    """
+    places = np.zeros(3, np.int64)  # runs whose last pixel, or first one, is so far from the line's last, or first
+    for size, texts in objects:
+        line = size[1] if options.order == "column" else size[0]
+        for runs in map(_starts_and_ends, texts):
+            starts, ends = runs[runs[:, 1] - runs[:, 0] > 1].T - options.first
+            away = -ends % line if options.first else starts % line
+            places += np.bincount(away[away < len(places)], minlength=len(places))
+    if places[0] or places[1] < max(MIN_SHORT, MIN_SHORT_TIMES * places[2]):
+        return []
+    first, where = (
+        1 - options.first,
+        "end one pixel before a line does" if options.first else "begin one pixel after a line does",
+    )
+    text = f"{places[1]} runs {where} and none with it, as where pixels count from {first}; write first: {first} if that is so"
+    return [Fault("table", text, table, severity="warning")]
+
+
+def _spread(objects: Sequence[tuple[Path, list[str]]]) -> list[Drawn]:
+    """Size of the image and texts of the objects of some images that show any; those that cannot be read are left out."""
     shown = [each for each in objects if each[1]]
-    return shown[:: max(len(shown) // MAX_LOOKED_AT, 1)][:MAX_LOOKED_AT]
+    chosen = shown[:: max(len(shown) // MAX_LOOKED_AT, 1)][:MAX_LOOKED_AT]
+    return [(size, texts) for path, texts in chosen if (size := _size_or_none(path)) is not None]
 
 
 def _size_or_none(path: Path) -> Size | None:
@@ -197,15 +225,15 @@ def _num_joined(runs: NDArray[np.int64], line: int) -> int:
     return int((starts[after[inside]] < ends[inside] + line).sum())
 
 
-def _line_ends(runs: NDArray[np.int64], line: int, first: int) -> tuple[int, int]:
-    """Runs, numbered from 0, that leave a single pixel in the line before or after, and those that begin or end as a line does.
+def _num_spilt(runs: NDArray[np.int64], line: int) -> int:
+    """Runs, numbered from 0, no longer than a line of so many pixels, that leave a single pixel in another line than the rest.
 
-    >>> _line_ends(_starts_and_ends("9 4 18 3"), 10, 1), _line_ends(_starts_and_ends("6 4 10 3"), 10, 1)
-    ((1, 0), (0, 2))
+    >>> _num_spilt(_starts_and_ends("9 4 18 3"), 10), _num_spilt(_starts_and_ends("6 4 10 3"), 10)
+    (2, 0)
     """
     starts, ends = runs[(runs[:, 1] - runs[:, 0] > 1) & (runs[:, 1] - runs[:, 0] <= line)].T
-    spilt = ends % line == 1 if first == 0 else starts % line == line - 1
-    return int(spilt.sum()), int(((starts % line == 0) | (ends % line == 0)).sum())
+    across = starts // line != (ends - 1) // line
+    return int((across & ((ends % line == 1) | (starts % line == line - 1))).sum())
 
 
 def _size(path: Path) -> Size:
