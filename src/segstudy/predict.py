@@ -42,11 +42,16 @@ MAX_PROBLEMS = 10  # that a message names
 
 @dataclass(frozen=True)
 class Predicted:
-    """The files written: ``masks`` and ``overlays`` in one order; ``left_out`` names the inputs that were not read."""
+    """The files written: ``masks`` and ``overlays`` in one order.
+
+    ``left_out`` names the inputs that were not read, ``turned`` the images whose orientation tag says to turn them: their masks
+    are of the pixels as stored, as images of a dataset are read.
+    """
 
     masks: tuple[Path, ...]
     overlays: tuple[Path, ...]
     left_out: tuple[str, ...] = ()
+    turned: tuple[str, ...] = ()
 
 
 def overlays_beside(masks: Path) -> Path:
@@ -99,13 +104,14 @@ def predict_images(
     _make_folders(target, overlays)
     predictor = open_predictor(run, folder, images.values())
     dataset = predictor.dataset
-    masks, drawn, problems = [], [], []
+    masks, drawn, problems, turned = [], [], [], []
     for name, read in images.items():
         try:
             image = read()
         except DataError as error:
             problems.append(" ".join([str(error), *_flags(error)]))
             continue
+        turned += [name] if image.info.get("orientation", 1) > 1 else []
         labels = predictor.predict(image)
         masks.append(target / f"{name}.png")
         drawn.append(overlays / f"{name}.jpg")
@@ -116,7 +122,7 @@ def predict_images(
         more = [f"... {and_more(len(problems) - MAX_PROBLEMS)}"] if len(problems) > MAX_PROBLEMS else []
         text = f"{len(problems)} of {len(images)} images have no mask; the other {len(masks)} were written to {target}:"
         raise DataError("\n".join([text, *problems[:MAX_PROBLEMS], *more]))
-    return Predicted(tuple(masks), tuple(drawn), tuple(left_out))
+    return Predicted(tuple(masks), tuple(drawn), tuple(left_out), tuple(turned))
 
 
 @dataclass(frozen=True)

@@ -347,11 +347,9 @@ def _masks(
         advice = (
             "one of the two is turned by a quarter, so turn it back"
             if turned
-            else "save predictions at the masks' own size"
+            else "save predictions at the masks' own size (nearest neighbour)"
         )
-        raise DataError(
-            f"{pair.image}: is {width}x{height} but its true mask is {true_width}x{true_height}; {advice} (nearest neighbour)"
-        )
+        raise DataError(f"{pair.image}: is {width}x{height} but its true mask is {true_width}x{true_height}; {advice}")
     return truth, predicted
 
 

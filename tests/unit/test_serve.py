@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from segstudy.cli import app
+from segstudy.data.core import open_image
 from segstudy.errors import SegstudyError, StoreError, WeightsError
 from segstudy.plan import Run
 from segstudy.predict import predict_images
@@ -35,6 +36,23 @@ def test_the_page_shows_what_predict_writes(made: tuple[Path, Run, RunFolder], t
     np.testing.assert_array_equal(np.asarray(mask), colours[labels])
     share = (labels == 1).mean()
     assert rows == [["ground", f"{1 - share:.1%}"], ["spot", f"{share:.1%}"]]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png"])
+def test_predict_names_images_with_an_orientation_tag(
+    made: tuple[Path, Run, RunFolder], tmp_path: Path, suffix: str
+) -> None:
+    """The mask has the pixels as stored: 48 wide and 40 high, whatever the tag."""
+    folder, run, runs = made
+    stored, exif = open_image(folder / "shapes/images/scene05.jpg"), Image.Exif()
+    exif[274] = 6
+    stored.save(tmp_path / f"a{suffix}", **({"tiffinfo": {274: 6}} if suffix == ".tif" else {"exif": exif}))
+    stored.save(tmp_path / "b.png")
+    found = predict_images(run, runs, [tmp_path / f"a{suffix}", tmp_path / "b.png"], tmp_path / "masks")
+    assert found.turned == ("a",)
+    assert [open_image(path).size for path in found.masks] == [(48, 40)] * 2
+    if suffix != ".jpg":
+        assert found.masks[0].read_bytes() == found.masks[1].read_bytes()
 
 
 def test_without_gradio_the_message_says_what_to_install(

@@ -94,3 +94,27 @@ def test_run_lengths_and_colours_are_read_however_they_were_saved(tmp_path: Path
     assert np.flatnonzero(dataset.labels_of(first).T.ravel()).tolist() == [2, 3]
     write(tmp_path / "class_dict.csv", [["name", "r", "g", "b"], ["Car", "64", "0", "128"]], how)
     assert colours_beside(tmp_path) == ({"#400080": "Car"}, "class_dict.csv")
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/p{}.png", "masks/p{}.png"),
+        ("i/IMG_{:03}.png", "m/{}_mask.png"),
+        ("a/\u00c9{}.png", "b/e\u0301{:02}.png"),
+    ],
+)
+def test_pairs_that_are_crossed_are_named_however_names_are_spelled(tmp_path: Path, image: str, mask: str) -> None:
+    """Rows 3 and 4 have each other's mask."""
+    order = [0, 1, 3, 2, 4, 5]
+    for k in order:
+        save(tmp_path / image.format(k), np.zeros((4, 4, 3), np.uint8))
+        save(tmp_path / mask.format(k), np.full((4, 4), 255, np.uint8))
+    lines = [f"{image.format(k)},{mask.format(other)}" for k, other in enumerate(order)]
+    (tmp_path / "df.csv").write_text("\n".join(["images,masks", *lines]), "utf-8")
+    faults = [fault for fault in supervisely.read("s", tmp_path).faults if fault.kind == "crossed"]
+    assert [fault.message.partition(":")[0] for fault in faults] == ["row 3", "row 4"]
+    (tmp_path / "df.csv").write_text(
+        "\n".join(["images,masks", *sorted(f"{image.format(k)},{mask.format(k)}" for k in order)])
+    )
+    assert supervisely.read("s", tmp_path).faults == ()

@@ -27,7 +27,7 @@ from segstudy.cli.options import (
     shown,
     workshop_of,
 )
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.errors import SegstudyError, SpecError, listing
 
 if TYPE_CHECKING:
     from segstudy.plan import Plan
@@ -223,7 +223,13 @@ def predict(
     declared = {"scale": numbers_of("--scale", scale, float), "bands": numbers_of("--bands", bands, int), "page": page}
     written = predict_images(chosen, folder, images, to, overlays, declared)
     print(f"wrote {len(written.masks)} masks to {to} and as many overlays to {overlays}")
-    print(*(f"not read: {line}" for line in written.left_out), sep="\n", end="\n" if written.left_out else "")
+    notes = [f"not read: {line}" for line in written.left_out]
+    if written.turned:
+        text = (
+            f"{len(written.turned)} images have an orientation tag ({listing(written.turned, 3)}), which is not applied"
+        )
+        notes.append(f"warning: {text}: their masks are of the pixels as stored, and viewers show these images turned")
+    print(*notes, sep="\n", end="\n" if notes else "")
 
 
 @app.command()

@@ -17,6 +17,7 @@ import contextlib
 import io
 import json
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -211,7 +212,7 @@ def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
         if len(numbers) > 1:
             text = f"rows {listing(numbers.values(), 5)} all name the mask '{mask}'; give each image its own"
             faults.append(Fault("shared-mask", text, table))
-    images, masks = bare_names([row[1] for row in rows]), bare_names([row[2] for row in rows])
+    images, masks = ([_plain(name) for name in bare_names([row[place] for row in rows])] for place in (1, 2))
     place_of = {name: number for name, (number, _, _) in zip(images, rows, strict=True)}
     if len(place_of) < len(rows) or len(set(images) & set(masks)) < len(rows) / 2:
         return faults  # the names of images and masks have nothing to do with each other
@@ -220,6 +221,15 @@ def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
             text = f"row {number}: the mask '{mask}' of '{image}' is named like the image of row {place_of[other]}"
             faults.append(Fault("crossed", f"{text}; put images and masks of one name into one row", table))
     return faults
+
+
+def _plain(name: str) -> str:
+    """Equal for names that differ in case, in how accents are stored, and in zeros in front of a number.
+
+    >>> _plain("P007"), _plain("p7")
+    ('p7', 'p7')
+    """
+    return re.sub(r"0*(\d+)", r"\1", unicodedata.normalize("NFC", name).casefold())
 
 
 def _unnamed(table: Path, base: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
