@@ -14,7 +14,7 @@ from PIL import Image
 from test_siblings import decided
 
 from fakes import save
-from segstudy.data.blocks import are_jpeg_blocks, block_outlines
+from segstudy.data.blocks import are_jpeg_blocks, block_corners
 from segstudy.data.core import Sample
 from segstudy.data.readers import folder
 from segstudy.errors import DataError
@@ -129,17 +129,25 @@ def test_grey_class_indices_in_a_palette_of_another_order_are_asked_about(tmp_pa
 @pytest.mark.parametrize("num_classes", [2, 3, 6])
 @pytest.mark.parametrize("quality", [75, 90])
 def test_indices_that_were_jpeg_are_asked_about(tmp_path: Path, num_classes: int, quality: int) -> None:
-    masks = [once_jpeg(mask, quality) for mask in discs(8, num_classes)]
+    masks = [once_jpeg(mask, quality) for mask in discs(8, num_classes, 160)]
     top = max(int(mask.max()) for mask in masks)
     said = refused(tmp_path, masks)
     assert re.search(rf"once saved as JPEG, .* or write `num_classes: {top + 1}` if the values are right", said)
 
 
-def boxes(rng: np.random.Generator, step: int) -> np.ndarray:
-    labels = np.zeros((64, 64), np.uint8)
+def boxes(rng: np.random.Generator, step: int, side: int = 64) -> np.ndarray:
+    labels = np.zeros((side, side), np.uint8)
     for label in (1, 2, 3):
-        top, left, high, wide = (int(size) * step for size in rng.integers(1, 32 // step, 4))
+        top, left, high, wide = (int(size) * step for size in rng.integers(1, side // 2 // step, 4))
         labels[top : top + high, left : left + wide] = label
+    return labels
+
+
+def boxes_that_move(rng: np.random.Generator) -> np.ndarray:
+    """As small examples are written by hand: a side at 40, which is the border of a block, in every mask."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[16 : 40 + int(rng.integers(9)), 8:40] = 1
+    labels[10:16, 8:30] = 2
     return labels
 
 
@@ -148,18 +156,17 @@ def boxes(rng: np.random.Generator, step: int) -> np.ndarray:
     [
         lambda rng: boxes(rng, 1),
         lambda rng: boxes(rng, 8),
-        lambda rng: boxes(rng, 1).repeat(2, axis=0).repeat(2, axis=1),
-        lambda rng: boxes(rng, 1).repeat(8, axis=0).repeat(8, axis=1),
-        lambda rng: cv2.ellipse(
-            np.zeros((64, 64), np.uint8), tuple(map(int, rng.integers(9, 55, 2))), (8, 6), 9, 0, 360, 1, -1
-        ),
+        boxes_that_move,
+        lambda rng: boxes(rng, 1, 32).repeat(2, axis=0).repeat(2, axis=1),
+        lambda rng: boxes(rng, 1, 16).repeat(8, axis=0).repeat(8, axis=1),
+        lambda rng: cv2.ellipse(boxes(rng, 1), tuple(map(int, rng.integers(9, 55, 2))), (8, 6), 9, 0, 360, 1, -1),
     ],
-    ids=["boxes", "boxes of blocks", "enlarged", "enlarged to blocks", "discs"],
+    ids=["boxes", "boxes of blocks", "boxes that move", "enlarged", "enlarged to blocks", "discs and boxes"],
 )
 def test_what_is_drawn_has_no_blocks_of_jpeg(draw: Callable[[np.random.Generator], np.ndarray]) -> None:
     rng = np.random.default_rng(1)
     for number in (1, 5, 20, 60):
-        assert not are_jpeg_blocks([block_outlines(draw(rng)) for _ in range(number)])
+        assert not are_jpeg_blocks([block_corners(draw(rng)) for _ in range(number)])
 
 
 def test_declared_indices_that_were_jpeg_are_a_warning_of_check(tmp_path: Path) -> None:
@@ -167,7 +174,7 @@ def test_declared_indices_that_were_jpeg_are_a_warning_of_check(tmp_path: Path) 
     from segstudy.data.quality.inspect import inspect_sample
     from segstudy.data.quality.plausible import doubts_of_dataset
 
-    for number, mask in enumerate(discs(8, 4)):
+    for number, mask in enumerate(discs(8, 4, 160)):
         save(tmp_path / "images" / f"{number}.png", mask[..., None].repeat(3, axis=2) * 50)
         save(tmp_path / "masks" / f"{number}.png", np.minimum(once_jpeg(mask, 80), 3))
     dataset = folder.read("d", tmp_path, folder.Options(classes=["a", "b", "c", "d"]))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from segstudy.data.blocks import Outlines, block_outlines
+from segstudy.data.blocks import Corners, block_corners
 from segstudy.data.core import IGNORE, as_rgb, has_more_channels, is_deep, open_image
 from segstudy.errors import DataError
 
@@ -178,12 +178,12 @@ class StoredMask:
         counted = cv2.calcHist([self.values], [0], inner.astype(np.uint8), [256], [0, 256]).ravel()
         return {value: int(count) for value, count in enumerate(counted) if count}
 
-    def block_outlines(self) -> Outlines | None:
-        """Pieces of outlines by place in blocks of 8 x 8 pixels, of masks that may be class indices."""
+    def block_corners(self) -> Corners | None:
+        """Where outlines begin, of masks that may be class indices; see :func:`segstudy.data.blocks.block_corners`."""
         indices = {value for value in self.counts if value != IGNORE}
         if self.kind not in ("grey", "palette") or len(indices) < 2 or max(indices) > MAX_DENSE * len(indices):
             return None
-        return block_outlines(np.asarray(self.values, np.uint8))
+        return block_corners(np.asarray(self.values, np.uint8))
 
     @cached_property
     def _packed_rgb(self) -> NDArray[np.uint32]:
@@ -197,7 +197,7 @@ class MaskFacts:
     ``nodata`` and ``orientation`` as in :class:`StoredMask`; ``numbered`` says that values may be numbers of objects, where that
     was looked at. ``flat`` and ``flat_colours`` count pixels in areas of one level or colour, where there are so many, or JPEG,
     that these are hard to tell from edges. ``inner`` counts pixels that have their own value all round, where it was asked what
-    values may be, and ``outlines`` their pieces, by place in blocks of 8 x 8 pixels.
+    values may be, and ``corners`` where outlines begin, as far as they are level with blocks of 8 x 8 pixels.
     """
 
     path: Path
@@ -212,7 +212,7 @@ class MaskFacts:
     flat: Mapping[float, int] = field(default_factory=dict)
     flat_colours: Mapping[Colour, int] = field(default_factory=dict)
     inner: Mapping[float, int] = field(default_factory=dict)
-    outlines: Outlines | None = None
+    corners: Corners | None = None
     orientation: int = 1
 
     @property
@@ -246,7 +246,7 @@ def facts_of(stored: StoredMask, objects: bool = False) -> MaskFacts:
         stored.flat_counts() if stored.jpeg or (objects and len(stored.counts) > FEW_VALUES) else {},
         stored.colours(flat=True) if many else {},
         stored.inner_counts() if objects and not stored.jpeg else {},
-        stored.block_outlines() if objects and not stored.jpeg else None,
+        stored.block_corners() if objects and not stored.jpeg else None,
         stored.orientation,
     )
 

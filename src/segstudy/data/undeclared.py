@@ -90,7 +90,7 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
 
 def refuse_blocks(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
     """Refuse class indices that were saved as JPEG and then without loss: their values are small, and many are not right."""
-    if not are_jpeg_blocks(mask.outlines for mask in masks if mask.outlines is not None):
+    if not are_jpeg_blocks(mask.corners for mask in masks if mask.corners is not None):
         return
     classes = proposals.option(
         "num_classes", max(value for mask in masks for value in mask.values - {IGNORE}) + 1, declared.flags
@@ -164,6 +164,8 @@ def refuse_mixed(masks: Sequence[MaskFacts], declared: Declared, where: object) 
     if not small or not bright or len(small) + len(bright) + len(void) < sum(map(bool, shown.values())):
         return
     levels = sorted(set().union(*bright.values()))
+    if declared.number is not None and levels != [IGNORE]:
+        return  # the masks that hold other values than the classes are named one by one
 
     def named(paths: Iterable[Path], values: list[int]) -> str:
         return f"hold {listing([0, *values])} ({listing(sorted(path.name for path in paths), 3)})"
@@ -175,6 +177,8 @@ def refuse_mixed(masks: Sequence[MaskFacts], declared: Declared, where: object) 
 def refuse_drawn_255(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
     """Refuse masks in which 255 is so much more frequent than classes that it may be what is drawn, and these its traces."""
     counts = added([mask for mask in masks if not mask.jpeg and mask.kind != "bilevel"])
+    if any(IGNORE - proposals.REACH <= value < IGNORE for value in counts) and proposals.are_traces(counts):
+        return  # levels round black and white, which are refused as such
     others = sum(count for value, count in counts.items() if value not in (0, IGNORE))
     if not 0 < MOST_VOID * others < counts.get(IGNORE, 0):
         return

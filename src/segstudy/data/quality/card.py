@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segstudy.data.blocks import Outlines as BlockOutlines
+from segstudy.data.blocks import Corners
 from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
 from segstudy.data.core import IGNORE, Dataset, Roles, Sample
 from segstudy.data.quality.duplicates import DuplicatePair, ImagePrint
@@ -19,11 +19,13 @@ from segstudy.data.quality.inspect import SampleReport, has_background
 from segstudy.data.quality.shifted import Outlines
 from segstudy.data.splitting.splits import split_hash
 
+NUM_CORNERS = 200  # samples of which corners are kept
+
 
 @dataclass(frozen=True)
 class Seen:
     """What is kept of a sound sample: its number of pixels by label, 255 included, a hash of its labels, outlines, what share of
-    its rim is not background, the largest connected part of each label in pixels, and pieces of outlines by place in blocks.
+    its rim is not background, the largest connected part of each label in pixels, and of the first samples where outlines begin.
     """
 
     split: str
@@ -33,7 +35,7 @@ class Seen:
     outlines: Outlines | None = None
     rim: float | None = None
     largest: Mapping[int, int] = field(default_factory=dict)
-    blocks: BlockOutlines | None = None
+    corners: Corners | None = None
 
     @classmethod
     def of(cls, look: SampleReport) -> Seen | None:
@@ -41,7 +43,7 @@ class Seen:
         if look.pixels is None:
             return None
         largest = {label: max(areas) for label, areas in (look.parts or {}).items()}
-        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim, largest, look.blocks)
+        return cls(look.split, look.sample, look.pixels, look.digest, look.outlines, look.rim, largest, look.corners)
 
 
 class Tally:
@@ -63,7 +65,7 @@ class Tally:
         seen = Seen.of(look)
         if seen is None or look.pixels is None or look.parts is None or look.channels is None or look.print is None:
             return
-        self.seen.append(seen)
+        self.seen.append(seen if len(self.seen) < NUM_CORNERS else replace(seen, corners=None))
         self.prints[look.sample.id] = look.print
         self._sizes[look.size] += 1
         self._modes[look.mode] += 1

@@ -17,8 +17,7 @@ from PIL import Image
 from xxhash import xxh3_64_intdigest
 
 from segstudy.arrays import Labels
-from segstudy.data.blocks import Outlines as BlockOutlines
-from segstudy.data.blocks import block_outlines
+from segstudy.data.blocks import Corners, block_corners
 from segstudy.data.core import IGNORE, IMAGE_SUFFIXES, Dataset, Sample, as_rgb, exif_orientation, is_deep, size_advice
 from segstudy.data.quality.duplicates import ImagePrint, fingerprint_image, shrunk
 from segstudy.data.quality.faults import Fault, Severity, fault_of
@@ -48,7 +47,7 @@ class SampleReport:
     included; ``parts`` are the areas in pixels of each class's connected parts and how many have that area, for all classes
     but the background; ``digest`` is a hash of the labels;
     ``channels`` are the sums of all values and of their squares, ``int64`` (3, 2); ``outlines`` says where the image changes and
-    where the mask does; ``blocks`` counts pieces of the mask's outlines by place in blocks of 8 x 8 pixels; ``rim`` is the share
+    where the mask does; ``corners`` says which outlines of the mask begin level with blocks of 8 x 8 pixels; ``rim`` is the share
     of the pixels at the picture's rim that are neither label 0 nor ignored. Of a sample with errors there are only these,
     ``faults`` and, where image and mask differ in size, both ``sizes``.
     """
@@ -65,7 +64,7 @@ class SampleReport:
     digest: int = 0
     outlines: Outlines | None = None
     rim: float | None = None
-    blocks: BlockOutlines | None = None
+    corners: Corners | None = None
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
@@ -122,7 +121,7 @@ def inspect_sample(dataset: Dataset, split: str, sample: Sample) -> SampleReport
         xxh3_64_intdigest(np.ascontiguousarray(labels).data, labels.shape[1]),
         outlines_of(small, labels),
         rim_share(labels),
-        block_outlines(labels) if len(dataset.classes) > 2 else None,
+        block_corners(labels) if len(dataset.classes) > 2 else None,
     )
 
 

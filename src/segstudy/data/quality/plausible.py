@@ -96,7 +96,7 @@ def _specks(dataset: Dataset, seen: Sequence[Seen]) -> list[Fault]:
 
 def _blocks(seen: Sequence[Seen]) -> list[Fault]:
     """A warning of masks whose outlines follow the blocks of JPEG."""
-    if not are_jpeg_blocks(each.blocks for each in seen if each.blocks is not None):
+    if not are_jpeg_blocks(each.corners for each in seen if each.corners is not None):
         return []
     text = "outlines lie mostly at the borders of blocks of 8x8 pixels, as where class indices were once saved as JPEG"
     return [Fault("blocks", f"{text}, which alters them; make the masks again from their source", severity="warning")]
