@@ -61,6 +61,30 @@ def test_traces_of_black_and_white_are_no_255_classes(tmp_path: Path, quality: i
     assert "num_classes" not in said
 
 
+@pytest.mark.parametrize(
+    ("level", "suffix", "line"), [(30, ".gif", "threshold: 1[4-6]"), (200, ".gif", "threshold: (1[0-2])?")]
+)
+def test_dim_levels_in_a_palette_get_a_threshold_between(tmp_path: Path, level: int, suffix: str, line: str) -> None:
+    masks = [once_jpeg(mask * np.uint8(level), 75) for mask in discs(6)]
+    assert re.search(f"`{line}", refused(tmp_path, masks, suffix))
+
+
+def test_dim_jpeg_of_two_levels_gets_a_threshold_and_indices_none(tmp_path: Path) -> None:
+    for number, mask in enumerate(discs(4)):
+        save(tmp_path / "a" / f"{number}.jpg", mask * 30, quality=90)
+        save(tmp_path / "b" / f"{number}.jpg", mask, quality=90)
+    with pytest.raises(DataError, match=r"as PNG, or write `threshold: 1[45]` if they are of two levels"):
+        decided(tmp_path / "a")
+    with pytest.raises(DataError, match=r"as PNG$"):
+        decided(tmp_path / "b")
+
+
+def test_what_jpeg_adds_at_255_is_no_level(tmp_path: Path) -> None:
+    masks = [once_jpeg(np.array([0, 60, 120, 180, 240], np.uint8)[mask], 75) for mask in discs(8, 5, 96)]
+    assert max(int(mask.max()) for mask in masks) == 255
+    assert re.search(r"240: class_4}` and `nearest: true`", refused(tmp_path, masks))
+
+
 def test_many_classes_that_fill_areas_may_be_classes(tmp_path: Path) -> None:
     masks = [np.repeat(np.arange(k, 150, 2, dtype=np.uint8), 8)[None].repeat(8, axis=0) for k in range(2)]
     assert re.search(

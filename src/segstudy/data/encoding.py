@@ -390,9 +390,12 @@ def _jpeg_encoding(masks: Sequence[MaskFacts], declared: Declared) -> Encoding:
     if any(not mask.jpeg and mask.kind != "bilevel" and mask.values - {0, 255} for mask in masks):
         raise DataError(f"{only}; provide all masks of {first.path.parent} as PNG", "encoding")
     if dim:
+        peaks = proposals.main_levels(counts, flat)
+        line = proposals.option("threshold", int(sum(peaks) / 2), declared.flags)
+        also = f", or write {line} if they are of two levels" if len(peaks) == 2 and len(dim) == len(jpegs) else ""
         raise DataError(
             f"{dim[0].path}: JPEG alters values, as lossy WebP does, so it can hold only black and white, but nothing here is "
-            "above 127; provide masks of class indices as PNG",
+            f"above 127; provide masks of class indices as PNG{also}",
             "encoding",
         )
     return Encoding("threshold", 2, declared=replace(declared, threshold=MIDDLE), by_jpeg=True)

@@ -45,7 +45,7 @@ def names(number: int) -> list[str]:
     )
 
 
-def values_option(levels: list[float], flags: bool) -> str:
+def values_option(levels: Sequence[float], flags: bool) -> str:
     """The option ``values`` for these levels, darkest first."""
     shown = {f"{level:g}": name for level, name in zip(levels, names(len(levels)), strict=True)}
     return option("values", shown, flags)
@@ -189,7 +189,7 @@ def palette(found: Mapping[Colour, int], flags: bool) -> str:
     greys = {float(colour[0]): count for colour, count in found.items() if min(colour) == max(colour)}
     if len(greys) < len(found) or len(found) <= 2 or not are_traces(greys):
         return colours(found, flags)
-    peaks = [0.0, 255.0] if is_black_and_white(greys) else main_levels(greys)
+    peaks = [0.0, 255.0] if max(greys) >= 191 and is_black_and_white(greys) else main_levels(greys)
     if len(peaks) == 2:
         text = "they look like two levels with traces of JPEG or soft edges round them"
         return f"{text}: write {option('threshold', int(sum(peaks) / 2), flags)}"

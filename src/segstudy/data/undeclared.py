@@ -72,18 +72,17 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
     few = len(between) < MIN_BETWEEN or len(between) < (len(counts) - (IGNORE in counts)) / 2
     if few or len(solid) < 2 or inner.total() < sum(counts.values()) / 2:
         return
-    drawn = [
-        float(value) for value in (*solid, *([IGNORE] if IGNORE in counts else []))
-    ]  # or left out, as its name may say
-    line = proposals.values_option(drawn, declared.flags)
-    classes = proposals.option(
-        "num_classes", int(max(value for value in counts if value != IGNORE)) + 1, declared.flags
-    )
+    levels = [value for value in solid if inner[value] >= proposals.MAX_FLAT * inner.total()]
+    if IGNORE in counts and IGNORE - max(levels) > proposals.REACH:  # else what JPEG makes of the brightest level
+        levels.append(IGNORE)  # or left out, as its name may say
+    line = proposals.values_option(levels, declared.flags)
+    top = int(max(value for value in counts if value != IGNORE))
+    classes = f"; or {proposals.option('num_classes', top + 1, declared.flags)} if all are classes"
     raise DataError(
         f"{where}: {len(between)} of {len(counts)} values, such as {listing(sorted(int(v) for v in between), 5)}, occur at edges "
         "alone, as where masks were resized with interpolation or compressed with loss. Make the masks again by the nearest pixel, "
         f"as PNG; or write {line} and {proposals.option('nearest', True, declared.flags)}, by which an edge may get a class "
-        f"between those on its sides; or {classes} if all are classes",
+        f"between those on its sides{'' if top > MAX_GUESSED and proposals.are_traces(counts) else classes}",
         "encoding",
     )
 

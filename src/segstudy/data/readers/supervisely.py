@@ -212,7 +212,9 @@ def _crossed(table: Path, rows: Sequence[tuple[int, str, str]]) -> list[Fault]:
         if len(numbers) > 1:
             text = f"rows {listing(numbers.values(), 5)} all name the mask '{mask}'; give each image its own"
             faults.append(Fault("shared-mask", text, table))
-    images, masks = ([_plain(name) for name in bare_names([row[place] for row in rows])] for place in (1, 2))
+    images, masks = (
+        [_plain(name) for name in bare_names(paths)] for paths in ([row[1] for row in rows], [row[2] for row in rows])
+    )
     place_of = {name: number for name, (number, _, _) in zip(images, rows, strict=True)}
     if len(place_of) < len(rows) or len(set(images) & set(masks)) < len(rows) / 2:
         return faults  # the names of images and masks have nothing to do with each other
