@@ -37,8 +37,7 @@ def doubts(root: Path, truth: Sequence[np.ndarray], predicted: Sequence[np.ndarr
     return "\n".join(score_masks(root / "predicted", root / "truth", **options).about.doubts or ())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("number", [1, 2, 12])
-@pytest.mark.parametrize("wrong", [1, 12])
+@pytest.mark.parametrize(("number", "wrong"), [(1, 1), (2, 1), (12, 1), (12, 12)])
 def test_inverted_predictions_are_said(tmp_path: Path, number: int, wrong: int) -> None:
     """Of 0 and 255 both, or of 0 and 1; the mIoU of an exact reverse is 0, and 1 once it is inverted."""
     truth = [mask * 255 for mask in corners(number)]
@@ -50,7 +49,7 @@ def test_inverted_predictions_are_said(tmp_path: Path, number: int, wrong: int) 
     assert said.count("\n") == 0
 
 
-@pytest.mark.parametrize("number", [1, 3, 12])
+@pytest.mark.parametrize(("number", "num_classes"), [(1, 3), (9, 2)])
 @pytest.mark.parametrize(
     ("turn", "says"),
     [
@@ -63,7 +62,6 @@ def test_inverted_predictions_are_said(tmp_path: Path, number: int, wrong: int) 
         (lambda mask: mask[::-1, ::-1].T, "transposed and turned by 180 degrees"),
     ],
 )
-@pytest.mark.parametrize("num_classes", [2, 3])
 def test_turned_predictions_are_said(tmp_path: Path, number: int, turn: Turn, says: str, num_classes: int) -> None:
     """The advice undoes what was done: what was turned anticlockwise fits once it is turned clockwise."""
     truth = corners(number)
@@ -117,9 +115,10 @@ def test_classes_in_another_order_are_said(tmp_path: Path, numbers: tuple[int, .
     assert bool(said) == bool(says)
 
 
-@pytest.mark.parametrize("tag", range(2, 9))
+@pytest.mark.parametrize(
+    ("tag", "side"), [(2, "truth"), (3, "predicted"), (4, "truth"), (5, "predicted"), (7, "truth"), (8, "truth")]
+)
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("side", ["truth", "predicted"])
 def test_orientation_tags_are_said_and_not_applied(tmp_path: Path, tag: int, suffix: str, side: str) -> None:
     for name in ("truth", "predicted"):
         path = save(tmp_path / name / f"a{suffix if name == side else '.png'}", corners(1)[0])
