@@ -150,6 +150,15 @@ def test_grey_class_indices_in_a_palette_of_another_order_are_asked_about(tmp_pa
     assert "`colours: {'#000000': background, '#010101': class_1, '#020202': class_2, '#0b0b0b': class_3}`" in said
 
 
+@pytest.mark.parametrize("step", [17, 36, 85])
+def test_a_ramp_of_grey_shows_indices(tmp_path: Path, step: int) -> None:
+    for number, mask in enumerate(discs(3, 3)):
+        image = Image.fromarray(mask, "P")
+        image.putpalette([level for k in range(255 // step + 1) for level in [k * step] * 3])
+        image.save(tmp_path / f"{number}.png")
+    assert (decided(tmp_path).how, decided(tmp_path).num_classes) == ("indices", 3)
+
+
 @pytest.mark.parametrize("num_classes", [2, 3, 6])
 @pytest.mark.parametrize("quality", [75, 90])
 def test_indices_that_were_jpeg_are_asked_about(tmp_path: Path, num_classes: int, quality: int) -> None:
@@ -247,3 +256,14 @@ def test_objects_that_are_numbered_from_file_to_file_are_no_classes(tmp_path: Pa
 def test_classes_of_which_each_mask_has_few_are_classes(tmp_path: Path, values: list[tuple[int, ...]]) -> None:
     masks = [np.repeat(np.array([[0, *each] * 2], np.uint8), 9, axis=0).repeat(3, axis=1) for each in values]
     assert refused(tmp_path, masks) == ""
+
+
+def test_numbers_past_255_are_proposed_for_all_masks(tmp_path: Path) -> None:
+    """Few values may be classes, of which each mask has some; many are objects."""
+    for number in range(4):
+        save(tmp_path / "few" / f"{number}.png", np.array([[0, 300 + 100 * (number % 2)]], np.uint16))
+        save(tmp_path / "many" / f"{number}.png", np.arange(0, 300 * (number + 2), 100 + number, dtype=np.uint16)[None])
+    with pytest.raises(DataError, match="`values: {0: background, 300: class_1, 400: class_2}`"):
+        decided(tmp_path / "few")
+    with pytest.raises(DataError, match="If they are numbers of objects, write `threshold: 0`"):
+        decided(tmp_path / "many")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +23,7 @@ MIN_BETWEEN, MAX_INNER = 3, 0.02  # values at edges alone, and share of their pi
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 MOST_VOID = 4  # times as many pixels of 255 as of all values but 0 and 255, beyond which 255 may be what is drawn
 NEAR = 16  # grey levels from black and from white
+MIN_STEP = 8  # grey levels between the indices of a palette that shows them as a ramp
 
 
 def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
@@ -46,7 +47,7 @@ def refuse_unindexed(masks: Sequence[MaskFacts], declared: Declared) -> None:
             low, high = min(mask.counts), max(mask.counts)
             raise DataError(
                 f"{mask.path}: mask values go from {low:g} to {high:g}; masks hold whole numbers from 0 to 255. "
-                f"{proposals.deep(mask.counts, declared.flags)}",
+                f"{proposals.deep(added([each for each in masks if each.kind == 'deep']), declared.flags)}",
                 "outside-classes",
             )
         if mask.alpha_varies:
@@ -306,7 +307,7 @@ def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: objec
             f"{where}: the masks' palettes differ: index {wrong[0]} is {shown} in different files; {propose()}",
             "encoding",
         )
-    _refuse_grey_indices({index: colour for index, (colour,) in colours.items()}, where, propose)
+    _refuse_grey_indices({index: colour for index, (colour,) in colours.items()}, masks, declared, where)
     if not colours.get(0):
         return
     first = next(iter(colours[0]))
@@ -322,13 +323,21 @@ def refuse_palettes(masks: Sequence[MaskFacts], declared: Declared, where: objec
         raise DataError(f"{where}: {text}; {propose()}", "encoding")
 
 
-def _refuse_grey_indices(colours: Mapping[int, Colour], where: object, propose: Callable[[], str]) -> None:
-    """Refuse palettes of small grey levels that are not the indices, as GIF has of class indices of which some occur nowhere."""
+def _refuse_grey_indices(
+    colours: Mapping[int, Colour], masks: Sequence[MaskFacts], declared: Declared, where: object
+) -> None:
+    """Refuse palettes of small grey levels that are not the indices, as GIF has of class indices of which some occur nowhere.
+
+    A ramp, of which each index is so many levels brighter than the one before, shows indices in grey.
+    """
     levels = [(index, max(colour)) for index, colour in sorted(colours.items()) if min(colour) == max(colour)]
     ordered = all(one < other for (_, one), (_, other) in pairwise(levels))
     wrong = [(index, level) for index, level in levels if index != level]
-    if len(levels) == len(colours) > 1 and ordered and wrong and levels[-1][1] < MAX_GUESSED:
-        text = (
-            "index {} of the palette is the grey level {}, and so on, as where class indices in grey were saved as GIF"
-        )
-        raise DataError(f"{where}: {text.format(*wrong[0])}; {propose()}", "encoding")
+    if len(levels) < max(len(colours), 2) or not ordered or not wrong or levels[-1][1] >= MAX_GUESSED:
+        return
+    step, rest = divmod(levels[-1][1], max(levels[-1][0], 1))
+    if step >= MIN_STEP and not rest and all(level == step * index for index, level in levels):
+        return
+    text = "index {} of the palette is the grey level {}, and so on, as where class indices in grey were saved as GIF"
+    advice = proposals.colours(palette_colours(masks), declared.flags)
+    raise DataError(f"{where}: {text.format(*wrong[0])}; {advice}", "encoding")
