@@ -263,7 +263,7 @@ def test_numbers_past_255_are_proposed_for_all_masks(tmp_path: Path) -> None:
     for number in range(4):
         save(tmp_path / "few" / f"{number}.png", np.array([[0, 300 + 100 * (number % 2)]], np.uint16))
         save(tmp_path / "many" / f"{number}.png", np.arange(0, 300 * (number + 2), 100 + number, dtype=np.uint16)[None])
-    with pytest.raises(DataError, match="`values: {0: background, 300: class_1, 400: class_2}`"):
+    with pytest.raises(DataError, match=r"`values: {0: background, 300: class_1, 400: class_2}`"):
         decided(tmp_path / "few")
-    with pytest.raises(DataError, match="If they are numbers of objects, write `threshold: 0`"):
+    with pytest.raises(DataError, match=r"If they are numbers of objects, write `threshold: 0`"):
         decided(tmp_path / "many")

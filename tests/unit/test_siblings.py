@@ -323,6 +323,27 @@ def test_lists_of_other_names_are_said(tmp_path: Path, names: tuple[str, str], s
         assert [fault.file.name for fault in folder.read("f", tmp_path).faults if fault.file] == said
 
 
+def test_splits_in_json_are_said(tmp_path: Path) -> None:
+    fake_folder(tmp_path, num_images=6)
+    (tmp_path / "splits.json").write_text(
+        '{"Train": ["scene00.jpg", "images/scene01.jpg"], "val": ["scene02"], "seed": 3}'
+    )
+    (tmp_path / "other.json").write_text('{"train": ["cat"], "val": ["dog"]}')
+    (tmp_path / "broken.json").write_text('{"train": [')
+    (fault,) = folder.read("f", tmp_path).faults
+    assert fault.file == tmp_path / "splits.json" and fault.message.startswith("names 3 images and is not read")
+
+
+@pytest.mark.parametrize(("image", "says"), [("a007", "zeros before a number"), ("A7", "upper and lower case")])
+def test_names_that_differ_by_little_say_by_what(tmp_path: Path, image: str, says: str) -> None:
+    for name in (image, "b"):
+        save(tmp_path / "images" / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    for name in ("a7", "b"):
+        save(tmp_path / "masks" / f"{name}.png", np.eye(4, dtype=np.uint8))
+    messages = [fault.message for fault in folder.read("f", tmp_path).faults]
+    assert len(messages) == 2 and all(f"differs only in {says}" in message for message in messages)
+
+
 @pytest.mark.parametrize(
     "line",
     ["{}", "{}.jpg", "images/{}.jpg", "./data/set/images/{}.jpg", "images/{0}.jpg masks/{0}.png", "{0}.jpg,{0}.png"],

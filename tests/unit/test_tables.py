@@ -51,7 +51,7 @@ def test_the_separator_may_be_declared_and_what_fits_nothing_is_shown(tmp_path: 
     path.write_text("x;y;z,\n1;2;3\n")
     assert read_table(path, {"a"}.issubset)[0] == ["x", "y", "z,"]
     path.write_bytes("a,b\nü,1\n".encode("cp1252"))
-    with pytest.raises(DataError, match="byte 0xfc of line 2 is not UTF-8; save it as CSV in UTF-8"):
+    with pytest.raises(DataError, match="byte 0xfc of line 2 is not UTF-8; save it in UTF-8"):
         read_table(path, {"a"}.issubset)
 
 

@@ -79,7 +79,7 @@ def reason_of(error: OSError | UnicodeDecodeError) -> str:
     if not isinstance(error, UnicodeDecodeError):
         return str(error)
     line = bytes(error.object[: error.start]).count(b"\n") + 1
-    return f"byte 0x{error.object[error.start]:02x} of line {line} is not UTF-8; save it as CSV in UTF-8"
+    return f"byte 0x{error.object[error.start]:02x} of line {line} is not UTF-8; save it in UTF-8"
 
 
 def _cells(line: str, separator: str) -> list[str]:

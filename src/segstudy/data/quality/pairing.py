@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -245,13 +246,22 @@ class Neighbours:
 
 
 def _fold(key: str) -> str:
-    """Equal for names that differ in case, in how accents are stored, or in a second suffix, as in ``a.jpg.png``."""
+    """Equal for names that differ in case, in how accents are stored, in zeros before a number, or in a second suffix.
+
+    >>> _fold("a.jpg.png"), _fold("A007")
+    ('a', 'a7')
+    """
     folded = unicodedata.normalize("NFC", key).casefold()
-    return folded.removesuffix(next((end for end in IMAGE_SUFFIXES if folded.endswith(end)), ""))
+    bare = folded.removesuffix(next((end for end in IMAGE_SUFFIXES if folded.endswith(end)), ""))
+    return re.sub(r"0*(\d+)", r"\1", bare.removesuffix(next((end for end in IMAGE_SUFFIXES if bare.endswith(end)), "")))
 
 
 def _difference(one: str, other: str) -> str:
     first, second = (unicodedata.normalize("NFC", key) for key in (one, other))
     if first == second:
         return "how accented letters are stored"
-    return "upper and lower case" if first.casefold() == second.casefold() else "its suffix"
+    if first.casefold() == second.casefold():
+        return "upper and lower case"
+    bare = [PurePosixPath(key).stem.casefold() for key in (first, second)]
+    zeros = bare[0] != bare[1] and re.sub(r"0*(\d+)", r"\1", bare[0]) == re.sub(r"0*(\d+)", r"\1", bare[1])
+    return "zeros before a number" if zeros else "its suffix"

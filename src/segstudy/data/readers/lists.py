@@ -7,6 +7,7 @@ and folders, and may name its mask in a second column.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -136,6 +137,28 @@ def unread_lists(
                 text = f"names {len(named)} images and is not read; lists of splits are {places_read}"
                 if places_read == PLACES and path.suffix.lower() in ENDS and path.stem.lower() in SPLIT_OF:
                     text += f", or in the folder that `lists: {path.parent.relative_to(root).as_posix()}` names"
+                faults.append(Fault("left-out", text, path, severity="warning"))
+    return [*faults, *_unread_json(root, known, places_read)]
+
+
+def _unread_json(root: Path, known: Mapping[str, str], places_read: str) -> list[Fault]:
+    """A warning of each JSON that names images by split, as ``splits.json``; of those that segstudy writes, an entry says so."""
+    faults = []
+    for path in [
+        root / place for place in files_below(root) if place.lower().endswith(".json") and place.count("/") <= 1
+    ][:MAX_LISTS]:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            content = json.loads(text_of(path)) if path.stat().st_size <= MAX_BYTES else None
+            parts = (
+                {key: part for key, part in content.items() if SPLIT_OF.get(key.lower())}
+                if isinstance(content, dict)
+                else {}
+            )
+            names = [
+                PurePosixPath(name).name for part in parts.values() if isinstance(part, list) for name in map(str, part)
+            ]
+            if len(parts) > 1 and 2 * len(named := {known[name] for name in names if name in known}) >= len(names) > 0:
+                text = f"names {len(named)} images and is not read; lists of splits are {places_read}"
                 faults.append(Fault("left-out", text, path, severity="warning"))
     return faults
 
