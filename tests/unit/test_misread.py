@@ -117,8 +117,10 @@ def test_two_encodings_in_a_set_are_named_with_their_files(
     masks = [np.array(other if k < number else one, np.uint8)[mask] for k, mask in enumerate(discs(8, len(one)))]
     said = refused(tmp_path, masks)
     assert re.search(line, said)
-    assert f"some masks hold {', '.join(map(str, dict.fromkeys(one)))} ({number}.png" in said
-    assert f"others hold {', '.join(map(str, dict.fromkeys(other)))} (0.png" in said
+    first, second = (", ".join(map(str, dict.fromkeys(each))) for each in (one, other))
+    first, second = (" and ".join(each.rsplit(", ", 1)) for each in (first, second))
+    assert f"some masks hold {first}, others {second}, and none holds values of both (the first: {number}.png" in said
+    assert "; the others: 0.png" in said
 
 
 def test_255_next_to_classes_is_left_out_in_all_masks(tmp_path: Path) -> None:

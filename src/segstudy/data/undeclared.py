@@ -23,6 +23,7 @@ MIN_BETWEEN, MAX_INNER = 3, 0.02  # values at edges alone, and share of their pi
 MAX_GUESSED = 64  # more distinct values than this are grey levels rather than classes
 MOST_VOID = 4  # times as many pixels of 255 as of all values but 0 and 255, beyond which 255 may be what is drawn
 NEAR = 16  # grey levels from black and from white
+MANY_VALUES = 8  # in a list that is cut short
 MIN_STEP = 8  # grey levels between the indices of a palette that shows them as a ramp
 
 
@@ -167,11 +168,21 @@ def refuse_mixed(masks: Sequence[MaskFacts], declared: Declared, where: object) 
     if declared.number is not None and levels != [IGNORE]:
         return  # the masks that hold other values than the classes are named one by one
 
-    def named(paths: Iterable[Path], values: list[int]) -> str:
-        return f"hold {listing([0, *values])} ({listing(sorted(path.name for path in paths), 3)})"
+    def named(paths: Iterable[Path]) -> str:
+        return listing(sorted(path.name for path in paths), 3)
 
-    text = f"some masks {named(small, numbers)}, others {named(bright, levels)}, and none holds values of both"
+    text = f"some masks hold {_and([0, *numbers])}, others {_and([0, *levels])}, and none holds values of both"
+    text += f" (the first: {named(small)}; the others: {named(bright)})"
     raise DataError(f"{where}: {text}; {proposals.two_encodings(numbers, levels, declared.flags)}", "encoding")
+
+
+def _and(values: Sequence[int]) -> str:
+    """Values as a sentence has them, a long list cut short.
+
+    >>> _and([0, 1]), _and([0, 128, 255])
+    ('0 and 1', '0, 128 and 255')
+    """
+    return listing(values) if len(values) > MANY_VALUES else f"{listing(values[:-1])} and {values[-1]}"
 
 
 def refuse_drawn_255(masks: Sequence[MaskFacts], declared: Declared, where: object) -> None:
