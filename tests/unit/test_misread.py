@@ -16,7 +16,10 @@ from test_siblings import decided
 from fakes import save
 from segstudy.data.blocks import are_jpeg_blocks, block_corners
 from segstudy.data.core import Sample
+from segstudy.data.declared import Declared
+from segstudy.data.encoding import decide
 from segstudy.data.readers import folder
+from segstudy.data.stored import facts_of, of_numbers
 from segstudy.errors import DataError
 from segstudy.init import write_study_file
 from segstudy.spec import load_study
@@ -121,6 +124,16 @@ def test_two_encodings_in_a_set_are_named_with_their_files(
     first, second = (" and ".join(each.rsplit(", ", 1)) for each in (first, second))
     assert f"some masks hold {first}, others {second}, and none holds values of both (the first: {number}.png" in said
     assert "; the others: 0.png" in said
+
+
+def test_two_encodings_in_a_stack_are_named(tmp_path: Path) -> None:
+    """Whose masks are all of one file."""
+    stack = np.stack(
+        [np.array(levels, np.uint8)[mask] for levels, mask in zip([(0, 255), (0, 1), (0, 1)], discs(3), strict=True)]
+    )
+    facts = [facts_of(of_numbers(tmp_path / "m.npy", mask), objects=True) for mask in stack]
+    with pytest.raises(DataError, match=r"hold 0 and 1, others 0 and 255, .* \(the first: m.npy; the others: m.npy\)"):
+        decide(facts, Declared(), tmp_path)
 
 
 def test_255_next_to_classes_is_left_out_in_all_masks(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from segstudy.data import proposals
 from segstudy.data.blocks import are_jpeg_blocks
@@ -74,7 +73,7 @@ def refuse_between(masks: Sequence[MaskFacts], declared: Declared, where: object
     few = len(between) < MIN_BETWEEN or len(between) < (len(counts) - (IGNORE in counts)) / 2
     if few or len(solid) < 2 or inner.total() < sum(counts.values()) / 2:
         return
-    levels = [value for value in solid if inner[value] >= proposals.MAX_FLAT * inner.total()]
+    levels = [value for value in solid if inner[value] >= proposals.MAX_FLAT * inner.total()] or solid
     if IGNORE in counts and IGNORE - max(levels) > proposals.REACH:  # else what JPEG makes of the brightest level
         levels.append(IGNORE)  # or left out, as its name may say
     line = proposals.values_option(levels, declared.flags)
@@ -156,23 +155,22 @@ def refuse_mixed(masks: Sequence[MaskFacts], declared: Declared, where: object) 
     """
     if declared.ignore_values:
         return
-    shown = {mask.path: mask.values - {0} for mask in masks if mask.kind != "bilevel" and not mask.jpeg}
-    small = {path: values for path, values in shown.items() if values and max(values) < MAX_GUESSED}
-    bright = {path: values for path, values in shown.items() if values and min(values) >= MAX_GUESSED}
-    numbers = sorted(set().union(*small.values()))
-    void = {mask.path for mask in masks if mask.values == {IGNORE}} if numbers != [1] else set()
-    bright = {path: values for path, values in bright.items() if path not in void}
-    if not small or not bright or len(small) + len(bright) + len(void) < sum(map(bool, shown.values())):
+    drawn = [mask for mask in masks if mask.kind != "bilevel" and not mask.jpeg and mask.values - {0}]
+    small = [mask for mask in drawn if max(mask.values) < MAX_GUESSED]
+    numbers = sorted({value for mask in small for value in mask.values - {0}})
+    if numbers != [1]:
+        drawn = [
+            mask for mask in drawn if mask.values != {IGNORE}
+        ]  # of two classes 255 may be drawn, of more it is void
+    bright = [mask for mask in drawn if min(mask.values - {0}) >= MAX_GUESSED]
+    if not small or not bright or len(small) + len(bright) < len(drawn):
         return
-    levels = sorted(set().union(*bright.values()))
+    levels = sorted({value for mask in bright for value in mask.values - {0}})
     if declared.number is not None and levels != [IGNORE]:
         return  # the masks that hold other values than the classes are named one by one
-
-    def named(paths: Iterable[Path]) -> str:
-        return listing(sorted(path.name for path in paths), 3)
-
+    names = [listing(sorted({mask.path.name for mask in each}), 3) for each in (small, bright)]
     text = f"some masks hold {_and([0, *numbers])}, others {_and([0, *levels])}, and none holds values of both"
-    text += f" (the first: {named(small)}; the others: {named(bright)})"
+    text += f" (the first: {names[0]}; the others: {names[1]})"
     raise DataError(f"{where}: {text}; {proposals.two_encodings(numbers, levels, declared.flags)}", "encoding")
 
 
