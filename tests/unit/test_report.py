@@ -518,7 +518,8 @@ def test_names_of_many_points_stay_within_their_panel() -> None:
     cost.label_points(axes, {f"n{k}": (0.4, 0.95 + 0.001 * k) for k in range(40)}, 150)
     named = {text.get_text(): text.get_position()[1] / 150 + text.xy[1] for text in axes.texts}
     assert set(named) == {f"n{k}" for k in range(28, 40)}  # the 12 highest: 150 points hold 12 names
-    assert min(named.values()) >= 0 and max(named.values()) <= 1 + 1e-9
+    half = cost.NAME_POINTS / 150 / 2  # a name is as far from its middle above and below, and crosses no edge
+    assert min(named.values()) >= half - 1e-9 and max(named.values()) <= 1 - half + 1e-9
 
 
 def test_markdown_keeps_pipes_and_digits() -> None:

@@ -133,7 +133,8 @@ def label_points(axes: Axes, points: dict[str, tuple[float, float]], height: flo
     bottom, top = axes.get_ylim()
     highest = sorted(points, key=lambda name: -points[name][1])[: int(height / NAME_POINTS)]
     points = {name: point for name, point in points.items() if name in highest}
-    places = spread([y for _, y in points.values()], NAME_POINTS / height * (top - bottom), bottom, top)
+    name = NAME_POINTS / height * (top - bottom)
+    places = spread([y for _, y in points.values()], name, bottom + name / 2, top - name / 2)
     for (experiment, point), place in zip(points.items(), places, strict=True):
         across = axes.transAxes.inverted().transform(axes.transData.transform(point))[0]
         side = 1 if across < 0.5 else -1
