@@ -243,14 +243,11 @@ class Results(Shown):
         return effects_frame(self.study).drop(columns="components")
 
     def __str__(self) -> str:
+        from segstudy.overview import verdict_lines
+
         done = sum(result.state == "done" for result in self.study.runs)
         lines = [f"{self.study.plan.study.name}: {done} of {len(self.study.runs)} runs done"]
-        for name, found in self.study.comparisons.items():
-            said = found.verdict or "no result yet"
-            if (difference := found.difference) is not None:
-                bounds = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
-                said = f"{difference.value:+.4f} {bounds} {found.measure.label}, {found.verdict}"
-            lines.append(f"{name} - {found.b.name}: {said}")
+        lines += [line.removeprefix("verdict  ") for line in verdict_lines(self.study.comparisons)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

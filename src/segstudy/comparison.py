@@ -13,12 +13,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 
 from segstudy import measures
 from segstudy.arrays import Values
+from segstudy.comparable import Problem, common_groups, files_differ, kinds, problems_of_counts
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
 from segstudy.errors import listing
@@ -26,7 +28,6 @@ from segstudy.failures import two_kinds, withheld
 from segstudy.guard import UNKNOWN_TRAINING, differing, recorded_changes
 from segstudy.measures import OVERALL, Measure
 from segstudy.records import NOT_TRAINED
-from segstudy.sizes import size_text
 from segstudy.stats.comparison import Difference, holm, of_fixed_network, verdict, without_interval
 from segstudy.stats.comparison import compare as difference_of
 from segstudy.stats.comparison import compare_each as differences_of
@@ -43,33 +44,19 @@ BY_CLASS = {"miou": "iou", "mdice": "dice", "mean_class_accuracy": "class_accura
 ORIGINS = {"selected_on": "epoch chosen on", "split": "split", "train_data": "trained on"}
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Why two sides, or the seeds of one side, cannot be compared: in a few words, in detail, and what to do."""
-
-    what: str
-    detail: str = ""
-    advice: str = ""
-
-    def __str__(self) -> str:
-        """All three as one error message."""
-        return "\n".join(
-            part for part in (f"{self.what}{':' if self.detail else ''}", self.detail, self.advice) if part
-        )
-
-
 class Side:
     """Networks of one recipe, one per seed, on the same images, sorted by name.
 
     ``stored`` are the count sets as stored on disk. ``problems`` say why they cannot represent one recipe; ``notes`` are
-    shown wherever the side is shown.
+    shown wherever the side is shown. ``chosen`` is whether one seed was named of an experiment that may have more.
     """
 
-    def __init__(self, name: str, sets: Sequence[CountSet], notes: Iterable[str] = ()) -> None:
-        self.name, self.notes = name, tuple(notes)
+    def __init__(self, name: str, sets: Sequence[CountSet], notes: Iterable[str] = (), chosen: bool = False) -> None:
+        self.name, self.notes, self.chosen = name, tuple(notes), chosen
         self.stored = tuple(sorted(sets, key=lambda one: one.seed))
         self.sets = tuple(one.in_order(sorted(one.ids)) for one in self.stored)
-        self.problems = next((p for one in self.stored[1:] if (p := _problems(self.stored[0], one))), ())
+        self.kinds = kinds(self.stored)
+        self.problems = next((p for pair in combinations(self.kinds, 2) if (p := problems_of_counts(*pair))), ())
 
     @property
     def first(self) -> CountSet:
@@ -94,6 +81,11 @@ class Side:
             total.update(repr(one.ids).encode() + one.confusion.astype(np.int64).tobytes())
         return total.digest()
 
+    @cached_property
+    def groups(self) -> tuple[str, ...] | None:
+        """The group of each image that holds for all seeds; None without groups."""
+        return self.first.groups if self.problems else common_groups(self.sets)
+
     def networks(self, counts: str) -> Networks:
         """One array of counts per seed, as the statistics expect them."""
         return {one.seed: one.counts[counts] for one in self.sets}
@@ -107,7 +99,7 @@ class Side:
         """The same side with these seeds alone."""
         if list(seeds) == self.seeds:
             return self
-        return Side(self.name, [one for one in self.stored if one.seed in seeds], self.notes)
+        return Side(self.name, [one for one in self.stored if one.seed in seeds], self.notes, self.chosen)
 
     def by_seed(self, measure: Measure) -> Values:
         """The measure for each seed (s, m): one value per class, or one for all."""
@@ -127,7 +119,7 @@ class Side:
         """The measure with its interval, one estimate per class or one for all; no interval if the seeds do not match."""
         each, counts = measure.each_for(self.first.counts[measure.counts]), self.networks(measure.counts)
         if not self.problems:
-            within = groups or self.first.groups
+            within = groups or self.groups
             found = estimate_each(counts, each, groups=within, limits=measure.bounds, folds=self.first.folds)
             return tuple(without_interval(one, measure.withheld) for one in found)
         alone = estimate_each({0: counts[self.first.seed]}, each, limits=measure.bounds)
@@ -253,10 +245,22 @@ class Comparison:
         """Whether more than one setting differs, so that the difference cannot be attributed to one of them."""
         return len(self.changes or {}) > 1
 
+    def changes_from(self, name: str) -> Mapping[str, tuple[Any, Any]]:
+        """The settings that differ, the value of the side called ``name`` first."""
+        changes = self.changes or {}
+        return changes if name == self.a.name else {key: (theirs, ours) for key, (ours, theirs) in changes.items()}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The flags, after the remark that several settings differ; a report marks the variant as confounded."""
+        number = len(self.changes or {})
+        words = f"{number} settings differ, so the difference cannot be attributed to one of them"
+        return (*[words] * self.confounded, *self.flags)
+
     @property
     def groups(self) -> tuple[str, ...] | None:
         """The groups of the images, in the order of the image names."""
-        return self.a.first.groups or self.b.first.groups
+        return None if self.problems else common_groups([*self.a.sets, *self.b.sets])
 
     @property
     def verdict(self) -> str:
@@ -339,21 +343,22 @@ def compare(
         return Comparison(
             a, b, measure, found_problems, flags, changes, None, questions, primary=primary, margin=margin
         )
-    flags += tuple(_unknown_truth(a, b))
+    flags += tuple(_unknown_images(a, b))
     ours, theirs = a.networks(measure.counts), b.networks(measure.counts)
     found = difference_of(
         ours,
         theirs,
         measure.function_for(next(iter(ours.values()))),  # both sides have the same true masks
         generator(a, b, measure.key),
-        groups=a.first.groups or b.first.groups,
+        groups=common_groups([*a.sets, *b.sets]),
         questions=questions,
         limits=measure.difference_bounds,
         folds=a.first.folds or b.first.folds,
     )
     found = without_interval(found, withheld(measure, ours, theirs, found.value))
     alone = next((side for side in (a, b) if len(side.sets) == 1), a)
-    found = of_fixed_network(found, alone.about("selected_on") in (NOT_TRAINED, None), "/seed" in alone.name)
+    elsewhere = alone.first.record is None or alone.about("selected_on") == NOT_TRAINED
+    found = of_fixed_network(found, elsewhere, alone.chosen)
     return Comparison(a, b, measure, (), flags, changes, found, questions, found.p_value, primary, margin)
 
 
@@ -390,9 +395,12 @@ def problems_between(a: Side, b: Side, measure: Measure, known: Sequence[Problem
     ]
     if own:
         return tuple(own)
-    problems = list(_problems(a.stored[0], b.stored[0], (a.name, b.name)))
-    if measure.counts != "confusion" and a.first.rules != b.first.rules:
-        ours, theirs = a.first.rules.model_dump(), b.first.rules.model_dump()
+    pairs = [(one, other) for one, other in product(a.kinds, b.kinds) if len(kinds([one, other])) > 1]
+    problems = list(next((p for pair in pairs if (p := problems_of_counts(*pair, (a.name, b.name)))), ()))
+    rules = [one.rules for side in (a, b) for one in side.sets]
+    other = next((each for each in rules if each != rules[0]), None)
+    if measure.counts != "confusion" and other is not None:
+        ours, theirs = rules[0].model_dump(), other.model_dump()
         differ = [f"{key} {ours[key]} against {theirs[key]}" for key in ours if ours[key] != theirs[key]]
         problems.append(
             Problem(
@@ -408,64 +416,6 @@ def problems_between(a: Side, b: Side, measure: Measure, known: Sequence[Problem
     return tuple(problems)
 
 
-def _problems(a: CountSet, b: CountSet, names: tuple[str, str] | None = None) -> tuple[Problem, ...]:
-    """Why counts of two networks cannot be compared or pooled; the first reason hides those that follow from it."""
-    titles = names or (a.name, b.name)
-    for what, ours, theirs in (
-        ("scored on masks of different sizes", _size(a), _size(b)),
-        ("scored with different classes", listing(a.classes, 20), listing(b.classes, 20)),
-    ):
-        if ours != theirs:
-            return (Problem(what, f"  {titles[0]}: {ours}\n  {titles[1]}: {theirs}", "Score both in the same way."),)
-    alone = [(titles[0], set(a.ids) - set(b.ids)), (titles[1], set(b.ids) - set(a.ids))]
-    if lines := [f"  {len(ids)} only in {name}: {listing(sorted(ids), 5)}" for name, ids in alone if ids]:
-        return (Problem("scored on different images", "\n".join(lines), "Score both on the same images."),)
-    order = sorted(a.ids)
-    if problem := _other_truth(a.in_order(order), b.in_order(order), titles):
-        return (problem,)
-    if None not in (a.folds, b.folds) and a.in_order(order).folds != b.in_order(order).folds:
-        return (
-            Problem("divided into other folds", advice="Compare experiments of one study, or set split_seed alike."),
-        )
-    if a.ids == b.ids and _files_differ(a, b):
-        detail = "  image or mask files differ in content, although the images have the same names"
-        advice = "Score both on the same files: delete the older evaluation and run again."
-        return (Problem("scored on files that changed between the evaluations", detail, advice),)
-    return ()
-
-
-def _files_differ(a: CountSet, b: CountSet) -> bool:
-    """Whether both recorded a hash of their files, which depends on their order, and the hashes differ."""
-    ours, theirs = a.about.data_fingerprint, b.about.data_fingerprint
-    return None not in (ours, theirs) and ours != theirs
-
-
-def _size(counted: CountSet) -> str:
-    """The size at which masks were scored, in words."""
-    at_input = f"the network's input size, {size_text(counted.about.input_size or 0)} px"
-    return at_input if counted.about.resolution == "input" else "each mask's own size"
-
-
-def _other_truth(a: CountSet, b: CountSet, names: tuple[str, str]) -> Problem | None:
-    """Images whose true masks differ: by hash if both have one, otherwise by their numbers of pixels per class."""
-    if a.truth is not None and b.truth is not None:
-        wrong = np.flatnonzero((a.truth != b.truth).any(axis=1))
-    else:
-        wrong = np.flatnonzero((a.support != b.support).any(axis=1))
-    if not len(wrong):
-        return None
-    detail = f"  in {len(wrong)} of {len(a.ids)} images: {listing([a.ids[i] for i in wrong], 5)}"
-    ours, theirs = a.support, b.support
-    for index in wrong[:1]:
-        if len(classes := np.flatnonzero(ours[index] != theirs[index])):
-            k = int(classes[0])
-            detail += (
-                f"\n  {a.ids[index]} has {ours[index, k]:,} pixels of {a.classes[k]} in {names[0]}, "
-                f"{theirs[index, k]:,} in {names[1]}"
-            )
-    return Problem("scored against different true masks", detail, "Score both against the same masks.")
-
-
 def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
     """Everything that differs apart from the declared factor, or that is unknown."""
     flags = [*a.notes, *b.notes]
@@ -478,23 +428,23 @@ def _flags(a: Side, b: Side, changes: Mapping[str, Any]) -> list[str]:
         ours_of, theirs_of = a.about(key), b.about(key)
         if not {None, NOT_TRAINED} & {ours_of, theirs_of} and ours_of != theirs_of:
             flags.append(f"{words} {ours_of} against {theirs_of}")
-    if a.first.rules != b.first.rules:
+    if any(one.rules != a.first.rules for side in (a, b) for one in side.sets):
         flags.append("outlines and objects were counted with different tolerances")
-    if None not in (a.first.groups, b.first.groups) and a.first.groups != b.first.groups:
-        flags.append(f"images are grouped differently in {b.name}; the groups of {a.name} are used")
     return flags
 
 
-def _unknown_truth(a: Side, b: Side) -> list[str]:
-    """Flags if there is no proof that both used the same images and masks."""
+def _unknown_images(a: Side, b: Side) -> list[str]:
+    """Flags if there is no proof that both used the same images and masks, or if their groups differ."""
+    flags = []
+    if len({one.groups for side in (a, b) for one in side.sets}) > 1:
+        flags.append("images are grouped differently (those that share a group on any side count as one group)")
     prints = {one.about.data_fingerprint for side in (a, b) for one in side.sets}
     if len(prints) == 1 and None not in prints:
-        return []  # the same files, byte by byte
-    flags = []
+        return flags  # the same files, byte by byte
     if old := [side.name for side in (a, b) if any(one.truth is None for one in side.sets)]:
         flags.append(
             f"{listing(old)}: written without hashes of the true masks, so only their pixels by class were compared"
         )
-    if _files_differ(a.stored[0], b.stored[0]):  # the order differs; other differences are problems
+    if any(files_differ(a.kinds[0], one) for one in [*a.kinds, *b.kinds]):  # in order alone, or it were a problem
         flags.append("images come in a different order, so it is unknown whether the files are the same")
     return flags

@@ -192,7 +192,8 @@ def _verdict_words(found: Comparison) -> str:
         return f"{found.verdict} ({reasons})" if found.verdict else "no result yet"
     difference, claim = found.difference, found.equivalence
     places = 1 if found.measure.unit else 4
-    text = f"{found.verdict or 'no verdict'}, {difference.value:+.{places}f}"
+    value = f"{difference.value:+.{places}f}" if difference.value == difference.value else "-"
+    text = f"{found.verdict or 'no verdict'}, {value}"
     if difference.low == difference.low:
         text += f" [{difference.low:+.{places}f}, {difference.high:+.{places}f}]"
     text += f" {found.measure.label}, {difference.num_seeds_variant} against {difference.num_seeds_base} seeds"
@@ -201,4 +202,4 @@ def _verdict_words(found: Comparison) -> str:
     if claim is not None and claim.verdict and found.verdict:
         text += f"; {claim.verdict} ({claim.margin:g})"
     text += "".join(f"; caution: {words}" for words in found.cautions)
-    return text + (f"; also differs in: {'; '.join(found.flags)}" if found.flags else "")
+    return text + (f"; also differs in: {'; '.join(found.remarks)}" if found.remarks else "")

@@ -163,4 +163,4 @@ def _components(results: StudyResults, name: str) -> Components | None:
         return None
     measure = results.primary
     counts = side.networks(measure.counts)
-    return noise_floor(counts, measure.function_for(side.first.counts[measure.counts]), groups=side.first.groups)
+    return noise_floor(counts, measure.function_for(side.first.counts[measure.counts]), groups=side.groups)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segstudy.comparable import common_groups
 from segstudy.comparison import Side, compare, problems_between
 from segstudy.measures import Measure
 from segstudy.results import StudyResults
@@ -90,7 +91,7 @@ def _rank(dataset: str, sides: Sequence[Side], measure: Measure) -> list[Ranked]
         [side.networks(measure.counts) for side in sides],
         measure.function_for(sides[0].first.counts[measure.counts]),
         np.random.default_rng(int.from_bytes(seed)),
-        groups=sides[0].first.folds or sides[0].first.groups,
+        groups=sides[0].first.folds or common_groups([one for side in sides for one in side.sets]),
         higher_is_better=up,
         num_resamples=RESAMPLES,
     )

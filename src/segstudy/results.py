@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segstudy.comparison import PRIMARY, Comparison, Problem, Side, compare, correct, problems_between
+from segstudy.comparable import Problem
+from segstudy.comparison import PRIMARY, Comparison, Side, compare, correct, problems_between
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet, read_counts
 from segstudy.errors import DataError, SpecError, StoreError, listing, nearest
@@ -120,8 +121,7 @@ class StudyResults:
         for name, on in pairs:
             variation = self._variants[name]
             sides = self.side(name, on), self.side(variation.base, on)
-            problems = problems_between(*sides, self.primary)
-            found.append(self.compare(*sides, _turned(variation), len(pairs), problems))
+            found.append(self.compare(*sides, _turned(variation), len(pairs)))
         return dict(zip(pairs, correct(found), strict=True))
 
     def compare(
@@ -155,14 +155,8 @@ class StudyResults:
             if found.difference is None or found.difference.p_value != found.difference.p_value:
                 return found, number
             error, up = 1 - found.difference.level, self.primary.higher_is_better
-            decision = sequential_decision(
-                found.difference,
-                first=until.first,
-                at_most=until.at_most,
-                error=error,
-                questions=self.questions,
-                higher_is_better=up,
-            )
+            looks = {"first": until.first, "at_most": until.at_most, "questions": self.questions}
+            decision = sequential_decision(found.difference, **looks, error=error, higher_is_better=up)
             if decision.action != CONTINUE:
                 break
         corrected = min(1.0, decision.p_value * error / decision.look_level)
@@ -331,7 +325,7 @@ def side_of_file(path: Path) -> Side:
                 f"{path}: holds counts of {found.about.experiment}/seed{found.about.seed}, not of this run; delete it and run again"
             )
         folder.check_results(record)
-    return Side(str(path), [found])
+    return Side(str(path), [found], chosen=record is not None)
 
 
 @dataclass(frozen=True)
@@ -369,12 +363,12 @@ def side_of_runs(named: Named, on: str | None = None) -> Side:
         raise StoreError(
             f"{name}: not scored on {dataset} yet, or made with other settings, in {store.root}; run the study first"
         )
-    return Side(named.label or name, sets, side.notes if named.seed is None else ())
+    return Side(named.label or name, sets, side.notes if named.seed is None else (), chosen=named.seed is not None)
 
 
 def measure_of(side: Side, key: str) -> Measure:
     """The measure of the whole set with this ``key``; raises :class:`SpecError` for an unknown one."""
-    known = {measure.key: measure for measure in measures_of(side.first.rules) if "dataset" in measure.levels}
+    known = {one.key: one for one in measures_of(side.first.rules) if "dataset" in one.levels}
     if key not in known:
         raise SpecError(f"--measure {key}: no such measure{nearest(key.lower(), known)}; known: {listing(known, 40)}")
     return known[key]
@@ -425,10 +419,13 @@ def compare_results(
     primary, declared = _declared(named, measure)
     wanted = measure_of(first, measure or primary)
     margin = declared if margin is None and wanted.key == primary else margin
-    family = _family(named[0], named[1], on) if wanted.key == primary else None
+    planned = _family(named[0], named[1], on)
+    changes = None if planned is None else planned.changes_from(first.name)
+    family = planned if wanted.key == primary else None
+    questions = 1 if family is None else family.questions
     if family is not None:
         first, second = (side.of_seeds(_seeds_in(family, side)) for side in (first, second))
-    found = compare(first, second, wanted, questions=family.questions if family else 1, primary=primary, margin=margin)
+    found = compare(first, second, wanted, changes, questions, primary=primary, margin=margin)
     return checked(found if family is None else replace(found, p_holm=family.p_holm))
 
 
@@ -460,7 +457,7 @@ def _named(
     """Resolve a name to an experiment of a study, reading each store once, or to the counts in a file."""
     if isinstance(name, Side):
         return name
-    if name.endswith(".npz") or ":" not in name:
+    if ":" not in name or Path(name).is_file():
         return side_of_file(Path(name))
     study, experiment, seed = run_of(name)
     plan, store = open_plan(study, out, settings)

@@ -312,7 +312,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "verdict": comparison.verdict,
         **_beyond_record(comparison),
         "changes": [{"key": key, "a": ours, "b": theirs} for key, (ours, theirs) in (comparison.changes or {}).items()],
-        "flags": [*_confounded(comparison), *comparison.flags],
+        "flags": list(comparison.remarks),
         "classes": _effect_records(comparison),
     }
 
@@ -330,12 +330,6 @@ def _beyond_record(comparison: Comparison) -> dict[str, Any]:
         "equivalence": None if claim is None else finite(asdict(claim)),
         "cautions": list(comparison.cautions),
     }
-
-
-def _confounded(comparison: Comparison) -> list[str]:
-    """The flag if more than one setting differs; a report marks the variant as confounded."""
-    number = len(comparison.changes or {})
-    return [f"{number} settings differ, so the difference cannot be attributed to one of them"] * comparison.confounded
 
 
 def _side_record(side: Side, comparison: Comparison) -> dict[str, Any]:

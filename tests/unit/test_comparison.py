@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from report_stores import spot_record
+from segstudy.api import Results
 from segstudy.comparison import NOT_COMPARABLE, Side, compare, correct, problems_between
 from segstudy.counts.countset import CountSet, hash_labels, read_counts, write_counts
-from segstudy.errors import DataError
+from segstudy.errors import DataError, StoreError
 from segstudy.files import write_sums, write_text, write_yaml
 from segstudy.overview import verdict_lines
 from segstudy.plan import Plan, Run, open_plan
@@ -22,6 +23,7 @@ from segstudy.planning import requirements
 from segstudy.report.build import build_report
 from segstudy.report.frames import ReportData
 from segstudy.results import StudyResults, compare_results, read_results
+from segstudy.schema import ScoringRules
 from segstudy.scorecard import comparison_record, comparison_text
 from segstudy.store import Store
 
@@ -181,6 +183,21 @@ SITUATIONS: dict[str, tuple[Planted, str, str]] = {
         "epoch chosen on spot/test against spot/holdout",
     ),
     "another split": (Planted(about(split="test2")), "better", ""),
+    "groups of images": (
+        Planted(with_(groups=tuple(f"p{k // 3}" for k in range(NUM_IMAGES)))),
+        "better",
+        "images are grouped differently",
+    ),
+    "one seed with other tolerances": (
+        Planted(about(scoring=ScoringRules(tolerances_px=[5]).model_dump()), only=(2,)),
+        "better",
+        "outlines and objects were counted with different tolerances",
+    ),
+    "one seed in another order, with another hash of its files": (
+        Planted(lambda one: about(data_fingerprint=None)(part(one, ORDER)), only=(2,)),
+        "better",
+        "",
+    ),
     "a missing seed": (Planted(without=(3,)), "better", "good: missing good/seed3 (not scored yet)"),
 }
 
@@ -209,10 +226,14 @@ def test_report_compare_and_planning_agree(name: str, tmp_path: Path) -> None:
     for key in ("value", "low", "high", "p_value", "p_exchange", "detectable", "standard_error"):
         assert record["difference"][key] == row[key], key
     assert record["p_holm"] == row["p_holm"]
+    turned = comparison_record(compare_results(f"{file}:base", f"{file}:good", out=store.root))
+    assert (turned["difference"]["high"], turned["p_holm"]) == (-row["low"], row["p_holm"])
+    assert turned["changes"] == [{"key": "model.encoder", "a": "resnet50", "b": "resnet101"}]
+    assert sum(c["p_holm"] for c in turned["classes"]) == sum(c["p_holm"] for c in record["classes"])
     said = f"{row['verdict']}, {row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}] mIoU"
     assert status.startswith(f"verdict  good against base: {said}")
     assert not row["flags"] or status.endswith(f"; also differs in: {row['flags']}")
-    assert planned["good against base"]["num_images"] == NUM_IMAGES
+    assert planned["good against base"]["num_images"] == (10 if name == "groups of images" else NUM_IMAGES)
 
 
 def test_the_page_says_why_two_are_not_comparable(tmp_path: Path) -> None:
@@ -266,6 +287,81 @@ def test_counts_files_are_compared_by_the_hash_of_their_truth(tmp_path: Path) ->
     again = read_counts(tmp_path / "a.npz")
     assert again.truth is not None and one.truth is not None and (again.truth == one.truth).all()
     assert again.about == one.about and again.ids == one.ids
+
+
+def files(folder: Path, *sets: CountSet) -> list[str]:
+    paths = [folder / f"{letter}.npz" for letter, _ in zip("abc", sets, strict=False)]
+    for path, one in zip(paths, sets, strict=True):
+        write_counts(path, one)
+    return [str(path) for path in paths]
+
+
+def of_classes(one: CountSet, *names: str) -> CountSet:
+    """The same counts, with classes that are in no image after the first two."""
+    counts = np.zeros((NUM_IMAGES, len(names), len(names)), np.int64)
+    counts[:, :2, :2] = one.confusion
+    return with_(counts={"confusion": counts}, about=one.about.model_copy(update={"classes": names}))(one)
+
+
+NAMES = [f"c{k}" for k in range(25)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        (NAMES, [*NAMES[:22], "zebra", *NAMES[23:]], "a.npz: 22 c22\n  .*b.npz: 22 zebra\n"),
+        (NAMES, [*NAMES[:22], "c23", "c22", "c24"], "a.npz: 22 c22, 23 c23\n  .*b.npz: 22 c23, 23 c22\n"),
+        (NAMES, NAMES[:24], "a.npz: 24 c24\n  .*b.npz: none more\n"),
+        (["a, b", "c"], ["a", "b, c"], "a.npz: 0 a, b, 1 c\n  .*b.npz: 0 a, 1 b, c\n"),
+    ],
+)
+def test_any_other_class_is_found_and_named(ours: list[str], theirs: list[str], words: str, tmp_path: Path) -> None:
+    one = counted(study(tmp_path, Planted())[2].runs[0], 80)
+    with pytest.raises(DataError, match=f"scored with different classes:\n  .*{words}"):
+        compare_results(*files(tmp_path, of_classes(one, *ours), of_classes(one, *theirs)))
+
+
+def test_the_hashes_of_every_seed_are_compared(tmp_path: Path) -> None:
+    """The first seed of ``good`` has no hash, so that only the second shows that it was scored against other masks."""
+    planted = Planted(lambda one: with_(truth=None if one.seed == 1 else TURNED)(one))
+    _, good, base = sides(tmp_path, planted)
+    assert [problem.what for problem in compare(good, base).problems] == ["scored against different true masks"]
+
+
+def test_images_that_share_a_group_on_either_side_are_one_group(tmp_path: Path) -> None:
+    """Pairs on one side and triples on the other join into five groups of six."""
+    one = counted(study(tmp_path, Planted())[2].runs[0], 80)
+    pairs, triples = (with_(groups=tuple(f"p{k // n}" for k in range(NUM_IMAGES)))(one) for n in (2, 3))
+    there = compare_results(*files(tmp_path, pairs, triples))
+    back = compare_results(*files(tmp_path, triples, pairs))
+    assert there.groups is not None and len(set(there.groups)) == 5 == len(set(back.groups or ()))
+    grouped = dict(zip(there.a.first.ids, there.groups, strict=True))
+    assert len({grouped[f"image{k}"] for k in range(6)}) == 1 and grouped["image6"] != grouped["image5"]
+
+
+def test_advice_rests_on_what_was_named_and_not_on_the_path(tmp_path: Path) -> None:
+    """A file of masks from elsewhere has no further seeds, whatever its folder is called."""
+    file, store, plan = study(tmp_path, Planted())
+    (tmp_path / "seed1").mkdir()
+    (path,) = files(tmp_path / "seed1", counted(plan.runs[0], 80))
+    found = compare_results(path, f"{file}:base", out=store.root)
+    assert found.difference is not None and "It was trained elsewhere" in found.difference.assumption
+
+
+def test_an_experiment_may_be_called_like_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    write_text(file, STUDY.replace("good:", "good.npz:"))
+    with pytest.raises(StoreError, match=r"good\.npz: not scored on spot yet"):
+        compare_results(f"{file}:good.npz", f"{file}:base", out=tmp_path / "out")
+
+
+def test_an_undefined_score_is_said_without_a_number(tmp_path: Path) -> None:
+    """Every pixel of ``good`` and ``base`` is left out."""
+    _, store, plan = study(tmp_path, Planted(lambda one: with_(counts={"confusion": 0 * one.confusion})(one)))
+    results = read_results(store, plan)
+    (status,) = verdict_lines({"good": compare(results.side("good"), results.side("good"))})
+    assert status == "verdict  good against good: no verdict, - mIoU, 3 against 3 seeds (the value is undefined)"
+    assert "nan" not in str(Results(results))
 
 
 def test_hashes_know_size_place_and_class() -> None:

@@ -16,7 +16,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from segstudy.comparison import PRIMARY, Comparison, Problem, Side, compare, correct, problems_between
+from segstudy.comparable import Problem
+from segstudy.comparison import PRIMARY, Comparison, Side, compare, correct, problems_between
 from segstudy.errors import SpecError, StoreError, listing
 from segstudy.files import write_text
 from segstudy.plan import open_plan

@@ -100,7 +100,7 @@ def _estimates_caption(data: ReportData) -> str:
 def _hidden(data: ReportData, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a mean hides: images that failed, the bound on their share, seeds of two kinds."""
     side = data.results.side(str(row["experiment"]), str(row["test_data"]))
-    found = None if side.problems else failures([one.confusion for one in side.sets], side.first.groups)
+    found = None if side.problems else failures([one.confusion for one in side.sets], side.groups)
     return {
         "failed": f"{found.failed} of {found.number}" if found else "",
         "failures_at_most": found.at_most if found else math.nan,
