@@ -20,7 +20,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from segstudy.arguments import require, require_folders, require_list, require_path
-from segstudy.errors import DataError, StoreError
+from segstudy.errors import DataError, SpecError, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +102,12 @@ class Scores(Shown):
         return pd.read_csv(io.StringIO(image_csv(self.counts)))
 
     def save(self, path: PathLike) -> Path:
-        """Write the counts to a ``.npz``, for :func:`compare`."""
+        """Write the counts to a ``.npz``, for :func:`compare`; raises :class:`SpecError` for another suffix."""
         from segstudy.counts.countset import write_counts
 
+        require_path("path", path, "a path that ends in .npz")
+        if Path(path).suffix != ".npz":
+            raise SpecError(f"path {path}: must end in .npz")
         write_counts(Path(path), self.counts)
         return Path(path)
 
