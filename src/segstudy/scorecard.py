@@ -15,8 +15,9 @@ from segstudy.arrays import Counts, Values
 from segstudy.comparison import Comparison, Side
 from segstudy.conventions import rescore
 from segstudy.conventions.outlines import NUMBERS, outline_records
+from segstudy.counts.calibration import CALIBRATION
 from segstudy.counts.countset import CountSet
-from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES
+from segstudy.counts.objects import OBJECT_COUNTS, OBJECT_SIZES, OBJECTS
 from segstudy.document import finite
 from segstudy.errors import listing
 from segstudy.failures import RULE, Failures, failures, typical_images
@@ -33,6 +34,8 @@ SAME = 1e-9  # numbers that differ by less are shown as equal
 LOST = ("boundary", "missed", "spurious")
 USUAL = ("miou", "mean_hausdorff95", "mean_surface_distance")  # whose median and trimmed mean over images are shown
 OUTLINES = ("boundary_iou", "boundary_matches", "surface")
+# Measures with lines of their own; those that packages add are listed with the scores of the set.
+OWN = {each.key for each in (*measures.OVERALL, *measures.BY_FREQUENCY, *OBJECTS, *CALIBRATION)}
 ABOUT = {
     IMAGES: "these networks and images like these; other seeds of the same recipes may give another result",
     IMAGES_AND_SEEDS: "networks trained like these with other seeds, and images like these",
@@ -164,7 +167,7 @@ def _overall_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
     shown_here = [
         measure
         for measure in scored.measures()
-        if measure in wanted or ("dataset" in measure.levels and measure.counts in OUTLINES)
+        if measure in wanted or ("dataset" in measure.levels and (measure.counts in OUTLINES or measure.key not in OWN))
     ]
     rows = []
     for measure in shown_here:

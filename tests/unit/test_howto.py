@@ -17,11 +17,11 @@ from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
 from fakes import fake_folder
-from report_stores import fill, plan_of
+from report_stores import every_table, fill, plan_of
 from segstudy import cli
 from segstudy.cli import app
 from segstudy.counts.counting import confusion_matrix, measures_of
-from segstudy.errors import SpecError
+from segstudy.errors import SegstudyError, SpecError
 from segstudy.files import read_arrays
 from segstudy.launch.launchers import find_launcher
 from segstudy.launch.work import execute
@@ -30,6 +30,7 @@ from segstudy.plan import make_plan
 from segstudy.progress import showing
 from segstudy.report.build import build_report, every_part
 from segstudy.report.frames import ReportData
+from segstudy.report.sections import all_sections
 from segstudy.report.table import Table
 from segstudy.results import read_results
 from segstudy.schema import ScoringRules
@@ -126,6 +127,47 @@ def test_add_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (store.report / "tables" / f"{table.name}.csv").is_file()
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"key": "cost"}, "section 'worst-images': the key 'cost' is already in use"),
+        ({"key": "runs"}, "section 'worst-images': the key 'runs' is already in use"),
+        ({"key": "worst images"}, "the key 'worst images' must be a letter, then letters"),
+    ],
+)
+def test_a_section_with_a_wrong_key_is_one_message(
+    changes: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = write_files("add-section.md", tmp_path)
+    path = tmp_path / file
+    path.write_text(path.read_text().replace('Section("worst-images"', f'Section("{changes["key"]}"'))
+    install("add-section.md", tmp_path, monkeypatch)
+    with pytest.raises(SegstudyError, match=words):
+        all_sections()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("raise KeyError('x')", "section 'worst-images': stopped with KeyError: 'x'"),
+        ("raise SystemExit(3)", "section 'worst-images': stopped with SystemExit: 3"),
+        ("yield 5", "section 'worst-images': yielded 5; must be a Table, a Drawing, a Widget or a text"),
+    ],
+)
+def test_a_section_that_fails_is_one_message(
+    line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = write_files("add-section.md", tmp_path)
+    path = tmp_path / file
+    path.write_text(path.read_text().replace("    images = ", f"    {line}\n    images = "))
+    install("add-section.md", tmp_path, monkeypatch)
+    plan, store = plan_of(), Store(tmp_path / "out")
+    fill(store, plan)
+    with pytest.raises(SegstudyError) as caught:
+        build_report(store, plan)
+    assert str(caught.value) == words and not store.page.exists()
+
+
 def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(write_files("add-measure.md", tmp_path)) == {"my_measures.py"}
     install("add-measure.md", tmp_path, monkeypatch)
@@ -134,6 +176,12 @@ def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure.function(confusion_matrix(truth, prediction, 3))
     assert measure.key == "kappa"
     assert float(found) == pytest.approx(cohen_kappa_score(truth, prediction))
+    plan, store = plan_of(), Store(tmp_path / "out")
+    fill(store, plan)
+    tables = {table.slug: table for table in every_table(ReportData(read_results(store, plan)))}
+    scores = {row[0].text: row[2].text for row in tables["measures"].rows() if row[1].text == "spot"}
+    assert scores == {"deep-spot": f"{(0.8 - 0.56) / (1 - 0.56):.4f}"}  # 8 of 10 are right, 5.6 by chance
+    assert "Cohen's kappa (Cohen, 1960), higher is better" in tables["measures"].caption
 
 
 def test_export_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,6 +352,41 @@ def test_no_two_titles_have_one_number(report: Path, tables: dict[str, Table]) -
     assert [title.split(":")[0] for title in classes] == ["Table 8a", "Table 8b"], classes
 
 
+ALIKE = """
+name: alike
+data:
+  a: {reader: folder, root: a, classes: [background, polyp]}
+  a-to-b: {reader: folder, root: ab, classes: [background, polyp]}
+  b: {reader: folder, root: b, classes: [background, polyp]}
+  b-val: {reader: folder, root: bv, classes: [background, polyp]}
+recipe: {epochs: 1, input_size: 32}
+experiments:
+  cost: {data: a, model: {arch: unet}}
+  runs: {data: a-to-b, model: {arch: unet}}
+cross_evaluations:
+  - {experiment: cost, on: b, split: val}
+  - {experiment: cost, on: b-val}
+"""
+
+
+def test_names_that_look_alike_share_no_file_and_no_anchor(tmp_path: Path) -> None:
+    """``a-to-b`` is a dataset, and ``a`` to ``b`` a cross-evaluation; ``b-val`` is one, and ``val`` a split of ``b``."""
+    plan, store = make_plan(parse_study(ALIKE)), Store(tmp_path)
+    for run in plan.runs:
+        add_run(store, run, epochs=1)
+        for number, data in enumerate(run.datasets):
+            add_counts(store, run, data, ["background", "polyp"], SPOT * (number + 1))
+    page = build_report(store, plan).read_text(encoding="utf-8")
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(set(ids)) == len(ids)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+    files = re.findall(r'href="((?:tables|figures)/[^"]+)"', page)
+    assert len(set(files)) == len(files) and all((store.report / name).is_file() for name in files)
+    crossed = [t for t in every_table(ReportData(read_results(store, plan))) if t.heading.startswith("cost on b")]
+    assert sorted(table.heading for table in crossed) == ["cost on b", "cost on b-val"]
+    assert len({table.slug for table in crossed}) == 2
+
+
 def test_captions_state_what_scores_rest_on(tables: dict[str, Table]) -> None:
     caption = tables["1-baselines"].caption
     assert "city val (2 images)" in caption

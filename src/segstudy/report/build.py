@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -78,26 +78,40 @@ def _widgets(parts: Iterable[Part]) -> list[Widget]:
 
 def every_part(data: ReportData) -> list[Part]:
     """Every section that has something to show; its tables have their numbers, and no two titles the same one."""
-    found = [(section, _lettered(section.content(data))) for section in all_sections()]
-    tables = [item for _, items in found for item in items if isinstance(item, Table)]
-    numbers = {table.slug: table for table in numbered(tables)}
-    return [
-        Part(section, [numbers[item.slug] if isinstance(item, Table) else item for item in items])
-        for section, items in found
-        if items
-    ]
-
-
-def _lettered(items: Iterable[Item]) -> list[Item]:
-    """The items of a section, with a letter after the number of a figure that several share."""
-    items = list(items)
+    found = [(section, list(section.content(data))) for section in all_sections()]
+    items = _named_apart([item for _, items in found for item in items])
+    tables = [item for item in items if isinstance(item, Table)]
     drawings = [item for item in items if isinstance(item, Drawing)]
-    letters = letters_of([drawing.title.partition(":")[0] for drawing in drawings])
-    titles = {
-        drawing.name: drawing.title.replace(":", f"{letter}:", 1)
-        for drawing, letter in zip(drawings, letters, strict=True)
-    }
-    return [replace(item, title=titles[item.name]) if isinstance(item, Drawing) else item for item in items]
+    letters = letters_of([drawing.number if drawing.number is not None else drawing.slug for drawing in drawings])
+    lettered = iter([replace(one, letter=letter) for one, letter in zip(drawings, letters, strict=True)])
+    numbers = {table.slug: table for table in numbered(tables)}
+    done = iter(
+        numbers[item.slug] if isinstance(item, Table) else next(lettered) if isinstance(item, Drawing) else item
+        for item in items
+    )
+    parts = [Part(section, [next(done) for _ in own]) for section, own in found]
+    return [part for part in parts if part.items]
+
+
+def _named_apart(items: Sequence[Item]) -> list[Item]:
+    """The items with names that files and links can have, and no two of a kind with one name, however they are spelled.
+
+    A name may hold that of a dataset or experiment, so that two of them can come to the same.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    found: list[Item] = []
+    for item in items:
+        if isinstance(item, str):
+            found.append(item)
+            continue
+        slug = item.name if isinstance(item, Widget) else re.sub(r"[^\w.-]+", "-", item.slug)
+        name = slug
+        while seen[type(item).__name__, name.lower()]:
+            seen[type(item).__name__, slug.lower()] += 1
+            name = f"{slug}-{seen[type(item).__name__, slug.lower()]}"
+        seen[type(item).__name__, name.lower()] += 1
+        found.append(replace(item, name=name) if isinstance(item, Widget) else replace(item, slug=name))
+    return found
 
 
 def clear_old(store: Store, kept: set[str]) -> None:

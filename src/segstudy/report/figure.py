@@ -81,14 +81,43 @@ def _drawing() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished figure with its words; ``photographs`` where it holds pictures, which the page shows as pixels."""
+    """A finished figure with its words.
 
-    name: str
-    title: str
+    Attributes
+    ----------
+    slug, heading
+        What it is about: in its files' names, and in its title.
+    caption, alt
+        The words below it, and in its place for those who cannot see it.
+    figure
+        As matplotlib draws it.
+    number
+        Its number in the report; None for a figure without one. Figures may share a number.
+    letter
+        Of figures that share a number, given when the report is put together: ``1a``.
+    photographs
+        Whether it holds pictures, which the page shows as pixels.
+
+    """
+
+    slug: str
+    heading: str
     caption: str
     alt: str
     figure: Figure
+    number: int | None = None
+    letter: str = ""
     photographs: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its files, and its anchor on the page."""
+        return self.slug if self.number is None else f"figure{self.number}-{self.slug}"
+
+    @property
+    def title(self) -> str:
+        """Number and heading."""
+        return self.heading if self.number is None else f"Figure {self.number}{self.letter}: {self.heading}"
 
     @cached_property
     def laid_out(self) -> Figure:

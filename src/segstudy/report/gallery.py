@@ -94,8 +94,8 @@ class Gallery:
 
     @property
     def anchor(self) -> str:
-        """Where its browser stands on the page."""
-        return re.sub(r"[^a-zA-Z0-9-]", "-", f"browser-{self.train}-{self.test}-{self.split}")
+        """Where its browser stands on the page; the names of datasets hold no colon."""
+        return f"browser-{self.train}:{self.test}:{self.split.replace(' ', '-')}"
 
     @cached_property
     def folder(self) -> str:

@@ -7,6 +7,7 @@ Typst as JSON, so no name is ever read as markup.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -30,7 +31,7 @@ from segstudy.report.table import Cell, Table, escape_tex, interval_text, visibl
 HERE = Path(__file__).parent
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu, in which figures are drawn
 LAST_OF_PAPER = (6,)  # tables of a lower order are the review's Tables 1 to 7
-BODY_FIGURES = ("figure6-", "figure1-", "figure2-")  # in this order, so that the small one fills a page of tables
+BODY_FIGURES = (6, 1, 2)  # in this order, so that the small one fills a page of tables
 LEFT_TO_APPENDIX = ("p_greater", "simultaneous", "margin_met", "about")  # columns of the table of comparisons
 MOST_NAMES = 12  # variants that the setup names
 LONGEST = 28  # characters of a word without a place to break
@@ -62,7 +63,7 @@ def paper_of(data: ReportData, parts: Sequence[Part], root: Path) -> dict[str, A
     study = data.plan.study
     intervals = _intervals(data)
     tables, figures = _tables_and_figures(parts)
-    chosen = [figure for start in BODY_FIGURES for figure in figures if figure.name.startswith(start)]
+    chosen = [figure for number in BODY_FIGURES for figure in figures if figure.number == number]
     paper = [_table(table, intervals) for table in tables if table.order < LAST_OF_PAPER]
     by_slug = {table.slug: table for table in tables}
     verdicts = [_table(_shorter(by_slug[slug]), {}) for slug in ("comparisons", "printed") if slug in by_slug]
@@ -94,13 +95,12 @@ def _tables_and_figures(parts: Sequence[Part]) -> tuple[list[Table], list[Drawin
     items = [item for part in parts for item in part.items]
     tables = [item for item in items if isinstance(item, Table)]
     figures = [item for item in items if isinstance(item, Drawing)]
-    return sorted(tables, key=lambda table: table.order), sorted(figures, key=lambda figure: _number(figure.name))
+    return sorted(tables, key=lambda table: table.order), sorted(figures, key=_number)
 
 
-def _number(name: str) -> int:
-    """Of a figure, by its name; those of other packages without one come last."""
-    found = re.match(r"figure(\d+)", name)
-    return int(found[1]) if found else 1000
+def _number(drawing: Drawing) -> float:
+    """Its number; figures without one come last."""
+    return math.inf if drawing.number is None else drawing.number
 
 
 def setup(data: ReportData) -> list[dict[str, Any]]:
@@ -281,9 +281,9 @@ def write_latex(data: ReportData, parts: Sequence[Part]) -> None:
 
 def _latex_figure(drawing: Drawing) -> str:
     """A float with the figure's own number, of which several may have one letter each."""
-    number, _, title = drawing.title.removeprefix("Figure ").partition(": ")
-    caption = escape_tex(visible(f"{title or drawing.title}. {drawing.caption}"))
-    counter = f"\\renewcommand{{\\thefigure}}{{{number}}}" if re.fullmatch(r"\d+[a-z]*", number) else ""
+    caption = escape_tex(visible(f"{drawing.heading}. {drawing.caption}"))
+    number = f"{drawing.number}{drawing.letter}"
+    counter = f"\\renewcommand{{\\thefigure}}{{{number}}}" if drawing.number is not None else ""
     size = r"width=\linewidth,height=0.75\textheight,keepaspectratio"
     return (
         f"\\begin{{figure}}\n  \\centering\n  \\includegraphics[{size}]{{../figures/{drawing.name}.png}}\n"

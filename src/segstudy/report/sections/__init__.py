@@ -9,15 +9,59 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from segstudy.doors import Door
-from segstudy.report.section import Section
+from segstudy.errors import SegstudyError, SpecError
+from segstudy.report.frames import ReportData
+from segstudy.report.section import Item, Section
 
-INSTALLED = Door("section", {})
+TAKEN = {"answer", "runs", "notes", "environment", "number", "counts"}  # anchors of the page itself
+
+
+def as_section(name: str, found: Any) -> Section:
+    """A section of another package; raises :class:`SpecError` if it is none, or its anchor cannot be one."""
+    if not isinstance(found, Section):
+        raise SpecError(f"section '{name}': is {found!r:.60}; it must be a segstudy.report.section.Section")
+    if not re.fullmatch(r"[A-Za-z][\w.-]*", found.key):
+        raise SpecError(
+            f"section '{name}': the key {found.key!r:.60} must be a letter, then letters, digits, '.', '_' or '-'"
+        )
+
+    def content(data: ReportData) -> Iterable[Item]:
+        try:
+            items = list(found.content(data))
+        except SegstudyError:
+            raise
+        except (Exception, SystemExit) as error:  # another package's section may raise anything
+            raise SpecError(f"section '{name}': stopped with {type(error).__name__}: {error}") from None
+        if wrong := next((item for item in items if not isinstance(item, Item)), None):
+            raise SpecError(f"section '{name}': yielded {wrong!r:.60}; must be a Table, a Drawing, a Widget or a text")
+        return items
+
+    return replace(found, content=content)
+
+
+INSTALLED = Door("section", {}, as_section)
 
 
 def all_sections() -> list[Section]:
-    """Every section, by place."""
+    """Every section, by place.
+
+    Raises
+    ------
+    SpecError
+        If a section of another package is invalid, or its key is already in use.
+
+    """
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    own = [module.SECTION for module in modules if hasattr(module, "SECTION")]
-    return sorted([*own, *(INSTALLED.find(name) for name in INSTALLED.names())], key=lambda section: section.place)
+    sections = {module.SECTION.key: module.SECTION for module in modules if hasattr(module, "SECTION")}
+    for name in INSTALLED.names():
+        section = INSTALLED.find(name)
+        if section.key in sections or section.key in TAKEN:
+            raise SpecError(f"section '{name}': the key '{section.key}' is already in use")
+        sections[section.key] = section
+    return sorted(sections.values(), key=lambda section: section.place)

@@ -109,8 +109,8 @@ def draw_ranks(data: ReportData, found: Across) -> Drawing | None:
         f"Mean ranks over {len(found.datasets)} datasets ({', '.join(found.datasets)}). Grey bars join recipes that Nemenyi's "
         f"test does not tell apart: their mean ranks lie less than the critical difference apart. {_few_words(found)}"
     )
-    title = "Figure 11: Mean ranks over datasets"
-    return Drawing("figure11-critical-difference", title, caption, f"Mean ranks: {described}.", figure)
+    heading = "Mean ranks over datasets"
+    return Drawing("critical-difference", heading, caption, f"Mean ranks: {described}.", figure, 11)
 
 
 def content(data: ReportData) -> Iterator[Item]:

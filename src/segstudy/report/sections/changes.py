@@ -218,7 +218,7 @@ def draw_effects(data: ReportData) -> Drawing:
         f"{contract(data.scores_of([*effects['experiment'], *effects['base']]))}"
     )
     alt = f"Differences in {data.results.primary.label} with intervals. {described}."
-    return Drawing("figure6-effects", "Figure 6: What each change does", caption, alt, figure)
+    return Drawing("effects", "What each change does", caption, alt, figure, 6)
 
 
 def content(data: ReportData) -> Iterator[Item]:

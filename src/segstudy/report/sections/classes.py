@@ -150,7 +150,7 @@ def draw_classes(data: ReportData, dataset: str, names: list[str], classes: pd.D
         f"{contract(data.scores_of(names), 'class')}{not_drawn(data, names, experiments)}"
     )
     alt = f"Bars of IoU and Dice for {len(labels)} classes of {dataset}, comparing {', '.join(experiments)}."
-    return Drawing(f"figure1-per-class-{dataset}", f"Figure 1: Classes of {dataset}", caption, alt, figure)
+    return Drawing(f"per-class-{dataset}", f"Classes of {dataset}", caption, alt, figure, 1)
 
 
 def draw_differences(data: ReportData, base: str, names: list[str]) -> Drawing:
@@ -182,7 +182,7 @@ def draw_differences(data: ReportData, base: str, names: list[str]) -> Drawing:
         f"{contract(data.scores_of([base, *names]), 'class')}"
     )
     alt = f"Differences in IoU by class against {base}, by size. The largest of each: {described}."
-    return Drawing(f"figure9-classes-{base}", f"Figure 9: Classes, against {base}", caption, alt, figure)
+    return Drawing(f"classes-{base}", f"Classes, against {base}", caption, alt, figure, 9)
 
 
 def sorted_differences(data: ReportData, name: str, base: str) -> pd.DataFrame:

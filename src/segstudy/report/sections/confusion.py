@@ -96,7 +96,7 @@ def draw_confusion(data: ReportData, dataset: str, sides: list[Side]) -> Drawing
     )
     names = " and ".join(side.name for side in sides[:2])
     alt = f"Confusion between {len(classes)} classes of {dataset}, by {names}. The table below names the largest."
-    return Drawing(f"figure10-confusion-{dataset}", f"Figure 10: Confusion on {dataset}", caption, alt, figure)
+    return Drawing(f"confusion-{dataset}", f"Confusion on {dataset}", caption, alt, figure, 10)
 
 
 def _class_names(classes: tuple[str, ...]) -> list[str]:

@@ -100,7 +100,7 @@ def draw_cost(data: ReportData, points: pd.DataFrame) -> Drawing:
         f"{point_words(data, points)} {contract(data.scores_of(names))}{not_drawn(data, data.plan.experiments, names)}"
     )
     alt = f"mIoU against operations: {described}."
-    return Drawing("figure5-cost", "Figure 5: Accuracy and cost", caption, alt, figure)
+    return Drawing("cost", "Accuracy and cost", caption, alt, figure, 5)
 
 
 def draw_points(axes: Axes, data: ReportData, points: pd.DataFrame, size: float) -> None:

@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segstudy import measures
-from segstudy.counts.calibration import reliability
+from segstudy.counts.boundaries import boundary_measures
+from segstudy.counts.calibration import AURC, CALIBRATION, reliability
 from segstudy.counts.counting import measures_of
 from segstudy.counts.countset import CountSet
-from segstudy.counts.objects import OBJECT_COUNTS
-from segstudy.measures import FREQUENCIES, Measure
+from segstudy.counts.objects import OBJECT_COUNTS, OBJECTS
+from segstudy.measures import BY_FREQUENCY, FREQUENCIES, OVERALL, Measure
 from segstudy.report.contract import contract
 from segstudy.report.figure import COLOURS, INK, MUTED, STYLE, Drawing, add_legend, new_figure, shortened
 from segstudy.report.frames import ReportData, over_seeds
@@ -27,8 +28,7 @@ from segstudy.schema import ScoringRules
 KEYS = ["experiment", "train_data", "test_data"]
 LOST = (("missed", COLOURS[1]), ("spurious", COLOURS[4]), ("boundary", COLOURS[5]))
 KINDS = tuple(kind for kind, _ in LOST)
-ERRORS = ("mean_lost_", "mean_missed", "mean_spurious", "mean_merged", "mean_split")
-PARTS = ("mean_iou_small", "mean_iou_medium", "mean_iou_large", "miou_", "ece")
+ERRORS = ("lost", "objects")  # counts of the measures of what went wrong; the others of objects are by their size
 
 
 def wide_frame(reported: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -43,22 +43,24 @@ def wide_frame(reported: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def error_tables(data: ReportData) -> Iterator[Table]:
-    """Tables of outlines, of objects and their errors, and of sizes and confidence; those that have a value."""
+    """Tables of outlines, of objects and their errors, of sizes and confidence, and of measures that packages add.
+
+    Those that have a value.
+    """
     rules = data.plan.study.scoring
-    known = {measure.key: measure for measure in measures_of(rules)}
-    outlines = [k for k, m in known.items() if m.counts in ("boundary_iou", "boundary_matches", "surface")]
-    for place, (slug, heading, keys, words) in enumerate(
-        (
-            ("boundaries", "Boundaries", [k for k in outlines if k.startswith("mean_")], _boundary_words(rules)),
-            ("errors", "What went wrong", [k for k in known if k.startswith(ERRORS)], _error_words(rules)),
-            (
-                "sizes",
-                "By size, by frequency, and confidence",
-                [k for k in known if k.startswith(PARTS)],
-                _part_words(rules),
-            ),
-        )
+    known = {measure.key: measure for measure in measures_of(rules) if "dataset" in measure.levels}
+    outlines = [measure.key for measure in boundary_measures(rules)]
+    errors = [measure.key for measure in OBJECTS if measure.counts in ERRORS]
+    parts = [measure.key for measure in (*BY_FREQUENCY, *OBJECTS, *CALIBRATION) if measure.key not in errors]
+    elsewhere = {measure.key for measure in (*OVERALL, AURC)}
+    added = [key for key in known if key not in {*outlines, *errors, *parts, *elsewhere}]
+    for order, slug, heading, wanted, words in (
+        ((12,), "boundaries", "Boundaries", outlines, _boundary_words(rules)),
+        ((13,), "errors", "What went wrong", errors, _error_words(rules)),
+        ((14,), "sizes", "By size, by frequency, and confidence", parts, _part_words(rules)),
+        ((14, 1), "measures", "Further measures", added, _added_words([known[key] for key in added])),
     ):
+        keys = [key for key in wanted if key in known and key not in elsewhere]
         frame = wide_frame(data.reported, keys)
         shown = [known[key] for key in keys if frame[key].notna().any()]
         if shown:
@@ -70,7 +72,7 @@ def error_tables(data: ReportData) -> Iterator[Table]:
                 columns += [Format("objects_missed", "Objects missed", 1), Format("objects_spurious", "Spurious", 1)]
             formats = (Format("experiment", "Name"), Format("test_data", "Scored on"), *columns)
             caption = f"{words} {contract(data.scores, spread=True)}"
-            yield Table(slug, heading, caption, frame, formats, order=(12 + place,))
+            yield Table(slug, heading, caption, frame, formats, order=order)
 
 
 def lost_objects(data: ReportData, frame: pd.DataFrame) -> dict[str, list[float]]:
@@ -121,6 +123,12 @@ def _part_words(rules: ScoringRules) -> str:
         f"with less than {rare:g} %, less than {common:g} %, and more of the true pixels. Expected calibration error is the mean "
         f"distance between confidence and accuracy in {rules.calibration_bins} bins; lower is better."
     )
+
+
+def _added_words(added: Sequence[Measure]) -> str:
+    ways = {True: "higher is better", False: "lower is better"}
+    described = [f"{one.label}{f' ({one.source})' * bool(one.source)}, {ways[one.higher_is_better]}" for one in added]
+    return f"Measures that installed packages add: {'; '.join(described)}."
 
 
 def lost_frame(reported: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +188,7 @@ def draw_lost(data: ReportData, lost: pd.DataFrame) -> Drawing:
         f"outline, and wrong pixels at the outline. {contract(data.scores)}"
     )
     alt = f"Lost IoU missed, spurious, boundary. {described}."
-    return Drawing("figure7-lost", "Figure 7: Where IoU is lost", caption, alt, figure)
+    return Drawing("lost", "Where IoU is lost", caption, alt, figure, 7)
 
 
 def draw_reliability(data: ReportData, dataset: str, bins: pd.DataFrame) -> Drawing:
@@ -210,7 +218,7 @@ def draw_reliability(data: ReportData, dataset: str, bins: pd.DataFrame) -> Draw
         "networks are calibrated; below it, they are overconfident. Seeds are merged. "
         f"{contract(data.scores_of(experiments))}"
     )
-    return Drawing(f"figure8-confidence-{dataset}", f"Figure 8: Confidence on {dataset}", caption, alt, figure)
+    return Drawing(f"confidence-{dataset}", f"Confidence on {dataset}", caption, alt, figure, 8)
 
 
 def content(data: ReportData) -> Iterator[Item]:

@@ -67,8 +67,8 @@ def draw_images(data: ReportData, images: pd.DataFrame, train: str, test: str, s
         f"once for every seed.{not_drawn(data, names, experiments)} "
         f"{contract(data.scores_of(experiments, test), 'image')}"
     )
-    title = f"Figure 4: Image by image, {label}"
-    return Drawing(f"figure4-per-image-{where}", title, caption, f"Per-image mIoU. {described}.", figure)
+    heading = f"Image by image, {label}"
+    return Drawing(f"per-image-{where}", heading, caption, f"Per-image mIoU. {described}.", figure, 4)
 
 
 def content(data: ReportData) -> Iterator[Item]:

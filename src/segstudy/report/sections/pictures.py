@@ -231,7 +231,7 @@ def error_map(image: Pixels, truth: Labels, prediction: Labels, background: int 
     return hatch(picture, truth == IGNORE)
 
 
-def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, caption: str) -> Drawing:
+def draw_pictures(slug: str, heading: str, pictures: Pictures, shown: slice, caption: str) -> Drawing:
     """A row an image: input above truth, then each experiment's prediction above its errors."""
     with matplotlib.rc_context(STYLE):
         examples = pictures.examples
@@ -255,7 +255,7 @@ def draw_pictures(name: str, title: str, pictures: Pictures, shown: slice, capti
         figure.legend(handles=entries, loc="lower left", ncols=abreast, fontsize=8, handlelength=1.1, borderaxespad=0.1)
     names = ", ".join(panel.experiment for panel in examples[0].panels[shown])
     alt = f"{len(examples)} images of {pictures.test_data} with true labels, and predictions and errors of {names}."
-    return Drawing(name, title, caption, alt, figure, photographs=True)
+    return Drawing(slug, heading, caption, alt, figure, 2, photographs=True)
 
 
 def draw_example(axes: list[list[Axes]], example: Example, pictures: Pictures, shown: slice) -> None:
@@ -326,14 +326,14 @@ def content(data: ReportData) -> Iterator[Item]:
     drawn = False
     for pictures in collect_pictures(data):
         drawn = True
-        where, title = pictures.test_data, f"Figure 2: Pictures of {pictures.test_data}"
+        where, title = pictures.test_data, f"Pictures of {pictures.test_data}"
         crossed = pictures.train_data != pictures.test_data
         if crossed:
             where, title = f"{pictures.train_data}-to-{where}", f"{title}, trained on {pictures.train_data}"
         names = [panel.experiment for panel in pictures.examples[0].panels]
         caption = _caption(data, pictures, names, names if crossed else trained_on(data, pictures.test_data))
         for band, start in enumerate(range(0, len(names), PER_BAND), 1):
-            name = f"figure2-pictures-{where}" + (f"-{band}" if band > 1 else "")
+            name = f"pictures-{where}" + (f"-{band}" if band > 1 else "")
             yield draw_pictures(name, title, pictures, slice(start, start + PER_BAND), caption)
     if not drawn:
         yield "Not drawn: the predicted masks or the cached images are no longer in the store."

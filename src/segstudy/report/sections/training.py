@@ -126,7 +126,7 @@ def draw_training(data: ReportData, dataset: str, curves: pd.DataFrame) -> Drawi
         f"chooses the epoch, scored at the network's input size, {LEVELS['dataset']}; pixels labelled {IGNORE} are "
         f"ignored.{not_drawn(data, trained, experiments)}"
     )
-    return Drawing(f"figure3-training-{dataset}", f"Figure 3: Training on {dataset}", caption, alt, figure)
+    return Drawing(f"training-{dataset}", f"Training on {dataset}", caption, alt, figure, 3)
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str], height: float) -> None:
