@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from segstudy.errors import SpecError
 
@@ -19,6 +20,17 @@ def require_path(name: str, given: object, wanted: str) -> None:
     text = str(given)
     if not text or "\0" in text:
         raise SpecError(f"{name}: is {text!r}; must be {wanted}")
+
+
+def as_text(given: str | os.PathLike[str]) -> str:
+    """A path as text, with ``~`` replaced by the home folder."""
+    text = os.fspath(given)
+    return str(Path.home() / text[2:]) if text.startswith("~/") else text
+
+
+def as_path(given: str | os.PathLike[str] | None) -> Path | None:
+    """A path, with ``~`` replaced by the home folder; None for None."""
+    return None if given is None else Path(as_text(given))
 
 
 def require_list(name: str, given: object, kind: type, wanted: str) -> None:

@@ -67,7 +67,7 @@ LAYERS = [
         "segstudy.checking",
         "segstudy.init",
     ],
-    ["segstudy.api"],
+    ["segstudy.answers", "segstudy.api"],
     ["segstudy.cli", "segstudy.__main__"],
 ]
 
@@ -105,6 +105,7 @@ LIGHT = (
     "auditing",
     "report",
     "cli",
+    "answers",
     "api",
 )
 

@@ -63,6 +63,7 @@ def test_two_scores_are_compared_from_memory_and_from_files(tmp_path: Path) -> N
     assert ours.equals(theirs) and ours["class"].tolist() == ["", "class 0", "class 1"]
     assert ours["difference"].iloc[0] == pytest.approx(found.record["a"]["value"] - found.record["b"]["value"])
     assert "predictions1" in str(found) and "better" in found._repr_html_()
+    assert found._repr_html_().startswith("<p>A (predictions1) against B (predictions9): better")
     with pytest.raises(SegstudyError, match=r"--measure nothing: no such measure"):
         api.compare(good, poor, "nothing")
 
@@ -156,6 +157,23 @@ def test_text_is_a_path_everywhere(tmp_path: Path) -> None:
     assert segstudy.Store("x").run("a", 1).path == Path("x/runs/a/seed1") and len(plan.runs) == 2
     workshop = segstudy.Workshop(plan.study, str(tmp_path / "out"), str(tmp_path))
     assert workshop.store.root == tmp_path / "out" and workshop.data_root == tmp_path
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "t.csv").write_text("Class,IoU,Dice\na,0.5,0.9\n")
+    assert api.audit("~/t.csv").verdict == "contradictions found"
+    with pytest.raises(DataError, match=f"^{tmp_path}/out: no such folder"):
+        api.load_results("~/out")
+
+
+def test_an_empty_list_of_tables_and_a_file_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="table: is an empty list"):
+        api.audit([])
+    scores = api.score(*folders(tmp_path, 2), quiet=True)
+    with pytest.raises(SpecError, match=r"x\.png: must end in \.npz"):
+        scores.save(tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_the_module_is_the_command() -> None:
