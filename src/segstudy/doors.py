@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from segstudy.errors import SpecError, listing, nearest
+from segstudy.errors import SegstudyError, SpecError, listing, nearest
 
 _SOURCE = "__segstudy_source__"  # in a module of a study's folder: the file and source it was imported from
 
@@ -115,6 +115,24 @@ def _points(group: str, path: tuple[str, ...]) -> dict[str, list[metadata.EntryP
     for point in metadata.entry_points(group=group):
         found.setdefault(point.name, []).append(point)
     return found
+
+
+@contextlib.contextmanager
+def calling(what: str, where: str = "", kind: type[SegstudyError] = SpecError) -> Iterator[None]:
+    """Run code of the user or of another package; whatever stops it, ``sys.exit`` included, becomes one message of ``kind``.
+
+    A full memory is passed on as it is. ``where`` is added at the end.
+    """
+    torch: Any = sys.modules.get("torch")
+    try:
+        yield
+    except (SegstudyError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if torch is not None and isinstance(error, torch.OutOfMemoryError):
+            raise
+        text = ": ".join(part for part in (type(error).__name__, str(error)) if part)
+        raise kind(f"{what}: stopped with {text}{f' ({where})' if where else ''}") from None
 
 
 def is_callable_name(name: str) -> bool:

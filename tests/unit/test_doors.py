@@ -187,7 +187,8 @@ def test_a_reader_that_is_none_is_one_message(tmp_path: Path, case: str) -> None
             "def read(name, root): return 3",
             "data.d: the reader 'mine:read' returned int; it must return a segstudy.data.core",
         ),
-        ("def read(name, root): return {}['x']", "data.d: the reader 'mine:read' failed: KeyError: 'x'"),
+        ("def read(name, root): return {}['x']", "data.d: the reader 'mine:read': stopped with KeyError: 'x'"),
+        ("def read(name, root): exit(1)", "data.d: the reader 'mine:read': stopped with SystemExit: 1"),
     ],
 )
 def test_a_reader_that_fails_is_one_message(tmp_path: Path, source: str, words: str) -> None:
@@ -349,6 +350,20 @@ def number(logits, labels):
     return 1.0
 def broken(logits, labels):
     return logits[5]
+def leaves(logits, labels):
+    exit(3)
+def relabels(logits, labels):
+    labels[labels == 255] = 0
+    return logits.sum()
+def through_numpy(logits, labels):
+    labels.numpy()[:] = 0
+    return logits.sum()
+def complicated(logits, labels):
+    return logits.sum().to(torch.complex64)
+def quits(epoch, epochs):
+    exit(1)
+def others(parameters, recipe):
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
 def darker(images, labels, generator, *, by: int = 2):
     return images // by, labels
 def flat(images, labels, generator):
@@ -398,6 +413,9 @@ def test_a_loss_of_the_users_own(tmp_path: Path) -> None:
         ("vector", "returned a tensor of shape (1, 2); it must return one number"),
         ("number", "returned float; it must return one number"),
         ("broken", "stopped with IndexError: index 5 is out of bounds"),
+        ("leaves", "stopped with SystemExit: 3 (logits (1, 2, 1, 2), labels (1, 1, 2))"),
+        ("relabels", "changed the labels in place; change labels.clone() instead"),
+        ("complicated", "returned a number of type torch.complex64; it must be a float"),
     ],
 )
 def test_a_loss_that_fails_is_one_message(tmp_path: Path, name: str, words: str) -> None:
@@ -461,6 +479,12 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
         ),
         ("schedule: 'mine:negative'", "recipe.schedule 'mine:negative': returned -1 in epoch 1"),
         ("optimizer: {name: 'mine:network'}", "recipe.optimizer.name 'mine:network': stopped with TypeError"),
+        (
+            "optimizer: {name: 'mine:others'}",
+            "recipe.optimizer.name 'mine:others': holds none of the network's parameters",
+        ),
+        ("schedule: 'mine:quits'", "recipe.schedule 'mine:quits': stopped with SystemExit: 1 (epoch 1)"),
+        ("loss: 'mine:through_numpy'", "recipe.loss: changed the labels in place; change labels.clone() instead"),
     ],
 )
 def test_what_cannot_work_is_known_before_a_run_starts(tmp_path: Path, recipe: str, words: str) -> None:
@@ -536,6 +560,64 @@ def test_a_measure_of_a_taken_key_is_refused(tmp_path: Path, monkeypatch: pytest
     fake_distribution(tmp_path, monkeypatch, "segstudy.measure", "again", "their_miou:AGAIN")
     with pytest.raises(SpecError, match=r"^measure 'again': the key 'miou' or label 'mIoU' is already in use$"):
         measures_of(ScoringRules())
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def f(c): raise KeyError('x')", "measure 'theirs', 'm': stopped with KeyError: 'x'"),
+        ("def f(c): exit(2)", "measure 'theirs', 'm': stopped with SystemExit: 2"),
+        (
+            "def f(c): return c.sum()",
+            "measure 'theirs', 'm': returned values of shape () for counts of shape (2, 3, 3); must be (2,)",
+        ),
+    ],
+)
+def test_a_measure_that_fails_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    write(tmp_path, their_m=f"from segstudy.measures import Measure\n{source}\nM = Measure('m', 'M', f)\n")
+    fake_distribution(tmp_path, monkeypatch, "segstudy.measure", "theirs", "their_m:M")
+    monkeypatch.delitem(sys.modules, "their_m", raising=False)
+    with pytest.raises(SpecError) as caught:
+        measures_of(ScoringRules())
+    monkeypatch.delitem(sys.modules, "their_m", raising=False)
+    assert str(caught.value) == words
+
+
+LABELS_OF = """
+from pathlib import Path
+import numpy as np
+from segstudy.data.core import Dataset, Sample
+def read(name, root):
+    samples = (Sample("a", root / "a.png", root / "m.png"),)
+    return Dataset(name, ("x", "y"), ((0, 0, 0), (9, 9, 9)), {"train": samples}, labels_of, image_of=image_of)
+def image_of(sample): return 1 / 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def labels_of(s): exit(1)", "stopped with SystemExit: 1 (ROOT/m.png)"),
+        ("def labels_of(s): return None", "returned NoneType for ROOT/m.png; it must return a uint8 array"),
+        ("def labels_of(s): return np.zeros((4, 4))", "returned float64 (4, 4) for ROOT/m.png; it must return a uint8"),
+        (
+            "def labels_of(s): return np.full((4, 4), 7, np.uint8)",
+            "returned the labels 7 for ROOT/m.png; must be 0 to 1, or 255 to ignore",
+        ),
+    ],
+)
+def test_a_readers_labels_and_images_are_checked(tmp_path: Path, source: str, words: str) -> None:
+    write(tmp_path, mine=LABELS_OF + source)
+    study = load_study(study_with(tmp_path, "reader: kvasir", "reader: mine:read"))
+    dataset = read_dataset("d", tmp_path, study.data["d"], study.folder)
+    (sample,) = dataset.splits["train"]
+    with pytest.raises(DataError) as caught:
+        dataset.labels_of(sample)
+    assert f"data.d: the reader 'mine:read', labels_of: {words}".replace("ROOT", str(tmp_path)) in str(caught.value)
+    with pytest.raises(DataError, match="image_of: stopped with ZeroDivisionError"):
+        dataset.image_of(sample)
 
 
 def test_a_package_that_is_broken_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.counts.boundaries import boundary_measures, count_boundaries, without_ignored
 from segstudy.counts.calibration import CALIBRATION, count_confidence
 from segstudy.counts.objects import OBJECTS, count_objects
-from segstudy.doors import Door
+from segstudy.doors import Door, calling
 from segstudy.errors import SpecError
 from segstudy.measures import BY_FREQUENCY, OVERALL, PER_CLASS, Measure
 from segstudy.schema import ScoringRules
@@ -204,14 +204,37 @@ Family = Callable[[ScoringRules], Sequence[Measure]]
 
 def as_family(name: str, found: Any) -> Family:
     """A family of measures, from a function of the scoring rules, a measure, or several."""
-    if isinstance(found, Measure):
-        return lambda rules: (found,)
-    if isinstance(found, tuple | list) and all(isinstance(each, Measure) for each in found):
-        return lambda rules: found
-    if not callable(found):
+    several = isinstance(found, tuple | list) and all(isinstance(each, Measure) for each in found)
+    if not callable(found) and not several and not isinstance(found, Measure):
         raise SpecError(f"measure '{name}': is {found!r:.60}; it must be a segstudy.measures.Measure, or several")
-    family: Family = found
-    return family
+
+    def family(rules: ScoringRules) -> Sequence[Measure]:
+        with calling(f"measure '{name}'"):
+            measures = (found,) if isinstance(found, Measure) else found if several else found(rules)
+        for each in measures:
+            if not isinstance(each, Measure):
+                raise SpecError(f"measure '{name}': gives {each!r:.60}; it must give segstudy.measures.Measure")
+            _check_measure(name, each)
+        return tuple(measures)
+
+    return found if name in MEASURES.table else family
+
+
+@cache
+def _check_measure(name: str, measure: Measure) -> None:
+    """Call the function of another package's measure once, on confusion matrices of two images and three classes."""
+    if measure.counts != "confusion":
+        return
+    counts = np.arange(1, 19).reshape(2, 3, 3)
+    for given, lead in ((counts, (2,)), (counts[0], ())):
+        with calling(f"measure '{name}', '{measure.key}'"):
+            values = np.shape(measure.function(given.copy()))
+        expected = (*lead, 3) if measure.per_class else lead
+        if values != expected:
+            raise SpecError(
+                f"measure '{name}', '{measure.key}': returned values of shape {values} for counts of shape {given.shape}; must be "
+                f"{expected}"
+            )
 
 
 # Families of measures in display order; each returns its measures under the rules of a study. Add a measure of existing

@@ -30,7 +30,8 @@ from torch.nn import functional as F
 from segstudy.data.augmentations import AUGMENTATIONS
 from segstudy.data.cache.batches import IMAGENET_MEAN
 from segstudy.data.core import IGNORE
-from segstudy.errors import SegstudyError, SpecError, listing
+from segstudy.doors import calling
+from segstudy.errors import SpecError, listing
 from segstudy.named import Frozen
 from segstudy.schema import Augment, AugmentPart
 
@@ -213,12 +214,8 @@ def _called(
     generator: torch.Generator,
 ) -> Any:
     """Call a user's augmentation and check what it returns."""
-    try:
+    with calling(f"recipe.augment '{name}'"):
         changed = function(images, labels, generator)
-    except (SegstudyError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise SpecError(f"recipe.augment '{name}': failed with {type(error).__name__}: {error}") from None
     pair = changed if isinstance(changed, tuple) and len(changed) == 2 else (None, None)
     for what, before, after in zip(("images", "labels"), (images, labels), pair, strict=True):
         if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:

@@ -9,12 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segstudy.data.core import Dataset, Roles, assign_roles
+import numpy as np
+from PIL import Image
+
+from segstudy.arrays import Labels
+from segstudy.data.core import IGNORE, Dataset, Roles, Sample, assign_roles
 from segstudy.data.readers import READERS
 from segstudy.data.scenes import synthetic
 from segstudy.data.splitting.groups import group_by_pattern, group_by_table
 from segstudy.data.splitting.splits import check_keys, class_traits, hold_out, read_split, redraw
-from segstudy.errors import DataError, SegstudyError
+from segstudy.doors import calling
+from segstudy.errors import DataError, listing
 from segstudy.schema import Data
 from segstudy.spec import find_path
 from segstudy.store import Store
@@ -129,17 +134,37 @@ def read_dataset(name: str, root: Path, data: Data, study_folder: str = "") -> D
 
     """
     reader = READERS.find(data.reader, study_folder)
-    try:
+    if data.reader in READERS.table:
+        known: Dataset = reader.read(name, root, data)
+        return known
+    what = f"data.{name}: the reader '{data.reader}'"
+    with calling(what, kind=DataError):
         dataset = reader.read(name, root, data)
-    except SegstudyError:
-        raise
-    except Exception as error:
-        if data.reader in READERS.table:
-            raise
-        raise DataError(f"data.{name}: the reader '{data.reader}' failed: {type(error).__name__}: {error}") from None
     if not isinstance(dataset, Dataset):
+        raise DataError(f"{what} returned {type(dataset).__name__}; it must return a segstudy.data.core.Dataset")
+    checked = partial(_labels_of, dataset, f"{what}, labels_of"), partial(_image_of, dataset, f"{what}, image_of")
+    return replace(dataset, labels_of=checked[0], image_of=checked[1])
+
+
+def _labels_of(dataset: Dataset, what: str, sample: Sample) -> Labels:
+    """Labels from a reader of the user's own, which may return anything."""
+    with calling(what, str(sample.mask), DataError):
+        labels = dataset.labels_of(sample)
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype != np.uint8:
+        given = f"{labels.dtype} {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
+        raise DataError(f"{what}: returned {given} for {sample.mask}; it must return a uint8 array (height, width)")
+    number = len(dataset.classes)
+    if strange := np.unique(labels[(labels >= number) & (labels != IGNORE)]).tolist():
         raise DataError(
-            f"data.{name}: the reader '{data.reader}' returned {type(dataset).__name__}; it must return a "
-            "segstudy.data.core.Dataset"
+            f"{what}: returned the labels {listing(strange)} for {sample.mask}; must be 0 to {number - 1}, or {IGNORE} to ignore"
         )
-    return dataset
+    return labels
+
+
+def _image_of(dataset: Dataset, what: str, sample: Sample) -> Image.Image:
+    """An image from a reader of the user's own, which may return anything."""
+    with calling(what, str(sample.image), DataError):
+        image = dataset.image_of(sample)
+    if not isinstance(image, Image.Image):
+        raise DataError(f"{what}: returned {type(image).__name__} for {sample.image}; it must return a PIL.Image.Image")
+    return image

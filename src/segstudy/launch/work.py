@@ -272,20 +272,22 @@ def attempt(workshop: Workshop, run: Run, folder: RunFolder) -> str:
         return str(error)
     except OSError as error:
         return f"{error.filename or folder.path}: {error.strerror or error}; see that it can be read and written"
-    except Exception as error:
-        # One failing run never ends the study. Torch raises errors of many kinds, a full memory among them.
+    except (Exception, SystemExit) as error:
+        # One failing run never ends the study. Torch raises errors of many kinds, a full memory among them, and code that a
+        # study names may call sys.exit.
         return _noted(folder, _words(run, folder, error))
     return ""
 
 
-def _words(run: Run, folder: RunFolder, error: Exception) -> str:
+def _words(run: Run, folder: RunFolder, error: Exception | SystemExit) -> str:
     if isinstance(error, SegstudyError):
         return str(error)
     if _is_of_memory(error):
         return _memory_advice(run, error)
     details = folder.failure.with_suffix(".log")
     write_text(details, traceback.format_exc())
-    return f"torch stopped: {_first_line(error)}; see {details}"
+    said = "torch stopped" if isinstance(error, Exception) else "the code called sys.exit"
+    return f"{said}: {_first_line(error)}; see {details}"
 
 
 def _noted(folder: RunFolder, text: str) -> str:
@@ -293,11 +295,11 @@ def _noted(folder: RunFolder, text: str) -> str:
     return text
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _memory_advice(run: Run, error: Exception) -> str:
+def _memory_advice(run: Run, error: BaseException) -> str:
     recipe = run.config.recipe
     parts = f", of which {-(-recipe.batch_size // recipe.accumulate)} at a time," if recipe.accumulate > 1 else ""
     more = min(2 * recipe.accumulate, recipe.batch_size)
@@ -313,6 +315,6 @@ def _memory_advice(run: Run, error: Exception) -> str:
     )
 
 
-def _is_of_memory(error: Exception) -> bool:
+def _is_of_memory(error: BaseException) -> bool:
     """Whether the memory of a GPU or, where the system says so instead of ending the process, of the machine is full."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segstudy.doors import Door
-from segstudy.errors import SegstudyError, SpecError, WeightsError, listing, nearest
+from segstudy.doors import Door, calling
+from segstudy.errors import SpecError, WeightsError, listing, nearest
 from segstudy.files import file_sha256
 from segstudy.named import as_choice
 from segstudy.schema import Model
@@ -221,15 +221,11 @@ def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path |
     options = _checked_options(model.arch, choice.options, model.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
+        with calling(key):
             network = choice.function(num_classes, **options)
             if not isinstance(network, nn.Module):
                 raise SpecError(f"{key}: returned {type(network).__name__}; it must return a torch.nn.Module")
             _check_logits(key, network, num_classes)
-        except (SegstudyError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:
-            raise SpecError(f"{key}: stopped with {type(error).__name__}: {error}") from None
     if weights_file is not None:
         load = getattr(network, "load_pretrained", functools.partial(load_network, network))
         load(read_state(weights_file), str(weights_file))

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from segstudy.contestant import FILES, NORMALISATIONS, Contestant, Normalise
 from segstudy.data.cache.batches import IMAGENET_MEAN, IMAGENET_STD
-from segstudy.doors import import_object
+from segstudy.doors import calling, import_object
 from segstudy.errors import SegstudyError, SpecError, WeightsError, listing
 from segstudy.files import network_sha256, read_json
 from segstudy.networks.build import import_smp, predict_logits, resize_logits
@@ -91,13 +91,8 @@ class ContestantNetwork(nn.Module):
 
     def _run(self, images: Tensor) -> Tensor:
         where = self.declared.words
-        try:
-            with torch.inference_mode():
-                given: Any = self.run(images)
-        except (SegstudyError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # a callable of the user's own, or another library
-            raise WeightsError(f"{where}: stopped with {type(error).__name__}: {reason(error)}") from None
+        with calling(where, kind=WeightsError), torch.inference_mode():  # of the user's own, or another library
+            given: Any = self.run(images)
         if not isinstance(given, Tensor | np.ndarray):
             raise WeightsError(f"{where}: returned {type(given).__name__}; it must return an array or a tensor")
         return torch.as_tensor(given, device=images.device)

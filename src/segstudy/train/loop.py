@@ -24,6 +24,8 @@ from segstudy import measures
 from segstudy.data.augment import Change, epoch_generator, make_augmenter
 from segstudy.data.cache.arrays import CachedSplit
 from segstudy.data.cache.batches import Feed, Shard
+from segstudy.data.core import IGNORE
+from segstudy.errors import SpecError
 from segstudy.evaluate import count_confusion
 from segstudy.networks.build import place
 from segstudy.networks.inference import scoring_model
@@ -94,15 +96,21 @@ def rehearse(recipe: Recipe, study_folder: str) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 32, 32, 3), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 2, (2, 32, 32), generator=generator, dtype=torch.uint8)
-    given = [options.get("class_weights") for _, _, options in loss_terms(recipe.loss)]
-    network = nn.Conv2d(3, max([2, *(len(weights) for weights in given if isinstance(weights, list))]), 1)
-    make_optimizer(recipe.optimizer, network.parameters(), study_folder)
     for epoch in range(recipe.epochs):
         rate_factor(recipe.schedule, epoch, recipe.epochs, study_folder)
     if (augmenter := make_augmenter(recipe.augment, study_folder)) is not None:
         images, labels = augmenter(images, labels, generator)
+    given = [options.get("class_weights") for _, _, options in loss_terms(recipe.loss)]
+    most = max([1, *labels[labels != IGNORE].tolist()])  # an augmentation may name classes that these labels lack
+    network = nn.Conv2d(3, max([1 + most, *(len(weights) for weights in given if isinstance(weights, list))]), 1)
+    make_optimizer(recipe.optimizer, network.parameters(), study_folder)
     logits = network(images.movedim(-1, 1).float() / 255)
-    make_loss(recipe.loss, study_folder)(logits, labels.long())
+    labels = labels.long()
+    copies = {"logits": (logits, logits.detach().clone()), "labels": (labels, labels.clone())}
+    make_loss(recipe.loss, study_folder)(logits, labels)
+    for what, (now, before) in copies.items():
+        if not torch.equal(now, before):  # through NumPy, which torch does not notice
+            raise SpecError(f"recipe.loss: changed the {what} in place; change {what}.clone() instead")
 
 
 @dataclass

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from segstudy.doors import Door
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.doors import Door, calling
+from segstudy.errors import SpecError
 from segstudy.named import as_choice
 from segstudy.schema import Loss, loss_terms
 from segstudy.train.balance import read_class_weights
@@ -253,7 +253,7 @@ def make_loss(
     Raises
     ------
     SegstudyError
-        When called: if a loss of the user's own stops, or gives something else than one number.
+        When called: if a loss of the user's own stops, changes what it is given, or gives something else than one number.
 
     """
     torch = importlib.import_module("torch")
@@ -281,18 +281,19 @@ def make_loss(
 def _called(name: str, function: Callable[..., Any], logits: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
     """Call a loss of the user's own."""
     torch = importlib.import_module("torch")
-    try:
+    given = {"logits": (logits, logits._version), "labels": (labels, labels._version)}
+    with calling(f"recipe.loss '{name}'", f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}"):
         value = function(logits, labels, **options)
-    except (SegstudyError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        shapes = f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}"
-        raise SpecError(f"recipe.loss '{name}': stopped with {type(error).__name__}: {error} ({shapes})") from None
+    for what, (tensor, version) in given.items():
+        if tensor._version != version:
+            raise SpecError(f"recipe.loss '{name}': changed the {what} in place; change {what}.clone() instead")
     if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
         what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         grad = " without a gradient" if isinstance(value, torch.Tensor) and not value.requires_grad else ""
         raise SpecError(
             f"recipe.loss '{name}': returned {what}{grad}; it must return one number computed from the logits"
         )
+    if not value.is_floating_point():
+        raise SpecError(f"recipe.loss '{name}': returned a number of type {value.dtype}; it must be a float")
     number: Tensor = value.reshape(())
     return number

@@ -5,10 +5,11 @@ This module loads no torch, as study files are checked against it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from segstudy.doors import Door
+from segstudy.doors import Door, calling
 from segstudy.errors import SpecError
 from segstudy.named import as_choice
 from segstudy.schema import Optimizer
@@ -52,16 +53,16 @@ def make_optimizer(optimizer: Optimizer, parameters: Any, folder: str = "") -> o
     """
     torch = importlib.import_module("torch")
     function = OPTIMIZERS.find(optimizer.name, folder).function
-    try:
+    parameters = list(parameters)
+    own = optimizer.name in OPTIMIZERS.table
+    with contextlib.nullcontext() if own else calling(f"recipe.optimizer.name '{optimizer.name}'"):
         made = function(parameters, optimizer, **optimizer.own_options())
-    except Exception as error:
-        if optimizer.name in OPTIMIZERS.table:
-            raise
-        reason = f"{type(error).__name__}: {error}"
-        raise SpecError(f"recipe.optimizer.name '{optimizer.name}': stopped with {reason}") from None
     if not isinstance(made, torch.optim.Optimizer):
         raise SpecError(
             f"recipe.optimizer.name '{optimizer.name}': returned {type(made).__name__}, not a torch.optim.Optimizer"
         )
+    known = {id(one) for each in parameters for one in (each["params"] if isinstance(each, dict) else [each])}
+    if not known & {id(one) for group in made.param_groups for one in group["params"]}:
+        raise SpecError(f"recipe.optimizer.name '{optimizer.name}': holds none of the network's parameters")
     optimizer_of_torch: optim.Optimizer = made
     return optimizer_of_torch

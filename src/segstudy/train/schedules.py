@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Annotated
 
 from pydantic import Field
 
-from segstudy.doors import Door
+from segstudy.doors import Door, calling
 from segstudy.errors import SpecError
 from segstudy.named import as_choice
 from segstudy.schema import SchedulePart
@@ -97,14 +98,14 @@ def rate_factor(schedule: str | SchedulePart, epoch: int, epochs: int, folder: s
     """
     name = schedule if isinstance(schedule, str) else schedule.name
     options = {} if isinstance(schedule, str) else schedule.own_options()
-    try:
-        factor = SCHEDULES.find(name, folder).function(epoch, epochs, **options)
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise SpecError(
-            f"recipe.schedule '{name}': stopped with {type(error).__name__}: {error} (epoch {epoch + 1})"
-        ) from None
-    if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+    function = SCHEDULES.find(name, folder).function
+    with calling(f"recipe.schedule '{name}'", f"epoch {epoch + 1}"):
+        factor = function(epoch, epochs, **options)
+    share = math.nan
+    with contextlib.suppress(TypeError, ValueError):
+        share = math.nan if isinstance(factor, str) else float(factor)  # NumPy's and torch's numbers, too
+    if not 0 <= share < math.inf:
         raise SpecError(
             f"recipe.schedule '{name}': returned {factor!r} in epoch {epoch + 1}; it must be a number of at least 0"
         )
-    return float(factor)
+    return share

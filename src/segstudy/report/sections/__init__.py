@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from segstudy.doors import Door
-from segstudy.errors import SegstudyError, SpecError
+from segstudy.doors import Door, calling
+from segstudy.errors import SpecError
 from segstudy.report.frames import ReportData
 from segstudy.report.section import Item, Section
 
@@ -32,12 +32,8 @@ def as_section(name: str, found: Any) -> Section:
         )
 
     def content(data: ReportData) -> Iterable[Item]:
-        try:
+        with calling(f"section '{name}'"):
             items = list(found.content(data))
-        except SegstudyError:
-            raise
-        except (Exception, SystemExit) as error:  # another package's section may raise anything
-            raise SpecError(f"section '{name}': stopped with {type(error).__name__}: {error}") from None
         if wrong := next((item for item in items if not isinstance(item, Item)), None):
             raise SpecError(f"section '{name}': yielded {wrong!r:.60}; must be a Table, a Drawing, a Widget or a text")
         return items
