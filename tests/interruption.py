@@ -16,5 +16,5 @@ class Interruption(Stop):
     def due(self) -> bool:
         self.left -= 1
         if self.left == 0:
-            self.asked = ("received SIGTERM", 143)
-        return self.asked is not None
+            self.requested = ("received SIGTERM", 143)
+        return self.requested is not None

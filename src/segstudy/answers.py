@@ -1,4 +1,4 @@
-"""What the functions for notebooks return: objects that can be printed, show a table, and have a data frame."""
+"""Results of the functions for notebooks: objects that can be printed, show a table, and have a data frame."""
 
 from __future__ import annotations
 

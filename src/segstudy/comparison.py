@@ -369,8 +369,8 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     finish.
     """
     p_values = [one.difference.p_value if one.difference else float("nan") for one in comparisons]
-    asked = [not one.problems for one in comparisons]
-    filled = [np.nan if not ok else 1.0 if p != p else p for ok, p in zip(asked, p_values, strict=True)]
+    comparable = [not one.problems for one in comparisons]
+    filled = [np.nan if not ok else 1.0 if p != p else p for ok, p in zip(comparable, p_values, strict=True)]
     adjusted = holm(filled)
     return [
         replace(one, p_holm=float("nan") if p != p else float(q))

@@ -103,12 +103,12 @@ class Contestant(Frozen):
 
     @property
     def given(self) -> str:
-        """What the study names: a path, a hub's name, or ``package.module:name``; in a plan, a file's hash."""
+        """The network as the study names it: a path, a hub's name, or ``package.module:name``; in a plan, a file's hash."""
         return str(getattr(self, self.kind))
 
     @property
     def name(self) -> str:
-        """What the network is called in a report."""
+        """The network's name in a report."""
         return self.title or (self.given if self.kind == "python" else PurePath(self.given).name)
 
     @property

@@ -1,4 +1,4 @@
-"""What a trained network costs: time, memory, parameters, operations, latency; measured, never estimated."""
+"""The cost of a trained network: time, memory, parameters, operations, latency; measured, never estimated."""
 
 from __future__ import annotations
 

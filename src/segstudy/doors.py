@@ -158,7 +158,7 @@ def import_object(name: str, folder: str = "") -> Any:
 
 def _import_module(module: str, folder: str, name: str) -> ModuleType:
     try:
-        if _file_beside(module, folder) is None:
+        if _local_file(module, folder) is None:
             return importlib.import_module(module)
         now = source_hash(module, folder)
         known = sys.modules.get(module)
@@ -197,7 +197,7 @@ def _importable(folder: str) -> Iterator[None]:
         sys.dont_write_bytecode = without_bytecode
 
 
-def _file_beside(module: str, folder: str) -> Path | None:
+def _local_file(module: str, folder: str) -> Path | None:
     """The source file of a module next to the study file; None if there is none."""
     if not folder:
         return None
@@ -217,9 +217,9 @@ def source_hash(name: str, folder: str = "") -> str:
     return f"sha256:{total.hexdigest()[:16]}"
 
 
-def files_beside(name: str, folder: str) -> list[Path]:
+def source_files(name: str, folder: str) -> list[Path]:
     """Source files next to the study file that ``package.module:name`` needs."""
-    places = [_file_beside(module, folder) for module in _sources(name.partition(":")[0], folder)]
+    places = [_local_file(module, folder) for module in _sources(name.partition(":")[0], folder)]
     return [path for path in places if path is not None]
 
 
@@ -240,7 +240,7 @@ def _sources(module: str, folder: str) -> dict[str, bytes]:
 
 
 def _source_of(module: str, folder: str, top: str) -> Path | None:
-    if (path := _file_beside(module, folder)) is not None:
+    if (path := _local_file(module, folder)) is not None:
         return path
     if module.partition(".")[0] != top:
         return None

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of this package: every such error is one plain message."""
+"""Errors that the user can fix: each is one plain message."""
 
 from __future__ import annotations
 

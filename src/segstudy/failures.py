@@ -96,7 +96,7 @@ def two_kinds(name: str, label: str, values: Sequence[float] | Values) -> tuple[
 
 
 def typical_images(measure: Measure, counts: Counts) -> dict[str, float]:
-    """What images usually score: median and 10 % trimmed mean over images, with 95 % intervals; NaN where there is none.
+    """Typical scores of images: median and 10 % trimmed mean, with 95 % intervals; NaN where there is none.
 
     Both hide failures by design. Keys are ``median``, ``median_low``, ``median_high`` and the same of ``trimmed``.
     """

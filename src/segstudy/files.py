@@ -63,7 +63,7 @@ def claim_on(marker: Path, lost: Callable[[LeaseCompromise], None] | None = None
     )
 
 
-def temporary_beside(path: Path) -> Path:
+def temporary_for(path: Path) -> Path:
     """A hidden name next to ``path`` that no other process uses, on this machine or another."""
     return path.parent / f".{path.name[:160]}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
@@ -112,7 +112,7 @@ def read_text(path: Path) -> str:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path`` that takes its place on success and vanishes on failure."""
-    temporary = temporary_beside(path)
+    temporary = temporary_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -209,7 +209,7 @@ def _value(events: Any, event: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _scalar(text: str) -> Any:
-    """What a word without quotation marks means."""
+    """The value of a YAML word without quotation marks."""
     if text in ("<<", "="):
         raise _Unusual
     loader = _Loader("")
@@ -293,9 +293,9 @@ def network_sha256(path: Path) -> str:
         if path.is_dir():
             files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
         else:  # OpenVINO's and ONNX's names of files of weights
-            beside = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
-            beside += [path.with_name(f"{path.name}{end}") for end in (".data", "_data")]
-            files = [path, *(each for each in beside if each.is_file())]
+            extra = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+            extra += [path.with_name(f"{path.name}{end}") for end in (".data", "_data")]
+            files = [path, *(each for each in extra if each.is_file())]
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
     if files == [path]:
@@ -415,7 +415,7 @@ def _verify(
 
 
 def _read(open_file: Callable[[str], IO[bytes]], name: str, use: Callable[[IO[bytes]], Result]) -> Result | None:
-    """What ``use`` makes of a file, or None when it cannot be read."""
+    """The result of ``use`` on a file, or None when it cannot be read."""
     try:
         with open_file(name) as file:
             return use(file)
@@ -461,7 +461,7 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 def read_sealed(path: Path) -> dict[str, str]:
-    """What :func:`write_sealed` wrote; nothing when it cannot be read or was altered."""
+    """The data that :func:`write_sealed` wrote; empty when it cannot be read or was altered."""
     try:
         with open_regular(path) as file:
             known = json.loads(file.read().decode("utf-8"))

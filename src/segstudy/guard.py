@@ -1,4 +1,4 @@
-"""What differs between runs apart from the studied factor: data, versions, hardware, precision.
+"""Differences between runs apart from the studied factor: data, versions, hardware, precision.
 
 ``plan`` enforces one change in the study file; this module compares what the runs recorded. It forbids no comparison:
 differences are flagged wherever the comparison is shown.

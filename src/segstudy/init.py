@@ -216,7 +216,7 @@ def _look(dataset: Dataset) -> list[SampleReport]:
 
 
 def _doubts(dataset: Dataset, looks: Sequence[SampleReport]) -> list[Fault]:
-    """What the pairs that were looked at show together, of few images too: masks that are inverted, turned or of other images."""
+    """Faults that a few pairs show together: masks that are inverted, turned or of other images."""
     seen = [each for look in looks if (each := Seen.of(look)) is not None]
     outlines = [(each.sample.id, each.outlines) for each in seen if each.outlines is not None]
     return [*opposite_polarity(dataset, seen), *shifted_masks(outlines)]

@@ -118,7 +118,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Said:
-    """What is said of one comparison: its verdict, and a line; ``known`` if both sides have results."""
+    """One comparison in words: its verdict, and a line; ``known`` if both sides have results."""
 
     verdict: str
     line: str
@@ -174,7 +174,7 @@ def _basis(plan: Plan, store: Store, found: Sequence[RunResult]) -> str:
 
 
 def live_lines(plan: Plan, store: Store) -> list[str]:
-    """What is shown while runs go on: the runs, then the verdicts that there are."""
+    """Lines to show while runs go on: the runs, then the verdicts so far."""
     runs = stand(store, plan)
     known = [each.line for each in verdicts_so_far(plan, store, runs)[0].values() if each.known]
     more = [f"and {len(known) - SHOWN} more verdicts: segstudy status"] if len(known) > SHOWN else []

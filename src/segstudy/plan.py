@@ -231,8 +231,8 @@ class Plan:
                 )
         if seed is not None and seed not in self.study.all_seeds:
             raise SpecError(f"--seed {seed}: the study's seeds are {listing(self.study.all_seeds, 20)}")
-        asked = [r for r in self.runs if not only or {r.experiment, whole(r.experiment)} & set(only)]
-        chosen = [r for r in asked if seed in (None, r.seed)]
+        named = [r for r in self.runs if not only or {r.experiment, whole(r.experiment)} & set(only)]
+        chosen = [r for r in named if seed in (None, r.seed)]
         if not chosen:
             raise SpecError(f"--seed {seed}: is not needed yet; the study adds seeds until its comparisons are decided")
         return replace(self, runs=tuple(chosen))

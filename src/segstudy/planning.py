@@ -60,7 +60,7 @@ class SeedSD:
 def requirements(
     results: StudyResults, power: float, difference: float, seed_sd: SeedSD | None = None
 ) -> list[dict[str, Any]]:
-    """What it takes to detect ``difference`` in the primary measure with probability ``power``, for every result.
+    """Seeds and images needed to detect ``difference`` in the primary measure with probability ``power``, for every result.
 
     The error rate is divided by the number of variants, as Holm's rule does for the smallest p-value. The noise of a
     variant is that of its difference to its base. The noise of a baseline is the noise floor: that of the difference
@@ -70,7 +70,7 @@ def requirements(
     Parameters
     ----------
     results, power, difference
-        The study, and what is asked.
+        The study, and the wanted power and difference.
     seed_sd
         Noise of seeds that is known from elsewhere; it replaces the study's own.
 
@@ -121,20 +121,20 @@ def curves(
 
 
 def _level(results: StudyResults, power: float, difference: float) -> float:
-    """The level at which each comparison is tested; checks what was asked."""
+    """The level at which each comparison is tested; checks power and difference."""
     low, high = results.primary.bounds
     if not 0 < power < 1 or not 0 < difference < high - low:
-        asked = f"--power {power:g} --difference {difference:g}"
+        given = f"--power {power:g} --difference {difference:g}"
         if high - low == 1:
-            raise SegstudyError(f"{asked}: both must be between 0 and 1, as in 0.8 and 0.01")
+            raise SegstudyError(f"{given}: both must be between 0 and 1, as in 0.8 and 0.01")
         raise SegstudyError(
-            f"{asked}: the power must be between 0 and 1, as in 0.8, and the difference in {name_of(results.primary)} above 0"
+            f"{given}: the power must be between 0 and 1, as in 0.8, and the difference in {name_of(results.primary)} above 0"
         )
     return 1 - 0.05 / results.questions
 
 
 def _all_components(results: StudyResults, seed_sd: SeedSD | None) -> list[tuple[str, Components]]:
-    """What is compared, and its noise, for everything with a result."""
+    """Every comparison with a result, and its noise."""
     plan, found = results.plan, []
     if any(side.first.folds for side in results.sides.values() if side.sets):
         raise SegstudyError(

@@ -69,7 +69,7 @@ def pool(parts: Sequence[CountSet]) -> CountSet:
 def other_origin(
     first: RunRecord, first_sets: Sequence[CountSet], other: RunRecord, other_sets: Sequence[CountSet]
 ) -> str:
-    """What of a run does not belong to another seed of its experiment, in words; empty if their scores can be pooled."""
+    """The reason why the scores of two seeds of an experiment cannot be pooled; empty if they can."""
     if other_weights(first.weights_sha256, other.weights_sha256):
         return "began with other weights"
     one, two = first.data_fingerprints or {}, other.data_fingerprints or {}
@@ -86,7 +86,7 @@ def other_origin(
 
 
 def _record(parts: Sequence[CountSet]) -> RunRecord | None:
-    """What the runs recorded: settings of the first fold, hashes of the data of all folds."""
+    """One record of all folds: settings of the first, hashes of the data of all."""
     records = [part.record for part in parts if part.record is not None]
     if len(records) < len(parts):
         return None

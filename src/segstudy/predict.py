@@ -54,10 +54,10 @@ class Predicted:
     turned: tuple[str, ...] = ()
 
 
-def overlays_beside(masks: Path) -> Path:
+def overlays_folder(masks: Path) -> Path:
     """Where overlays go by default: a folder of their own, since a folder of masks holds nothing but masks.
 
-    >>> overlays_beside(Path("out/masks")).as_posix()
+    >>> overlays_folder(Path("out/masks")).as_posix()
     'out/masks-overlays'
     """
     whole = masks.resolve()
@@ -100,7 +100,7 @@ def predict_images(
 
     """
     images, left_out = _find_images(inputs, run.config, declared or {})
-    overlays = overlays or overlays_beside(target)
+    overlays = overlays or overlays_folder(target)
     _make_folders(target, overlays)
     predictor = open_predictor(run, folder, images.values())
     dataset = predictor.dataset

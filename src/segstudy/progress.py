@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: a live bar in a terminal, a plain line now and then elsewhere."""
+"""Progress for people: a live bar in a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study file must keep to beyond the types of its keys: names that exist, changes that are single, values that are new."""
+"""Rules of a study file beyond the types of its keys: names that exist, single changes, new values."""
 
 from __future__ import annotations
 

@@ -197,13 +197,13 @@ def _hidden_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
 
 
 def comparisons_text(records: Sequence[dict[str, Any]]) -> str:
-    """Comparisons of the same pair by several measures; says how many questions were asked."""
+    """Comparisons of the same pair by several measures, with their number."""
     if len(records) == 1:
         return comparison_text(records[0])
     deciding = next((record["label"] for record in records if not record["exploratory"]), "")
     words = f"only that of {deciding} decides" if deciding else f"none is about {records[0]['primary']}, which decides"
     heading = (
-        f"{len(records)} measures were asked about the same pair: {words}. Each verdict has its own error rate of 5 %, so that "
+        f"{len(records)} measures compare the same pair: {words}. Each verdict has its own error rate of 5 %, so that "
         f"of {len(records)} at least one is false by chance with a probability of up to {1 - 0.95 ** len(records):.0%}."
     )
     return "\n\n".join([heading, *(f"== {record['label']} ==\n{comparison_text(record)}" for record in records)])
@@ -275,7 +275,7 @@ def rule_lines(found: dict[str, Any]) -> list[str]:
     for row in (*found["rules"], *found["outlines"]):
         if row["scores"]:
             unit = "px" if row in found["outlines"] else ""
-            numbers = "   ".join(_beside(row, label, unit * (label != "NSD")) for label in row["scores"])
+            numbers = "   ".join(_both_numbers(row, label, unit * (label != "NSD")) for label in row["scores"])
             lines += ["", f"{row['as']}: {row['call']}", f"  {numbers}"]
             lines += textwrap.wrap(row["why"], 100, initial_indent="  ", subsequent_indent="  ")
     if left := [f"{row['as']} {row['call']}" for row in found["rules"] if not row["scores"]]:
@@ -283,7 +283,7 @@ def rule_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _beside(row: dict[str, Any], label: str, unit: str = "") -> str:
+def _both_numbers(row: dict[str, Any], label: str, unit: str = "") -> str:
     theirs, ours = row["scores"][label], row["segstudy"][label]
     same = theirs is ours if None in (theirs, ours) else abs(theirs - ours) < (SAME if not unit else SAME_PX)
     digits = f"{label} {shown(theirs) if not unit or theirs is None else f'{theirs:.2f} px'}"

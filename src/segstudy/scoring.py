@@ -222,7 +222,7 @@ def _each(found: Listing) -> Listing:
 
 
 def _given_classes(num_classes: int | None, classes: Sequence[str] | None) -> int | None:
-    """The number of classes that was asked for, if any."""
+    """The requested number of classes, if any."""
     allowed = f"2 to {MAX_CLASSES}"
     if num_classes is not None and not 2 <= num_classes <= MAX_CLASSES:
         raise SpecError(f"number of classes (--num-classes) {num_classes}: must be {allowed}")

@@ -22,7 +22,7 @@ UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 class Stopped(BaseException):
-    """Work was asked to stop and did; ``exit_code`` is 130 after Ctrl-C, 143 after anything else."""
+    """Work was requested to stop and did; ``exit_code`` is 130 after Ctrl-C, 143 after anything else."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """What asks work to stop, and whether that may happen between two steps only.
+    """Requests to stop, and whether work may stop between two steps only.
 
     ``max_seconds`` limits the whole work; a part of it is kept for saving (:func:`reserve`). ``checkpoint_s`` is the
     time between two checkpoints within an epoch; None for none.
@@ -39,7 +39,7 @@ class Stop:
     def __init__(self, max_seconds: float | None = None, checkpoint_s: float | None = None) -> None:
         self.deadline = None if max_seconds is None else time.monotonic() + max_seconds - reserve(max_seconds)
         self.checkpoint_s = checkpoint_s
-        self.asked: tuple[str, int] | None = None
+        self.requested: tuple[str, int] | None = None
         self.claim_lost = False
         self._stepping = False
 
@@ -76,22 +76,22 @@ class Stop:
     @property
     def due(self) -> bool:
         """Whether to stop after this step."""
-        return self.asked is not None
+        return self.requested is not None
 
     def check(self) -> None:
-        """Stop here, if that was asked for."""
-        if self.asked is not None:
-            raise Stopped(*self.asked)
+        """Stop here, if that was requested."""
+        if self.requested is not None:
+            raise Stopped(*self.requested)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.asked is not None and number == signal.SIGINT:  # the second Ctrl-C waits for nothing
-            raise Stopped(*self.asked)
+        if self.requested is not None and number == signal.SIGINT:  # the second Ctrl-C waits for nothing
+            raise Stopped(*self.requested)
         ended = number == getattr(signal, "SIGALRM", None)
         name = "the time of --max-time is up" if ended else f"received {signal.Signals(number).name}"
-        first = self.asked is None
-        self.asked = self.asked or (name, 130 if number == signal.SIGINT else 143)
+        first = self.requested is None
+        self.requested = self.requested or (name, 130 if number == signal.SIGINT else 143)
         if not self._stepping:
-            raise Stopped(*self.asked)
+            raise Stopped(*self.requested)
         if first:
             with contextlib.suppress(OSError):
                 os.write(2, f"segstudy: {name}; finishing this step, then saving\n".encode())

@@ -1,4 +1,4 @@
-"""What a search looks for and what it has found: the best values of each experiment's recipe, kept in the store."""
+"""Searches and their results: the best values of each experiment's recipe, kept in the store."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def search_folder(store: Store, study: Study, arm: str) -> Path:
 
 
 def read_found(store: Store, study: Study) -> dict[str, Found]:
-    """What finished searches have found, by experiment.
+    """The results of finished searches, by experiment.
 
     Raises
     ------

@@ -376,7 +376,7 @@ def test_means_that_cannot_be_checked_are_remarked_on(audit):
     assert remark not in as_text(audit(tables[1]))
     found = audit("Class,IoU\nx,0.5\nmean (foreground),0.7\n")
     assert found.findings == ()
-    assert "taken for means of some of the classes, so not checked: mean (foreground)" in as_text(found)
+    assert "read as means of some of the classes, so not checked: mean (foreground)" in as_text(found)
 
 
 # Accuracy
@@ -747,7 +747,7 @@ def test_what_is_left_out_is_said(audit):
     assert "comment not understood, left out: see the appendix: B" in text
     assert "columns not recognised, so not checked: IoU std" in text
     assert "columns left out on request: FPS" in text
-    assert "signed numbers after scores are taken for differences to another row: mIoU" in text
+    assert "signed numbers after scores are read as differences to another row: mIoU" in text
     assert text.endswith("tables: 1, numbers: 2, contradictions: 0, of rounding: 0")
     text = as_text(audit("Model,mIoU\nA,0.5\n", "Model,Dataset,mIoU\nA,x,0.5\n"))
     assert text.count("does not say on which data, so not compared with other tables") == 1
@@ -1034,8 +1034,8 @@ def test_a_deviation_may_stand_in_a_column_of_its_own(audit):
     # 0.90 may be 0.895: sqrt(2 x 0.895 x 0.105) = 0.4335
     found = audit("Model,mIoU,mIoU std,mDice,SD\nA,0.90,0.50,0.95,0.01\n")
     assert brief(found) == [("A", "spread", "0.90", "at most 0.43", "contradiction")]
-    assert "mIoU std is taken for the standard deviation of mIoU" in as_text(found)
-    assert "SD is taken for the standard deviation of mDice" in as_text(found)
+    assert "mIoU std is read as the standard deviation of mIoU" in as_text(found)
+    assert "SD is read as the standard deviation of mDice" in as_text(found)
     assert audit("Model,mIoU,SD\nA,90.0,40.0\n").findings == ()  # in the unit of its score
     assert "columns not recognised, so not checked: SD" in as_text(audit("Model,SD,mIoU\nA,0.5,0.90\n"))
 

@@ -154,7 +154,7 @@ def test_cross_evaluations(compare):
     table = "# run: unet\nTrain → Test,mIoU\nKvasir → Kvasir,0.8820\nKvasir → {},0.3736\n"
     own = ("Kvasir → Kvasir", "mIoU", "matched", 0.88204, "")
     assert compare(table.format("people")) == [own, ("Kvasir → people", "mIoU", "matched", 0.3736, "")]
-    crossed = ("Kvasir → Person", "mIoU", "matched", 0.3736, "'Person' is taken for people")
+    crossed = ("Kvasir → Person", "mIoU", "matched", 0.3736, "'Person' is read as people")
     assert compare(table.format("Person")) == [own, crossed]
     two = [*ROWS, row(test="cells", value=0.2)]
     found = compare(table.format("Person"), two)

@@ -34,7 +34,7 @@ def test_a_network_of_another_library_trains(name: str) -> None:
             Model(arch="torchvision-fcn", options={"backbone": "vgg"}),
             r"model.options.backbone: should be 'resnet50' or 'resnet101'",
         ),
-        (Model(arch="torchvision-lraspp", output_stride=8), "model.output_stride: means nothing for the network"),
+        (Model(arch="torchvision-lraspp", output_stride=8), "model.output_stride: does not apply to the network"),
     ],
 )
 def test_a_wrong_option_is_a_message(model: Model, message: str) -> None:

@@ -25,7 +25,7 @@ from segstudy.report.sections.changes import draw_effects
 from segstudy.report.sections.classes import draw_classes, draw_differences, sorted_differences
 from segstudy.report.sections.confusion import draw_confusion, own_sides
 from segstudy.report.sections.cost import draw_cost, pareto_front
-from segstudy.report.sections.errors import draw_lost, error_tables
+from segstudy.report.sections.errors import draw_lost, draw_reliability, error_tables
 from segstudy.report.sections.images import draw_images, image_frame
 from segstudy.report.sections.training import draw_training, over_epochs
 from segstudy.results import read_results
@@ -270,3 +270,117 @@ def _fill_with(store: Store, plan: Plan) -> None:
     for name, counts in (("deep-city", report_stores.DEEP), ("flat-city", report_stores.FLAT)):
         report_stores.add_run(store, report_stores.run_of(plan, name))
         report_stores.add_counts(store, report_stores.run_of(plan, name), "city", classes, counts)
+
+
+AXES = {  # of each panel: title, what is along it, what is up it
+    "figure6-effects": [("", "Difference in mIoU", "")],
+    "figure1-per-class-city": [("IoU", "", ""), ("Dice", "", "")],
+    "figure9-classes-deep-city": [("deep-wide", "Difference in IoU", ""), ("deep-both", "Difference in IoU", "")],
+    "figure10-confusion-spot": [("deep-spot", "Predicted class", "True class")],
+    "figure4-per-image-city": [("", "mIoU of one image", "")],
+    "figure3-training-spot": [
+        ("Training loss", "Epoch", ""),
+        ("mIoU on the split that chooses the epoch", "Epoch", ""),
+    ],
+    "figure5-cost": [("city", "GFLOPs for one image", "mIoU"), ("spot", "GFLOPs for one image", "mIoU")],
+    "figure0-front": [("city", "", ""), ("spot", "GFLOPs for one image", "")],
+}
+ROWS = {  # names along the left side
+    "figure6-effects": [
+        "deep-wide\nencoder=resnet101 against deep-city",
+        "deep-both\nencoder=res…ut_stride=16 against deep-city",
+    ],
+    "figure1-per-class-city": ["0 road (2)", "1 car_50% (2)", "2 <sky> (2)", "3 void (0)"],
+    "figure4-per-image-city": ["deep-city", "deep-wide", "deep-both", "flat-city"],
+}
+SHARES = ("figure1-per-class-city", "figure4-per-image-city")  # their axes are those of a share, from 0 to 1
+
+
+@pytest.fixture(scope="module")
+def drawn(data: ReportData) -> dict[str, Drawing]:
+    front = draw_front(data)
+    assert front is not None
+    return {drawing.name: drawing for drawing in [*drawings(data), front]}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axes_say_what_they_show_and_hold_all_of_it(drawn: dict[str, Drawing], name: str) -> None:
+    panels = drawn[name].figure.axes
+    said = [(axes.get_title("left") or axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) for axes in panels]
+    assert said == AXES[name]
+    if name in ROWS:
+        assert [label.get_text() for label in panels[0].get_yticklabels()] == ROWS[name]
+    for axes in panels:
+        (left, right), (low, high) = axes.get_xlim(), sorted(axes.get_ylim())
+        assert name not in SHARES or (left, right) == (0, 1)
+        lines = [line for line in axes.lines if line.get_transform() == axes.transData]
+        xs = [x for line in lines for x in x_ends(line)] + [bar.get_x() + bar.get_width() for bar in axes.patches]
+        ys = [float(y) for line in lines for y in np.asarray(line.get_ydata())]
+        assert all(left <= x <= right for x in xs if x == x) and all(low <= y <= high for y in ys if y == y)
+        assert all(low < bar.get_y() and bar.get_y() + bar.get_height() < high for bar in axes.patches)
+
+
+def test_the_front_page_figure_names_each_point_at_its_place(drawn: dict[str, Drawing]) -> None:
+    for name, city in (("figure0-front", "DeepLabV3"), ("figure5-cost", "deep-city")):
+        panels = drawn[name].figure.axes
+        for axes in panels:
+            dots = {
+                (x_ends(line)[0], float(np.asarray(line.get_ydata())[0]))
+                for line in axes.lines
+                if line.get_marker() == "o"
+            }
+            named = {text.get_text(): tuple(map(float, text.xy)) for text in axes.texts}
+            assert set(named.values()) <= dots and named
+        assert {text.get_text(): text.xy for text in panels[0].texts}[city] == (0.5, pytest.approx(13 / 18))
+    label = drawn["figure0-front"].figure._supylabel
+    assert label is not None and label.get_text() == "mIoU"
+    assert re.findall(r"at (\S+) GFLOPs", drawn["figure0-front"].alt) == ["0.50"] * 5
+
+
+def test_texts_of_figures_give_the_drawn_numbers(drawn: dict[str, Drawing]) -> None:
+    """mIoU 13/18 of deep, (10/13 + 3/2)/3 of wide; of single images (DEEP, WIDE, FLAT in report_stores)."""
+    wide = (10 / 13 + 1.5) / 3 - 13 / 18
+    effects = drawn["figure6-effects"]
+    assert effects.alt.startswith("Differences in mIoU with intervals. ") and "with 95 % interval" in effects.caption
+    assert re.findall(r"([+-]\d\.\d+),", effects.alt) == [f"{wide:+.3f}"] * 2
+    images = drawn["figure4-per-image-city"]
+    medians = re.findall(r"median (\d\.\d+)", images.alt)
+    assert [text.get_text() for text in images.figure.axes[0].texts] == [f"median {one}" for one in medians]
+    # first image: IoU 6/9, 3/6, 1; second: 2/3, 1/2, 1; so both 13/18
+    assert medians[0] == f"{13 / 18:.3f}"
+    classes = drawn["figure9-classes-deep-city"]
+    assert re.findall(r"road ([+-]\d\.\d+)", classes.alt) == [f"{10 / 13 - 2 / 3:+.3f}"] * 2
+    assert re.findall(r"(\S+) (\d\.\d{3}) at (\d\.\d\d)", drawn["figure5-cost"].alt)[0] == (
+        "deep-city",
+        "0.722",
+        "0.50",
+    )
+
+
+def test_figure_1_has_a_colour_for_each_experiment(drawn: dict[str, Drawing]) -> None:
+    iou = drawn["figure1-per-class-city"].figure.axes[0]
+    colours = [bars.patches[0].get_facecolor() for bars in iou.containers]
+    assert len(set(colours)) == 2 and [bars.get_label() for bars in iou.containers] == ["deep-city", "flat-city"]
+
+
+def test_figure_7_names_what_it_stacks(data: ReportData) -> None:
+    lost = pd.DataFrame([{"experiment": "deep-city", "train_data": "city", "test_data": "city"}])
+    drawing = draw_lost(data, lost.assign(missed=0.1, spurious=0.2, boundary=0.3))
+    (axes,) = drawing.figure.axes
+    assert axes.get_xlabel() == "Lost IoU (1 − IoU, mean over classes)"
+    assert [text.get_text() for text in axes.texts] == ["0.100", "0.200", "0.300"]
+    assert axes.get_legend_handles_labels()[1] == ["missed", "spurious", "boundary"]
+    assert drawing.alt == "Lost IoU missed, spurious, boundary. deep-city: 0.100, 0.200, 0.300."
+
+
+def test_figure_8_draws_accuracy_and_pixels_over_confidence(data: ReportData) -> None:
+    rows = [("deep-city", "city", 0, 0.2, 0.3, 0.25), ("deep-city", "city", 1, 0.6, 0.9, 0.75)]
+    bins = pd.DataFrame(rows, columns=["experiment", "test_data", "bin", "accuracy", "confidence", "share"])
+    accuracy, share = draw_reliability(data, "city", bins).figure.axes
+    for axes, ys in ((accuracy, [0.2, 0.6]), (share, [0.25, 0.75])):
+        line = next(line for line in axes.lines if line.get_marker() == "o")
+        assert (x_ends(line), np.asarray(line.get_ydata()).tolist()) == ([0.3, 0.9], ys)
+        assert axes.get_xlabel() == "Confidence" and axes.get_xlim() == (0, 1.02)
+    titles = [axes.get_title("left") or axes.get_title() for axes in (accuracy, share)]
+    assert titles == ["Share of pixels that are right", "Share of all pixels"]
+    assert share.yaxis.get_major_formatter()(0.05, 0) == "5 %" and share.get_yscale() == "log"

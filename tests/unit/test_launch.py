@@ -107,7 +107,7 @@ def test_a_signal_reaches_every_member_once(number: str, passed: str, code: int)
         crew, said = crew_of(hears, hears, stop=stop)
 
         def ask() -> None:
-            if sum(line.endswith("ready") for line in said) == 2 and stop.asked is None:
+            if sum(line.endswith("ready") for line in said) == 2 and stop.requested is None:
                 os.kill(os.getpid(), getattr(signal, number))
 
         members = crew.wait(ask)
@@ -147,7 +147,7 @@ def test_a_signal_for_a_team_is_for_its_leader() -> None:
         crew, said = crew_of(HEARS.format("signal.SIGTERM", 0) + WAITS, follower, together=True, stop=stop)
 
         def ask() -> None:
-            if sum(line.endswith("ready") for line in said) == 2 and stop.asked is None:
+            if sum(line.endswith("ready") for line in said) == 2 and stop.requested is None:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         assert [member.code for member in crew.wait(ask)] == [0, 0]

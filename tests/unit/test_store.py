@@ -40,7 +40,7 @@ from segstudy.files import (
     read_yaml,
     replacing,
     sweep,
-    temporary_beside,
+    temporary_for,
     verify,
     write_arrays,
     write_bytes,
@@ -415,8 +415,8 @@ def test_verify_waits_for_no_pipe(tmp_path: Path, name: str) -> None:
 
 
 def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_are_not(tmp_path: Path) -> None:
-    ours, theirs = temporary_beside(tmp_path / "run.yaml"), temporary_beside(tmp_path / "cost.json")
-    assert ours != temporary_beside(tmp_path / "run.yaml")
+    ours, theirs = temporary_for(tmp_path / "run.yaml"), temporary_for(tmp_path / "cost.json")
+    assert ours != temporary_for(tmp_path / "run.yaml")
     process = started(time.sleep, 0)
     process.join(600)
     dead = tmp_path / theirs.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")

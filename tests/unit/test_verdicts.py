@@ -173,7 +173,7 @@ def test_the_primary_measure_decides_everywhere(tmp_path: Path) -> None:
     other = comparison_record(compare_results(f"{file}:good", f"{file}:base", "miou", out=results.store.root))
     assert other["exploratory"] and "exploratory: mdice is the primary measure" in comparison_text(other)
     text = comparisons_text([record, other])
-    assert "2 measures were asked about the same pair: only that of mDice decides" in text
+    assert "2 measures compare the same pair: only that of mDice decides" in text
     assert "of up to 10%" in text  # 1 - 0.95 squared is 0.0975
 
 

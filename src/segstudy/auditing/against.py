@@ -191,7 +191,7 @@ def _matched(scores: list[Claim], matches: Sequence[str], experiments: Sequence[
 
 
 def _names(claim: Claim) -> Iterable[str]:
-    """What a claim's row may be called, or its column's run."""
+    """Possible names of a claim's row, or of its column's run."""
     yield claim.row
     yield f"{claim.table}: {claim.row}"
     if claim.heading.of:
@@ -230,7 +230,7 @@ def _tested_on(claim: Claim, experiment: str, data: str, results: Results) -> tu
     named = [other for other in others if fold(other) == fold(claim.data)]
     if named or len(others) == 1:
         tested = (named or others)[0]
-        return tested, "" if named else f"'{claim.data}' is taken for {tested}"
+        return tested, "" if named else f"'{claim.data}' is read as {tested}"
     hint = (
         f"say which of {listing(others)} with --match 'ROW={experiment}@DATA'" if others else "not evaluated elsewhere"
     )

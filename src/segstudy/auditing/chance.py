@@ -27,7 +27,7 @@ from segstudy.errors import SpecError
 
 
 class Noise(NamedTuple):
-    """What is assumed of scores: deviation of one image's, its correlation between networks, deviation over seeds."""
+    """Assumptions about scores: deviation over images, its correlation between networks, deviation over seeds."""
 
     sd: float
     correlation: float
@@ -51,7 +51,7 @@ GRID = 4001  # points of the integral over the best row's true score; its error 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What printed scores rest on; deviations as given, None where they are assumed."""
+    """The basis of printed scores; deviations as given, None where they are assumed."""
 
     num_images: int
     num_seeds: int = 1

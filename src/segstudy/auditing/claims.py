@@ -15,7 +15,7 @@ from segstudy.auditing.tables import Table
 from segstudy.errors import listing
 
 AVERAGED = (
-    "no class's Dice is 2 IoU / (1 + IoU), but all may be means over images, which they are taken for; "
+    "no class's Dice is 2 IoU / (1 + IoU), but all may be means over images, and they are read as such; "
     "say 'level: dataset' if they are over all pixels at once"
 )
 
@@ -174,12 +174,12 @@ def _means_left_out(claims: Claims) -> Iterable[tuple[str, str]]:
 
 
 def _left_out(table: Table, claims: list[Claim], num_tables: int) -> Iterable[str]:
-    """What cannot be checked without a note from the reader of the publication."""
+    """Numbers that cannot be checked without a note from the reader of the publication."""
     partial = [row.label for row in table.rows if part_of_classes(identity(table, row).get("class", ""))]
     if partial:
-        yield f"taken for means of some of the classes, so not checked: {listing(partial)}"
+        yield f"read as means of some of the classes, so not checked: {listing(partial)}"
     if num_tables > 1 and any(claim.number and not claim.data for claim in claims):
-        yield "does not say on which data, so not compared with other tables; say it with 'dataset: NAME'"
+        yield "does not say on which data, so not compared with other tables; add the note 'dataset: NAME'"
 
 
 def _table_claims(at: int, table: Table, runs: Runs) -> list[Claim]:
@@ -317,6 +317,6 @@ def _operands(claim: Claim, scores: dict[int, list[Claim]], baselines: list[int]
 
 
 def _in_rows(rows: Iterable[int], score: Claim, scores: dict[int, list[Claim]]) -> list[Claim]:
-    """What other rows print in the column of a score, of the same class."""
+    """Values of other rows in the column of a score, of the same class."""
     found = [other for row in rows for other in scores.get(row, []) if other.place.column == score.place.column]
     return [other for other in found if other.number and other.subject.cls == score.subject.cls]

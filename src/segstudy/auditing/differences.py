@@ -103,7 +103,7 @@ def _operands(claims: Claims, claim: Claim, steps: bool) -> list[tuple[Claim, Cl
 
 
 def _shares(claim: Claim, own: Claim, other: Claim) -> Iterator[Literal["", "own", "other"]]:
-    """What a difference may be a share of: nothing, unless it says relative; % alone may mean either."""
+    """Possible denominators of a difference: none, unless it says relative; % alone may mean either."""
     if claim.kind == "difference":
         yield ""
     if claim.may_be_share:

@@ -1,4 +1,4 @@
-"""What a column is, by its heading: a measure, a difference of one, or something that says which run a row is about."""
+"""Columns by their headings: a measure, a difference of one, or text that identifies the run of a row."""
 
 from __future__ import annotations
 

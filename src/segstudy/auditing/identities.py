@@ -40,7 +40,7 @@ def dice_from_iou(claims: Claims) -> Iterator[Finding]:
 
 
 def _from_iou_to_dice(iou: Claim) -> Implied:
-    """What a Dice may be that is averaged over the same things as an IoU, by Jensen's inequality."""
+    """The bounds of a Dice that is averaged over the same things as an IoU, by Jensen's inequality."""
 
     def implied(reading: Reading) -> Interval:
         low, high = iou.printed.score(reading)
@@ -328,7 +328,7 @@ def accuracy_is_weighted(claims: Claims) -> Iterator[Finding]:
 
 
 def _among(scores: Sequence[Claim]) -> Implied:
-    """What a weighted mean of scores may be."""
+    """The bounds of a weighted mean of scores."""
 
     def among(reading: Reading) -> Interval:
         ends = [each.printed.score(reading) for each in scores]
@@ -365,7 +365,7 @@ def two_classes(claims: Claims) -> Iterator[Finding]:
 
 
 def _between(accuracy: Claim, pooled: bool) -> Implied:
-    """What the mean IoU of two classes may be, from the pixel accuracy."""
+    """The bounds of the mean IoU of two classes, from the pixel accuracy."""
 
     def between(reading: Reading) -> Interval:
         low, high = accuracy.printed.score(reading)

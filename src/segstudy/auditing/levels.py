@@ -18,7 +18,7 @@ ASSUMED = ", over the pixels of all images at once (level: dataset)"
 
 @dataclass(frozen=True)
 class Tie:
-    """What other numbers make of one, over all pixels at once (``pooled``) and as means over images (``averaged``)."""
+    """The bounds that other numbers imply for one, over all pixels (``pooled``) and as a mean over images (``averaged``)."""
 
     claim: Claim
     pooled: Implied
@@ -54,7 +54,7 @@ def _telling(tie: Tie) -> bool:
 
 
 def assumed(verdict: Verdict) -> str:
-    """What a verdict rests on, as the end of a sentence."""
+    """The basis of a verdict, as the end of a sentence."""
     if verdict.severity == "undecided":
         return UNDECIDED
     return ASSUMED if verdict.severity == "contradiction" else ""

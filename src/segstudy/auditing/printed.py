@@ -248,7 +248,7 @@ def iou_of(dice: Fraction) -> Fraction:
 
 
 def increasing(function: Callable[[Fraction], Fraction], score: Number) -> Implied:
-    """What follows from a score by a function that grows with it."""
+    """The bounds that follow from a score by an increasing function."""
 
     def implied(reading: Reading) -> Interval:
         low, high = score.score(reading)

@@ -18,7 +18,7 @@ def impossible_values(claims: Claims) -> Iterator[Finding]:
             number, lowest = claim.printed, 0 if claim.kind == "value" else -1
             implied = f"{lowest * number.unit} to {number.unit}"
             hint = ", or say 'unit: percent'" if number.unit == 1 < number.high else ""
-            message = f"{claim.heading.text} {number.text} lies outside {implied}{hint}"
+            message = f"{claim.heading.text} {number.text} is outside {implied}{hint}"
             yield finding(claim, "range", implied, Verdict("contradiction"), message)
 
 

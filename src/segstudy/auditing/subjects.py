@@ -19,7 +19,7 @@ OWN = ""  # tested on the data that it was trained on
 
 
 class Subject(NamedTuple):
-    """What a number is about: a run, the data that it was tested on, a class (none for all)."""
+    """The subject of a number: a run, the data that it was tested on, a class (none for all)."""
 
     run: str
     test: str = OWN
@@ -27,7 +27,7 @@ class Subject(NamedTuple):
 
 
 def identity(table: Table, row: Row) -> dict[str, str]:
-    """What a row says besides its numbers, with what its table says of all rows; data as ``train`` and ``test``."""
+    """A row's text, together with the notes of its table; data as ``train`` and ``test``."""
     keys = {**table.keys, **row.keys}
     arrow = re.split(r"\s*(?:→|⇒|->|=>)\s*", keys.get("train → test", ""))
     if len(arrow) == 2:
@@ -65,14 +65,14 @@ class Runs:
         }
 
     def with_heading(self, keys: dict[str, str], of: str) -> dict[str, str]:
-        """What a row and a heading say together: a heading names a run, or a model where the rows name none."""
+        """The subject from a row and a heading: a heading names a run, or a model where the rows name none."""
         if not of:
             return keys
         known = any(fold(other["run"]) == fold(of) for other in self.named)
         return {**keys, "run" if known else "model" if "model" not in keys else "of": of}
 
     def resolve(self, keys: dict[str, str], table: int) -> tuple[str, str]:
-        """What identifies the run of a row of table number ``table``, and the run's name where it has one."""
+        """The identity of the run of a row of table number ``table``, and the run's name where it has one."""
         stated = {key: text for key, text in keys.items() if key not in ("class", "classes", "test")}
         if "class" in keys:  # what is not recognised may as well be about the class
             stated = {key: text for key, text in stated.items() if key in (*KEYS, "of")}

@@ -80,7 +80,7 @@ def outside_own_interval(claims: Claims) -> Iterator[Finding]:
         if bounds is None or bounds[0] - printed.step <= printed.low <= bounds[1] + printed.step:
             continue
         implied = printed.printing_of(bounds)
-        message = f"{claim.heading.text} {printed.text} lies outside of its own interval"
+        message = f"{claim.heading.text} {printed.text} is outside its own interval"
         yield finding(claim, "interval", implied, Verdict("contradiction"), message)
 
 

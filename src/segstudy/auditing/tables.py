@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from segstudy.auditing.beside import classes_beside, measure_of_columns
+from segstudy.auditing.class_columns import classes_of_mean, measure_of_columns
 from segstudy.auditing.classes import NUM_CLASSES, benchmark_of
 from segstudy.auditing.grids import Grid, read_grids
 from segstudy.auditing.headings import KEYS, Heading, complete, fold, parse_heading, spread_of, summary_of
@@ -78,7 +78,7 @@ class Table:
 
 @dataclass
 class _Notes:
-    """What comment lines say, while they are collected."""
+    """Notes from comment lines, while they are collected."""
 
     said: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
@@ -217,7 +217,7 @@ def _has_measures_as_rows(grid: Grid) -> bool:
 
 
 class _Classes(NamedTuple):
-    """What a table says, or a benchmark's list says for it, of classes."""
+    """The classes of a table, as it or a benchmark's list names them."""
 
     number: int | None
     names: tuple[str, ...]
@@ -242,9 +242,9 @@ def _class_names(said: dict[str, str], headings: list[Heading], rows: list[list[
     headed = {at: spellings[fold(text)] for at, text in unsettled.items() if fold(text) in spellings}
     whole = benchmark == "Pascal VOC" or (benchmark and len(set(headed.values())) == NUM_CLASSES[benchmark])
     if not names and not whole:
-        beside = classes_beside(headings, rows, number, measure)
-        if beside.names or not headed:
-            return _Classes(number, beside.names, {}, measure, beside.headings, "", beside.remarks)
+        found = classes_of_mean(headings, rows, number, measure)
+        if found.names or not headed:
+            return _Classes(number, found.names, {}, measure, found.headings, "", found.remarks)
     if not headed:
         return _Classes(number or len(names) or None, names, spellings, measure, headings)
     remarks = []
@@ -262,7 +262,7 @@ def _class_names(said: dict[str, str], headings: list[Heading], rows: list[list[
 def _measure_of(
     headings: list[Heading], rows: list[list[str]], headed: list[int], number: int | None
 ) -> tuple[str, str]:
-    """What columns hold that are headed by a class alone, "" where the numbers speak against every mean; and a remark."""
+    """The measure of columns headed by a class alone, "" where no mean fits the numbers; and a remark."""
     found = measure_of_columns(headings, rows, headed)
     if found == "" and number == len(headed):
         return "", (
@@ -272,7 +272,7 @@ def _measure_of(
     means = {each.name for each in headings if each.kind == "value"}
     measure = found or ("dice" if "mdice" in means and "miou" not in means else "iou")
     shown = {"dice": "Dice", "iou": "IoU", "f1": "F1", "class_accuracy": "recall"}.get(measure, measure)
-    return measure, f"columns headed by a class alone are taken for {shown}; say 'measure: ...' if they are not"
+    return measure, f"columns headed by a class alone are read as {shown}; say 'measure: ...' if they are not"
 
 
 def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:
@@ -291,7 +291,7 @@ def _classes(text: str, path: Path) -> tuple[int | None, tuple[str, ...]]:
 def _columns(
     texts: list[str], own: dict[str, str], given: dict[str, str], path: Path
 ) -> tuple[dict[int, str], set[str]]:
-    """What to read headings as, by position; notes name a heading or, by its number from 1, a column."""
+    """How to read headings, by position; notes name a heading or, by its number from 1, a column."""
     read_as: dict[int, str] = {}
     fitting = set()
     for source in (own, given):
@@ -369,7 +369,7 @@ def _spread_columns(
                 for score, spread in zip(columns[owner], spreads, strict=True)
             ]
             headings[at] = replace(heading, kind="number")
-            remarks.append(f"{heading.text} is taken for the standard deviation of {headings[owner].text}")
+            remarks.append(f"{heading.text} is read as the standard deviation of {headings[owner].text}")
     return headings, columns, remarks
 
 
@@ -432,7 +432,7 @@ def _looks_percent(numbers: Sequence[Number]) -> bool | None:
 
 
 def _identity(headings: list[Heading], texts: list[str], number: str) -> tuple[str, dict[str, str], dict[str, str]]:
-    """What a row is called for people, what it says of itself, and the numbers of columns that are not recognised."""
+    """A row's name in messages, its text, and the numbers of columns that are not recognised."""
     said = [(h, text) for h, text in zip(headings, texts, strict=True) if text.casefold() not in GAPS - {"none"}]
     keys: dict[str, str] = {}
     asides: dict[str, str] = {}
@@ -481,5 +481,5 @@ def _left_out(headings: list[Heading], columns: list[list[Number | None]]) -> li
     if ignored := [heading.text for heading in headings if heading.kind == "ignored"]:
         remarks.append(f"columns left out on request: {listing(ignored, 20)}")
     if asides := [heading.text.removesuffix(" (in brackets)") for heading in headings if heading.aside]:
-        remarks.append(f"signed numbers after scores are taken for differences to another row: {listing(asides, 20)}")
+        remarks.append(f"signed numbers after scores are read as differences to another row: {listing(asides, 20)}")
     return remarks

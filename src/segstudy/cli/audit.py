@@ -68,7 +68,7 @@ def audit(
     sampling = None if images is None else Sampling(images, seeds, sd, seed_sd, correlation)
     found = audit_tables(tables, note or ())
     if study is not None:
-        raise typer.Exit(int(_beside_study(found.claims, study, out, match or [], as_json)))
+        raise typer.Exit(int(_against_study(found.claims, study, out, match or [], as_json)))
     orders = None if sampling is None else list(rankings(found.claims, sampling))
     records = [asdict(each) for each in found.findings]
     if as_json:
@@ -79,7 +79,7 @@ def audit(
     raise typer.Exit(int(found.contradicts))
 
 
-def _beside_study(claims: Claims, study: str, out: Path | None, matches: list[str], as_json: bool) -> bool:
+def _against_study(claims: Claims, study: str, out: Path | None, matches: list[str], as_json: bool) -> bool:
     """Print the comparison; True if a printed number is none of the study's."""
     from segstudy.auditing.against import as_table, compare_with_study, differing, read_results
 

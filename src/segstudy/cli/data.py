@@ -159,7 +159,7 @@ def _check(whole: Plan, store: Store, data: Path | None, datasets: list[str] | N
 def _write(
     checked: Checked, whole: Plan, card: Path | None, write_split: Path | None, show_augment: bool
 ) -> list[Path]:
-    """Write what was asked for, and return where it lies."""
+    """Write the requested files, and return their folder."""
     if card is None and write_split is None and not show_augment:
         return []
     from segstudy.checking.files import write_augment_sheets, write_cards, write_split_of

@@ -137,10 +137,10 @@ def compare(
 
     if margin is not None and not 0 < margin < float("inf"):
         raise SpecError(f"--margin {margin:g}: must be a number above 0, such as 0.01")
-    asked: list[str | None] = [*dict.fromkeys(measure or [])] or [None]
-    if margin is not None and len(asked) > 1:
-        raise SpecError(f"--margin {margin:g}: is about one measure; {len(asked)} were given with --measure")
-    records = [comparison_record(compare_results(a, b, each, on, out, set_ or (), margin)) for each in asked]
+    measures: list[str | None] = [*dict.fromkeys(measure or [])] or [None]
+    if margin is not None and len(measures) > 1:
+        raise SpecError(f"--margin {margin:g}: is about one measure; {len(measures)} were given with --measure")
+    records = [comparison_record(compare_results(a, b, each, on, out, set_ or (), margin)) for each in measures]
     if as_json:
         found = records[0] if len(records) == 1 else {"questions": len(records), "comparisons": records}
         print(json.dumps(found, indent=2, default=str))

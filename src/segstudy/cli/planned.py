@@ -47,8 +47,8 @@ def requirement_lines(
 
 
 def _corrected(rows: Sequence[dict[str, Any]]) -> str:
-    asked = rows[0]["questions"]
-    return f", as one of the study's {asked} comparisons" if asked > 1 else ""
+    questions = rows[0]["questions"]
+    return f", as one of the study's {questions} comparisons" if questions > 1 else ""
 
 
 def _requirement(row: dict[str, Any]) -> list[str]:

@@ -94,11 +94,11 @@ def run(
         print_plan(part, store, whole, data)
         return
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
-    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
+    requested = _requested(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
     if print_sbatch:
-        _print_sbatch(asked, min(number or len(part.runs), len(part.runs)), with_)
+        _print_sbatch(requested, min(number or len(part.runs), len(part.runs)), with_)
         return
-    if (outcome := _carry_out(asked, whole, store, stop, workers, nodes, on, with_, replace, quiet=quiet)) is None:
+    if (outcome := _carry_out(requested, whole, store, stop, workers, nodes, on, with_, replace, quiet=quiet)) is None:
         return
     print(*(f"left to another process: {name}\n" for name in outcome.held), sep="", end="")
     if not no_report and len(outcome.failures) < len(part.runs):
@@ -131,8 +131,8 @@ def work(
     whole, store = plan_of(study, out, set_, data)
     part = whole.select(only or (), seed)
     whole = _fitted(whole, store, data, quiet) if fit_memory else whole
-    asked = _asked(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
-    outcome = _carry_out(asked, whole, store, stop, None, nodes, None, None, join=True, quiet=quiet)
+    requested = _requested(study, store, data, only, seed, set_, checkpoint_every, devices, track, graphs)
+    outcome = _carry_out(requested, whole, store, stop, None, nodes, None, None, join=True, quiet=quiet)
     if outcome is None:
         return
     _raise_failures(outcome)
@@ -147,7 +147,7 @@ def _fitted(whole: Plan, store: Store, data: Path | None, quiet: bool) -> Plan:
         return fit(workshop_of(whole, store, data, progress), whole)
 
 
-def _asked(
+def _requested(
     study: str,
     store: Store,
     data: Path | None,
@@ -179,7 +179,7 @@ def _asked(
 
 
 def _carry_out(
-    asked: Work,
+    requested: Work,
     whole: Plan,
     store: Store,
     stop: Stop,
@@ -198,16 +198,16 @@ def _carry_out(
     """
     from segstudy.train.team import team_here
 
-    team = team_here(asked.devices, nodes)
+    team = team_here(requested.devices, nodes)
     number = number_of(workers)
     if team is None and nodes > 1:
         raise SpecError(f"--nodes {nodes}: start one process a device with srun or torchrun")
-    elsewhere = on is not None or workers is not None or (asked.devices or 1) > 1
+    elsewhere = on is not None or workers is not None or (requested.devices or 1) > 1
     if team is not None and (on is not None or workers is not None):
         raise SpecError("--workers and --on start processes of their own; run the command without srun and torchrun")
     if team is None and elsewhere:
-        return _launch(asked, whole, store, stop, number, on, options, replace, join, quiet)
-    return _work_here(asked, whole, store, stop, team, replace, join, quiet)
+        return _launch(requested, whole, store, stop, number, on, options, replace, join, quiet)
+    return _work_here(requested, whole, store, stop, team, replace, join, quiet)
 
 
 def _sharing_gpus(
@@ -230,7 +230,7 @@ def number_of(given: str | None, option: str = "--workers") -> int | None:
 
 
 def _work_here(
-    asked: Work, whole: Plan, store: Store, stop: Stop, team: Team | None, replace: bool, join: bool, quiet: bool
+    requested: Work, whole: Plan, store: Store, stop: Stop, team: Team | None, replace: bool, join: bool, quiet: bool
 ) -> Outcome | None:
     from segstudy.launch.follow import follow, leading
     from segstudy.launch.work import execute_until_decided
@@ -238,18 +238,18 @@ def _work_here(
     from segstudy.tracking import open_tracking
 
     follows = team is not None and team.rank > 0
-    tracking = None if follows else open_tracking(asked.track, store.root / "track")
+    tracking = None if follows else open_tracking(requested.track, store.root / "track")
     with showing(quiet or follows, tracking) as progress, stop.listening():
-        workshop = workshop_of(whole, store, asked.data, progress, stop, team, asked.graphs)
+        workshop = workshop_of(whole, store, requested.data, progress, stop, team, requested.graphs)
         if follows:
             follow(workshop, whole)
             return None
         with leading(workshop) if team else nullcontext():
-            return execute_until_decided(workshop, whole, asked.only, asked.seed, replace, join)[0]
+            return execute_until_decided(workshop, whole, requested.only, requested.seed, replace, join)[0]
 
 
 def _launch(
-    asked: Work,
+    requested: Work,
     whole: Plan,
     store: Store,
     stop: Stop,
@@ -267,12 +267,12 @@ def _launch(
 
     launcher = _launcher_of("local" if on is None else on, options, whole)
     with showing(quiet) as progress, stop.listening():
-        workshop = workshop_of(whole, store, asked.data, progress, stop)
-        pending = prepare(workshop, whole.select(asked.only, asked.seed), replace)
+        workshop = workshop_of(whole, store, requested.data, progress, stop)
+        pending = prepare(workshop, whole.select(requested.only, requested.seed), replace)
         left = [each.run for each in pending if each.state != "done" and (join or each.state != "running")]
-        job = Job(asked, whole, left, workshop, workers)
+        job = Job(requested, whole, left, workshop, workers)
         outcome = launch(job, *launcher)
-    return _work_here(asked, whole, store, stop, None, False, join, quiet) if job.left_here else outcome
+    return _work_here(requested, whole, store, stop, None, False, join, quiet) if job.left_here else outcome
 
 
 def _check_launcher(
@@ -306,12 +306,12 @@ def _refuse_with_sbatch(on: str | None, nodes: int, **given: object) -> None:
         )
 
 
-def _print_sbatch(asked: Work, jobs: int, options: list[str] | None) -> None:
+def _print_sbatch(requested: Work, jobs: int, options: list[str] | None) -> None:
     from segstudy.launch.launchers import find_launcher
     from segstudy.launch.on_slurm import sbatch_script
 
     _, found = find_launcher("slurm", options or ())
-    print(sbatch_script(asked, jobs, **found), end="")
+    print(sbatch_script(requested, jobs, **found), end="")
 
 
 def _report_of(whole: Plan, store: Store, data: Path | None, outcome: Outcome) -> None:

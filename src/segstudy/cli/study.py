@@ -216,10 +216,10 @@ def predict(
     set_: Set = None,
 ) -> None:
     """Predict masks and overlays for new images with a finished run."""
-    from segstudy.predict import overlays_beside, predict_images
+    from segstudy.predict import overlays_folder, predict_images
 
     chosen, folder = finished_run(run_name, out, set_)
-    overlays = overlays or overlays_beside(to)
+    overlays = overlays or overlays_folder(to)
     declared = {"scale": numbers_of("--scale", scale, float), "bands": numbers_of("--bands", bands, int), "page": page}
     written = predict_images(chosen, folder, images, to, overlays, declared)
     print(f"wrote {len(written.masks)} masks to {to} and as many overlays to {overlays}")

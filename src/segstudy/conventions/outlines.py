@@ -192,7 +192,7 @@ def count_outlines(
     rules: Sequence[str],
     tolerance: float,
 ) -> dict[str, Counts]:
-    """What rules make of one image, class by class: the numbers in millionths, each with 1 where it is defined.
+    """The rules' numbers for one image, class by class, in millionths, each with 1 where it is defined.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def count_outlines(
 def outline_records(
     counts: Mapping[str, Counts], classes: Sequence[str], ours: Mapping[str, Values]
 ) -> list[dict[str, Any]]:
-    """What every rule that was counted makes of the images, next to segstudy's numbers, as plain data; undefined is None.
+    """The numbers of every rule that was counted, next to segstudy's, as plain data; undefined is None.
 
     Parameters
     ----------

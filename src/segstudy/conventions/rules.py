@@ -1,4 +1,4 @@
-"""What a rule is: how counts become a number, as a library or a paper does it.
+"""Scoring rules: how counts become a number, as a library or a paper does it.
 
 Array letters: ``n`` image (one for all where counts are added first), ``c`` class (one for all where they are pooled).
 """
@@ -123,7 +123,7 @@ class Convention:
         return self.nothing if math.isnan(mean) else mean
 
     def rule(self) -> dict[str, str]:
-        """What a number of this rule is, in words: level, average, absent classes, background."""
+        """The contract of this rule in words: level, average, absent classes, background."""
         alone = {"pooled": "pooled", "weighted": "of no weight"}.get(self.average)
         absent = "0, but 0/0 is left out" if self.absent is None else _counts(self.absent)
         nowhere = _counts(self.nowhere) if self.skips_undefined else "makes the mean undefined"

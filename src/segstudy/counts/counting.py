@@ -60,7 +60,7 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], num_classes:
     Raises
     ------
     ValueError
-        If shapes differ, or a counted pixel lies outside the classes.
+        If shapes differ, or a counted pixel has no valid class.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def count_pair(
     Raises
     ------
     ValueError
-        If shapes differ, a counted pixel lies outside the classes, or a confidence outside 0 to 1.
+        If shapes differ, a counted pixel has no valid class, or a confidence outside 0 to 1.
 
     """
     counts = {"confusion": confusion_matrix(truth, prediction, num_classes, ignore)}

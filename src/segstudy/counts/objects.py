@@ -176,9 +176,9 @@ def _find_neighbours(first: Integers, after: Integers, width: int) -> tuple[Inte
     upper = np.repeat(runs, number)
     lower = np.arange(len(upper)) + np.repeat(lowest - np.cumsum(number) + number, number)
     below_by_side = (first[lower] < after[upper] + width) & (after[lower] > first[upper] + width)
-    beside = np.flatnonzero(after[:-1] % width)  # the next run is in the same row
-    pairs = np.stack([np.append(upper, beside), np.append(lower, beside + 1)])
-    return pairs, np.append(below_by_side, np.ones(len(beside), np.bool_))
+    adjacent = np.flatnonzero(after[:-1] % width)  # the next run is in the same row
+    pairs = np.stack([np.append(upper, adjacent), np.append(lower, adjacent + 1)])
+    return pairs, np.append(below_by_side, np.ones(len(adjacent), np.bool_))
 
 
 def _components(pairs: Integers, number: int) -> Integers:

@@ -133,7 +133,7 @@ def export_run(
 
 
 def summary_lines(done: Exported) -> list[str]:
-    """What was written and how it was proven, for a terminal."""
+    """The exported files and their proof, for a terminal."""
     proven, stored = done.proven, done.proven.stored
     lines = [f"takes {proven.sizes}", *(f"not possible: {note}" for note in proven.notes)]
     for each in proven.passes:
@@ -262,7 +262,7 @@ class _Material:
 
 
 def _reasons(result: RunResult, passes_left_out: str) -> list[str]:
-    """What besides the export may make its masks differ from those that were scored."""
+    """Reasons other than the export why its masks may differ from those that were scored."""
     record, about = result.record, result.sets[0].about
     assert record is not None
     reasons = [f"the scores are {passes_left_out}, the folder holds the network alone"] if passes_left_out else []
@@ -284,7 +284,7 @@ def _by(size: Size) -> str:
 
 
 def _metadata(workshop: Workshop, result: RunResult, decision: Decision) -> dict[str, str]:
-    """What a user of the file must know, and which run it is."""
+    """Facts that a user of the file needs, and its run."""
     run, record, config = result.run, result.record, result.run.config
     assert record is not None
     side, crop = config.recipe.resized_px, config.recipe.crop_px

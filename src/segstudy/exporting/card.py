@@ -125,7 +125,7 @@ def write_card(
 
 
 def _front(result: RunResult, licence: str | None) -> ModelCardData:
-    """What the hub shows of a network, and finds it by."""
+    """The metadata by which the hub shows and finds a network."""
     scored, found = result.sets[0], as_record(result.sets[0])
     names = {"miou": "mean_iou", "mdice": "dice", "pixel_accuracy": "accuracy"}
     labels = {measure.key: measure.label for measure in OVERALL}

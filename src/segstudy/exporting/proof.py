@@ -91,7 +91,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Proven:
-    """What was written and how it was proven; ``notes`` say which more general files were not possible, and why."""
+    """The exported files and their proof; ``notes`` say which more general files were not possible, and why."""
 
     sizes: Sizes
     passes: tuple[Pass, ...]
@@ -139,7 +139,7 @@ class Watched(nn.Module):
 
     @property
     def seen(self) -> Pass:
-        """What was noted so far."""
+        """The notes so far."""
         share = self.gap / self.largest if self.largest else self.gap
         return Pass(listing(self.sizes, 3), self.images, self.pixels, self.differing, share)
 

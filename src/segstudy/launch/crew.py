@@ -106,7 +106,7 @@ class Crew:
                     if self.stop.due and not passed:
                         passed = True
                         self._pass_on(
-                            signal.SIGINT if self.stop.asked and self.stop.asked[1] == 130 else signal.SIGTERM
+                            signal.SIGINT if self.stop.requested and self.stop.requested[1] == 130 else signal.SIGTERM
                         )
                     if self.together and any(member.code for member in self.members):
                         failed_at = failed_at or time.monotonic()
@@ -126,7 +126,7 @@ class Crew:
                     member.process.send_signal(number)
 
     def _end(self) -> None:
-        """Let nobody outlive the parent's work: those that live are asked once more, then ended."""
+        """Let nobody outlive the parent's work: those that live get one more request to end, then are ended."""
         if all(member.code is not None for member in self.members):
             return
         self._pass_on(signal.SIGINT)

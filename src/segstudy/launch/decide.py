@@ -81,7 +81,7 @@ def meaning(network: nn.Module, config: Config, classes: tuple[str, ...]) -> NDA
 
 
 def given_decision(config: Config, classes: NDArray[np.int64]) -> Decision:
-    """What the study gives as numbers; ``positive`` are the outputs that mean the second class."""
+    """The study's own numbers; ``positive`` are the outputs that mean the second class."""
     inference = config.inference
     own = config.evaluate.threshold if config.evaluate is not None else None
     threshold = inference.threshold if isinstance(inference.threshold, float) else own

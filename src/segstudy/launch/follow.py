@@ -32,7 +32,7 @@ def leading(workshop: Workshop) -> Iterator[None]:
     fabric = make_fabric(Recipe(), team=workshop.team)
     try:
         yield
-    except TeamLost:  # the others are not where they could be asked to end
+    except TeamLost:  # the others cannot be reached with a request to end
         raise
     except BaseException:
         fabric.broadcast(None)
@@ -50,7 +50,7 @@ def follow(workshop: Workshop, plan: Plan) -> None:
         what, name, *rest = order
         with contextlib.suppress(Stopped, HeldError, Diverged):  # as the leader does
             {"train": _train, "score": _score}[what](workshop, runs[name], *rest)
-        workshop.stop.asked, workshop.stop.claim_lost = None, False
+        workshop.stop.requested, workshop.stop.claim_lost = None, False
 
 
 def _train(workshop: Workshop, run: Run, origin: str) -> None:

@@ -74,7 +74,7 @@ class Work:
 class Job:
     """Work to be started, and what a launcher may use.
 
-    ``plan`` is the study's, ``runs`` are those of it that are to be done. ``workers`` is the number that was asked for, None
+    ``plan`` is the study's, ``runs`` are those of it that are to be done. ``workers`` is the requested number, None
     for the launcher's own choice. A launcher notes in ``ended`` the last words of workers that did not end well, in
     ``goes_on`` where workers are to be found that it does not wait for, and in ``left_here`` that it started nothing, because
     this process does the work as fast.
@@ -110,7 +110,7 @@ class Job:
         return sum((folder / SUMS).is_file() for folder in folders)
 
     def num_workers(self, most: int) -> int:
-        """The number of workers: what was asked for, else ``most``; never more than there are runs."""
+        """The number of workers: that of ``--workers``, else ``most``; never more than there are runs."""
         return max(1, min(self.workers or most, len(self.runs)))
 
 

@@ -59,7 +59,7 @@ def run_here(job: Job, runs_per_gpu: int | Literal["auto"] = 1) -> None:
         name = f"[{number + 1}] " if workers > 1 else ""
         crew.start(name, job.work.command(), _share(number, workers, devices))
     for number, member in enumerate(crew.wait(_Watch(job, crew)), 1):
-        if member.message and not (job.stop.asked and member.code in (130, 143)):
+        if member.message and not (job.stop.requested and member.code in (130, 143)):
             job.ended.append(f"worker {number} {member.message}")
 
 
@@ -89,7 +89,7 @@ def train_together(job: Job) -> None:
             },
         )
     members = crew.wait()
-    if job.stop.asked:
+    if job.stop.requested:
         return
     killed = [f"process {rank} {member.message}" for rank, member in enumerate(members) if (member.code or 0) < 0]
     failed = [member.message for member in members if (member.code or 0) > 0]

@@ -89,14 +89,14 @@ def smallest(config: Config, network: nn.Module, fits: Callable[[Recipe], bool])
         When none does.
 
     """
-    batch_size, asked, former = config.recipe.batch_size, copy.deepcopy(network).to("meta"), 0
+    batch_size, probe, former = config.recipe.batch_size, copy.deepcopy(network).to("meta"), 0
     for accumulate in range(config.recipe.accumulate, batch_size + 1):
         recipe = config.recipe.model_copy(update={"accumulate": accumulate})
         largest = -(-batch_size // accumulate)
         if largest == former:
             continue
         try:
-            check_batch(asked, dataclasses.replace(config, recipe=recipe), batch_size)
+            check_batch(probe, dataclasses.replace(config, recipe=recipe), batch_size)
         except SpecError:
             break
         former = largest
@@ -111,7 +111,7 @@ def smallest(config: Config, network: nn.Module, fits: Callable[[Recipe], bool])
 
 @dataclass(frozen=True)
 class Trial:
-    """A network and a recipe, of which is asked what a step needs."""
+    """A network and a recipe, to find the memory of a step."""
 
     config: Config
     network: nn.Module

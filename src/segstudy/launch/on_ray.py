@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from pydantic import NonNegativeInt, PositiveFloat
 
-from segstudy.doors import files_beside
+from segstudy.doors import source_files
 from segstudy.errors import SegstudyError, SpecError
 from segstudy.files import CLAIM, SUMS, write_text
 from segstudy.launch.crew import last_words
@@ -139,7 +139,7 @@ def _parcel(job: Job) -> Parcel:
     study = Path(job.work.study)
     files[study.name] = study.read_bytes()
     named = {Path(each["path"]) for each in job.plan.files.values()}
-    sources = {path for run in job.plan.runs for name, _ in run.sources for path in files_beside(name, folder)}
+    sources = {path for run in job.plan.runs for name, _ in run.sources for path in source_files(name, folder)}
     for path in named | sources:
         if path.resolve().is_relative_to(Path(folder).resolve()):
             files[path.resolve().relative_to(Path(folder).resolve()).as_posix()] = path.read_bytes()

@@ -156,7 +156,7 @@ def _drop_foreign_counts(folder: RunFolder) -> None:
 
 
 def make_network(workshop: Workshop, run: Run) -> nn.Module:
-    """The run's network with its initial weights; weights that a finished training will replace are not asked for."""
+    """The run's network with its initial weights; weights that a finished training will replace are not loaded."""
     model, (dataset, _) = run.config.model, workshop.dataset(run.config.dataset)
     if run.config.evaluate is not None:
         return open_contestant(*workshop.contestant(run), run.config.folder)

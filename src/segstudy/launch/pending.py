@@ -79,7 +79,7 @@ def find_problems(workshop: Workshop, runs: Sequence[Run]) -> list[str]:
     """Everything that would stop a run before the first one starts, each once.
 
     Datasets are listed, and every network that is still to be trained is built once with its initial weights, which
-    downloads them if that is asked for.
+    downloads them if requested.
     """
     problems: dict[str, None] = {}
 
@@ -135,7 +135,7 @@ def _check_scoring(workshop: Workshop, run: Run) -> None:
 def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
     """Ask the network whether it trains on one image at a time, where there are such batches, or parts of them.
 
-    Batch normalisation cannot where features shrink to a point. The network is asked without computing anything.
+    Batch normalisation cannot where features shrink to a point. Nothing is computed: the network runs on the meta device.
     """
     batch_size, accumulate = config.recipe.batch_size, config.recipe.accumulate
     if min(batch_size // accumulate, num_train) > 1:
@@ -158,7 +158,7 @@ def check_batch(network: nn.Module, config: Config, num_train: int) -> None:
             )
             + (", with at least 2 training images" if num_train < 2 else "")
         ) from None
-    except (NotImplementedError, RuntimeError):  # a layer that cannot be asked so; training would say it
+    except (NotImplementedError, RuntimeError):  # a layer that the meta device lacks; training would show it
         return
 
 

@@ -178,7 +178,7 @@ def _distribution(optuna: Any, space: Any) -> Any:
 
 
 def _encoded(search: Search, values: dict[str, Any]) -> dict[str, Any] | None:
-    """Values as Optuna knows them; None if one lies outside of the space, as the study's own may."""
+    """Values as Optuna knows them; None if one is outside the space, as the study's own may."""
     found: dict[str, Any] = {}
     for key, space in search.space.items():
         value = values[key]

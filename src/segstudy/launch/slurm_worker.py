@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SAVING_S = 120  # before the end of a job's time: the last step and saving
 POLL_S = 2.0
-SAVED = 143  # how a worker ends that was asked to
+SAVED = 143  # exit code of a worker that was requested to end
 
 
 @dataclass

@@ -213,7 +213,7 @@ def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path |
     """A network that a function of somebody else makes; a weights file must hold all of it."""
     key = f"model.arch '{model.arch}'"
     if model.output_stride is not None:
-        raise SpecError(f"model.output_stride: means nothing for the network '{model.arch}'; leave it out")
+        raise SpecError(f"model.output_stride: does not apply to the network '{model.arch}'; remove it")
     try:
         choice = NETWORKS.find(model.arch, folder)
     except SpecError as error:
@@ -362,7 +362,7 @@ def _reason(error: Exception) -> str:
 
 
 def _numpy_scalar_types() -> list[Any]:
-    """What pickle needs for a NumPy number, such as the score in the review's checkpoints."""
+    """Types that pickle needs for a NumPy number, such as the score in the review's checkpoints."""
     numpy = importlib.import_module("numpy")
     scalar = numpy._core.multiarray.scalar
     kinds = [type(numpy.dtype(kind)) for kind in ("float64", "float32", "int64", "int32")]

@@ -29,7 +29,7 @@ Size = tuple[int | None, ...]  # None where the file takes any
 
 @dataclass(frozen=True)
 class Session:
-    """What a loader gives: the file's input as it declares it, and a function that runs it.
+    """A loaded file: its input as it declares it, and a function that runs it.
 
     ``run`` takes one array of ``dtype`` and shape ``shape`` and gives the outputs by name.
     """

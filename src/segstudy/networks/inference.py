@@ -136,14 +136,14 @@ class Unwrapped(nn.Module):
 
 
 def scoring_model(model: nn.Module | None, network: nn.Module, fabric: Fabric) -> nn.Module:
-    """What scores images: the network as ``fabric`` has set it up, or without communication in a team."""
+    """The module that scores images: the network as ``fabric`` has set it up, or without communication in a team."""
     if fabric.world_size > 1:
         return Unwrapped(network, fabric)
     return model if model is not None else fabric.setup(network)
 
 
 def prepare(network: nn.Module, inference: Inference, images: Images, fabric: Fabric, folder: str = "") -> nn.Module:
-    """The network ready to predict: adapted to ``images`` where that is asked for, on its device, with its passes.
+    """The network ready to predict: adapted to ``images`` if requested, on its device, with its passes.
 
     Parameters
     ----------

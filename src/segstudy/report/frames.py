@@ -47,7 +47,7 @@ FACTORS = {
 
 @dataclass(frozen=True)
 class ReportData:
-    """A study's results with the frames that sections share, each made when it is first asked for."""
+    """A study's results with the frames that sections share, each made on first use."""
 
     results: StudyResults
     data_root: Path | None = None  # where datasets lie, for pictures

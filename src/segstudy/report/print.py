@@ -194,8 +194,8 @@ def _lines(cell: Cell, row: dict[Any, Any], key: str, intervals: Intervals) -> l
         inside, closing, mark = rest.partition("]")
         return [f"{number}{mark}", f"[{inside}{closing}"]
     runs = row.get(f"{key}_runs", row.get("runs", ()))
-    asked = {(run[0], run[2], run[3]) for run in runs} if isinstance(runs, tuple) else set()
-    found = intervals.get((*next(iter(asked)), key)) if len(asked) == 1 and cell.source is not None else None
+    shown = {(run[0], run[2], run[3]) for run in runs} if isinstance(runs, tuple) else set()
+    found = intervals.get((*next(iter(shown)), key)) if len(shown) == 1 and cell.source is not None else None
     if key == "delta_miou" and cell.source is not None:
         found = intervals.get((str(row.get("experiment")), "", "", key))
     lines = [_breakable(cell.text).replace(" [", "\N{NO-BREAK SPACE}[")]  # an interval stays with its number

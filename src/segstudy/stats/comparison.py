@@ -146,7 +146,7 @@ def compare(
     level
         Nominal coverage of the interval; 1 - level is the error rate of the verdict.
     power, questions
-        For ``detectable``: the probability of finding it, and how many questions are asked in all. With 0 it is
+        For ``detectable``: the probability of finding it, and the total number of questions. With 0 it is
         not computed, which takes most of the time.
     limits
         Smallest and largest possible difference, beyond which no bound lies: (-1, 1) for shares.
@@ -312,7 +312,7 @@ def _arms(variant: Arm, base: Arm, in_order: bool) -> list[Arm]:
 def _numbers(
     value: Values, spread: Spread, exchanged: Values, level: float, limits: tuple[float, float]
 ) -> dict[str, Values]:
-    """What a difference says, each (m,)."""
+    """The numbers of a difference, each (m,)."""
     variance = spread.variance()
     half, p_value = variance.half_width(level), variance.p_value(value)
     return {
@@ -351,8 +351,8 @@ def holm(p_values: Sequence[float] | Values) -> Values:
     """
     given = np.asarray(p_values, np.float64)
     adjusted = np.full(given.shape, np.nan)
-    asked = np.flatnonzero(~np.isnan(given))
-    order = asked[np.argsort(given[asked])]
+    known = np.flatnonzero(~np.isnan(given))
+    order = known[np.argsort(given[known])]
     times = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(times * given[order]), 1.0)
     return adjusted
@@ -370,7 +370,7 @@ def verdict(difference: Difference, adjusted_p: float | None = None, higher_is_b
     difference
         Variant minus baseline.
     adjusted_p
-        Its p-value after :func:`holm` over the family; None: the question was asked alone.
+        Its p-value after :func:`holm` over the family; None: this is the only question.
     higher_is_better
         False for distances and errors.
 

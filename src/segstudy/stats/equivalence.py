@@ -1,4 +1,4 @@
-"""What "not distinguishable" leaves open: equivalence, non-inferiority, several comparisons at once, ranks.
+"""Beyond "not distinguishable": equivalence, non-inferiority, several comparisons at once, ranks.
 
 All of it follows from a :class:`~segstudy.stats.comparison.Difference`: its value, standard error and degrees of freedom.
 
@@ -32,7 +32,7 @@ class Equivalence:
     Attributes
     ----------
     margin, error
-        What was asked: the largest difference that does not matter, and the error rate of each one-sided test.
+        The largest difference that does not matter, and the error rate of each one-sided test.
     verdict
         :data:`EQUIVALENT`, :data:`NOT_WORSE` (by more than the margin) or :data:`OPEN`.
     low, high
@@ -67,7 +67,7 @@ def equivalence(
     margin
         Above 0, on the measure's own scale (0.01 is one point of mIoU). Choose it before the results are seen.
     error
-        Error rate of each of the two tests; divide it by the number of comparisons that are asked.
+        Error rate of each of the two tests; divide it by the number of comparisons.
     higher_is_better
         False for distances and errors.
 
@@ -123,10 +123,10 @@ def simultaneous(
     They need no assumption about how the comparisons depend on each other, and are wider than the single ones. A
     comparison without interval is not a question and gets NaN.
     """
-    asked = sum(not difference.reason for difference in differences)
+    tested = sum(not difference.reason for difference in differences)
     found = []
     for difference in differences:
-        half = math.nan if difference.reason else _half_width(difference, 1 - (1 - level) / asked)
+        half = math.nan if difference.reason else _half_width(difference, 1 - (1 - level) / tested)
         low, high = difference.value - half, difference.value + half
         found.append((max(low, limits[0]), min(high, limits[1])) if half == half else (math.nan, math.nan))
     return tuple(found)

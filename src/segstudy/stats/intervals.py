@@ -110,7 +110,7 @@ def estimate(
     DataError
         If networks have different numbers of images, or labels of groups are not as many as images.
     ValueError
-        If a value lies outside ``limits``.
+        If a value is outside ``limits``.
 
     """
     return estimate_each(

@@ -75,7 +75,7 @@ class Requirement:
     Attributes
     ----------
     difference, power, level
-        What was asked.
+        The wanted power and difference.
     num_seeds, num_images
         The present numbers: what the components were estimated from.
     detectable
@@ -187,7 +187,7 @@ def upper_limits(components: Components, assurance: float = ASSURANCE) -> Compon
 
 
 def _upper_factor(degrees: float, assurance: float) -> float:
-    """What to multiply an estimated variance with for its upper limit; NaN stays NaN."""
+    """The factor from an estimated variance to its upper limit; NaN stays NaN."""
     return 1.0 if math.isinf(degrees) else float(degrees / special.chdtri(degrees, assurance))
 
 

@@ -23,7 +23,7 @@ _DRAWS = 40_000
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do after a look.
+    """The decision after a look.
 
     Attributes
     ----------

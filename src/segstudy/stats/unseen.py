@@ -1,4 +1,4 @@
-"""What a mean and its interval do not show: failures that were not seen, seeds that fall in two, robust estimands.
+"""Risks that a mean and its interval hide: unseen failures, seeds of two kinds; robust estimands.
 
 Letters: n images (or groups), s seeds.
 """

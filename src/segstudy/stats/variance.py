@@ -96,7 +96,7 @@ class Variance:
         return _smallest(lambda p: self._critical(p / 2) < distance, least, np.ones(()))
 
     def _critical(self, tail: float | Values) -> Values:
-        """What a value must exceed for the test to reject at an error rate of twice ``tail``, (m,)."""
+        """The critical value (m,) of the test at an error rate of twice ``tail``."""
         return self._width(tail) if self.agree else _cautious(self.parts, self.test_degrees, tail)
 
     def equivalent_degrees(self, level: float) -> Values:
@@ -116,16 +116,16 @@ class Variance:
         The parts are taken for true. A study estimates them, each with its degrees of freedom, and so asks now for a
         larger, now for a smaller value; the probability is the mean over these.
         """
-        return _chance(value, self._asked(level), self.standard_error)
+        return _chance(value, self._critical_values(level), self.standard_error)
 
     def detectable(self, level: float, power: float) -> Values:
         """Smallest true value (m,) whose :meth:`power` is at least ``power``."""
-        least, error = self._asked(level), self.standard_error
+        least, error = self._critical_values(level), self.standard_error
         highest = least.max(axis=0) + 10 * error
         return _smallest(lambda value: _chance(value, least, error) >= power, 0.1 * error, highest)
 
-    def _asked(self, level: float) -> Values:
-        """What studies with an error rate of 1 - ``level`` ask for, (points, m), each as likely as any."""
+    def _critical_values(self, level: float) -> Values:
+        """Critical values (points, m) of studies with an error rate of 1 - ``level``, each equally likely."""
         number, tail = len(self.parts), (1 - level) / 2
         points = (np.arange(_POINTS[number]) + 0.5) / _POINTS[number]
         of_parts = self.degrees if self.agree else self.test_degrees
@@ -167,7 +167,7 @@ def _cautious(parts: Values, degrees: Values, tail: float | Values) -> Values:
 
 
 def _chance(value: Values, least: Values, error: Values) -> Values:
-    """Probability (m,) that an estimate of ``value`` (m,) is above what is asked for, a mean over ``least`` (points, m)."""
+    """Probability (m,) that an estimate of ``value`` (m,) is above the critical value, a mean over ``least`` (points, m)."""
     distance = np.divide(value - least, error, out=np.full(least.shape, np.nan), where=error > 0)
     chance: Values = special.ndtr(distance).mean(axis=0)
     return chance
@@ -208,7 +208,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """What the seeds of one recipe do to the mean over ``num_seeds`` of its networks.
+    """Variance between the seeds of one recipe, for the mean over ``num_seeds`` of its networks.
 
     ``variance`` (m,) between the values of seeds and ``residual`` (m,), what seed and image have only together;
     ``degrees`` of freedom of the first.

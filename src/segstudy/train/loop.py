@@ -196,7 +196,7 @@ def train(
             record = {"epoch": epoch + 1, **spent, **_measured(model, select, report, fabric, regime, feed)}
             _end_epoch(regime, folder, record, fabric)
             progress.epoch(f"  epoch {at.epoch}/{regime.budget.epochs}  {_said(record, at)}", record)
-            _stop_if_asked(agree(stop, fabric))
+            _stop_if_requested(agree(stop, fabric))
     if fabric.is_global_zero:
         finish(folder, at)
 
@@ -321,7 +321,7 @@ def _save_part(
         save_progress(network, optimizer, folder, at, at.best_epoch)
 
 
-def _stop_if_asked(stop: Stop) -> None:
+def _stop_if_requested(stop: Stop) -> None:
     if stop.claim_lost:
         raise HeldError("another process has taken this run over while this one was suspended")
     stop.check()
@@ -369,9 +369,9 @@ def _one_epoch(
     saved = time.perf_counter()
     started = saved - part.seconds
     while True:
-        asked = time.perf_counter()
+        began = time.perf_counter()
         batch = next(feed, None)
-        part.waited += time.perf_counter() - asked
+        part.waited += time.perf_counter() - began
         if batch is None:
             break
         regime.begin_step(regime.at.epoch, part.steps)
@@ -386,7 +386,7 @@ def _one_epoch(
             part.seconds, saved = now - started, now
             if not stop.claim_lost:
                 save(part)
-            _stop_if_asked(stop)
+            _stop_if_requested(stop)
     mean = float(part.total) / part.seen  # waits for the device
     seconds = time.perf_counter() - started
     return {

@@ -1,7 +1,7 @@
 """One training by several processes, each with a device: DistributedDataParallel through Fabric.
 
 The recipe's batch is divided among the processes. The loss is that of the whole batch, whatever it is made of, so the weights
-move as on one device. Process 0 leads: it alone writes files, and what it is asked to do, all do after the same step.
+move as on one device. Process 0 leads: it alone writes files, and requests to it are carried out by all after the same step.
 
 Array letters: ``n`` image, ``c`` class or channel, ``h`` height, ``w`` width.
 """
@@ -192,22 +192,22 @@ def _whole(own: Tensor, numbers: list[int]) -> list[Tensor]:
 
 
 def pause_due(stop: Stop, save: bool, fabric: Fabric) -> bool:
-    """Whether to save or to stop after this step: what the leader is asked, or finds, all processes do."""
+    """Whether to save or to stop after this step: all processes follow the leader's request or finding."""
     due = stop.due
     if fabric.world_size == 1:
         return due or stop.claim_lost or save
-    code = stop.asked[1] if stop.asked else 0
+    code = stop.requested[1] if stop.requested else 0
     word = torch.tensor([code, int(stop.claim_lost), int(save)])
     dist.broadcast(word, 0)
     code, lost, saves = word.tolist()
     stop.claim_lost = bool(lost)
-    if code and stop.asked is None:
-        stop.asked = ("the leading process was asked to stop", code)
+    if code and stop.requested is None:
+        stop.requested = ("the leading process was requested to stop", code)
     return bool(code or lost or saves)
 
 
 def agree(stop: Stop, fabric: Fabric) -> Stop:
-    """Let all processes of a team stop here if the leader is asked to; returns ``stop``."""
+    """Let all processes of a team stop here if the leader was requested to; returns ``stop``."""
     if fabric.world_size > 1:
         pause_due(stop, False, fabric)
     return stop

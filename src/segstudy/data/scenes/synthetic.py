@@ -25,7 +25,7 @@ from segstudy.data.scenes.endoscopy import polyp_scene
 from segstudy.data.scenes.people import person_scene
 from segstudy.data.scenes.street import street_scene
 from segstudy.errors import DataError
-from segstudy.files import temporary_beside
+from segstudy.files import temporary_for
 
 MARKER = "synthetic.json"
 VERSION = 1  # raise it whenever a scene changes, so that sets of older versions are not reused
@@ -164,7 +164,7 @@ def _make_once(
             f"cannot write synthetic {family} scenes to {root}: it exists and {what}; "
             f"wanted {' '.join(wanted.split())}. Choose another folder, or move this one away."
         )
-    draft = temporary_beside(root)
+    draft = temporary_for(root)
     try:
         draft.mkdir(parents=True)
         fill(draft)

@@ -98,7 +98,7 @@ def _estimates_caption(data: ReportData) -> str:
 
 
 def _hidden(data: ReportData, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a mean hides: images that failed, the bound on their share, seeds of two kinds."""
+    """Columns for failures that a mean hides: failed images, the bound on their share, seeds of two kinds."""
     side = data.results.side(str(row["experiment"]), str(row["test_data"]))
     found = None if side.problems else failures([one.confusion for one in side.sets], side.groups)
     return {

@@ -1,4 +1,4 @@
-"""What each change does, and how surely: every variant against its base, as a whole and class by class."""
+"""Effects of changes, with intervals: every variant against its base, as a whole and class by class."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def comparisons_table(data: ReportData) -> Table:
 
 
 def _seeds_words(frame: pd.DataFrame) -> str:
-    """What verdicts from one network on a side are about, and those over folds."""
+    """Explains verdicts from one network on a side, and those over folds."""
     over_folds = frame["split"].map(is_pooled)
     said = "" if over_folds.all() else ONE_SEED
     return said + (FOLDS if over_folds.any() else "")
@@ -95,7 +95,7 @@ def _looks_words(data: ReportData) -> str:
 
 
 def _beyond_words(frame: pd.DataFrame, questions: int) -> str:
-    """What the columns beyond the verdict mean."""
+    """Explains the columns beyond the verdict."""
     said = ["P(variant better): the share of the confidence distribution on the variant's side of 0."]
     if questions > 1:
         said.append("Simultaneous intervals all contain the true value with a probability of 95 % (Bonferroni).")
@@ -109,7 +109,7 @@ def _beyond_words(frame: pd.DataFrame, questions: int) -> str:
 
 
 def _beyond_columns(frame: pd.DataFrame) -> Iterator[Format]:
-    """What is known in addition to the verdict; columns without any value are left out."""
+    """Columns in addition to the verdict; those without any value are left out."""
     yield Format("p_greater", "P(variant better)", 3)
     if frame["questions"].iloc[0] > 1:
         yield Format("simultaneous", "Simultaneous interval [95 %]")
@@ -121,7 +121,7 @@ def _beyond_columns(frame: pd.DataFrame) -> Iterator[Format]:
 
 
 def class_effects_table(data: ReportData, base: str) -> Table:
-    """What each variant of one base does to each class's IoU, with interval."""
+    """The effect of each variant of one base on each class's IoU, with interval."""
     variants = data.effects[data.effects["base"] == base]
     fair = variants[variants["value"].notna()]
     names = [str(name) for name in fair["experiment"]]

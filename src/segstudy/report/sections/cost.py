@@ -1,4 +1,4 @@
-"""What each experiment costs, and accuracy against cost."""
+"""The cost of each experiment, and accuracy against cost."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def draw_points(axes: Axes, data: ReportData, points: pd.DataFrame, size: float)
 
 
 def point_words(data: ReportData, points: pd.DataFrame, named: int = MOST_NAMES) -> str:
-    """What hollow points and points without a name are, for the end of a caption; ``named`` fit into a panel."""
+    """Explains hollow points and points without a name, for the end of a caption; ``named`` fit into a panel."""
     said = ""
     if points["dataset"].value_counts().max() > named:
         said += " Not all points are named."

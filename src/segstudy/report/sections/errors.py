@@ -1,4 +1,4 @@
-"""What went wrong, and where: outlines, objects, sizes, kinds of lost IoU, confidence."""
+"""Kinds and places of errors: outlines, objects, sizes, kinds of lost IoU, confidence."""
 
 from __future__ import annotations
 

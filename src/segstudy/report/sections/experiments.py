@@ -1,4 +1,4 @@
-"""What each experiment is."""
+"""The configuration of each experiment."""
 
 from __future__ import annotations
 

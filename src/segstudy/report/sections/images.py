@@ -62,8 +62,8 @@ def draw_images(data: ReportData, images: pd.DataFrame, train: str, test: str, s
     described = "; ".join(f"{line.experiment} median {line.median:.3f}" for line in summary.itertuples())
     names = trained_on(data, test) if train == test else experiments
     caption = (
-        f"Every image of {test} {split} is a dot at its own mIoU (over the classes in that image); a dot's height in "
-        "its row means nothing. Thick line: median; thin lines: quartiles. With several seeds, each image stands "
+        f"Every image of {test} {split} is a dot at its own mIoU (over the classes in that image); the height of a dot in "
+        "its row has no meaning. Thick line: median; thin lines: quartiles. With several seeds, each image stands "
         f"once for every seed.{not_drawn(data, names, experiments)} "
         f"{contract(data.scores_of(experiments, test), 'image')}"
     )

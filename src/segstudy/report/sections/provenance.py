@@ -41,7 +41,7 @@ def _row(data: ReportData, result: RunResult) -> dict[str, Any]:
 
 
 def provenance_table(data: ReportData) -> Table:
-    """What identifies every run."""
+    """The identity of every run."""
     formats = (
         Format("run", "Run"),
         Format("state", "State"),
@@ -60,7 +60,7 @@ def provenance_table(data: ReportData) -> Table:
 
 
 def missing(data: ReportData) -> list[str]:
-    """What a careful reader would look for and does not find, a sentence each."""
+    """Gaps that a careful reader would notice, a sentence each."""
     runs, sets = data.results.runs, data.sets
     found = []
     for state in dict.fromkeys(result.state for result in runs if result.state != "done"):
@@ -94,7 +94,7 @@ def command_line(data: ReportData) -> str:
 
 
 def content(data: ReportData) -> Iterator[Item]:
-    """What is missing, the command, the table."""
+    """Gaps, the command, the table."""
     yield f"What is missing: {' '.join(missing(data)) or 'nothing that this page would show.'}"
     yield COMMAND.format(command_line(data))
     yield provenance_table(data)

@@ -43,7 +43,7 @@ def over_epochs(runs: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def selection_frame(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """What choosing the epoch did, a run a row: reported-split mIoU (at input size) of three epochs.
+    """The effect of choosing the epoch, a run a row: reported-split mIoU (at input size) of three epochs.
 
     ``last``, ``chosen`` (on the split that chooses) and ``best`` (as if chosen on the reported split); ``optimism_points``
     is best minus chosen, in points of mIoU (hundredths): what the review's habit would have added. Imported runs, and runs
@@ -148,7 +148,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[s
 
 
 def content(data: ReportData) -> Iterator[Item]:
-    """What choosing the epoch did, and curves for every dataset that was trained on."""
+    """The effect of choosing the epoch, and curves for every dataset that was trained on."""
     curves = curves_frame(data.results)
     yield selection_table(data, selection_frame(curves, data.runs))
     if curves.empty:

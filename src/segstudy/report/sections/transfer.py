@@ -83,7 +83,7 @@ def cross_table(data: ReportData, cross: CrossEvaluation, place: int) -> Table:
 
 
 def effects_table(data: ReportData) -> Table:
-    """What each change does to the scores on other datasets, and the share of the base's drop that it wins back."""
+    """The effect of each change on the scores on other datasets, and the share of the base's drop that it wins back."""
     frame, key = data.effects_elsewhere, data.results.primary.key
     label = name_of(data.results.primary)
     drops = [_drop(data, str(base), str(on)) for base, on in zip(frame["base"], frame["dataset"], strict=True)]
@@ -130,7 +130,7 @@ def _drop(data: ReportData, name: str, on: str) -> float:
 
 
 def content(data: ReportData) -> Iterator[Item]:
-    """What changes do on other data, then a table for each cross-evaluation."""
+    """Effects of changes on other data, then a table for each cross-evaluation."""
     if not data.effects_elsewhere.empty:
         yield effects_table(data)
     for place, cross in enumerate(data.crosses):

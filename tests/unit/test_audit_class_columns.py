@@ -100,7 +100,7 @@ def test_a_gap_leaves_the_mean_only_what_the_missing_class_can_make(tmp_path: Pa
 
 def test_what_is_taken_for_a_mean_is_said_and_what_is_not_too(tmp_path: Path):
     taken = audited(tmp_path, FAULTY["the mean first, its distance between"][0]).claims.remarks
-    assert ("table", "Mean DSC is taken for the mean of RV, Myo, LV, which it is in 2 of 3 rows") in taken
+    assert ("table", "Mean DSC is read as the mean of RV, Myo, LV, which it is in 2 of 3 rows") in taken
     open_ = " ".join(text for _, text in audited(tmp_path, SOUND["some of the classes"]).claims.remarks)
     assert "mDice not compared with the columns next to it: it is their mean in 0 of 3 rows" in open_
     assert "say 'classes: Liver, Spleen, Aorta'" in open_

@@ -1,6 +1,6 @@
 """Columns headed by names that no list holds (organs, regions, land cover), next to a mean of them.
 
-What the columns are is shown by the numbers: they are taken for the classes of a mean where the mean is theirs in at least
+What the columns are is shown by the numbers: they are read as the classes of a mean where the mean is theirs in at least
 as many rows as it is not, and where this can hardly be by chance. Then rows in which it is not are faults. Anything less is
 a remark, as a table may print some of the classes only.
 """
@@ -52,7 +52,7 @@ class Fit(NamedTuple):
         return self.weight >= (CERTAIN_IF_NAMED if self.named else CERTAIN) and 2 * self.agree >= self.rows
 
 
-def classes_beside(
+def classes_of_mean(
     headings: Sequence[Heading], rows: Sequence[Sequence[str]], number: int | None, measure: str
 ) -> Found:
     """Name the classes of each mean whose columns are next to it.
@@ -91,7 +91,7 @@ def classes_beside(
             done[at] = heading
         names += [heading.of for heading in named[1:]]
         remarks.append(
-            f"{headings[fit.mean].text} is taken for the mean of {_list(headings, fit)}, which it is in {fit.agree} of "
+            f"{headings[fit.mean].text} is read as the mean of {_list(headings, fit)}, which it is in {fit.agree} of "
             f"{fit.rows} rows"
         )
     return Found(done, tuple(dict.fromkeys(names)), (*remarks, *_open(headings, fits, used)))
@@ -116,7 +116,7 @@ def _classes_below(headings: Sequence[Heading], rows: Sequence[Sequence[str]], m
     done = [replace(headings[0], kind="key", name="class", of="")]
     done += [replace(headings[at], kind="value", name=known, of=headings[at].text, percent=percent) for at in scores]
     remark = (
-        f"{rows[means[0]][0]} is taken for the mean of the other rows, which it is in {fit.agree} of {fit.rows} columns"
+        f"{rows[means[0]][0]} is read as the mean of the other rows, which it is in {fit.agree} of {fit.rows} columns"
     )
     return Found(done, (), (remark,))
 
@@ -124,7 +124,7 @@ def _classes_below(headings: Sequence[Heading], rows: Sequence[Sequence[str]], m
 def measure_of_columns(
     headings: Sequence[Heading], rows: Sequence[Sequence[str]], members: Sequence[int]
 ) -> str | None:
-    """What columns hold that are headed by classes: that of the mean that they make, "" if they make none in three rows.
+    """The measure of columns headed by classes: that of the mean of which they are the parts; "" if no three rows fit.
 
     None where the rows do not tell.
     """
