@@ -220,6 +220,8 @@ WRONG = {
     "labels": (lambda images: images[:, 0] + 2, {"output": "labels"}, "whole numbers from 0 to 1"),
     "text": (lambda images: "none", {}, "returned str; it must return an array or a tensor"),
     "raises": (lambda images: images[9], {}, "stopped with IndexError"),
+    "exits": (lambda images: sys.exit(2), {}, "stopped with SystemExit: 2"),
+    "objects": (lambda images: np.array([None]), {}, "output of type object: stopped with TypeError"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,11 @@ def small_network() -> nn.Module:
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, epochs: list[dict[str, float]], input_px: int = 64) -> Cost:
-    """Costs on a clock that moves on by 7 ms with every look, and by 2 ms more in every fifth measurement."""
-    ticks = iter(range(10_000))
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: 0.007 * next(ticks))
+    """Costs on a clock by which an image takes 7 ms, each one of the warm-up 90 ms, and the last of all 700 ms."""
+    each = [0.09] * cost.WARM_UP + [0.007] * (cost.REPEATS - 1) + [0.7]
+    ticks = itertools.accumulate(step for seconds in each for step in (seconds, 0.0))
+    looks = itertools.chain([0.0], ticks)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(looks))
     network, fabric = small_network(), make_fabric(Recipe(precision="float32"), accelerator="cpu")
     return cost.measure_cost(fabric.setup(network), network, input_px, epochs, fabric)
 

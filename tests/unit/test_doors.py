@@ -18,6 +18,7 @@ from segstudy.data.load import read_dataset
 from segstudy.data.readers import READERS, Reader
 from segstudy.doors import Door, is_callable_name, source_hash
 from segstudy.errors import DataError, SpecError
+from segstudy.launch.launchers import find_launcher
 from segstudy.networks.build import build_network
 from segstudy.plan import differences, make_plan
 from segstudy.schema import Model, ScoringRules
@@ -618,6 +619,17 @@ def test_a_readers_labels_and_images_are_checked(tmp_path: Path, source: str, wo
     assert f"data.d: the reader 'mine:read', labels_of: {words}".replace("ROOT", str(tmp_path)) in str(caught.value)
     with pytest.raises(DataError, match="image_of: stopped with ZeroDivisionError"):
         dataset.image_of(sample)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("exit(3)", "SystemExit: 3"), ("raise KeyError('x')", "KeyError: 'x'"), ("open('no')", "FileNotFound")],
+)
+def test_a_launcher_that_fails_is_one_message(tmp_path: Path, line: str, words: str) -> None:
+    write(tmp_path, mine=f"def go(job): {line}")
+    choice, options = find_launcher("mine:go", [], str(tmp_path))
+    with pytest.raises(SpecError, match=f"^--on mine:go: stopped with {words}"):
+        choice.function(None, **options)
 
 
 def test_a_package_that_is_broken_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from segstudy.doors import Door
+from segstudy.doors import Door, calling
 from segstudy.errors import SpecError, nearest
 from segstudy.files import SUMS
 from segstudy.launch.pending import find_pending
@@ -146,7 +147,15 @@ def find_launcher(name: str, options: Sequence[str], folder: str = "") -> tuple[
         first = error.errors()[0]
         value = "" if first["type"] == "missing" else f"={first['input']}"
         raise SpecError(f"--on {plain} --with {first['loc'][0]}{value}: {first['msg'].lower()}") from None
+    if plain not in LAUNCHERS.table:
+        choice = replace(choice, function=partial(_called, plain, choice.function))
     return choice, {key: getattr(found, key) for key in known}
+
+
+def _called(name: str, function: Callable[..., Any], job: Job, **options: Any) -> None:
+    """Call a launcher of the user's own, which may raise anything."""
+    with calling(f"--on {name}"):
+        function(job, **options)
 
 
 def launch(job: Job, choice: Choice, options: Mapping[str, Any]) -> Outcome | None:
@@ -173,7 +182,7 @@ def do_work(work: Work) -> Outcome:
 
 
 def _outcome(job: Job, began: float) -> Outcome:
-    outcome, words = Outcome(), list(job.ended)
+    outcome, words = Outcome(), list(map(str, job.ended))
     plan = due(job.plan, job.store).select(job.work.only, job.work.seed)
     for each in find_pending(job.store, plan):
         name = each.run.name

@@ -95,7 +95,8 @@ class ContestantNetwork(nn.Module):
             given: Any = self.run(images)
         if not isinstance(given, Tensor | np.ndarray):
             raise WeightsError(f"{where}: returned {type(given).__name__}; it must return an array or a tensor")
-        return torch.as_tensor(given, device=images.device)
+        with calling(f"{where}, output of type {given.dtype}", kind=WeightsError):
+            return torch.as_tensor(given, device=images.device)
 
     def _logits(self, found: Tensor, height: int, width: int) -> Tensor:
         if self.output == "labels":
