@@ -22,7 +22,7 @@ RULE = f"mean IoU of its classes below {FAILED_BELOW:g}, without the most freque
 
 @dataclass(frozen=True)
 class Failures:
-    """How many images (or groups) failed, of how many, and the upper bound on the true share (one-sided, 95 %)."""
+    """The number of failed images (or groups), of all, and the upper bound on the true share (one-sided, 95 %)."""
 
     failed: int
     number: int

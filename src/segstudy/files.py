@@ -92,7 +92,7 @@ class IrregularError(OSError):
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a file for reading; a pipe or a device, which may keep a reader waiting for ever, is an ``OSError``."""
+    """Open a file for reading; a pipe or a device, which may keep a reader waiting forever, is an ``OSError``."""
     if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
         raise IrregularError(None, "it is a pipe or a device, not a file", str(path))
     return path.open("rb")

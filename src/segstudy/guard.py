@@ -24,7 +24,7 @@ COMPARED = {
     "environment.processes": "processes that train together",
     "imported_from.file": "trained elsewhere, imported from",
 }
-# Reported without their values, which mean nothing to a reader.
+# Reported without their values, which tell a reader nothing.
 HASHES = ("data_fingerprints.train", "data_fingerprints.select", "weights_sha256")
 
 UNKNOWN_TRAINING = "not trained here: anything about its training may differ, and it may have seen the scored images"

@@ -1,4 +1,4 @@
-"""Where a study stands as a whole: runs by state, time to the end from measured speed, verdicts so far."""
+"""The state of a whole study: runs by state, time to the end from measured speed, verdicts so far."""
 
 from __future__ import annotations
 

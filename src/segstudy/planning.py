@@ -1,4 +1,4 @@
-"""How many seeds and images a difference needs, based on the noise of a study's results."""
+"""Seeds and images that a difference needs, from the noise of a study's results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CURVE_IMAGES = (0.5, 1, 2, 4)  # times the images that there are
 class SeedSD:
     """Standard deviation of a recipe's score between seeds, from a published table or an earlier study.
 
-    ``num_seeds`` is the number of seeds that it was computed from; None takes it for known exactly.
+    ``num_seeds`` is the number of seeds that it was computed from; None treats it as known exactly.
     """
 
     value: float

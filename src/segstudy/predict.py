@@ -55,7 +55,7 @@ class Predicted:
 
 
 def overlays_folder(masks: Path) -> Path:
-    """Where overlays go by default: a folder of their own, since a folder of masks holds nothing but masks.
+    """The default folder of overlays: not that of the masks, which holds nothing but masks.
 
     >>> overlays_folder(Path("out/masks")).as_posix()
     'out/masks-overlays'

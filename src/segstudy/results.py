@@ -208,7 +208,7 @@ def _turned(variation: Variation) -> dict[str, tuple[Any, Any]]:
 
 
 def stand(store: Store, plan: Plan) -> tuple[RunResult, ...]:
-    """Where each run of a plan stands, by its files and their sums; its counts are not read, and damage is not raised."""
+    """The state of each run of a plan, by its files and their sums; its counts are not read, and damage is not raised."""
     return tuple(_stand(store.run(run.experiment, run.seed), run) for run in plan.runs)
 
 

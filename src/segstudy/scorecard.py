@@ -235,7 +235,7 @@ def _class_lines(record: dict[str, Any], scored: CountSet) -> list[str]:
 
 
 def _lost_lines(record: dict[str, Any]) -> list[str]:
-    """Where the IoU of each present class is lost, and its IoU by object size, for sizes that occur."""
+    """The parts of the lost IoU of each present class, and its IoU by object size, for sizes that occur."""
     small, large = record["scoring"]["object_sizes_px"]
     present = [row for row in record["classes"] if row["lost_boundary"] is not None]
     sizes = [size for size in OBJECT_SIZES if any(row[f"iou_{size}"] is not None for row in present)]

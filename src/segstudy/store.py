@@ -51,7 +51,7 @@ def _parsed(kind: type[Known], path: Path, data: Any) -> Known:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run stands, its record, and the files of its counts on what it is to be scored on."""
+    """The state of a run, its record, and the files of its counts."""
 
     state: State
     record: RunRecord | None = None
@@ -251,13 +251,13 @@ class RunFolder:
             )
 
     def state(self, identity: str, scored_on: Iterable[tuple[str, str | None, str]]) -> State:
-        """Where the run stands, read off its files."""
+        """The state of the run, read off its files."""
         return self.standing(identity, scored_on).state
 
     def standing(
         self, identity: str, scored_on: Iterable[tuple[str, str | None, str]], held: bool | None = None
     ) -> Standing:
-        """Where the run stands, and what was read to know it; ``held`` by another process or not, where that is known."""
+        """The state of the run, and what was read to find it; ``held`` by another process or not, if known."""
         try:
             return self._standing(identity, scored_on, held)
         except OSError as error:

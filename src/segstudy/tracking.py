@@ -1,4 +1,4 @@
-"""Where the course of a training is written in addition to the store: TensorBoard, MLflow, Weights & Biases, CSV.
+"""Trackers that get the course of a training in addition to the store: TensorBoard, MLflow, Weights & Biases, CSV.
 
 Every target writes below ``track/`` in the study's output folder, through its own client. Nothing is sent anywhere.
 """

@@ -1,4 +1,4 @@
-"""How often a study trains each experiment: its seeds, and the trials of a search."""
+"""Repeated trainings of an experiment: its seeds, and the trials of a search."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Found(Record):
 
     @property
     def gain(self) -> float | None:
-        """How much better the best trial scored than the study's own values; None if training failed with these."""
+        """The gain of the best trial over the study's own values; None if training failed with these."""
         first = self.trials[0].score
         return None if first is None else self.best_score - first
 
@@ -69,7 +69,7 @@ def arms_of(study: Study) -> list[str]:
 
 
 def search_folder(store: Store, study: Study, arm: str) -> Path:
-    """Where the trials of ``arm`` lie; another search, or another configuration, has another folder."""
+    """The folder of the trials of ``arm``; another search, or another configuration, has another folder."""
     assert study.search is not None
     question = {"search": study.search.model_dump(), "values": resolve(study, arm).values()}
     return store.root / "search" / f"{arm}-{digest(question)[:8]}"

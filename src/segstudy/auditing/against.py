@@ -37,7 +37,7 @@ TINY = Fraction(1, 10**12)  # what a tie loses in binary
 
 
 class Contract(NamedTuple):
-    """How a study's number came about: which split, what chose the epoch, at which size it was scored."""
+    """The origin of a study's number: which split, what chose the epoch, at which size it was scored."""
 
     split: str
     selected_on: str

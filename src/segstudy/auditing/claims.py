@@ -24,7 +24,7 @@ Level = Literal["", "dataset", "image"]
 
 
 class Place(NamedTuple):
-    """Where a number stands: table, row and column, counted from 0."""
+    """The place of a number: table, row and column, counted from 0."""
 
     table: int
     row: int

@@ -127,7 +127,7 @@ def _no_difference(claims: Claims, claim: Claim, way: Way, verdict: Verdict) -> 
 
 
 def _other_printing(claims: Claims, claim: Claim, way: Way) -> str:
-    """Where another table prints a score that makes the difference what it is."""
+    """A score in another table that explains the difference."""
     ways = [(own, replace(way, own=own)) for own in claims.printings(way.own.subject, claim.measure)]
     ways += [(other, replace(way, other=other)) for other in claims.printings(way.other.subject, claim.measure)]
     for source, other_way in ways:

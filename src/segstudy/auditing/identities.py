@@ -99,7 +99,7 @@ def _ordered(made: list[Fraction], printed: list[Fraction]) -> bool:
 
 
 def _off(made: list[Fraction], printed: list[Fraction]) -> Fraction:
-    """How far printed numbers lie from what others make of them, all together."""
+    """The distance of printed numbers from the values that others imply, all together."""
     return sum((abs(one - other) for one, other in zip(made, printed, strict=True)), Fraction(0))
 
 

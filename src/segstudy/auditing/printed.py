@@ -96,7 +96,7 @@ class Number:
         return self if self.low >= 0 else replace(self, low=-self.high, high=-self.low)
 
     def printing(self, value: Fraction) -> str:
-        """How ``value`` would stand in this number's place: its digits, unit and sign."""
+        """``value`` printed like this number: with its digits, unit and sign."""
         digits = round(value * self.unit * 10**self.places)
         whole, rest = divmod(abs(digits), 10**self.places)
         sign = "-" if digits < 0 else "+" if self.text.startswith("+") else ""
@@ -171,7 +171,7 @@ def _bounds(text: str | None) -> Interval | None:
 
 
 class Verdict(NamedTuple):
-    """How far a printed number is from what others imply; ``severity`` is None where it agrees."""
+    """The distance of a printed number from what others imply; ``severity`` is None where it agrees."""
 
     severity: Severity | None
     because: str = ""
@@ -225,7 +225,7 @@ def overlap(one: Interval, other: Interval) -> bool:
 
 
 def distance(printed: Number, implied: Interval) -> Fraction:
-    """How far the printed number itself lies from an interval."""
+    """The distance of the printed number itself from an interval."""
     return max(Fraction(0), implied[0] - printed.high, printed.low - implied[1])
 
 

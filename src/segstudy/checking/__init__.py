@@ -64,7 +64,7 @@ class Checked:
     inspected: tuple[Inspected, ...]
 
     def number(self, severity: Severity) -> int:
-        """How many findings are of ``severity``."""
+        """The number of findings of ``severity``."""
         return sum(finding.fault.severity == severity for finding in self.findings)
 
     def record(self, study: str) -> dict[str, Any]:

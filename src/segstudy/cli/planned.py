@@ -1,4 +1,4 @@
-"""How ``segstudy plan`` prints what a difference needs."""
+"""Output of ``segstudy plan``: seeds and images that a difference needs."""
 
 from __future__ import annotations
 

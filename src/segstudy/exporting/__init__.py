@@ -60,7 +60,7 @@ class Exported:
 
 
 def export_folder(workshop: Workshop, run: Run, kind: str) -> Path:
-    """Where an export goes by default: into the study's output folder."""
+    """The default folder of an export, in the study's output folder."""
     return workshop.store.root / "exports" / f"{run.experiment}-seed{run.seed}-{kind}"
 
 

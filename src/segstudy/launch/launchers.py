@@ -106,7 +106,7 @@ class Job:
         return self.workshop.stop
 
     def num_done(self) -> int:
-        """How many of the runs have been sealed, as far as files tell."""
+        """The number of sealed runs, by their files."""
         folders = (self.store.run(run.experiment, run.seed).path for run in self.runs)
         return sum((folder / SUMS).is_file() for folder in folders)
 

@@ -214,7 +214,7 @@ def _count_steps(workshop: Workshop, runs: Sequence[Run]) -> int:
 
 
 def _measured_runs(job: Job, num_gpus: int) -> int:
-    """How many runs fill a GPU, by the first run's step: its time on the clock, its kernels' time, and its memory."""
+    """The number of runs that fill a GPU, by the first run's step: its time on the clock, its kernels' time, and its memory."""
     device = torch.device("cuda")
     step = _make_step(job, job.runs[0])
     _clock(step, device)  # libraries choose their kernels
@@ -231,7 +231,7 @@ def _measured_runs(job: Job, num_gpus: int) -> int:
 
 
 def runs_that_fill(step_s: float, busy_s: float, room: int) -> int:
-    """How many runs a GPU computes without one waiting for another, of those that it has room for.
+    """The number of runs that a GPU computes without one waiting for another, of those that it has room for.
 
     ``busy_s`` is for how long of a step of ``step_s`` seconds the GPU computes.
 

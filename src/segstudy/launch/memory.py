@@ -146,7 +146,7 @@ class Trial:
             torch.cuda.empty_cache()
 
     def needs(self) -> Callable[[Recipe], float]:
-        """How many bytes a step needs on a processor, by the recipe's number of parts."""
+        """Bytes that a step needs on a processor, by the recipe's number of parts."""
         recipe, network = self.config.recipe, place(copy.deepcopy(self.network), self.fabric.device).train()
         images, labels = self.batch(COUNTED)
         model = self.fabric.setup(network)

@@ -1,4 +1,4 @@
-"""Where a run's trained network comes from: its own training, a run that trains the same, or the members of an ensemble."""
+"""Sources of a run's trained network: its own training, a run that trains the same, or the members of an ensemble."""
 
 from __future__ import annotations
 

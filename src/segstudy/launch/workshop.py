@@ -104,7 +104,7 @@ class Workshop:
         return digest({"classes": list(dataset.classes), "reading": dataset.reading})
 
     def weights_file(self, model: Model) -> Path | None:
-        """Where the model's weights lie, when the study names a file."""
+        """The path of the model's weights, if the study names a file."""
         # loads torch, which a workshop that only looks does without
         from segstudy.networks.build import ENCODER_WEIGHTS
 

@@ -210,7 +210,7 @@ ENCODER_WEIGHTS = Door("encoder weights", {"imagenet": _imagenet, "packaged": _p
 
 
 def _build_named(model: Model, num_classes: int, seed: int, weights_file: Path | None, folder: str) -> nn.Module:
-    """A network that a function of somebody else makes; a weights file must hold all of it."""
+    """A network from the study's or another package's function; a weights file must hold all of it."""
     key = f"model.arch '{model.arch}'"
     if model.output_stride is not None:
         raise SpecError(f"model.output_stride: does not apply to the network '{model.arch}'; remove it")

@@ -202,7 +202,7 @@ def _best_sentence(data: ReportData) -> Iterator[str]:
 
 
 def _cross_sentences(data: ReportData) -> list[str]:
-    """How networks do on other data, in one sentence."""
+    """Scores of networks on other data, in one sentence."""
     said = []
     for cross in data.crosses:
         inside, target, nothing = cross_frame(data, cross).to_dict("records")

@@ -42,7 +42,7 @@ def contract(rows: pd.DataFrame, level: str = "dataset", spread: bool = False) -
 
 
 def scored_words(rows: pd.DataFrame) -> str:
-    """Where the scores in ``rows`` were taken, and of which seeds: size, splits, seeds."""
+    """The size, splits and seeds of the scores in ``rows``, in words."""
     rows = rows.dropna(subset=["miou"])
     where = dict.fromkeys(f"{r.test_data} {r.split}" for r in rows.itertuples())
     return f"at {_sizes(rows)}; {', '.join(where)}; {_listed(set(rows['seed']))}" if len(rows) else ""

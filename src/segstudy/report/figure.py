@@ -195,7 +195,7 @@ def shortened(names: Iterable[str], most: int = LONGEST) -> dict[str, str]:
 
 
 def across(inches: float, size: float = 8.5) -> int:
-    """How many characters of ``size`` points fit side by side."""
+    """The number of characters of ``size`` points that fit side by side."""
     return int(inches * 72 / (size * CHARACTER))
 
 

@@ -274,14 +274,14 @@ def _chosen_epoch(result: RunResult) -> float:
 
 
 def _done_of(result: RunResult, epochs: int) -> str:
-    """How far an unfinished run is."""
+    """The progress of an unfinished run."""
     if result.folds:
         return f"{sum(fold.state == 'done' for fold in result.folds)} of {len(result.folds)} folds"
     return f"{epochs} of {result.run.config.epochs or epochs} epochs"
 
 
 def states_text(states: Iterable[str]) -> str:
-    """Where an experiment's runs stand.
+    """The states of an experiment's runs.
 
     >>> states_text(["done", "done", "missing"]), states_text(["failed"])
     ('2 done, 1 missing', 'failed')

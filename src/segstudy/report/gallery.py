@@ -89,17 +89,17 @@ class Gallery:
 
     @property
     def title(self) -> str:
-        """Where the images are from."""
+        """The dataset and split of the images."""
         return f"{self.test} {self.split}" + ("" if self.train == self.test else f", trained on {self.train}")
 
     @property
     def anchor(self) -> str:
-        """Where its browser stands on the page; the names of datasets hold no colon."""
+        """The anchor of its browser on the page; the names of datasets hold no colon."""
         return f"browser-{self.train}:{self.test}:{self.split.replace(' ', '-')}"
 
     @cached_property
     def folder(self) -> str:
-        """Where its pictures lie, below the report's folder: named after the images' contents."""
+        """The folder of its pictures below the report's, named after the images' contents."""
         about = self.first.about
         content = f"{about.data_fingerprint}|{about.resolution}|{about.input_size}|{'|'.join(self.first.ids)}"
         return f"{FOLDER}/{self.test}-{self.split.replace(' ', '-')}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
@@ -116,7 +116,7 @@ class Gallery:
         return {name: paths for name, paths in found.items() if any(paths)}
 
     def _masks(self, side: Side) -> list[Path]:
-        """Where the predicted masks lie: over folds, each with the network of its fold."""
+        """The paths of the predicted masks: over folds, each with the network of its fold."""
         parts = stored_parts(self.data.results.store, side.first)
         return [parts[name].masks / f"{name}.png" for name in side.first.ids]
 
@@ -129,7 +129,7 @@ class Gallery:
         return [int(k) for k in found]
 
     def network_folder(self, side: Side) -> str:
-        """Where a network's masks lie."""
+        """The folder of a network's masks."""
         return f"{self.folder}/{side.name}-seed{side.first.seed}"
 
     def scores(self) -> NDArray[np.float64]:
@@ -329,7 +329,7 @@ def influences(gallery: Gallery) -> Iterator[tuple[tuple[str, str], NDArray[np.f
 
 
 def _moved(side: Side) -> NDArray[np.float64]:
-    """How far each image moves the mIoU, mean over seeds, (n,)."""
+    """The influence of each image on the mIoU, mean over seeds, (n,)."""
     each = []
     for one in side.sets:
         total = measures.merge(one.confusion)

@@ -260,7 +260,7 @@ def markup_of(drawing: Drawing) -> Markup:
 
 
 def progress_text(runs: pd.DataFrame) -> str:
-    """How many runs stand where.
+    """The number of runs in each state.
 
     >>> progress_text(pd.DataFrame({"state": ["done", "failed"]}))
     '1 of 2 runs done, 1 failed'

@@ -30,7 +30,7 @@ RunKey = tuple[str, int, str, str]  # experiment, seed, test_data, split: one ev
 
 
 class Source(NamedTuple):
-    """Where a printed score stands in ``results.csv``: the evaluations, and the measure, level and class of its rows."""
+    """The rows of a printed score in ``results.csv``: evaluations, measure, level and class."""
 
     runs: tuple[RunKey, ...]
     level: str
@@ -40,7 +40,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """How one column of a frame is printed: text, or a number with ``places`` decimals.
+    """One printed column of a frame: text, or a number with ``places`` decimals.
 
     Attributes
     ----------

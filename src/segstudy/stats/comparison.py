@@ -261,7 +261,7 @@ def _detectable(spread: Spread, level: float, questions: int, power: float, limi
 def _same_predictions(numbers: dict[str, Values], reasons: tuple[str, ...], varies: Values) -> tuple[str, ...]:
     """Put in what the same predictions show on any images, no difference; return the reasons that are left.
 
-    The same counts are taken for the same predictions where the score varies (m,) with the images. Two networks without an
+    The same counts are treated as the same predictions where the score varies (m,) with the images. Two networks without an
     error on a few easy images may well be different.
     """
     value = numbers["value"]

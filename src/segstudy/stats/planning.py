@@ -26,7 +26,7 @@ _ENDLESS = 10**9
 
 @dataclass(frozen=True)
 class Components:
-    """Where the noise of a difference comes from: variances of one seed's (of each side) and one image's contribution.
+    """Sources of the noise of a difference: variances of one seed's (of each side) and one image's contribution.
 
     The variance of a difference over s seeds of each side and n images is seed / s + image / n + residual / (s n).
 
@@ -239,7 +239,7 @@ def required(
     level: float = 0.95,
     seeds: Sequence[int] = (2, 3, 5, 10, 20),
 ) -> Requirement:
-    """How many seeds and how many images it takes to see ``difference`` with probability ``power``.
+    """Seeds and images needed to detect ``difference`` with probability ``power``.
 
     Parameters
     ----------
@@ -353,7 +353,7 @@ def assume_seed_sd(components: Components, seed_sd: float, *, degrees: float = m
     components
         Of any study, one with a single seed included: their images' part stays.
     seed_sd
-        Standard deviation of one recipe's score between seeds, on the measure's scale; both sides are taken for as noisy.
+        Standard deviation of one recipe's score between seeds, on the measure's scale; both sides are assumed to be equally noisy.
     degrees
         Degrees of freedom of that number, seeds - 1 where it came from; infinite: taken for known.
 

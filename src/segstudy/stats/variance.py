@@ -113,8 +113,8 @@ class Variance:
     def power(self, value: Values, level: float) -> Values:
         """Probability (m,) that a test with an error rate of 1 - ``level`` finds a true ``value`` (m,).
 
-        The parts are taken for true. A study estimates them, each with its degrees of freedom, and so asks now for a
-        larger, now for a smaller value; the probability is the mean over these.
+        The parts are treated as the true ones. A study estimates them, each with its degrees of freedom, so its critical
+        value varies; the probability is the mean over these.
         """
         return _chance(value, self._critical_values(level), self.standard_error)
 
@@ -222,7 +222,7 @@ class SeedNoise:
 
 @dataclass(frozen=True)
 class Spread:
-    """Where a number's noise comes from: ``seeds``, one entry a recipe (none if there was one network of each).
+    """Sources of a number's noise: ``seeds``, one entry a recipe (none if there was one network of each).
 
     ``image`` (m,) is the variance between images without the residual's share, ``effective_images`` (m,) the number of
     images that it rests on; ``difference`` tells whether the number is one between two recipes. For folds, which stand

@@ -209,7 +209,7 @@ def _where_it_stands(
     progress: Progress,
     fabric: Fabric,
 ) -> TrainingState:
-    """Where training goes on from: the leader of a team reads it; Fabric gives the others its weights."""
+    """The state from which training continues: the leader of a team reads it; Fabric gives the others its weights."""
     at = TrainingState(origin=origin)
     if fabric.is_global_zero:
         at = resume(folder, network, optimizer, origin, progress)

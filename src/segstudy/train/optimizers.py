@@ -48,7 +48,7 @@ def make_optimizer(optimizer: Optimizer, parameters: Any, folder: str = "") -> o
     Raises
     ------
     SpecError
-        When an optimiser of somebody else is none of torch's.
+        If an optimiser of the study's own or of another package is not a ``torch.optim.Optimizer`` of the network's parameters.
 
     """
     torch = importlib.import_module("torch")

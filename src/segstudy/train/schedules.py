@@ -93,7 +93,7 @@ def rate_factor(schedule: str | SchedulePart, epoch: int, epochs: int, folder: s
     Raises
     ------
     SpecError
-        When a schedule of somebody else gives no share: a number of at least 0.
+        If a schedule of the study's own or of another package does not return a number of at least 0.
 
     """
     name = schedule if isinstance(schedule, str) else schedule.name

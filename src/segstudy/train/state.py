@@ -30,7 +30,7 @@ SEALED = len(SEAL) + 32
 
 @dataclass
 class TrainingState:
-    """How far training has come: whole epochs done, the best of them so far, and how much of the present one.
+    """The progress of training: whole epochs done, the best of them so far, and how much of the present one.
 
     ``origin`` identifies settings, data and initial weights: the state that another training left is not resumed.
     ``recorded`` is the checksum of the epochs' records.

@@ -107,7 +107,7 @@ def draw_ranks(data: ReportData, found: Across) -> Drawing | None:
     described = "; ".join(f"{names[recipe]} {test.mean_ranks[recipe]:.2f}" for recipe in order)
     caption = (
         f"Mean ranks over {len(found.datasets)} datasets ({', '.join(found.datasets)}). Grey bars join recipes that Nemenyi's "
-        f"test does not tell apart: their mean ranks lie less than the critical difference apart. {_few_words(found)}"
+        f"test does not distinguish: their mean ranks lie less than the critical difference apart. {_few_words(found)}"
     )
     heading = "Mean ranks over datasets"
     return Drawing("critical-difference", heading, caption, f"Mean ranks: {described}.", figure, 11)

@@ -1,4 +1,4 @@
-"""Which class is taken for which: confusion of each network, and the difference of two.
+"""Confusion of classes: of each network, and the difference of two.
 
 Array letters: ``c`` class, ``t`` true class, ``p`` predicted class.
 """

@@ -60,7 +60,7 @@ def splits_table(frame: pd.DataFrame) -> Table:
 
 
 def occurrence_table(data: ReportData) -> Table:
-    """How often each class occurs in what was scored."""
+    """The frequency of each class in the scored images."""
     rows = []
     for (dataset, split), one in scored_sets(data).items():
         total = max(1, int(one.support.sum()))

@@ -46,7 +46,7 @@ def _shown(value: object) -> str:
 
 
 def _difference(one: Found, base: Found | None) -> float:
-    """How much more the search won for an experiment than for its base."""
+    """The gain of the search for an experiment minus that for its base."""
     return np.nan if base is None or one.gain is None or base.gain is None else one.gain - base.gain
 
 
