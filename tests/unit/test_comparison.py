@@ -362,6 +362,9 @@ def test_an_undefined_score_is_said_without_a_number(tmp_path: Path) -> None:
     (status,) = verdict_lines({"good": compare(results.side("good"), results.side("good"))})
     assert status == "verdict  good against good: no verdict, - mIoU, 3 against 3 seeds (the value is undefined)"
     assert "nan" not in str(Results(results))
+    page = build_report(store, plan).read_text()
+    assert "No verdict: ResNet-101 instead of ResNet-50 as encoder (U-Net); the value is undefined." in page
+    assert ">no verdict" in page and ">no result" not in page
 
 
 def test_hashes_know_size_place_and_class() -> None:

@@ -169,7 +169,7 @@ def _undecided_sentence(frame: pd.DataFrame, measure: Measure) -> list[str]:
         said.append(f"Not distinguishable from chance: {names}{power}{_equivalence_words(rest)}.")
     if len(rest := frame[frame["verdict"] == NOT_COMPARABLE]):
         said.append(f"Not comparable with its base: {listing(_changes_of(rest), 3)}.")
-    if len(rest := frame[frame["verdict"].eq("") & frame["value"].notna()]):
+    if len(rest := frame[frame["verdict"].eq("") & frame["reason"].map(lambda reason: isinstance(reason, str))]):
         said.append(
             f"No verdict: {listing(_changes_of(rest), 3)}; {rest['reason'].iloc[0] or rest['assumption'].iloc[0]}."
         )

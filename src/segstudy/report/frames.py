@@ -414,6 +414,12 @@ def effects_frame(results: StudyResults, elsewhere: bool = False) -> pd.DataFram
     return frame.astype(dict.fromkeys(numbers, float))
 
 
+def shown_verdicts(effects: pd.DataFrame) -> list[str]:
+    """The verdict of each row of :func:`effects_frame`; "no verdict" where both sides have results and there is none."""
+    rows = zip(effects["verdict"], effects["reason"], strict=True)
+    return [verdict or ("no verdict" if isinstance(reason, str) else "") for verdict, reason in rows]
+
+
 def _beyond_the_verdict(found: Comparison) -> dict[str, Any]:
     """The values that :data:`BEYOND` names: results in addition to the verdict "not distinguishable"."""
     low, high = found.simultaneous

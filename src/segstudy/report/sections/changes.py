@@ -15,7 +15,7 @@ from segstudy.folds import is_pooled
 from segstudy.measures import name_of
 from segstudy.report.contract import choice_words, contract, scored_words
 from segstudy.report.figure import COLOURS, GRID, INK, MUTED, PAPER, STYLE, Drawing, new_figure, shortened
-from segstudy.report.frames import ReportData
+from segstudy.report.frames import ReportData, shown_verdicts
 from segstudy.report.section import Item, Section, no_result_yet, not_drawn
 from segstudy.report.table import Format, Table, interval_text, mark_confounded, runs_of, with_contract
 from segstudy.stats.comparison import BETTER, WORSE
@@ -44,7 +44,7 @@ def comparisons_table(data: ReportData) -> Table:
     ends = zip(frame["simultaneous_low"], frame["simultaneous_high"], strict=True)
     at_once = [interval_text(low, high, signed=True) for low, high in ends]
     frame = frame.drop(columns="components").assign(
-        variant=mark_confounded(frame), seeds=seeds, about=about, simultaneous=at_once
+        variant=mark_confounded(frame), seeds=seeds, about=about, simultaneous=at_once, verdict=shown_verdicts(frame)
     )
     pairs = [(str(a), str(b)) for a, b in zip(frame["experiment"], frame["base"], strict=True)]
     frame = with_contract(frame, [data.scores_of(pair) for pair in pairs])
@@ -187,7 +187,7 @@ def renamed(group: pd.DataFrame, name: str, columns: Sequence[str]) -> pd.DataFr
 
 def draw_effects(data: ReportData) -> Drawing:
     """Figure 6: every variant's difference to its base with interval; the grey bar is what could not be detected."""
-    effects = data.effects.dropna(subset=["value"])
+    effects = data.effects.assign(verdict=shown_verdicts(data.effects)).dropna(subset=["value"])
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = new_figure(1.2 + 0.5 * len(effects))
         for row, effect in enumerate(effects.to_dict("records")):

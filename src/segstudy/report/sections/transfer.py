@@ -10,7 +10,7 @@ import pandas as pd
 
 from segstudy.measures import name_of
 from segstudy.report.contract import contract, scored_words
-from segstudy.report.frames import MEASURES, ReportData, over_seeds, reported_runs, states_text
+from segstudy.report.frames import MEASURES, ReportData, over_seeds, reported_runs, shown_verdicts, states_text
 from segstudy.report.long import CONSTANT
 from segstudy.report.section import Item, Section
 from segstudy.report.table import SCORES, Format, Table, mark_confounded, runs_of, state_column, with_contract
@@ -89,6 +89,7 @@ def effects_table(data: ReportData) -> Table:
     drops = [_drop(data, str(base), str(on)) for base, on in zip(frame["base"], frame["dataset"], strict=True)]
     frame = frame.drop(columns="components").assign(
         variant=mark_confounded(frame),
+        verdict=shown_verdicts(frame),
         drop=drops,
         share=[100 * value / drop if drop > 0 else math.nan for value, drop in zip(frame["value"], drops, strict=True)],
     )
