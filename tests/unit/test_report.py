@@ -218,6 +218,49 @@ def test_cross_evaluation_with_what_no_skill_scores(tables: dict[str, Table]) ->
     assert rows[2][:4] == ["all “background” → folk", "0.2500", "–", "–"]
 
 
+HEADED = {  # a row of a table by its headings, units among them
+    ("6-cost", 0): {
+        "Name": "deep-city", "s/epoch": "1.50", "Images/s": "64.0", "Peak memory (MB)": "700", "Memory of": "process",
+        "Parameters (M)": "6.25", "GFLOPs": "0.50", "Latency (ms)": "9.0", "Device": "CPU, 2 threads",
+        "Precision": "32-true",
+    },
+    ("4-cross-deep-spot-folk", 1): {  # mIoU 5/8 at home, (3/7 + 1/5) / 2 = 11/35 there
+        "Train → Test": "spot → folk", "mIoU": f"{11 / 35:.4f}", "Drop mIoU": f"{5 / 8 - 11 / 35:.4f}",
+    },
+    ("5-per-class-city", 0): {  # IoU 8/12 and 6/12, Dice 16/20 and 12/18
+        "Class": "road", "Images": "2", "DeepLabV3 IoU": "0.6667", "U-Net IoU": "0.5000", "Δ IoU [95 %]": "+0.1667 [–]",
+        "DeepLabV3 Dice": "0.8000", "U-Net Dice": "0.6667", "Δ Dice": "+0.1333",
+    },
+    ("7-estimates", 0): {
+        "Name": "deep-city", "mIoU [95 %]": "0.7222 [–]", "SD over seeds": "–", "Seeds": "1", "Images": "2",
+        "Failed images": "0 of 2", "Share that may fail, at most (95 %)": f"{1 - 0.05 ** 0.5:.4f}",
+    },
+    ("14-confusion-city", 0): {"Name": "deep-wide", "True class": "car_50%", "Predicted as": "road"},
+    ("16-occurrence", 0): {"Class": "road", "Images": "2", "Pixels": "10", "Share of pixels": "31.25 %"},  # 10 of 32
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "row"), HEADED)
+def test_numbers_stand_under_their_heading(tables: dict[str, Table], name: str, row: int) -> None:
+    headings = [column.label for column in tables[name].formats]
+    found: dict[str, str] = {}
+    for heading, text in zip(headings, printed(tables[name])[row], strict=True):
+        found.setdefault(heading, text)
+    assert {heading: found.get(heading) for heading in HEADED[name, row]} == HEADED[name, row]
+
+
+def test_comparisons_print_the_interval_that_is_drawn(store: Store) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    data = ReportData(read_results(store, plan))
+    (table,) = [table for table in every_table(data) if table.slug == "comparisons"]
+    assert [column.label for column in table.formats][3:6] == ["Δ mIoU [95 %]", "p (Holm)", "Verdict"]
+    effect = data.effects.iloc[0]
+    shown = table.rows()[0][3].text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
+    assert shown == f"{effect['value']:+.4f} [{effect['low']:+.4f}, {effect['high']:+.4f}]"
+    assert effect["level"] == 0.95
+
+
 def test_classes_that_differ_little_stand_in_the_csv_only(tables: dict[str, Table]) -> None:
     table = tables["5-per-class-city"]
     assert [row[:6] for row in printed(table)] == [

@@ -65,7 +65,7 @@ def confusion_table(data: ReportData, dataset: str, sides: list[Side]) -> Table:
     formats = (
         Format("experiment", "Name"),
         Format("true", "True class"),
-        Format("predicted", "Taken for"),
+        Format("predicted", "Predicted as"),
         Format("percent", "Share of the true class", 2, suffix=" %"),
     )
     caption = (
