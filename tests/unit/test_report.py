@@ -430,6 +430,22 @@ def test_names_that_look_alike_share_no_file_and_no_anchor(tmp_path: Path) -> No
     assert len({table.slug for table in crossed}) == 2
 
 
+def test_only_files_of_the_former_report_are_removed(tmp_path: Path) -> None:
+    """One experiment's table goes with it; a file of one's own stays, whatever it is called."""
+    plan, store = make_plan(parse_study(ALIKE)), Store(tmp_path)
+    for run in plan.runs:
+        add_run(store, run, epochs=1)
+        for data in run.datasets:
+            add_counts(store, run, data, ["background", "polyp"], SPOT)
+    build_report(store, plan)
+    (gone,) = (store.report / "tables").glob("*-class-scores-a-to-b.csv")
+    own = [store.report / "tables" / "2024-notes.csv", store.report / "figures" / "figure1-mine.png"]
+    for path in own:
+        path.write_text("mine")
+    build_report(store, plan.select(["cost"]))
+    assert not gone.exists() and [path.read_text() for path in own] == ["mine", "mine"]
+
+
 def test_captions_state_what_scores_rest_on(tables: dict[str, Table]) -> None:
     caption = tables["1-baselines"].caption
     assert "city val (2 images)" in caption

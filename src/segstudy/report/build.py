@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from segstudy.errors import SegstudyError
-from segstudy.files import write_text
+from segstudy.files import read_sealed, write_sealed, write_text
 from segstudy.plan import Plan
 from segstudy.report.figure import Drawing
 from segstudy.report.frames import ReportData
@@ -22,6 +22,9 @@ from segstudy.report.sections import all_sections
 from segstudy.report.table import Table, csv_text, latex_text, letters_of, markdown_text, numbered
 from segstudy.results import read_results
 from segstudy.store import Store
+
+WRITTEN = "files.json"  # the tables and figures of a report, by folder and name
+KINDS = {"tables": ("csv", "md", "tex"), "figures": ("svg", "png")}
 
 
 def build_report(
@@ -115,11 +118,19 @@ def _named_apart(items: Sequence[Item]) -> list[Item]:
 
 
 def clear_old(store: Store, kept: set[str]) -> None:
-    """Remove the tables and figures that only a former report has, so that none with other numbers stays here."""
-    for folder, suffixes in (("tables", ("csv", "md", "tex")), ("figures", ("svg", "png"))):
+    """Remove the tables and figures that only a former report has, so that none with other numbers stays here.
+
+    A report lists its files; one of an earlier version does not, and its files are recognised by their names.
+    """
+    listed = read_sealed(store.report / WRITTEN).get("files")
+    for folder, suffixes in KINDS.items():
+        own = re.compile(rf"(\d+|figure\d+)-.*\.({'|'.join(suffixes)})")
         for path in (store.report / folder).glob("*"):
-            if path.stem not in kept and re.fullmatch(rf"(\d+|figure\d+)-.*\.({'|'.join(suffixes)})", path.name):
+            former = bool(own.fullmatch(path.name)) if listed is None else f"{folder}/{path.name}" in listed.split("\n")
+            if former and path.stem not in kept:
                 path.unlink(missing_ok=True)
+    names = [f"{folder}/{name}.{suffix}" for folder, ends in KINDS.items() for suffix in ends for name in sorted(kept)]
+    write_sealed(store.report / WRITTEN, {"files": "\n".join(names)})
 
 
 def _nothing(store: Store, data: ReportData) -> str:
