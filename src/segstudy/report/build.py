@@ -23,7 +23,7 @@ from segstudy.report.table import Table, csv_text, latex_text, letters_of, markd
 from segstudy.results import read_results
 from segstudy.store import Store
 
-WRITTEN = "files.json"  # the tables and figures of a report, by folder and name
+WRITTEN = "written.json"  # the tables and figures of a report, by folder and name
 KINDS = {"tables": ("csv", "md", "tex"), "figures": ("svg", "png")}
 
 
