@@ -32,7 +32,7 @@ from segstudy.report.build import build_report, every_part
 from segstudy.report.frames import ReportData
 from segstudy.report.sections import all_sections
 from segstudy.report.table import Table
-from segstudy.results import read_results
+from segstudy.results import StudyResults, read_results
 from segstudy.schema import ScoringRules
 from segstudy.spec import load_study
 from segstudy.store import Store
@@ -151,7 +151,7 @@ def test_a_section_with_a_wrong_key_is_one_message(
     [
         ("raise KeyError('x')", "section 'worst-images': stopped with KeyError: 'x'"),
         ("raise SystemExit(3)", "section 'worst-images': stopped with SystemExit: 3"),
-        ("yield 5", "section 'worst-images': yielded 5; must be a Table, a Drawing, a Widget or a text"),
+        ("yield 5; return", "section 'worst-images': yielded 5; must be a Table, a Drawing, a Widget or a text"),
     ],
 )
 def test_a_section_that_fails_is_one_message(
@@ -161,11 +161,11 @@ def test_a_section_that_fails_is_one_message(
     path = tmp_path / file
     path.write_text(path.read_text().replace("    images = ", f"    {line}\n    images = "))
     install("add-section.md", tmp_path, monkeypatch)
-    plan, store = plan_of(), Store(tmp_path / "out")
-    fill(store, plan)
+    (section,) = [section for section in all_sections() if section.key == "worst-images"]
+    data = ReportData(StudyResults(plan_of(), Store(tmp_path / "out"), (), None))
     with pytest.raises(SegstudyError) as caught:
-        build_report(store, plan)
-    assert str(caught.value) == words and not store.page.exists()
+        section.content(data)
+    assert str(caught.value) == words
 
 
 def test_add_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

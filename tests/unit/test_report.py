@@ -284,6 +284,9 @@ def test_seeds_give_mean_spread_and_paired_differences(store: Store) -> None:
     assert printed(tables["1-baselines"])[0][2] == f"{mean:.4f} ± {sd:.4f}" == "0.7393 ± 0.0242"
     row = tables["1-baselines"].frame.iloc[0]
     assert (row["miou_seed1"], row["miou_seed2"], row["seeds"]) == (pytest.approx(one), pytest.approx(two), 2)
+    headings = [column.label for column in tables["7-estimates"].formats]
+    estimates = dict(zip(headings, printed(tables["7-estimates"])[0], strict=True))
+    assert (estimates["SD over seeds"], estimates["Seeds"]) == (f"{sd:.4f}", "2")
     # by seed 4/117 and 0: mean 2/117, deviation 4/117/sqrt(2)
     assert printed(tables["3-variants-deeplabv3"])[1][-1] == "+0.0171 ± 0.0242"
     assert "over 2 seeds (1, 2)" in tables["1-baselines"].caption
