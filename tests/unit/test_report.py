@@ -38,7 +38,7 @@ from segstudy.report import figure
 from segstudy.report.answer import draw_front
 from segstudy.report.build import build_report
 from segstudy.report.figure import PAPER, spread
-from segstudy.report.frames import ReportData
+from segstudy.report.frames import ReportData, estimates_frame
 from segstudy.report.sections import cost
 from segstudy.report.sections.images import quartiles
 from segstudy.report.sections.pictures import choose_images, open_cached
@@ -259,6 +259,17 @@ def test_comparisons_print_the_interval_that_is_drawn(store: Store) -> None:
     shown = table.rows()[0][3].text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
     assert shown == f"{effect['value']:+.4f} [{effect['low']:+.4f}, {effect['high']:+.4f}]"
     assert effect["level"] == 0.95
+
+
+def test_estimates_print_both_ends_of_the_interval(store: Store, tables: dict[str, Table]) -> None:
+    plan = plan_of()
+    fill(store, plan)
+    known = estimates_frame(read_results(store, plan)).set_index(["experiment", "test_data", "measure"])
+    value, low, high = known.loc[("deep-city", "city", "pixel_accuracy"), ["value", "low", "high"]]
+    assert value == 28 / 32 and low < value < high  # 28 of 32 pixels are right
+    place = [column.label for column in tables["7-estimates"].formats].index("Pixel accuracy [95 %]")
+    shown = printed(tables["7-estimates"])[0][place].replace("\N{NO-BREAK SPACE}", " ")
+    assert shown == f"{value:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def test_classes_that_differ_little_stand_in_the_csv_only(tables: dict[str, Table]) -> None:
