@@ -81,3 +81,5 @@ def test_the_section_says_what_few_datasets_can_show(tmp_path: Path, archs: tupl
     assert ("Friedman" in table.caption) == (len(drawings) == 1) == (len(archs) == 3)
     assert table.frame["recipe"].tolist() == ["U-Net", "FPN", "LinkNet"][: len(archs)]
     assert all("critical difference" in drawing.caption for drawing in drawings if isinstance(drawing, Drawing))
+    labels = [axes.get_xlabel() for drawing in drawings if isinstance(drawing, Drawing) for axes in drawing.figure.axes]
+    assert labels == ["Mean rank (1 is the best)"] * len(drawings)
