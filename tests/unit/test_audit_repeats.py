@@ -55,7 +55,7 @@ def test_either_standard_deviation_is_right_and_no_other(audited: Callable[..., 
     right = np.std(SCORES, ddof=less)
     good = audited(f"Seed,IoU\n{rows}mean,0.695\n{label},{right:.3f}\n")
     assert faults(good) == [] and f"row 'Seed {label}'" not in str(good.claims.remarks)
-    assert any("is taken for standard deviations" in remark for _, remark in good.claims.remarks)
+    assert any("is read as standard deviations" in remark for _, remark in good.claims.remarks)
     bad = faults(audited(f"Seed,IoU\n{rows}mean,0.695\n{label},0.100\n"))
     both = " or ".join(f"{np.std(SCORES, ddof=k):.3f}" for k in (1, 0))
     assert bad == [(label, "deviation of rows", both, "contradiction")]

@@ -193,7 +193,7 @@ def _read_table(path: Path, grid: Grid, name: str, given: _Notes) -> tuple[Table
         for index, texts in enumerate(grid.cells[1:])
     ]
     rows = [_summing_up(row, rows) for row in rows]
-    deviations = [f"row '{row.label}' is taken for standard deviations" for row in rows if row.deviations]
+    deviations = [f"row '{row.label}' is read as standard deviations" for row in rows if row.deviations]
     table = Table(
         said.get("title", name),
         said.get("caption", grid.caption),
