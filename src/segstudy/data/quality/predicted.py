@@ -19,10 +19,8 @@ from segstudy.errors import listing
 
 SIDE_PX = 64
 FITS, RIMS = "fits", "rims"  # names of what is counted of a pair
-INVERTED, NOT_INVERTED = (
-    0.5,
-    0.25,
-)  # mIoU of an image once it is inverted, from which that is meant, and up to which as it is
+# mIoU of an image once it is inverted, from which that is meant, and up to which as it is.
+INVERTED, NOT_INVERTED = 0.5, 0.25
 # The same of agreement, for some images of a set: of so many that are turned alike, or of one that agrees better.
 TURNED, NOT_TURNED, MIN_SINGLE, SURELY_TURNED = 0.8, 0.5, 2, 0.9
 RENUMBERED, MIN_MOVED = 0.9, 2  # share of a class's pixels that are predicted as one other; classes of which that is so
