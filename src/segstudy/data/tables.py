@@ -1,4 +1,4 @@
-"""Tables of people: CSV in UTF-8 or UTF-16, with the separator by which the first line names the columns that are asked for."""
+"""Tables that users write: CSV in UTF-8 or UTF-16, with the separator by which the first line names the wanted columns."""
 
 from __future__ import annotations
 

@@ -159,9 +159,8 @@ def refuse_mixed(masks: Sequence[MaskFacts], declared: Declared, where: object) 
     small = [mask for mask in drawn if max(mask.values) < MAX_GUESSED]
     numbers = sorted({value for mask in small for value in mask.values - {0}})
     if numbers != [1]:
-        drawn = [
-            mask for mask in drawn if mask.values != {IGNORE}
-        ]  # of two classes 255 may be drawn, of more it is void
+        # Of two classes, 255 may be drawn; of more, it is void.
+        drawn = [mask for mask in drawn if mask.values != {IGNORE}]
     bright = [mask for mask in drawn if min(mask.values - {0}) >= MAX_GUESSED]
     if not small or not bright or len(small) + len(bright) < len(drawn):
         return
