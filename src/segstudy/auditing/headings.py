@@ -87,12 +87,8 @@ MEAN_OF = {
     "score": "mean_score",  # of columns whose measure nothing says
 }
 CLASS_OF = {mean: measure for measure, mean in MEAN_OF.items()}
-OVER_CLASSES = {
-    "mean",
-    "average",
-    "avg",
-    "macro",
-}  # next to the measure of a class; "average precision" is one of detectors
+# Words next to the measure of a class that make it a mean; but "average precision" is a measure of detectors.
+OVER_CLASSES = {"mean", "average", "avg", "macro"}
 MEANS = {"mean", "average", "avg", "mean over classes", "overall", "all", "all classes", "macro average", "macro avg"}
 SUMMARY = {"mean", "average", "avg", "overall", "all", "total", "macro"}  # one of them in a class's name: not a class
 
@@ -106,19 +102,8 @@ SPREADS = {"std", "sd", "stdev", "stddev"}
 ROW_MEANS = {"mean", "average", "avg"}
 _PLURALS = {"folds", "seeds", "runs", "images", "splits", "all", "the"}
 FILLERS = {"per", "class", "perclass", "of", "the", "in", "on", "vs", "versus", "from", "to", "over"}
-FILLERS |= {
-    "abs",
-    "absolute",
-    "mean",
-    "value",
-    "percentage",
-    "points",
-    "coef",
-    "coeff",
-    "coefficient",
-    "score",
-    "index",
-}
+FILLERS |= {"abs", "absolute", "mean", "value", "percentage", "points", "coef", "coeff", "coefficient"}
+FILLERS |= {"score", "index"}
 
 # What tells rows apart. "number" counts rows and says nothing about them.
 KEYS = {

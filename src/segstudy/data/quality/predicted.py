@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segstudy import measures
 from segstudy.arrays import Confusion, Counts, Labels
 from segstudy.data.core import IGNORE
 from segstudy.data.quality.polarity import Surround, opposite_masks
@@ -88,7 +89,7 @@ def _renumbered(classes: Sequence[str], confusion: Confusion) -> list[str]:
 
 def _inverted(names: Sequence[str], confusion: Confusion) -> list[str]:
     """Predictions of two classes that are the reverse of their true masks."""
-    as_is, exchanged = _mean_iou(confusion), _mean_iou(confusion[:, :, ::-1])
+    as_is, exchanged = measures.mean_iou(confusion), measures.mean_iou(confusion[:, :, ::-1])
     both = (confusion.sum(axis=1) > 0).all(axis=1) & (confusion.sum(axis=2) > 0).all(axis=1)
     wrong = np.flatnonzero(both & (exchanged >= INVERTED) & (as_is <= NOT_INVERTED))
     if not len(wrong):
@@ -98,13 +99,6 @@ def _inverted(names: Sequence[str], confusion: Confusion) -> list[str]:
         f"{as_is[wrong].mean():.2f}, and {exchanged[wrong].mean():.2f} once the two classes are exchanged; invert the predictions "
         "or the true masks"
     ]
-
-
-def _mean_iou(confusion: Confusion) -> NDArray[np.float64]:
-    """The mIoU of each image (n), of which both classes must occur."""
-    same = np.diagonal(confusion, axis1=1, axis2=2)
-    union = confusion.sum(axis=1) + confusion.sum(axis=2) - same
-    return np.asarray((same / np.maximum(union, 1)).mean(axis=1))
 
 
 def _surrounding(names: Sequence[str], classes: Sequence[str], rims: Counts) -> list[str]:
